@@ -1,0 +1,203 @@
+"""An independent judge for the MNIST rows of our benchmarks: Frechet distance in the features of a small CNN.
+
+    MAQUETTE_DATA=/data python benchmarks/judge.py train             # once, about two minutes on two cores
+    MAQUETTE_DATA=/data python benchmarks/judge.py score FILE.npz    # an array `images`, or the first one
+
+It shares nothing with the package's own evaluation (other network, other seed, other code), so that no model
+is tuned to the ruler which judges it. The distance (Heusel et al. 2017, eq. 6) is
+
+    |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
+
+between generated pictures (5,000 by convention: a biased estimate, so keep the number) and the 10,000 test
+pictures. The scale of a ReLU feature is arbitrary, so it is fixed by a convention, once, after training: 5,000
+real training pictures score FLOOR. Distances of two judges with different weights compare only roughly, hence
+the weights are cached, under ~/.cache/maquette/bench.
+"""
+
+import gzip
+import os
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+SEED = 20_260
+EPOCHS = 6
+FLOOR = 0.29  # what 5,000 real training pictures score, by definition of the unit
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maquette" / "bench"
+WEIGHTS = CACHE / "mnist-judge-v1.safetensors"
+
+
+class Judge(nn.Module):
+    """f32[N,1,28,28] in [-1,1] -> 10 logits; `features` gives the 128 post-ReLU penultimate activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.body = nn.Sequential(
+            *block(1, 32), *block(32, 32), nn.MaxPool2d(2),  # 14x14
+            *block(32, 64), *block(64, 64), nn.MaxPool2d(2),  # 7x7
+            *block(64, 96), *block(96, 96), nn.MaxPool2d(2),  # 3x3
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(96 * 9, 128), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(128, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(self.features(x), 0.3, self.training))
+
+
+def mnist(split: str) -> tuple[Tensor, Tensor]:
+    """Pictures f32[N,1,28,28] in [-1,1] and labels i64[N] of `train` (60,000) or `test` (10,000)."""
+    root = os.environ.get("MAQUETTE_DATA")
+    if not root:
+        sys.exit("judge: set MAQUETTE_DATA to the folder that holds mnist/train-images-idx3-ubyte.gz")
+    stem = {"train": "train", "test": "t10k"}[split]
+
+    def read(kind: str, header: int) -> np.ndarray:
+        with gzip.open(Path(root) / "mnist" / f"{stem}-{kind}-ubyte.gz") as file:
+            return np.frombuffer(file.read(), np.uint8, offset=header).copy()
+
+    images = torch.from_numpy(read("images-idx3", 16)).view(-1, 1, 28, 28).float() / 127.5 - 1
+    return images, torch.from_numpy(read("labels-idx1", 8)).long()
+
+
+def train() -> Judge:
+    """Train the judge with small random shifts, rotations and scalings; save it with its test accuracy."""
+    images, labels = mnist("train")
+    batch, rng = 128, torch.Generator().manual_seed(SEED)
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        judge = Judge().to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=0.02)
+        steps = EPOCHS * (len(images) // batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+        start = time.perf_counter()
+        for step in range(steps):
+            if step % (steps // EPOCHS) == 0:
+                order = torch.randperm(len(images), generator=rng)
+            pick = order[step % (steps // EPOCHS) * batch :][:batch]
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = F.cross_entropy(judge(_jitter(images[pick], rng)).float(), labels[pick])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if step % 200 == 0:
+                print(f"step {step}/{steps}  loss {loss.item():.4f}  {time.perf_counter() - start:.0f} s")
+    judge.eval()
+    calibrate(judge)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = WEIGHTS.with_suffix(".part")
+    state = {name: tensor.contiguous() for name, tensor in judge.state_dict().items()}
+    save_file(state, part, metadata={"test_accuracy": f"{accuracy(judge):.4f}", "seed": str(SEED)})
+    part.replace(WEIGHTS)
+    return judge
+
+
+@torch.no_grad()
+def calibrate(judge: Judge) -> None:
+    """Scale the features, leaving the logits as they are, so that real training pictures score FLOOR."""
+    pick = torch.randperm(60_000, generator=torch.Generator().manual_seed(SEED))[:5000]
+    features = [_features(judge, images).numpy() for images in (mnist("train")[0][pick], mnist("test")[0])]
+    scale = (FLOOR / frechet(*features)) ** 0.5
+    last = judge.body[-2]  # ReLU(s x) = s ReLU(x)
+    last.weight.mul_(scale), last.bias.mul_(scale)
+    judge.head.weight.div_(scale)
+
+
+def _jitter(x: Tensor, rng: torch.Generator) -> Tensor:
+    n = len(x)
+    angle, scale = (torch.rand(2, n, generator=rng) * 2 - 1) * torch.tensor([[0.17], [0.08]])
+    shift = (torch.rand(n, 2, generator=rng) * 2 - 1) * 0.12
+    cos, sin = angle.cos() * (1 + scale), angle.sin() * (1 + scale)
+    affine = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(n, 2, 3)
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False)
+    return F.grid_sample(x + 1, grid, align_corners=False) - 1  # outside is black: -1
+
+
+@torch.no_grad()
+def accuracy(judge: Judge) -> float:
+    """Share of the 10,000 test digits that the judge names rightly."""
+    images, labels = mnist("test")
+    logits = torch.cat([judge(x) for x in images.split(500)])
+    return (logits.argmax(1) == labels).float().mean().item()
+
+
+@cache
+def load_judge() -> Judge:
+    """The cached judge, trained first if there is none."""
+    if not WEIGHTS.exists():
+        return train()
+    judge = Judge()
+    judge.load_state_dict(load_file(WEIGHTS))
+    return judge.eval()
+
+
+def judge_features(images: Tensor) -> Tensor:
+    """Features f32[N,128] of pictures f32[N,1,28,28] in [-1,1]."""
+    return _features(load_judge(), images)
+
+
+@torch.no_grad()
+def _features(judge: Judge, images: Tensor) -> Tensor:
+    return torch.cat([judge.features(x.float()) for x in images.split(500)])
+
+
+def judge_accuracy(images: Tensor, labels: Tensor) -> float:
+    """Share of pictures f32[N,1,28,28] that the judge gives the label i64[N] they were made for."""
+    return (load_judge().head(judge_features(images)).argmax(1) == labels).float().mean().item()
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet distance between Gaussians fitted to two sets of features [N,D] and [M,D], in float64."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    # tr (C_a C_b)^(1/2) = sum of sqrt of the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2).
+    values, vectors = np.linalg.eigh(cov_a)
+    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+
+
+@cache
+def _test_features() -> np.ndarray:
+    return judge_features(mnist("test")[0]).numpy()
+
+
+def frechet_to_test(images: Tensor) -> float:
+    """Frechet distance of pictures f32[N,1,28,28] in [-1,1] (5,000 by convention) to the test pictures."""
+    return frechet(judge_features(images).numpy(), _test_features())
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["train"]:
+            judge = train()
+            floor = frechet_to_test(mnist("train")[0][:5000])
+            print(f"test accuracy {accuracy(judge):.4f}; 5,000 real training pictures score {floor:.3f}")
+            print(f"saved {WEIGHTS}")
+        case ["score", file]:
+            arrays = np.load(file, allow_pickle=False)
+            images = torch.from_numpy(arrays["images" if "images" in arrays else arrays.files[0]])
+            if images.dtype == torch.uint8:
+                images = images.float() / 127.5 - 1
+            images = images.reshape(-1, 1, 28, 28)
+            print(f"Frechet distance (judge) {frechet_to_test(images):.3f} of {len(images)} pictures")
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The words that all else is written in. Imports nothing of ours."""

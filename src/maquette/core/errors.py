@@ -1,0 +1,38 @@
+"""Errors that name the thing, what was expected, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MaquetteError(Exception):
+    """Our fault, or the machine's: exit code 1."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem.strip()
+        self.remedy = remedy.strip()
+        super().__init__(f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem)
+
+
+class UserError(MaquetteError):
+    """Something the user asked for cannot be done as asked: exit code 2."""
+
+    exit_code = 2
+
+
+class Interrupted(MaquetteError):
+    """The user pressed Ctrl-C once; everything is saved: exit code 130."""
+
+    exit_code = 130
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?`, or the list of what is known when nothing is close."""
+    options = sorted(known)
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known: {', '.join(options)}." if options else ""

@@ -1,0 +1,77 @@
+"""Finds families, modalities and recipes by name. There is no registry to keep in step."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from maquette.core.errors import UserError, nearest
+from maquette.core.modality import Modality
+
+
+def _names_in(package: str) -> list[str]:
+    found = importlib.util.find_spec(package)
+    paths = found.submodule_search_locations if found else None
+    return sorted(m.name for m in pkgutil.iter_modules(paths or []) if not m.name.startswith("_"))
+
+
+def find_family(name: str) -> ModuleType:
+    """The module of a family: `gan` -> `maquette.models.gan`; a dotted name is a user's own module.
+
+    It exports Config (pydantic), SUPPORTS (target kinds) and build(config, spec) -> Model.
+    """
+    dotted = name if "." in name else f"maquette.models.{name}"
+    try:
+        module = importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name is None or not dotted.startswith(error.name):
+            raise  # the family exists; something that it imports does not
+        raise UserError(f"There is no model family '{name}'.", nearest(name, _names_in("maquette.models"))) from None
+    missing = [part for part in ("Config", "SUPPORTS", "build") if not hasattr(module, part)]
+    if missing:
+        raise UserError(
+            f"Module '{dotted}' is not a model family: it lacks {', '.join(missing)}.",
+            "See docs/add_a_model.md.",
+        )
+    return module
+
+
+def find_modality(kind: str) -> Modality:
+    """The module of a modality: `image` -> `maquette.modalities.image`."""
+    try:
+        return cast(Modality, importlib.import_module(f"maquette.modalities.{kind}"))
+    except ModuleNotFoundError as error:
+        if error.name != f"maquette.modalities.{kind}":
+            raise
+        raise UserError(
+            f"Maquette cannot read '{kind}' columns yet.", nearest(kind, _names_in("maquette.modalities"))
+        ) from None
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, e.g. `image/gan`."""
+    root = cast(Any, files("maquette")) / "recipes"
+    return sorted(
+        f"{folder.name}/{item.name.removesuffix('.yaml')}"
+        for folder in root.iterdir()
+        if folder.is_dir()
+        for item in folder.iterdir()
+        if item.name.endswith(".yaml")
+    )
+
+
+def recipe_text(name: str) -> str:
+    """Text of a recipe: a shipped one by name (`image/gan`), or the path of a YAML file."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"There is no recipe file '{name}'.", "`maquette recipes` lists those that ship.")
+        return path.read_text(encoding="utf-8")
+    if name not in recipe_names():
+        raise UserError(f"There is no recipe '{name}'.", f"{nearest(name, recipe_names())} See `maquette recipes`.")
+    return (files("maquette") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,180 @@
+"""What a family of models is to the rest: networks, phases, a sampler, and optional abilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from maquette.core.batch import Batch
+from maquette.core.rng import Rng
+
+Given = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A scalar to minimise, and the named parts that are logged as `phase/part`."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training is, as a loss sees it.
+
+    index: of this step, from 0      total: steps of the whole run, so that schedules can be fractions
+    rng:   noise of this step and phase, the same for any number of processes or micro-batches
+    """
+
+    index: int
+    total: int
+    rng: Rng
+
+    @property
+    def progress(self) -> float:
+        """From 0 at the first step to almost 1 at the last."""
+        return self.index / max(self.total, 1)
+
+
+@dataclass(frozen=True)
+class Optim:
+    """An optimizer as pure data; the engine builds it and evaluates the schedule.
+
+    lr:       peak learning rate, reached after `warmup` (a share of the run) and then following `schedule`
+    final:    learning rate at the end of the schedule, as a share of the peak
+    constant_until: share of the run after which the decay begins
+    clip:     largest global gradient norm; 0 turns clipping off
+    """
+
+    name: Literal["adam", "adamw", "adamax", "sgd"] = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: float = 0.0
+    constant_until: float = 0.0
+    final: float = 0.0
+    clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer update.
+
+    name:       the log's prefix, e.g. "d", "g", "elbo"
+    nets:       the child networks updated here; every other one is frozen. Phases that name the same
+                nets share one optimizer.
+    loss:       (batch, step) -> Loss, the mean over the items of the batch
+    every:      do this phase each so many steps
+    reads_data: False withholds the target columns, so that what comes out is post-processing of
+                what the other phases learned
+    """
+
+    name: str
+    nets: tuple[str, ...]
+    loss: Callable[[Batch, Step], Loss]
+    optim: Optim
+    every: int = 1
+    reads_data: bool = True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """An alarm as pure data: a logged value that stays beyond a limit.
+
+    key:      of the log, e.g. "d/accuracy" or "g/grad_norm"
+    above / below: the limits
+    patience: share of the run it must last
+    after:    share of the run before which nothing is said
+    saw, advice: what it means, and what to try
+    """
+
+    name: str
+    key: str
+    saw: str
+    advice: str
+    above: float | None = None
+    below: float | None = None
+    patience: float = 0.05
+    after: float = 0.1
+
+
+class Model(nn.Module):
+    """A family's model. Its children ARE the networks; `phases()` is how they learn.
+
+    keeps:   names of the children that sampling and scoring need: their moving average (EMA) is what
+             `weights.safetensors` holds. Empty means all of them.
+    watches: alarms over what the phases log.
+    """
+
+    keeps: tuple[str, ...] = ()
+    watches: tuple[Watch, ...] = ()
+
+    def phases(self) -> Sequence[Phase]:
+        raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")
+
+    def sample(self, n: int, given: Given, rng: Rng) -> dict[str, Tensor]:
+        """n items of each target column, canonical. Item i may depend only on (rng's seed, i, given[i]).
+
+        given: tensors of n items by column; empty asks for the unconditional model.
+        Called in eval mode and without gradients.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say how it samples: sample()")
+
+    @property
+    def kept(self) -> dict[str, nn.Module]:
+        """The children named in `keeps`, or all."""
+        children = dict(self.named_children())
+        return {name: children[name] for name in self.keeps} if self.keeps else children
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Has a latent space: unlocks reconstructions, interpolation, traversals, the latent plane."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in one latent code."""
+        ...
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Mean code of each item, f32[B, latent_dim]; deterministic."""
+        ...
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        """Codes f32[B, latent_dim] -> canonical targets, deterministic."""
+        ...
+
+
+@runtime_checkable
+class Interpolates(Protocol):
+    """Samples from a latent that can be walked through: unlocks interpolation for a model without encoder."""
+
+    @property
+    def latent_dim(self) -> int: ...
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Knows how likely an item is: unlocks log-likelihood, bits/dim, audits.
+
+    All in nats per item. `dims` numbers per item turn nats into bits/dim.
+    """
+
+    def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        """Importance-weighted lower bound on log p(x | given) with `samples` samples, f32[B], nats.
+
+        samples = 1 is the ELBO (beta = 1). Burda et al. 2016, eq. 8.
+        """
+        ...
+
+    def score_target(self, batch: Batch, rng: Rng) -> Batch:
+        """The batch as the likelihood sees it: e.g. pixels binarised, once, by `rng`."""
+        ...

@@ -1,0 +1,172 @@
+"""A recipe: everything that decides a run, as data. Read with safe_load; unknown keys are refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maquette.core.errors import UserError, nearest
+from maquette.core.find import find_family, recipe_text
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class DataConfig(_Section):
+    """Where the data is and how an item becomes canonical."""
+
+    source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
+    size: tuple[Positive, Positive] | None = Field(None, description="height, width in pixels; null: the data's own")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
+    )
+    channels: Literal["auto", "grey", "rgb", "rgba"] = "auto"
+    test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
+    strict: bool = Field(False, description="stop at the first unusable file instead of leaving it out")
+    split_seed: int = Field(0, ge=0)
+
+
+class TrainConfig(_Section):
+    """How long, how fast, and what is written down on the way."""
+
+    seed: int = Field(0, ge=0)
+    batch_size: Positive = Field(64, description="items in one optimizer update, over all processes")
+    micro_batch: Positive | Literal["auto"] = Field(
+        "auto", description="items in one forward pass; auto: the whole batch, halved when memory runs out"
+    )
+    steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
+    epochs: float | None = Field(None, gt=0, description="passes over the training split")
+    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    channels_last: bool = True
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="per step, with warm-up; 0: no moving average")
+    preview_every: Positive | Literal["auto"] = Field("auto", description="steps between previews; auto: 30 in a run")
+    preview_items: Positive = 64
+    log_every: Positive | Literal["auto"] = "auto"
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    keep_checkpoints: int = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
+    trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
+
+
+class Recipe(_Section):
+    """about: one line; family: a model family; target, given: columns; model: the family's own settings."""
+
+    about: str
+    family: str
+    target: tuple[str, ...] = ("image",)
+    given: tuple[str, ...] | Literal["auto"] = Field(
+        "auto", description="auto: the column `label` when the data has one"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+    @property
+    def config(self) -> BaseModel:
+        """The family's own settings, checked against its Config."""
+        family = find_family(self.family)
+        try:
+            return family.Config(**self.model)
+        except ValidationError as error:
+            raise _explain(error, family.Config, "model.") from None
+
+    def dump(self) -> str:
+        """YAML that loads to the same recipe, with every default written out."""
+        plain = self.model_dump(mode="json")
+        plain["model"] = self.config.model_dump(mode="json")
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked."""
+    return parse_recipe(recipe_text(name), overrides, name)
+
+
+def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
+    """Text of a recipe -> Recipe; errors name the key, what was expected, and the nearest match."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"'{name}' is not valid YAML: {error}", "Compare `maquette recipes show image/gan`.") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"'{name}' is not a recipe.", "Compare `maquette recipes show image/gan`.")
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error, Recipe) from None
+    _ = recipe.config  # checked now, so that a typo costs a second and not a data preparation
+    return recipe
+
+
+def seconds_of(budget: str) -> float:
+    """'90s', '10m', '1h30m' or '600' -> seconds."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    total, number = 0.0, ""
+    try:
+        for char in budget.strip().lower():
+            if char in units:
+                total, number = total + float(number) * units[char], ""
+            else:
+                number += char
+        total += float(number) if number else 0.0
+    except ValueError:
+        total = math.nan
+    if not (math.isfinite(total) and total > 0):
+        raise UserError(f"'{budget}' is not a budget of time.", "Write it like 90s, 10m or 1h30m.")
+    return total
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Sets one `section.key=value` in place; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"'{override}' is not a setting.", "Write settings as section.key=value: train.batch_size=64.")
+    *sections, last = key.strip().split(".")
+    if not sections and last in ("data", "model", "train"):
+        raise UserError(f"'{last}' is a section.", f"Set one of its keys: {last}.key=value.")
+    at = raw
+    for section in sections:
+        at = at.setdefault(section, {})
+        if not isinstance(at, dict):
+            raise UserError(f"'{section}' in '{key}' is not a section.", "Sections are data, model and train.")
+    if key == "train.batch_size" and value == "auto":
+        at["micro_batch"] = "auto"  # the effective batch stays the recipe's: only micro-batches adapt
+        return
+    try:
+        at[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        at[last] = value
+
+
+def _explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
+    """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]
+    key = prefix + ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _keys(schema, path[:-1])
+        return UserError(f"There is no setting '{key}'.", nearest(path[-1], known))
+    if first["type"] == "missing":
+        return UserError(f"The recipe lacks '{key}'.", "Compare `maquette recipes show image/gan`.")
+    shown = first.get("input")
+    return UserError(f"'{key}' cannot be {shown!r}.", f"{first['msg'].removeprefix('Value error, ')}.")
+
+
+def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        annotation = schema.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        schema = annotation
+    return list(schema.model_fields)

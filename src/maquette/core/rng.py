@@ -1,0 +1,82 @@
+"""Randomness that is derived, never saved.
+
+Every draw comes from (seed, words), so a resumed run needs no generator state, and the same noise
+reaches the same item whatever the number of processes, micro-batches or items asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+def derive(seed: int, *words: int | str) -> int:
+    """A 63-bit seed from `seed` and the words that say what it is for."""
+    text = "/".join(str(word) for word in (seed, *words))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+class Rng(Protocol):
+    """Draws whose first dimension is the item."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal f32[shape]; shape[0] is the number of items."""
+        ...
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform on [0, 1), f32[shape]."""
+        ...
+
+
+class StepRng:
+    """Noise of one training step: one stream for the whole global batch, of which we take our rows.
+
+    Two processes, or two micro-batches, therefore see exactly the noise that one would.
+    """
+
+    def __init__(self, seed: int, items: int, start: int = 0, device: torch.device | str = "cpu") -> None:
+        """items: size of the global batch; start: the first of our rows in it."""
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        self._items, self._start, self._device = items, start, device
+
+    def _take(self, whole: Tensor, n: int) -> Tensor:
+        return whole[self._start : self._start + n].to(self._device, non_blocking=True)
+
+    def _items_for(self, n: int) -> int:
+        # A phase may draw more than once per item (k importance samples, say): then n is a multiple.
+        return max(self._items, self._start + n)
+
+    def normal(self, *shape: int) -> Tensor:
+        whole = torch.randn((self._items_for(shape[0]), *shape[1:]), generator=self._generator)
+        return self._take(whole, shape[0])
+
+    def uniform(self, *shape: int) -> Tensor:
+        whole = torch.rand((self._items_for(shape[0]), *shape[1:]), generator=self._generator)
+        return self._take(whole, shape[0])
+
+
+class ItemRng:
+    """Noise for sampling: item i depends on (seed, i) alone, never on how many are made."""
+
+    def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu") -> None:
+        """indices: the number of each item within the sample, e.g. range(64)."""
+        self._generators = [torch.Generator("cpu").manual_seed(derive(seed, "item", i)) for i in indices]
+        self._device = device
+
+    def _check(self, n: int) -> None:
+        if n != len(self._generators):
+            raise ValueError(f"asked noise for {n} items of a sample of {len(self._generators)}")
+
+    def normal(self, *shape: int) -> Tensor:
+        self._check(shape[0])
+        rows = [torch.randn(shape[1:], generator=g) for g in self._generators]
+        return torch.stack(rows).to(self._device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        self._check(shape[0])
+        rows = [torch.rand(shape[1:], generator=g) for g in self._generators]
+        return torch.stack(rows).to(self._device)

@@ -1,0 +1,166 @@
+"""What a run leaves on disk, and where. Nothing in it executes on load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from maquette.core.errors import UserError
+from maquette.core.files import atomic, read_json, write_json, write_text
+from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run folder, and how each file is read and written."""
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe: every default written out, the plan's choices included."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def spec_file(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def data_file(self) -> Path:
+        """Facts about the data the run was trained on (Dataset.summary, source, fingerprint)."""
+        return self.path / "data.json"
+
+    @property
+    def weights_file(self) -> Path:
+        """What sampling needs: the moving average of the networks a model keeps."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def log_file(self) -> Path:
+        """One JSON object a line: {"step", "seconds", "items", "<phase>/<part>", ...} or {"alarm": ...}."""
+        return self.path / "log.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Previews (`preview-<step>.png`) and the animation of the training."""
+        return self.path / "samples"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The report's figures as PNG, for papers."""
+        return self.path / "figures"
+
+    @property
+    def card_file(self) -> Path:
+        return self.path / "README.md"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def recipe(self) -> Recipe:
+        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file))
+
+    def spec(self) -> DataSpec:
+        try:
+            return DataSpec.model_validate(read_json(self.spec_file))
+        except ValueError as error:
+            raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+
+    def data(self) -> dict[str, Any]:
+        return dict(read_json(self.data_file))
+
+    def log(self) -> Iterator[dict[str, Any]]:
+        """The log's lines in order; a last line cut short by a crash is left out."""
+        if not self.log_file.exists():
+            return
+        with self.log_file.open(encoding="utf-8") as lines:
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    return
+
+    def weights(self) -> dict[str, Tensor]:
+        """Tensors of `weights.safetensors`, by `<net>.<parameter>`."""
+        return read_tensors(self.weights_file)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        write_text(self.recipe_file, recipe.dump())
+
+    def write_spec(self, spec: DataSpec) -> None:
+        write_json(self.spec_file, spec.model_dump(mode="json"))
+
+
+def create_run(path: Path) -> RunFolder:
+    """A new run folder; refuses one that holds anything already."""
+    if path.is_file():
+        raise UserError(f"'{path}' is a file.", "Name a new folder with -o.")
+    if path.is_dir() and any(path.iterdir()):
+        what = "a run" if (path / "recipe.yaml").exists() else "other files"
+        raise UserError(
+            f"'{path}' already holds {what}; nothing was changed.",
+            f"Continue it with `maquette resume {path}`, or name a new folder with -o.",
+        )
+    folder = RunFolder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
+    return folder
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """An existing run folder; says so when it is not one."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"There is no run at '{path}'.", "Train one: maquette train image/gan --data digits -o runs/a")
+    if not (path / "recipe.yaml").is_file():
+        raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", "Name the folder given to -o.")
+    return RunFolder(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file; anything else (a pickle, a truncated file) is refused by name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise UserError(
+            f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
+        ) from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file atomically; tensors are copied to the CPU, contiguous."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, about)
