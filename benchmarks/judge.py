@@ -9,7 +9,7 @@ is tuned to the ruler which judges it. The distance (Heusel et al. 2017, eq. 6) 
     |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
 
 between generated pictures (5,000 by convention: a biased estimate, so keep the number) and the 10,000 test
-pictures. The scale of a ReLU feature is arbitrary, so it is fixed by a convention, once, after training: 5,000
+pictures. The scale of a ReLU feature is arbitrary, so a convention fixes it once, after training: 5,000
 real training pictures score FLOOR. Distances of two judges with different weights compare only roughly, hence
 the weights are cached, under ~/.cache/maquette/bench.
 """

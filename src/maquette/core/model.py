@@ -134,16 +134,12 @@ class Model(nn.Module):
 
 
 @runtime_checkable
-class Encodes(Protocol):
-    """Has a latent space: unlocks reconstructions, interpolation, traversals, the latent plane."""
+class Decodes(Protocol):
+    """Makes items from a latent code drawn from N(0, I): unlocks interpolation and the latent plane."""
 
     @property
     def latent_dim(self) -> int:
         """Numbers in one latent code."""
-        ...
-
-    def encode(self, batch: Batch) -> Tensor:
-        """Mean code of each item, f32[B, latent_dim]; deterministic."""
         ...
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
@@ -152,13 +148,12 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
-class Interpolates(Protocol):
-    """Samples from a latent that can be walked through: unlocks interpolation for a model without encoder."""
+class Encodes(Decodes, Protocol):
+    """Also finds the code of an item: unlocks reconstructions and traversals."""
 
-    @property
-    def latent_dim(self) -> int: ...
-
-    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]: ...
+    def encode(self, batch: Batch) -> Tensor:
+        """Mean code of each item, f32[B, latent_dim]; deterministic."""
+        ...
 
 
 @runtime_checkable
