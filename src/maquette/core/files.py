@@ -18,7 +18,7 @@ from maquette.core.errors import UserError
 def atomic(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder that becomes `path` on success and vanishes otherwise."""
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
@@ -63,7 +63,7 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -72,5 +72,7 @@ def _explained(path: Path) -> Iterator[None]:
                 f"The disk is full: '{path}' was not written.", "Free some space; what was there before is untouched."
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"'{path}' cannot be written: {error.strerror}.", "Choose a folder you own with -o.") from None
+            raise UserError(
+                f"'{path}' cannot be written: {error.strerror}.", "Choose a folder you own with -o."
+            ) from None
         raise

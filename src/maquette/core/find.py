@@ -21,11 +21,12 @@ def _names_in(package: str) -> list[str]:
 
 
 def find_family(name: str) -> ModuleType:
-    """The module of a family: `gan` -> `maquette.models.gan`; a dotted name is a user's own module.
+    """The module of a family: `gan` -> `maquette.models.gan`; any other name is a user's own module.
 
     It exports Config (pydantic), SUPPORTS (target kinds) and build(config, spec) -> Model.
     """
-    dotted = name if "." in name else f"maquette.models.{name}"
+    own = "." in name or (name not in _names_in("maquette.models") and importlib.util.find_spec(name) is not None)
+    dotted = name if own else f"maquette.models.{name}"
     try:
         module = importlib.import_module(dotted)
     except ModuleNotFoundError as error:

@@ -170,3 +170,14 @@ def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
             return []
         schema = annotation
     return list(schema.model_fields)
+
+
+def about_of(text: str) -> str:
+    """The one line about a recipe, without checking the rest of it."""
+    return str(yaml.safe_load(text)["about"])
+
+
+def plain_train_section(text: str) -> dict[str, Any]:
+    """The `train` section as written, without checking it: what `watch` reads of a run that goes on."""
+    section = yaml.safe_load(text).get("train", {})
+    return section if isinstance(section, dict) else {}

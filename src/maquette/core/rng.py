@@ -24,7 +24,10 @@ class Rng(Protocol):
     """Draws whose first dimension is the item."""
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal f32[shape]; shape[0] is the number of items."""
+        """Standard normal f32[shape]; shape[0] is the number of items of the batch.
+
+        Several draws an item go into a later dimension: normal(items, k, d).
+        """
         ...
 
     def uniform(self, *shape: int) -> Tensor:
@@ -43,20 +46,16 @@ class StepRng:
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._items, self._start, self._device = items, start, device
 
-    def _take(self, whole: Tensor, n: int) -> Tensor:
+    def _rows(self, whole: Tensor, n: int) -> Tensor:
         return whole[self._start : self._start + n].to(self._device, non_blocking=True)
 
-    def _items_for(self, n: int) -> int:
-        # A phase may draw more than once per item (k importance samples, say): then n is a multiple.
-        return max(self._items, self._start + n)
-
     def normal(self, *shape: int) -> Tensor:
-        whole = torch.randn((self._items_for(shape[0]), *shape[1:]), generator=self._generator)
-        return self._take(whole, shape[0])
+        whole = torch.randn((self._items, *shape[1:]), generator=self._generator)
+        return self._rows(whole, shape[0])
 
     def uniform(self, *shape: int) -> Tensor:
-        whole = torch.rand((self._items_for(shape[0]), *shape[1:]), generator=self._generator)
-        return self._take(whole, shape[0])
+        whole = torch.rand((self._items, *shape[1:]), generator=self._generator)
+        return self._rows(whole, shape[0])
 
 
 class ItemRng:

@@ -1,0 +1,45 @@
+"""Maquette: train small generative models of your own data, from scratch, on the machine you have.
+
+    import maquette
+    run = maquette.train("image/gan", data="digits", out="runs/a", budget="2m")
+    run.sample(16, label=3, seed=1)      # pictures that display themselves in a notebook
+    run.evaluate()                       # numbers with intervals, each beside its floor
+    run.report()                         # one HTML file
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maquette.api import Run, compare, load, recipes, train
+    from maquette.core.errors import MaquetteError, UserError
+    from maquette.core.samples import Samples
+
+try:
+    __version__ = version("maquette")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+# Found on first use: importing torch takes a second, and `maquette --help` should not.
+_HOMES = {
+    "Run": "maquette.api",
+    "compare": "maquette.api",
+    "load": "maquette.api",
+    "recipes": "maquette.api",
+    "train": "maquette.api",
+    "MaquetteError": "maquette.core.errors",
+    "UserError": "maquette.core.errors",
+    "Samples": "maquette.core.samples",
+}
+__all__ = ["MaquetteError", "Run", "Samples", "UserError", "__version__", "compare", "load", "recipes", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'maquette' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,53 @@
+"""maquette demo: the whole way, on data that ships with the install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo")
+@click.option("-o", "--out", type=click.Path(), default="maquette-demo", show_default=True, help="A new folder.")
+@click.option("--budget", default="75s", show_default=True, help="Time for the training.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def command(out: str, budget: str, quiet: bool) -> None:
+    """Train, judge and report a generator of handwritten digits.
+
+    1,797 real digits ship inside scikit-learn: nothing is downloaded.
+    """
+    from maquette import api
+    from maquette.cli.tables import print_evaluation
+    from maquette.core.files import atomic
+
+    folder = free_folder(Path(out))
+    say = (lambda text: None) if quiet else click.echo
+    say(f"Training image/gan on 1,797 handwritten digits for {budget}, into {folder} ...")
+    run = api.train("image/gan", "digits", out=folder, budget=budget, quiet=quiet)
+    say("Measuring it against digits it has never seen ...")
+    result = run.evaluate(quiet=True)
+    if not quiet:
+        print_evaluation(result)
+    grid = folder / "samples" / "grid.png"
+    with atomic(grid) as temporary:
+        run.sample(64, seed=1).preview().save(temporary)
+    report = run.report()
+    say("\nWhat you have now:")
+    for what, path in (
+        ("the run", folder),
+        ("64 new digits", grid),
+        ("how they came to be", folder / "samples" / "training.gif"),
+        ("the report, for your browser", report),
+    ):
+        say(f"  {what:<28} {path}")
+    say(f"\nMore sevens:     maquette sample {folder} -n 64 --label 7 --seed 2 --grid -o sevens.png")
+    say("Your pictures:   maquette train image/gan --data FOLDER -o runs/mine --budget 10m")
+
+
+def free_folder(path: Path) -> Path:
+    """The path, or path-2, path-3, ... when it holds something: a demo never stands in its own way."""
+    candidate, n = path, 1
+    while candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
+        n += 1
+        candidate = path.with_name(f"{path.name}-{n}")
+    return candidate

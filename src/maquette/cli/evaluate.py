@@ -1,0 +1,30 @@
+"""maquette evaluate: numbers with error bars, beside their floors."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("evaluate")
+@click.argument("run", type=click.Path())
+@click.option("--data", help="Other data with the same columns. [default: the run's own held-out split]")
+@click.option("--features", type=click.Choice(["own", "inception"]), default="own", show_default=True,
+              help="Network that distances are measured in.")  # fmt: skip
+@click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON that is also written to metrics.json.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def command(
+    run: str, data: str | None, features: str, samples: int | None, seed: int, as_json: bool, quiet: bool
+) -> None:
+    """Measure RUN on held-out data -> metrics.json, and a table."""
+    from maquette import api
+    from maquette.cli.tables import print_evaluation
+
+    loaded = api.load(run)
+    result = loaded.evaluate(data, features=features, samples=samples, seed=seed, quiet=quiet or as_json)
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+    elif not quiet:
+        print_evaluation(result)
+        click.echo(f"Written: {loaded.folder.metrics_file}")

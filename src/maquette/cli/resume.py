@@ -1,0 +1,18 @@
+"""maquette resume: go on from the newest whole checkpoint."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path())
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def command(run: str, processes: int, quiet: bool) -> None:
+    """Go on training RUN exactly where it stopped."""
+    from maquette import api
+
+    api.load(run).resume(quiet=quiet, processes=processes)
+    if not quiet:
+        click.echo(f"Trained: {run}")

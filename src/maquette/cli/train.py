@@ -1,0 +1,58 @@
+"""maquette train: recipe + data -> run folder."""
+
+from __future__ import annotations
+
+import click
+
+
+def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """'64' or '48x64' (height x width) -> (height, width)."""
+    if value is None:
+        return None
+    height, _x, width = value.lower().partition("x")
+    try:
+        size = int(height), int(width or height)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not a size; write 64 or 48x64 (height x width).") from None
+    if min(size) < 1:
+        raise click.BadParameter("a side has at least one pixel.")
+    return size
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", help="Folder, archive, array file, digits, mnist, fashion-mnist, or hf:NAME.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="A new folder for the run.")
+@click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")
+@click.option("--size", callback=parse_size, help="Pixels: 64, or height x width as 48x64. [default: the data's own]")
+@click.option("--budget", help="Wall time, such as 90s, 10m, 1h30m: the plan chooses the steps.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training data.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the weights, the order and the noise. [default: 0]")
+@click.option("--strict", is_flag=True, help="Stop at the first unusable file instead of leaving it out.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def command(
+    recipe: str, settings: tuple[str, ...], data: str | None, out: str, given: tuple[str, ...],
+    size: tuple[int, int] | None, budget: str | None, steps: int | None, epochs: float | None, seed: int | None,
+    strict: bool, processes: int, quiet: bool,
+) -> None:  # fmt: skip
+    """Train RECIPE on your data; `maquette recipes` lists what there is.
+
+    Any setting of the recipe can be given as KEY=VALUE: train.batch_size=64 model.latent_dim=128
+    """
+    from maquette import api
+
+    extra = list(settings)
+    if seed is not None:
+        extra.append(f"train.seed={seed}")
+    if strict:
+        extra.append("data.strict=true")
+    run = api.train(
+        recipe, data, out=out, given=given or None, size=size, steps=steps, epochs=epochs, budget=budget,
+        settings=extra, processes=processes, quiet=quiet,
+    )  # fmt: skip
+    if not quiet:
+        click.echo(f"Trained: {run.folder.path}")
+        click.echo(f"Next: maquette sample {out} -n 64 --grid -o grid.png, maquette evaluate {out}, maquette report {out}")

@@ -1,0 +1,71 @@
+"""What a model made: canonical tensors that show themselves and save themselves as files."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from maquette.core.find import find_modality
+from maquette.core.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Items of a sample.
+
+    target: canonical tensors by column      given: what was asked for each item
+    seed:   item i depends on (seed, i) and what is given alone
+    origin: where they come from, for the files' metadata
+    """
+
+    target: dict[str, Tensor]
+    given: dict[str, Tensor]
+    spec: DataSpec
+    seed: int
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.target.values())))
+
+    @property
+    def x(self) -> Tensor:
+        """The one target of a single-target model, e.g. f32[N, C, H, W] in [-1, 1]."""
+        (x,) = self.target.values()
+        return x
+
+    @property
+    def captions(self) -> list[str]:
+        """The class of each item; empty when no label was given."""
+        if self.spec.label is None or self.spec.label not in self.given:
+            return []
+        classes = self.spec.columns[self.spec.label].classes
+        return [classes[i] for i in self.given[self.spec.label].tolist()]
+
+    def preview(self, columns: int | None = None) -> Any:
+        """All items as one thing to look at: a PIL picture for images."""
+        (name,) = self.target
+        return find_modality(self.spec.columns[name].kind).preview(self.target[name], columns)
+
+    def save(self, folder: str | Path, suffix: str = ".png", start: int = 0) -> list[Path]:
+        """Writes one file an item; the metadata of each says which run and seed made it."""
+        (name,) = self.target
+        modality = find_modality(self.spec.columns[name].kind)
+        captions: Sequence[str] = self.captions or [""] * len(self)
+        paths = []
+        for i, (item, caption) in enumerate(zip(self.target[name], captions, strict=True), start):
+            about = {**self.origin, "seed": str(self.seed), "item": str(i)} | ({"label": caption} if caption else {})
+            # A class name comes from a folder name and must not become a path.
+            tail = f"-{re.sub(r'[^\w.-]+', '_', caption)}" if caption else ""
+            paths.append(modality.write(item, Path(folder) / f"{i:05d}{tail}{suffix}", about))
+        return paths
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.preview().save(buffer, "PNG")
+        return buffer.getvalue()

@@ -1,0 +1,77 @@
+"""Checkpoints: whole or absent. A damaged one is named, and the one before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from maquette.core.errors import UserError
+from maquette.core.files import explained, read_json, sync, write_json
+from maquette.core.run import read_tensors, write_tensors
+from maquette.engine.state import State
+
+_TENSORS, _FACTS = "state.safetensors", "state.json"
+
+
+def save(folder: Path, state: State, keep: int) -> Path:
+    """Writes `folder/step-<n>` under a temporary name, renames it, and removes all but the last `keep`."""
+    final = folder / f"step-{state.step:08d}"
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+    try:
+        write_tensors(temporary / _TENSORS, state.tensors())
+        digest = _digest(temporary / _TENSORS)
+        write_json(temporary / _FACTS, {"step": state.step, "seconds": state.seconds, "sha256": digest})
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+        sync(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in _all(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_latest(folder: Path, state: State, say: Callable[[str], None]) -> bool:
+    """Loads the newest checkpoint that is whole; False when there is none at all.
+
+    Each damaged one is named through `say`. Raises UserError when every one is damaged.
+    """
+    found = _all(folder)
+    for path in reversed(found):
+        try:
+            facts = read_json(path / _FACTS)
+            if _digest(path / _TENSORS) != facts["sha256"]:
+                raise UserError("its content does not match its checksum")
+            state.load(read_tensors(path / _TENSORS))
+        except (UserError, OSError, KeyError, TypeError, RuntimeError) as error:
+            reason = error.problem if isinstance(error, UserError) else str(error)
+            say(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
+            continue
+        state.step, state.seconds = int(facts["step"]), float(facts["seconds"])
+        return True
+    if found:
+        raise UserError(
+            f"Every checkpoint under '{folder}' is damaged.", "Remove that folder to train this run from the start."
+        )
+    return False
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes what a killed process left half-written."""
+    for path in folder.glob(".writing-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("step-*") if p.is_dir()) if folder.is_dir() else []
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

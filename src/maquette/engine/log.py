@@ -1,0 +1,142 @@
+"""What training says: log.jsonl for programs, trackers for dashboards, a progress bar for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maquette.core.files import atomic
+from maquette.core.run import RunFolder
+from maquette.engine.alarms import Alarm
+
+
+class Means:
+    """Running means of logged tensors; nothing is read back from the device until asked."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = defaultdict(int)
+
+    @torch.no_grad()
+    def add(self, key: str, value: Tensor) -> None:
+        value = value.detach().float()
+        self._sums[key] = self._sums[key] + value if key in self._sums else value
+        self._counts[key] += 1
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call."""
+        out = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        return out
+
+
+class Log:
+    """`log.jsonl` of a run, mirrored to accelerate's trackers."""
+
+    def __init__(self, folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._file = folder.log_file.open("a", encoding="utf-8")
+        self._trackers, self._config = trackers, config
+        self._accelerator: Any = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+        if self._trackers and "step" in line and "alarm" not in line:
+            self._track(line)
+
+    def alarm(self, alarm: Alarm) -> None:
+        fields = asdict(alarm)
+        self.write({"alarm": fields.pop("name"), **fields})
+
+    def _track(self, line: Mapping[str, Any]) -> None:
+        if self._accelerator is None:
+            self._accelerator = _start_trackers(self._folder, self._trackers, self._config)
+        values = {k: v for k, v in line.items() if isinstance(v, int | float) and k != "step"}
+        self._accelerator.log(values, step=line["step"])
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if self._accelerator is not None:
+            self._accelerator.end_training()
+
+
+def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
+    # Started at the first line rather than with the run: the imports cost a second or two.
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
+    plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
+    accelerator.init_trackers("tracking", plain)
+    return accelerator
+
+
+def rewind(folder: RunFolder, step: int) -> list[str]:
+    """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
+    if not folder.log_file.exists():
+        return []
+    kept = [line for line in folder.log() if line.get("step", 0) <= step]
+    with atomic(folder.log_file) as temporary:
+        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+    return [line["alarm"] for line in kept if "alarm" in line]
+
+
+class Progress:
+    """A live bar on a terminal; a line every ten seconds elsewhere; nothing when quiet."""
+
+    def __init__(self, total: int, start: int, quiet: bool) -> None:
+        self._total, self._quiet = total, quiet
+        self._live: Any = None
+        self._last_line = time.monotonic()
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._live = Bar(
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}"),
+                console=Console(stderr=True),
+                refresh_per_second=4,
+            )
+            self._task = self._live.add_task("train", total=total, completed=start, values="")
+            self._live.start()
+
+    def step(self, step: int) -> None:
+        if self._live is not None:
+            self._live.update(self._task, completed=step)
+
+    def values(self, step: int, rate: float, values: Mapping[str, float]) -> None:
+        """Shows the losses by phase and the items a second."""
+        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3f}" for k, v in values.items() if k.endswith("/loss"))
+        text = f"{losses}  {rate:,.0f} items/s"
+        if self._live is not None:
+            self._live.update(self._task, values=text)
+        elif not self._quiet and time.monotonic() - self._last_line > 10:
+            self._last_line = time.monotonic()
+            print(f"step {step}/{self._total}  {text}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        elif not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()

@@ -1,0 +1,200 @@
+"""The plan: measure a few steps, then fix precision, compilation, micro-batches and the number of steps.
+
+The plan is written into the run's recipe, so that the run can be resumed and repeated.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.model import Model
+from maquette.core.recipe import Recipe, TrainConfig, seconds_of
+from maquette.core.rng import ItemRng, derive
+from maquette.engine.job import Job
+from maquette.engine.loop import Loop
+from maquette.engine.state import State
+from maquette.engine.world import World
+
+PREVIEWS = 30
+_DEFAULT_BUDGET = "10m"
+# Compilation takes about a minute; below this it cannot pay for itself.
+_COMPILE_FROM_SECONDS = 1200.0
+
+
+def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
+    """The job's recipe with everything that was left to measure now fixed."""
+    began = time.monotonic()
+    train = job.recipe.train
+    loader = job.batches(train.batch_size, world.rank, world.size)
+    batch = loader.batch(0).to(world.device, train.channels_last)
+    loader.close()
+    budget = seconds_of(train.budget or _DEFAULT_BUDGET) if _needs_budget(train) else None
+
+    candidates = [train.precision] if train.precision != "auto" else _precisions(world.device)
+    # With a fixed number of steps and nothing to choose between, there is nothing to measure.
+    timings: dict[str, _Timing] = {}
+    if budget is not None or len(candidates) > 1:
+        limit = max(1.0, 0.02 * budget) if budget else 2.0
+        timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
+    precision = min(timings, key=lambda name: timings[name].step_seconds) if timings else candidates[0]
+    micro = timings[precision].micro_batch if timings else None
+    compiled = train.compile == "on"
+    if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
+        trial = _try_compiled(job, world, batch, precision)
+        if trial is not None and trial.step_seconds < 0.95 * timings[precision].step_seconds:
+            compiled, timings[precision] = True, trial
+
+    steps, why = _steps(job, train, budget, began, timings.get(precision))
+    changes = {
+        "steps": steps,
+        "precision": precision,
+        "compile": "on" if compiled else "off",
+        "micro_batch": micro or train.micro_batch,
+        "preview_every": max(1, steps // PREVIEWS) if train.preview_every == "auto" else train.preview_every,
+        "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
+    }
+    say(_describe(job, train, steps, why, precision, compiled, timings))
+    return job.recipe.model_copy(update={"train": train.model_copy(update=changes)})
+
+
+def is_planned(train: TrainConfig) -> bool:
+    """True when nothing is left to measure, as in the recipe of a run that has begun."""
+    settled = "auto" not in (train.precision, train.compile, train.preview_every, train.log_every)
+    return train.steps is not None and settled
+
+
+class _Timing:
+    """Median seconds of each phase, and of one step of all of them."""
+
+    def __init__(self, step_seconds: float, preview_seconds: float, micro_batch: int | None) -> None:
+        self.step_seconds = step_seconds
+        self.preview_seconds = preview_seconds
+        self.micro_batch = micro_batch
+
+
+def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: bool, seconds: float) -> _Timing:
+    """Times each phase on a copy of the model, so that training starts from the same weights."""
+    train = job.recipe.train
+    model = prepare_model(copy.deepcopy(job.model), world, train, compiled)
+    state = State(model, train.ema_decay)
+    micro = train.micro_batch if isinstance(train.micro_batch, int) else None
+    # A total beyond any step keeps schedules in their first, constant part while we measure.
+    loop = Loop(state, world, train.seed, 10**9, train.batch_size, precision, micro)
+    step_seconds = 0.0
+    share = seconds / len(state.phases)
+    for phase in state.phases:
+        loop.phase(phase, batch)
+        loop.phase(phase, batch)
+        times: list[float] = []
+        while len(times) < 5 or (sum(times) < share and len(times) < 200):
+            began = time.perf_counter()
+            loop.phase(phase, batch)
+            _wait(world)
+            times.append(time.perf_counter() - began)
+        step_seconds += statistics.median(times) / phase.every
+    began = time.perf_counter()
+    for _ in range(5):
+        state.ema.update(0)
+    step_seconds += (time.perf_counter() - began) / 5
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview.png")
+    return _Timing(step_seconds, time.perf_counter() - began, loop.micro_batch)
+
+
+@torch.no_grad()
+def preview_samples(model: Model, reference: Batch, seed: int, world: World) -> dict[str, torch.Tensor]:
+    """Samples from latents that stay the same all through a run, one for each reference item."""
+    was_training = model.training
+    model.eval()
+    given = {name: value.to(world.device) for name, value in reference.given.items()}
+    rng = ItemRng(derive(seed, "preview"), range(reference.size), world.device)
+    made = model.sample(reference.size, given, rng)
+    model.train(was_training)
+    return {name: value.float().cpu() for name, value in made.items()}
+
+
+def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool) -> Model:
+    """Moves a model to the device and memory format that it trains in."""
+    model = model.to(world.device).train()
+    if train.channels_last:
+        # Only 4-D weights have this format; asking it of a 5-D one is an error.
+        for p in model.parameters():
+            if p.ndim == 4:
+                p.data = p.data.to(memory_format=torch.channels_last)
+    if compiled:
+        for net in model.children():
+            net.compile()
+    return model
+
+
+def _needs_budget(train: TrainConfig) -> bool:
+    return train.steps is None and train.epochs is None
+
+
+def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, timing: _Timing | None) -> tuple[int, str]:
+    if train.steps is not None:
+        return train.steps, "as asked"
+    if train.epochs is not None:
+        return max(1, math.ceil(train.epochs * job.items / train.batch_size)), f"{train.epochs:g} epochs"
+    assert budget is not None and timing is not None
+    left = budget - (time.monotonic() - began) - PREVIEWS * timing.preview_seconds
+    # A few per cent for checkpoints, the log and what else the machine does.
+    steps = int(0.96 * left / timing.step_seconds)
+    if steps < 1:
+        raise UserError(
+            f"A budget of {budget:g} s is too short: one step takes {timing.step_seconds:.2f} s here.",
+            "Give more time, fewer or smaller pictures (--size), or a smaller train.batch_size.",
+        )
+    return steps, f"what fits into {train.budget or _DEFAULT_BUDGET}"
+
+
+def _describe(
+    job: Job, train: TrainConfig, steps: int, why: str, precision: str, compiled: bool, timings: dict[str, _Timing]
+) -> str:
+    epochs = steps * train.batch_size / max(job.items, 1)
+    text = f"Plan: {steps:,} steps of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
+    if len(timings) > 1:
+        speeds = ", ".join(f"{name} {train.batch_size / t.step_seconds:,.0f}" for name, t in timings.items())
+        text += f" (items/s measured: {speeds})"
+    return text + (", compiled" if compiled else "")
+
+
+def _precisions(device: torch.device) -> list[str]:
+    if device.type == "cuda":
+        return ["bf16"] if torch.cuda.is_bf16_supported() else ["fp32"]
+    return ["fp32", "bf16"] if device.type == "cpu" and _cpu_has_bf16() else ["fp32"]
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 in hardware; emulated bf16 is slower than fp32."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def _has_compiler(world: World) -> bool:
+    return world.device.type == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+
+
+def _try_compiled(job: Job, world: World, batch: Batch, precision: str) -> _Timing | None:
+    try:
+        return _measure(job, world, batch, precision, True, 5.0)
+    except Exception:  # a model that cannot be compiled (double backward, say) simply is not
+        torch._dynamo.reset()
+        return None
+
+
+def _wait(world: World) -> None:
+    if world.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,181 @@
+"""A training run from its first step, or its last checkpoint, to its end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from maquette.core.batch import Batch
+from maquette.core.errors import Interrupted
+from maquette.core.recipe import Recipe
+from maquette.core.run import RunFolder, write_tensors
+from maquette.engine import checkpoint
+from maquette.engine.alarms import DIVERSITY, Alarm, Alarms, diversity
+from maquette.engine.guard import CtrlC, sole_owner
+from maquette.engine.job import Job, Outcome
+from maquette.engine.log import Log, Means, Progress, rewind
+from maquette.engine.loop import Loop, NonFinite
+from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
+from maquette.engine.state import State
+from maquette.engine.world import World, join_world
+
+
+def train(job: Job) -> Outcome:
+    """Trains a job's model in its run folder, going on from the newest whole checkpoint if there is one.
+
+    Raises Interrupted after the first Ctrl-C, with everything saved; NonFinite when an update was
+    refused; UserError when the folder is in use by another process.
+    """
+    world = join_world(job.recipe.train.device)
+    if not world.leads:
+        return _train(job, world)
+    with sole_owner(job.folder.lock_file):
+        return _train(job, world)
+
+
+def _train(job: Job, world: World) -> Outcome:
+    folder, progress = job.folder, Progress(1, 0, job.quiet or not world.leads)
+    recipe = job.recipe
+    if not is_planned(recipe.train):
+        if world.leads:
+            folder.write_recipe(make_plan(job, world, progress.say))
+        world.barrier()
+        recipe = folder.recipe()
+    with CtrlC() as ctrl_c:
+        return _Session(job, recipe, world).run(ctrl_c)
+
+
+class _Session:
+    """What one process does between starting or resuming a run and leaving it."""
+
+    def __init__(self, job: Job, recipe: Recipe, world: World) -> None:
+        self.job, self.world, self.config = job, world, recipe.train
+        assert recipe.train.steps is not None
+        self.total: int = recipe.train.steps
+        config = self.config
+        model = prepare_model(job.model, world, config, config.compile == "on")
+        self.state = State(model, config.ema_decay)
+        self.means = Means()
+        micro = config.micro_batch if isinstance(config.micro_batch, int) else None
+        self.loop = Loop(
+            self.state, world, config.seed, self.total, config.batch_size, config.precision, micro, self.means.add
+        )
+        says = Progress(self.total, 0, job.quiet or not world.leads)
+        if checkpoint.load_latest(job.folder.checkpoints, self.state, says.say):
+            says.say(f"Going on from step {self.state.step:,} of {self.total:,}.")
+        says.close()
+        raised: list[str] = []
+        if world.leads:
+            checkpoint.clear_leftovers(job.folder.checkpoints)
+            raised = rewind(job.folder, self.state.step)
+        self.alarms = Alarms(model.watches, self.total, raised)
+        self.raised = raised
+        self.progress = Progress(self.total, self.state.step, job.quiet or not world.leads)
+        self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
+        self.before = self.state.seconds
+        self.began = self.saved = self.logged = time.monotonic()
+
+    def run(self, ctrl_c: CtrlC) -> Outcome:
+        state, config = self.state, self.config
+        batches = self.job.batches(config.batch_size, self.world.rank, self.world.size)
+        try:
+            if state.step == 0:
+                self._preview()
+            while state.step < self.total:
+                batch = batches.batch(state.step).to(self.world.device, config.channels_last)
+                self.loop.step(batch)
+                done = state.step
+                self.progress.step(done)
+                if done % config.log_every == 0 or done == self.total:  # type: ignore[operator]
+                    self._log(batch, batches.waited_seconds)
+                if done % config.preview_every == 0 or done == self.total:  # type: ignore[operator]
+                    self._preview()
+                stop = self.world.any(ctrl_c.pressed)
+                if stop or done == self.total or self.world.any(self._checkpoint_due()):
+                    self._save()
+                if stop and done < self.total:
+                    raise Interrupted(
+                        f"Stopped at step {done:,} of {self.total:,}; everything is saved.",
+                        f"Go on with: maquette resume {self.job.folder.path}",
+                    )
+        except NonFinite as error:
+            self._raise_alarm(Alarm(f"non-finite {error.what}", error.step, error.problem, error.remedy))
+            raise
+        finally:
+            batches.close()
+            self.progress.close()
+            if self.log is not None:
+                self.log.close()
+        # Every process waits until the leader has written the last checkpoint.
+        self.world.barrier()
+        return Outcome(
+            self.total, self.total * config.batch_size, self._seconds(), batches.waited_seconds, tuple(self.raised)
+        )
+
+    def _seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
+
+    def _checkpoint_due(self) -> bool:
+        return self.world.leads and time.monotonic() - self.saved > self.config.checkpoint_seconds
+
+    def _log(self, batch: Batch, waited: float) -> None:
+        values = self.means.take()
+        now = time.monotonic()
+        every = self.config.log_every
+        assert isinstance(every, int)
+        rate = every * self.config.batch_size / max(now - self.logged, 1e-9)
+        self.logged = now
+        self.progress.values(self.state.step, rate, values)
+        if self.log is not None:
+            line = {
+                "step": self.state.step,
+                "seconds": round(self._seconds(), 3),
+                "items": self.state.step * self.config.batch_size,
+                "items_per_s": round(rate, 1),
+                "waited_seconds": round(waited, 4),
+            }
+            self.log.write(line | values)
+        self._check(values)
+
+    def _preview(self) -> None:
+        if not self.world.leads:
+            return
+        model = self.state.ema.model
+        samples = preview_samples(model, self.job.reference, self.config.seed, self.world)
+        step = self.state.step
+        self.job.preview(samples, preview_path(self.job.folder, step))
+        spread = {DIVERSITY: diversity(samples, self.job.reference, self.job.spec)}
+        if self.log is not None:
+            self.log.write({"step": step, "seconds": round(self._seconds(), 3), **spread})
+        self._check(spread)
+
+    def _check(self, values: dict[str, float]) -> None:
+        if self.world.leads:
+            for alarm in self.alarms.check(self.state.step, values):
+                self._raise_alarm(alarm)
+
+    def _raise_alarm(self, alarm: Alarm) -> None:
+        self.raised.append(alarm.name)
+        self.progress.say(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
+        if self.log is not None:
+            self.log.alarm(alarm)
+
+    def _save(self) -> None:
+        self.state.seconds = self._seconds()
+        if self.world.leads:
+            save_weights(self.job.folder, self.state)
+            checkpoint.save(self.job.folder.checkpoints, self.state, self.config.keep_checkpoints)
+        self.saved = time.monotonic()
+
+
+def save_weights(folder: RunFolder, state: State) -> None:
+    """Writes what sampling needs, so that a run can be sampled from while it still trains."""
+    weights = {name: value.to(memory_format=torch.contiguous_format) for name, value in state.ema.weights().items()}
+    write_tensors(folder.weights_file, weights, {"step": str(state.step)})
+
+
+def preview_path(folder: RunFolder, step: int) -> Path:
+    folder.samples.mkdir(parents=True, exist_ok=True)
+    return folder.samples / f"preview-{step:08d}.png"

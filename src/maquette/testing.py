@@ -1,0 +1,231 @@
+"""The contract that every family of models meets: `check_model`, for ours and for a user's own.
+
+    from maquette.testing import check_model, image_spec
+    check_model("my_package.my_family", image_spec(1, 16, 16, classes=3))
+
+Returns the names of the checks that ran; raises ContractError naming the first that failed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maquette.core.batch import Batch
+from maquette.core.errors import MaquetteError
+from maquette.core.find import find_family
+from maquette.core.generator import Generator, build_model
+from maquette.core.model import Model, Phase, Step
+from maquette.core.recipe import Recipe, TrainConfig
+from maquette.core.rng import ItemRng, StepRng, derive
+from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.engine.loop import Loop
+from maquette.engine.state import State
+from maquette.engine.world import World
+
+_BATCH = 8
+
+
+class ContractError(MaquetteError):
+    """A model does not meet the contract."""
+
+
+def image_spec(channels: int, height: int, width: int, classes: int = 0) -> DataSpec:
+    """p(image) or, with classes, p(image | label)."""
+    columns = {"image": ColumnSpec(kind="image", shape=(channels, height, width))}
+    if classes:
+        columns["label"] = ColumnSpec(kind="label", classes=tuple(f"class {i}" for i in range(classes)))
+    return DataSpec(columns=columns, target=("image",), given=("label",) if classes else ())
+
+
+def check_model(family: str, spec: DataSpec, settings: Mapping[str, Any] | None = None, steps: int = 60) -> list[str]:
+    """Checks a family against the contract on made-up data of a specification.
+
+    family:   its name ("gan") or dotted module; settings: of its Config
+    steps:    of the check that one batch can be learned
+    """
+    recipe = Recipe(about="contract", family=family, target=spec.target, given=spec.given, model=dict(settings or {}))
+    check = _Contract(recipe, spec, steps)
+    names = [name for name in dir(check) if name.startswith("check_")]
+    for name in names:
+        getattr(check, name)()
+    return [name.removeprefix("check_") for name in names]
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ContractError(what)
+
+
+class _Contract:
+    def __init__(self, recipe: Recipe, spec: DataSpec, steps: int) -> None:
+        self.recipe, self.spec, self.steps = recipe, spec, steps
+        self.batch = made_up_batch(spec, _BATCH)
+
+    def model(self) -> Model:
+        return build_model(self.recipe, self.spec).train()
+
+    def loop(self, model: Model | None = None, total: int = 60, micro: int | None = None) -> Loop:
+        state = State(model or self.model(), TrainConfig().ema_decay)
+        return Loop(state, World("cpu"), 0, total, _BATCH, "fp32", micro)
+
+    def loss(self, model: Model, phase: Phase, batch: Batch, step: int = 0) -> Any:
+        torch.manual_seed(0)
+        return phase.loss(batch, Step(step, self.steps, StepRng(derive(0, phase.name), batch.size)))
+
+    # -- the checks ----------------------------------------------------------------------------------
+
+    def check_family_is_complete(self) -> None:
+        module = find_family(self.recipe.family)
+        kinds = {self.spec.columns[name].kind for name in self.spec.target}
+        _require(kinds <= set(module.SUPPORTS), f"SUPPORTS lacks {kinds}")
+        children = dict(self.model().named_children())
+        for phase in self.model().phases():
+            _require(set(phase.nets) <= set(children), f"phase '{phase.name}' names nets that are not children")
+        _require(set(self.model().kept) <= set(children), "`keeps` names nets that are not children")
+
+    def check_each_phase_changes_exactly_its_nets(self) -> None:
+        loop = self.loop()
+        for phase in loop.state.phases:
+            before = _snapshot(loop.state.model)
+            loop.phase(phase, self.batch)
+            loop.phase(phase, self.batch)  # a zero-initialised gate may hide a net from the very first update
+            changed = {n for n, v in _snapshot(loop.state.model).items() if not torch.equal(v, before[n])}
+            nets = {name.partition(".")[0] for name in changed}
+            _require(nets == set(phase.nets), f"phase '{phase.name}' names {set(phase.nets)} but changed {nets}")
+
+    def check_losses_are_finite_and_named(self) -> None:
+        model = self.model()
+        for phase in model.phases():
+            loss = self.loss(model, phase, self.batch)
+            _require(loss.total.ndim == 0, f"the loss of phase '{phase.name}' is not a scalar")
+            for name, value in {"loss": loss.total, **loss.parts}.items():
+                _require(bool(torch.isfinite(value).all()), f"{phase.name}/{name} is not finite")
+                _require(value.numel() == 1, f"{phase.name}/{name} is not one number")
+
+    def check_one_batch_can_be_learned(self) -> None:
+        """Training on one batch moves samples or losses: nothing is detached by mistake."""
+        loop = self.loop(total=self.steps)
+        before = self.sample(loop.state.model)
+        for _ in range(self.steps):
+            loop.step(self.batch)
+        after = self.sample(loop.state.model)
+        for name in self.spec.target:
+            _require(bool(torch.isfinite(after[name]).all()), f"after {self.steps} steps samples are not finite")
+            _require(not torch.equal(before[name], after[name]), f"{self.steps} steps changed no sample")
+            if self.spec.columns[name].kind == "image":
+                real = self.batch.target[name].mean(0)
+                far, near = (before[name].mean(0) - real).square().mean(), (after[name].mean(0) - real).square().mean()
+                _require(bool(near < far), "training on one batch did not bring the mean sample nearer to it")
+
+    def check_sample_has_the_spec(self) -> None:
+        made = self.sample(self.model())
+        _require(set(made) == set(self.spec.target), f"sample() made {set(made)}, not {set(self.spec.target)}")
+        for name, value in made.items():
+            column = self.spec.columns[name]
+            _require(value.shape == (_BATCH, *column.shape), f"'{name}' has shape {tuple(value.shape)}")
+            if column.kind in ("image", "audio", "video"):
+                _require(bool(value.abs().max() <= 1.0 + 1e-4), f"'{name}' leaves [-1, 1]")
+
+    def check_item_does_not_depend_on_n(self) -> None:
+        generator = Generator(self.trained(3), self.spec)
+        many = generator.sample(_BATCH, seed=5)
+        few = generator.sample(3, seed=5)
+        for name in self.spec.target:
+            _require(
+                torch.allclose(many[name][:3], few[name], atol=1e-5), f"item i of '{name}' depends on how many are made"
+            )
+
+    def check_seed_decides_the_bytes(self) -> None:
+        model = self.trained(3)
+        again = self.model()
+        for name, net in model.kept.items():
+            again.kept[name].load_state_dict(copy.deepcopy(net.state_dict()))
+        first = Generator(model, self.spec).sample(4, seed=7)
+        second = Generator(again, self.spec).sample(4, seed=7)
+        other = Generator(again, self.spec).sample(4, seed=8)
+        for name in self.spec.target:
+            _require(torch.equal(first[name], second[name]), "the same seed gives other bytes after save and load")
+            _require(not torch.equal(first[name], other[name]), "another seed gives the same sample")
+
+    def check_unconditional_comes_with_conditional(self) -> None:
+        made = Generator(self.model(), self.spec).sample(2, given={})
+        _require(set(made) == set(self.spec.target), "sample() without labels does not work")
+
+    def check_resume_equals_straight_run(self) -> None:
+        straight = self.loop(total=6)
+        for _ in range(6):
+            straight.step(self.batch)
+        first = self.loop(total=6)
+        for _ in range(3):
+            first.step(self.batch)
+        saved = {name: value.clone() for name, value in first.state.tensors().items()}
+        second = self.loop(total=6)
+        second.state.load(saved)
+        second.state.step = 3
+        for _ in range(3):
+            second.step(self.batch)
+        ours, theirs = second.state.tensors(), straight.state.tensors()
+        _require(ours.keys() == theirs.keys(), "a resumed run has other tensors")
+        different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+        _require(not different, f"a resumed run differs in {different[:3]}")
+
+    def check_withheld_targets_are_not_needed(self) -> None:
+        model = self.model()
+        for phase in model.phases():
+            if not phase.reads_data:
+                self.loss(model, phase, self.batch.without_target())
+
+    def check_micro_batches_equal_one_batch(self) -> None:
+        """What two processes at the same global batch also rest on. Batch statistics are exempt: they are local."""
+        if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in self.model().modules()):
+            return
+        whole, halves = self.loop(), self.loop(micro=_BATCH // 2)
+        whole.step(self.batch)
+        halves.step(self.batch)
+        for name, value in whole.state.tensors().items():
+            if name.startswith("model."):
+                other = halves.state.tensors()[name]
+                _require(torch.allclose(value, other, atol=1e-3, rtol=1e-2), f"micro-batches change '{name}'")
+
+    # -- what they share -----------------------------------------------------------------------------
+
+    def sample(self, model: Model) -> dict[str, Tensor]:
+        was = model.training
+        model.eval()
+        with torch.no_grad():
+            made = model.sample(_BATCH, self.batch.given, ItemRng(1, range(_BATCH)))
+        model.train(was)
+        return made
+
+    def trained(self, steps: int) -> Model:
+        loop = self.loop()
+        for _ in range(steps):
+            loop.step(self.batch)
+        return loop.state.model
+
+
+def made_up_batch(spec: DataSpec, items: int, seed: int = 0) -> Batch:
+    """Canonical tensors of a specification: bright shapes on dark ground for images."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def column(name: str) -> Tensor:
+        it = spec.columns[name]
+        if it.kind == "label":
+            return torch.arange(items) % max(it.num_classes, 1)
+        if it.kind == "image":
+            _, height, width = it.shape
+            x = torch.full((items, *it.shape), -0.9)
+            x[:, :, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 0.8
+            return (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
+        raise MaquetteError(f"no made-up data for '{it.kind}' columns yet")
+
+    return Batch({n: column(n) for n in spec.target}, {n: column(n) for n in spec.given}, items)
+
+
+def _snapshot(model: Model) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
