@@ -21,8 +21,9 @@ from maquette.engine import train
 from maquette.engine.alarms import Alarms
 from maquette.engine.guard import sole_owner
 from maquette.engine.loop import Loop, NonFinite
+from maquette.engine.muon import orthogonalise
 from maquette.engine.schedule import learning_rate
-from maquette.engine.state import State
+from maquette.engine.state import State, build_optimizers
 from maquette.engine.world import World
 
 PROGRAM = Path(__file__).parents[1] / "toy_job.py"
@@ -232,3 +233,24 @@ def test_log_lines_are_json(tmp_path: Path) -> None:
         file.write('{"step": 99, "d/lo')  # cut short by a crash
     assert all("step" in line for line in job.folder.log())
     assert json.loads(job.folder.log_file.read_text().splitlines()[1])["step"] == 2
+
+
+def test_muon_orthogonalises_and_learns() -> None:
+    x = torch.randn(3, 16, 40, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonalise(x).float())
+    assert 0.6 < singular.min() and singular.max() < 1.3
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 4, 3))
+    optim = Optim(lr=0.01, muon=2.0, not_muon=("1.",))
+    muon, adam = build_optimizers(optim, {f"net.{n}": p for n, p in net.named_parameters()})
+    assert [p.shape for p in muon.param_groups[0]["params"]] == [(8, 4, 3, 3)]
+    assert len(adam.param_groups[0]["params"]) == 3
+    data = torch.randn(8, 4, 9, 9, generator=torch.Generator().manual_seed(1))
+    losses = []
+    for _ in range(50):
+        loss = (net(data) - data[:, :, 2:-2, 2:-2]).square().mean()
+        loss.backward()
+        for optimizer in (muon, adam):
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]

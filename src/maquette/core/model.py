@@ -48,6 +48,10 @@ class Optim:
     final:    learning rate at the end of the schedule, as a share of the peak
     constant_until: share of the run after which the decay begins
     clip:     largest global gradient norm; 0 turns clipping off
+    muon:     learning rate of Muon as a multiple of `lr`, for weights of two dimensions or more, with
+              Adam for the rest; 0 turns Muon off
+    not_muon: parameters that stay with Adam all the same, by the start of their name within their net
+              (inputs, outputs, embeddings), e.g. ("stem", "head.out")
     """
 
     name: Literal["adam", "adamw", "adamax", "sgd"] = "adam"
@@ -60,6 +64,8 @@ class Optim:
     constant_until: float = 0.0
     final: float = 0.0
     clip: float = 0.0
+    muon: float = 0.0
+    not_muon: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,16 +60,17 @@ class Loop:
                 micro = self.micro_batch or batch.size
                 if not _out_of_memory(error) or micro == 1:
                     raise
-                self.state.optimizers[phase.nets].zero_grad(set_to_none=True)
+                self._clear(phase)
                 self.micro_batch = -(-micro // 2)
                 torch.cuda.empty_cache()
 
     def _update(self, phase: Phase, batch: Batch) -> None:
         state, step = self.state, self.state.step
         state.train_only(phase.nets)
-        optimizer, parameters = state.optimizers[phase.nets], state.parameters[phase.nets]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(phase.optim, step, self.total)
+        optimizers, parameters = state.optimizers[phase.nets], state.parameters[phase.nets]
+        rate = learning_rate(phase.optim, step, self.total)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = rate * group.get("scale", 1.0)
         if not phase.reads_data:
             batch = batch.without_target()
         # Dropout and the like draw from here; everything else from StepRng.
@@ -92,12 +93,17 @@ class Loop:
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self.on_part(f"{phase.name}/grad_norm", norm)
         if self.world.any(not finite) or not bool(torch.isfinite(norm)):
-            optimizer.zero_grad(set_to_none=True)
+            self._clear(phase)
             raise NonFinite(phase.name, step, "gradient" if finite else "loss")
         if phase.optim.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, phase.optim.clip, norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+        self._clear(phase)
+
+    def _clear(self, phase: Phase) -> None:
+        for parameter in self.state.parameters[phase.nets]:
+            parameter.grad = None
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.precision == "bf16":

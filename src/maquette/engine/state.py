@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.model import Model, Optim, Phase
+from maquette.engine.muon import Muon
 
 
 class Ema:
@@ -40,7 +41,7 @@ class Ema:
 
 
 class State:
-    """Model, EMA, and one optimizer for each distinct set of nets among the phases."""
+    """Model, EMA, and the optimizers of each distinct set of nets among the phases."""
 
     def __init__(self, model: Model, ema_decay: float) -> None:
         self.model = model
@@ -50,12 +51,12 @@ class State:
         self.seconds = 0.0
         self.children: dict[str, nn.Module] = dict(model.named_children())
         self.parameters: dict[tuple[str, ...], list[nn.Parameter]] = {}
-        self.optimizers: dict[tuple[str, ...], torch.optim.Optimizer] = {}
+        self.optimizers: dict[tuple[str, ...], list[torch.optim.Optimizer]] = {}
         for phase in self.phases:
             if phase.nets not in self.optimizers:
-                parameters = [p for name in phase.nets for p in self._child(phase, name).parameters()]
-                self.parameters[phase.nets] = parameters
-                self.optimizers[phase.nets] = build_optimizer(phase.optim, parameters)
+                named = {n: p for net in phase.nets for n, p in self._child(phase, net).named_parameters(net)}
+                self.parameters[phase.nets] = list(named.values())
+                self.optimizers[phase.nets] = build_optimizers(phase.optim, named)
 
     def _child(self, phase: Phase, name: str) -> nn.Module:
         if name not in self.children:
@@ -67,13 +68,16 @@ class State:
         for name, net in self.children.items():
             net.requires_grad_(name in nets)
 
+    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [optimizer for optimizers in self.optimizers.values() for optimizer in optimizers]
+
     # -- to and from a checkpoint ------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors: `model.*`, `ema.*`, `optim.<i>.<parameter>.<moment>`."""
         out = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         out |= {f"ema.{k}": v for k, v in self.ema.weights().items()}
-        for i, optimizer in enumerate(self.optimizers.values()):
+        for i, optimizer in enumerate(self._all_optimizers()):
             for j, parameter in enumerate(_parameters(optimizer)):
                 for key, value in optimizer.state.get(parameter, {}).items():
                     if isinstance(value, Tensor):
@@ -85,7 +89,7 @@ class State:
         self.model.load_state_dict(_under(tensors, "model."))
         for name, net in self.ema.model.kept.items():
             net.load_state_dict(_under(tensors, f"ema.{name}."))
-        for i, optimizer in enumerate(self.optimizers.values()):
+        for i, optimizer in enumerate(self._all_optimizers()):
             for j, parameter in enumerate(_parameters(optimizer)):
                 moments = _under(tensors, f"optim.{i}.{j}.")
                 if moments:
@@ -95,8 +99,25 @@ class State:
                     }
 
 
-def build_optimizer(optim: Optim, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The torch optimizer that an Optim describes; fused where torch has a fused one for the device."""
+def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch.optim.Optimizer]:
+    """The torch optimizers that an Optim describes, for parameters named `<net>.<name within the net>`.
+
+    Each parameter group carries `scale`: its learning rate as a multiple of the schedule's.
+    """
+    if not optim.muon:
+        return [_build(optim, list(named.values()))]
+    matrices = [
+        p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)
+    ]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in named.values() if id(p) not in chosen]
+    muon = Muon(matrices, optim.lr * optim.muon, weight_decay=optim.weight_decay)
+    muon.param_groups[0]["scale"] = optim.muon
+    return [muon, _build(optim, rest)] if rest else [muon]
+
+
+def _build(optim: Optim, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """One torch optimizer; fused where torch has a fused one for the device."""
     shared = {"lr": optim.lr, "weight_decay": optim.weight_decay}
     if optim.name == "sgd":
         return torch.optim.SGD(parameters, momentum=optim.betas[0], **shared)

@@ -1,0 +1,63 @@
+"""Muon: momentum whose update is orthogonalised (Jordan et al. 2024), for hidden weight matrices.
+
+Scaled as in Liu et al. 2025 ("Muon is scalable", eq. 4), so that an update has the size that Adam's
+would have and one learning rate serves both. torch.optim.Muon takes 2-D weights only; ours flattens
+convolution kernels to matrices, and orthogonalises all kernels of one shape in one batched product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Coefficients of the quintic that pulls singular values towards 1 fastest (Jordan et al. 2024).
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, then orthogonalisation. Every parameter has two dimensions or more."""
+
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95,
+                 weight_decay: float = 0.0) -> None:  # fmt: skip
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape.setdefault(tuple(parameter.shape), []).append(parameter)
+            for parameters in by_shape.values():
+                self._step_together(parameters, group)
+
+    def _step_together(self, parameters: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
+        grads = [p.grad for p in parameters if p.grad is not None]
+        moments = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+        torch._foreach_lerp_(moments, grads, 1 - group["momentum"])
+        nesterov = torch._foreach_lerp(grads, moments, group["momentum"])
+        rows = parameters[0].shape[0]
+        update = orthogonalise(torch.stack([n.reshape(rows, -1) for n in nesterov]))  # (K, rows, columns)
+        size = 0.2 * math.sqrt(max(update.shape[-2:])) * group["lr"]
+        for parameter, matrix in zip(parameters, update, strict=True):
+            if group["weight_decay"]:
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(matrix.view(parameter.shape), alpha=-size)
+
+
+def orthogonalise(x: Tensor, iterations: int = 5) -> Tensor:
+    """Nearest semi-orthogonal matrices to x[K, m, n], roughly: singular values end within about 0.7 to 1.2.
+
+    Newton-Schulz in bf16, which this iteration tolerates.
+    """
+    tall = x.shape[-2] > x.shape[-1]
+    y = x.mT if tall else x
+    y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    for _ in range(iterations):
+        a = y @ y.mT
+        y = _A * y + (_B * a + _C * a @ a) @ y
+    return (y.mT if tall else y).to(x.dtype)
