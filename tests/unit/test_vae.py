@@ -60,14 +60,21 @@ def test_encodes_and_scores(settings):
         assert model.log_prob(batch, ItemRng(0, range(6)), samples=7).shape == (6,)
 
 
-def test_many_samples_are_scored_in_pieces_without_changing_the_bound(monkeypatch):
+class Silent:
+    """An Rng without noise: every importance sample is the posterior mean."""
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape)
+
+    uniform = normal
+
+
+@torch.no_grad()
+def test_scoring_in_pieces_does_not_change_the_bound(monkeypatch):
     model, batch = make()
-    with torch.no_grad():
-        whole = model.log_prob(batch, StepRng(0, 6), samples=600)
-        monkeypatch.setattr(vae, "_ROWS", 60)
-        pieces = model.log_prob(batch, StepRng(0, 6), samples=600)
-        assert torch.allclose(whole, pieces, atol=0.5)
-        assert (model.log_prob(batch, StepRng(0, 6), samples=1) < whole).float().mean() > 0.5
+    one = model.log_prob(batch, Silent(), samples=1)
+    monkeypatch.setattr(vae, "_ROWS", 24)
+    assert torch.allclose(model.log_prob(batch, Silent(), samples=10), one, atol=1e-3)
 
 
 @torch.no_grad()
@@ -127,8 +134,6 @@ def test_balance_spares_the_group_that_carries_little():
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_mean_of_micro_batches_has_the_gradient_of_the_batch(k):
     model, batch = make(classes=3, importance_samples=k, binarize="dynamic")
-    model.double()
-    batch = Batch({"image": batch.x.double()}, batch.given, 6)
 
     def gradient(rows: list[tuple[int, int]]) -> torch.Tensor:
         model.zero_grad()

@@ -8,10 +8,12 @@ import pkgutil
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.modality import Modality
+
+if TYPE_CHECKING:  # it imports torch, which listing recipes can do without
+    from maquette.core.modality import Modality
 
 
 def _names_in(package: str) -> list[str]:
@@ -45,7 +47,7 @@ def find_family(name: str) -> ModuleType:
 def find_modality(kind: str) -> Modality:
     """The module of a modality: `image` -> `maquette.modalities.image`."""
     try:
-        return cast(Modality, importlib.import_module(f"maquette.modalities.{kind}"))
+        return cast("Modality", importlib.import_module(f"maquette.modalities.{kind}"))
     except ModuleNotFoundError as error:
         if error.name != f"maquette.modalities.{kind}":
             raise

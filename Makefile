@@ -1,0 +1,41 @@
+# Everything runs in a virtual environment of its own: .venv, made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup check lint types contracts unit test smoke bench clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+check: lint types contracts unit  ## under three minutes
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+test: setup  ## everything; with MAQUETTE_DATA set, on real data too
+	$(BIN)/python -m pytest tests
+
+smoke: setup  ## the main job, as a new user would run it
+	$(BIN)/maquette demo -o runs/smoke --budget 20s
+
+bench: setup  ## prints the tables of the documents; takes hours
+	for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
