@@ -42,7 +42,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; works after a verb too.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def cli() -> None:
     """Train small generative models of your own data, on the machine you have.
 
@@ -72,7 +72,8 @@ def main() -> NoReturn:
     except MaquetteError as error:
         _fail(error, str(error), error.exit_code, debug)
     except OSError as error:
-        _fail(error, f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left.", 2, debug)
+        text = f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left."
+        _fail(error, text, 2, debug)
     except Exception as error:
         text = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
         _fail(error, text, 1, debug)

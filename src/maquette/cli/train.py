@@ -55,4 +55,4 @@ def command(
     )  # fmt: skip
     if not quiet:
         click.echo(f"Trained: {run.folder.path}")
-        click.echo(f"Next: maquette sample {out} -n 64 --grid -o grid.png, maquette evaluate {out}, maquette report {out}")
+        click.echo(f"Next: maquette sample {out} -n 64 --grid, maquette evaluate {out}, maquette report {out}")

@@ -28,7 +28,8 @@ def command(run: str, every: float, once: bool) -> None:
                 losses = "  ".join(f"{k} {v:.3f}" for k, v in line.items() if k.endswith("/loss"))
                 of = f" of {total:,}" if total else ""
                 left = (total - line["step"]) * line["seconds"] / max(line["step"], 1) if total else 0
-                click.echo(f"step {line['step']:,}{of}  {losses}  {line['items_per_s']:,.0f} items/s  {left:,.0f} s left")
+                rate = f"{line['items_per_s']:,.0f} items/s"
+                click.echo(f"step {line['step']:,}{of}  {losses}  {rate}  {left:,.0f} s left")
         seen = len(lines)
         finished = bool(lines) and total is not None and lines[-1].get("step", 0) >= total
         if once or finished:

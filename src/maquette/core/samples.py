@@ -61,7 +61,7 @@ class Samples:
         for i, (item, caption) in enumerate(zip(self.target[name], captions, strict=True), start):
             about = {**self.origin, "seed": str(self.seed), "item": str(i)} | ({"label": caption} if caption else {})
             # A class name comes from a folder name and must not become a path.
-            tail = f"-{re.sub(r'[^\w.-]+', '_', caption)}" if caption else ""
+            tail = "-" + re.sub(r"[^\w.-]+", "_", caption) if caption else ""
             paths.append(modality.write(item, Path(folder) / f"{i:05d}{tail}{suffix}", about))
         return paths
 

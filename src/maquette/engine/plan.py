@@ -5,8 +5,11 @@ The plan is written into the run's recipe, so that the run can be resumed and re
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import math
+import platform
 import shutil
 import statistics
 import tempfile
@@ -17,7 +20,9 @@ from pathlib import Path
 import torch
 
 from maquette.core.batch import Batch
+from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
+from maquette.core.files import write_json
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
@@ -42,12 +47,17 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     budget = seconds_of(train.budget or _DEFAULT_BUDGET) if _needs_budget(train) else None
 
     candidates = [train.precision] if train.precision != "auto" else _precisions(world.device)
+    remembered = _Memory(job, world)
+    if budget is None and remembered.precision in candidates:
+        candidates = [remembered.precision]
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
         limit = max(1.0, 0.02 * budget) if budget else 2.0
         timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     precision = min(timings, key=lambda name: timings[name].step_seconds) if timings else candidates[0]
+    if len(timings) > 1:
+        remembered.keep(precision)
     micro = timings[precision].micro_batch if timings else None
     compiled = train.compile == "on"
     if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
@@ -72,6 +82,34 @@ def is_planned(train: TrainConfig) -> bool:
     """True when nothing is left to measure, as in the recipe of a run that has begun."""
     settled = "auto" not in (train.precision, train.compile, train.preview_every, train.log_every)
     return train.steps is not None and settled
+
+
+class _Memory:
+    """The precision that was faster for this model on this machine: with a fixed number of steps, measured once."""
+
+    def __init__(self, job: Job, world: World) -> None:
+        what = {
+            "family": job.recipe.family,
+            "model": job.recipe.config.model_dump(mode="json"),
+            "spec": job.spec.model_dump(mode="json"),
+            "batch": job.recipe.train.batch_size,
+            "processes": world.size,
+            "threads": torch.get_num_threads(),
+            "machine": [platform.node(), str(world.device), torch.__version__],
+        }
+        key = f"{derive(0, json.dumps(what, sort_keys=True)):x}"
+        self._file = cache_folder("precision", f"{key}.json")
+
+    @property
+    def precision(self) -> str | None:
+        try:
+            return str(json.loads(self._file.read_text())["precision"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def keep(self, precision: str) -> None:
+        with contextlib.suppress(OSError, UserError):  # a cache that cannot be written costs a second next time
+            write_json(self._file, {"precision": precision})
 
 
 class _Timing:

@@ -1,0 +1,100 @@
+"""The engine against hand-written loops over the same networks (image/dcgan at batch 64), in the same run.
+
+    MAQUETTE_DATA=... python benchmarks/engine_overhead.py
+
+1. Our loop against a plain loop with the same precision, memory format and batch: what the engine costs.
+2. Our defaults against plain fp32, contiguous PyTorch: what the defaults gain.
+The three take turns, and medians over the turns are compared, as other work on the machine comes and goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from maquette.core.batch import Batch
+from maquette.core.generator import build_model
+from maquette.core.model import Model, Step
+from maquette.core.recipe import load_recipe
+from maquette.core.rng import StepRng
+from maquette.engine.loop import Loop
+from maquette.engine.plan import prepare_model
+from maquette.engine.state import State, build_optimizers
+from maquette.engine.world import World
+from maquette.testing import image_spec
+
+SIZE = 64
+
+
+def plain(model: Model, batch: Batch, bf16: bool) -> Callable[[int], None]:
+    """The loop that a person would write for these phases: no log, no checks, no moving average."""
+    phases = model.phases()
+    optimizers = {}
+    for phase in phases:
+        named = {name: p for net in phase.nets for name, p in getattr(model, net).named_parameters(net)}
+        optimizers[phase.nets] = build_optimizers(phase.optim, named)
+
+    def step(index: int) -> None:
+        for phase in phases:
+            if index % phase.every:
+                continue
+            for name, net in model.named_children():
+                net.requires_grad_(name in phase.nets)
+            for optimizer in optimizers[phase.nets]:
+                optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                total = phase.loss(batch, Step(index, 10**6, StepRng(index, SIZE))).total
+            total.backward()
+            for optimizer in optimizers[phase.nets]:
+                optimizer.step()
+
+    return step
+
+
+def engine(model: Model, batch: Batch, precision: str) -> Callable[[int], None]:
+    loop = Loop(State(model, 0.999), World("cpu"), 0, 10**6, SIZE, precision)
+    return lambda index: loop.step(batch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="image/dcgan")
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=8, help="in each turn")
+    args = parser.parse_args()
+    spec = image_spec(1, 28, 28, classes=10)
+    recipe = load_recipe(args.recipe)
+    model = build_model(recipe, spec)
+    pictures = torch.rand(SIZE, 1, 28, 28) * 2 - 1
+    batch = Batch({"image": pictures}, {"label": torch.randint(0, 10, (SIZE,))}, SIZE)
+    fast = batch.to(torch.device("cpu"), channels_last=True)
+    fresh = lambda: copy.deepcopy(model)  # noqa: E731
+    ready = lambda: prepare_model(fresh(), World("cpu"), recipe.train, False)  # noqa: E731
+    contenders = {
+        "plain loop, fp32, contiguous": plain(fresh().train(), batch, bf16=False),
+        "plain loop, bf16, channels-last": plain(ready(), fast, bf16=True),
+        "engine, bf16, channels-last": engine(ready(), fast, "bf16"),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(args.turns):
+        for name, step in contenders.items():
+            began = time.perf_counter()
+            for i in range(args.steps):
+                step(turn * args.steps + i)
+            if turn:  # the first turn warms up
+                times[name].append((time.perf_counter() - began) / args.steps)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, seconds in medians.items():
+        print(f"{args.recipe}  {name:<34} {SIZE / seconds:8.0f} pictures/s")
+    ours = medians["engine, bf16, channels-last"]
+    print(f"engine / plain loop, same precision      {medians['plain loop, bf16, channels-last'] / ours:.3f}")
+    print(f"engine's defaults / plain fp32 PyTorch   {medians['plain loop, fp32, contiguous'] / ours:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Steps a second of the textbook GAN (image/gan-mlp, batch 64) against a Keras-style loop beside it.
+
+    MAQUETTE_DATA=... python benchmarks/textbook_gan.py --keras-python VENV/bin/python
+
+The interpreter needs Keras with a backend (pip install tensorflow-cpu); without one the peer's row is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import maquette
+
+
+def ours(steps: int) -> float:
+    """Items a second from the run's own log (previews and checkpoints included) over the batch: median of the log."""
+    import statistics
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = maquette.train(
+            "image/gan-mlp", "mnist", out=Path(folder) / "run", given="none", steps=steps, quiet=True,
+            settings={"train.batch_size": 64, "train.log_every": 100},
+        )  # fmt: skip
+        lines = [line for line in run.folder.log() if "items_per_s" in line]
+        return statistics.median(line["items_per_s"] for line in lines[2:]) / 64
+
+
+def keras(python: str, steps: int) -> float | None:
+    script = Path(__file__).with_name("_keras_loop.py")
+    done = subprocess.run([python, str(script), str(steps)], capture_output=True, text=True, check=False)
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keras-python", default=sys.executable)
+    parser.add_argument("--steps", type=int, default=4000)
+    args = parser.parse_args()
+    peer = keras(args.keras_python, 200)
+    mine = ours(args.steps)
+    again = keras(args.keras_python, 200)
+    print(f"maquette image/gan-mlp   {mine:8.1f} steps/s")
+    if peer is None or again is None:
+        print("Keras-style loop: left out, this interpreter has no Keras (--keras-python)")
+        return
+    peer = (peer + again) / 2  # before and after, as other work on the machine comes and goes
+    print(f"Keras-style loop         {peer:8.1f} steps/s\nratio                    {mine / peer:8.1f}")
+
+
+if __name__ == "__main__":
+    main()
