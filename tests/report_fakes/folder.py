@@ -17,7 +17,7 @@ from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
 
 DIGITS = tuple("0123456789")

@@ -53,7 +53,7 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
-        limit = max(1.0, 0.02 * budget) if budget else 2.0
+        limit = min(6.0, max(0.5, 0.01 * budget)) if budget else 1.0
         timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     precision = min(timings, key=lambda name: timings[name].step_seconds) if timings else candidates[0]
     if len(timings) > 1:
