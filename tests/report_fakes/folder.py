@@ -55,9 +55,15 @@ def digits_data(classes: tuple[str, ...] = DIGITS, channels: int = 1, scale: int
 
     counts = {name: int((y[:1500] == i).sum()) for i, name in enumerate(classes)}
     summary = {
-        "items": 1797, "classes": counts, "duplicates": 3, "size": [8, 8],
+        "source": "digits", "kind": "arrays", "train": 1500, "test": 297, "found": 1799, "used": 1797,
+        "left_out_count": 2,
         "left_out": [{"name": "3/<img src=x onerror=alert(1)>.png", "reason": "truncated at byte 211"},
                      {"name": "notes.txt", "reason": "not a picture"}],
+        "sizes": [{"height": 8, "width": 8, "pictures": 1797}], "different_sizes": 1,
+        "channels": {"grey": 1797}, "formats": {"png": 1797},
+        "prepared": {"channels": 1, "height": 8, "width": 8, "fit": "crop", "bytes": 115008},
+        "classes": {"label": counts}, "duplicates": {"exact_copies": 2, "near_copies": 0, "dropped_from_train": 1},
+        "warnings": ["Class '8' has few pictures."], "notes": [],
     }  # fmt: skip
     return Dataset("digits", "b3f1c0ffee", table(slice(0, 1500)), table(slice(1500, None)), summary)
 

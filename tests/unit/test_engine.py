@@ -16,6 +16,7 @@ import torch
 from maquette.core.errors import UserError
 from maquette.core.model import Optim, Watch
 from maquette.core.run import RunFolder, read_tensors
+from maquette.engine import alarms as alarms_module
 from maquette.engine import train
 from maquette.engine.alarms import Alarms
 from maquette.engine.guard import sole_owner
@@ -199,7 +200,8 @@ def test_schedules() -> None:
     assert [learning_rate(held, s, 100) for s in (0, 49, 75, 100)] == pytest.approx([1, 1, 0.5, 0])
 
 
-def test_an_alarm_needs_patience_and_is_raised_once() -> None:
+def test_an_alarm_needs_patience_and_is_raised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms_module, "SOONEST_STEP", 0)
     watch = Watch("vanishing", "g/grad_norm", "it vanished", "raise it", below=0.1, patience=0.1, after=0.2)
     alarms = Alarms([watch], total=100)
     raised = [(s, a.name) for s in range(0, 100, 5) for a in alarms.check(s, {"g/grad_norm": 0.01 if s > 40 else 1.0})]
@@ -207,7 +209,8 @@ def test_an_alarm_needs_patience_and_is_raised_once() -> None:
     assert not Alarms([watch], 100, raised=["vanishing"]).check(99, {"g/grad_norm": 0.0})
 
 
-def test_collapsed_samples_are_named(tmp_path: Path) -> None:
+def test_collapsed_samples_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms_module, "SOONEST_STEP", 0)
     job = toy_job(tmp_path / "run", steps=40, model={"lr": 0.0})
     with torch.no_grad():
         job.model.G.weight.zero_()  # every latent gives the same picture

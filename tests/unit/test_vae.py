@@ -27,7 +27,7 @@ def make(classes: int = 0, shape: tuple[int, int, int] = (1, 12, 12), **settings
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 30), (4, 64, 48), (3, 128, 128)])
 def test_cutting_and_joining_are_inverse_on_any_shape(shape):
-    grid = Grid.of(shape)
+    grid = Grid.of(shape, patch=4)
     x = torch.randn(2, *shape)
     cut = grid.cut(x)
     assert cut.shape[2:] == grid.sizes[-1] and max(grid.sizes[0]) <= 8

@@ -13,6 +13,8 @@ from maquette.core.model import Watch
 from maquette.core.spec import DataSpec
 
 DIVERSITY = "preview/diversity"
+# Every model looks collapsed before it has learned anything; no run is judged by its first steps.
+SOONEST_STEP = 300
 
 # True of any generator, so it lives here and not with a family.
 COLLAPSE = Watch(
@@ -46,7 +48,7 @@ class Alarms:
         """Alarms that these values, logged at this step, bring to a head."""
         out = []
         for watch in list(self._watches):
-            if watch.key not in values or step < watch.after * self._total:
+            if watch.key not in values or step < max(watch.after * self._total, SOONEST_STEP):
                 continue
             value = values[watch.key]
             beyond = (watch.above is not None and value > watch.above) or (
