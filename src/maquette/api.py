@@ -165,7 +165,9 @@ class Run:
             _train(self.folder, _fitting(_open_data(self.recipe, say), self.spec), quiet)
         return Run(self.folder)
 
-    def sample(self, n: int = 16, label: str | int | None = None, seed: int = 0, unconditional: bool = False) -> Samples:
+    def sample(
+        self, n: int = 16, label: str | int | None = None, seed: int = 0, unconditional: bool = False
+    ) -> Samples:
         """n items. Item i depends on (seed, i, its label) alone, never on n.
 
         label: one class for all; None: classes drawn by their share in the training data

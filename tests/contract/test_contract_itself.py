@@ -6,9 +6,9 @@ import sys
 import types
 
 import pytest
-import toy_family
 import torch
 
+import toy_family
 from maquette.core.model import Loss, Phase
 from maquette.testing import ContractError, check_model, image_spec
 
@@ -54,7 +54,7 @@ def test_noise_that_is_not_derived() -> None:
         return torch.tanh(self.G(torch.randn(n, self.config.latent_dim, generator=torch.Generator().manual_seed(
             torch.seed() % 1000))))  # fmt: skip
 
-    with pytest.raises(ContractError, match="resumed run differs|micro-batches change"):
+    with pytest.raises(ContractError, match=r"resumed run differs|micro-batches change"):
         check_model(broken(fake=fake), SPEC)
 
 

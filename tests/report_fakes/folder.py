@@ -98,10 +98,10 @@ def fake_run(
     x, y = table.columns["image"].values.flatten(1), table.columns["label"].values  # type: ignore[attr-defined]
     groups = y if conditional else torch.zeros_like(y)
     means = torch.stack([x[groups == c].mean(0) for c in range(int(groups.max()) + 1)])
-    _, spread, basis = torch.linalg.svd(x - means[groups], full_matrices=False)
+    variance, vectors = torch.linalg.eigh((x - means[groups]).T.cov())
     with torch.no_grad():
         model.G.mean.copy_(means)
-        model.G.basis.copy_(basis[:latent_dim] * spread[:latent_dim, None] / math.sqrt(len(x)))
+        model.G.basis.copy_((vectors * variance.clamp_min(1e-6).sqrt()).T.flip(0)[:latent_dim])
     write_tensors(folder.weights_file, model.state_dict() | {})
 
     _write_log(folder, steps)
@@ -123,8 +123,16 @@ def _write_log(folder: RunFolder, steps: int) -> None:
             "preview/diversity": 0.2 + 0.75 * t, "items_per_second": 2100 + 50 * noise.normal(),
         })  # fmt: skip
     lines[40]["g/loss"] = math.nan
-    lines.insert(300, {"alarm": "vanishing gradient", "step": lines[300]["step"], "saw": "d/grad_norm below 1e-3 for "
-                       "100 steps", "advice": "lower the learning rate of d <model.d_lr>, or raise model.r1"})
+    late = len(lines) * 3 // 5
+    lines.insert(
+        late,
+        {
+            "alarm": "vanishing gradient",
+            "step": lines[late]["step"],
+            "saw": "d/grad_norm below 1e-3 for 100 steps",
+            "advice": "lower the learning rate of d <model.d_lr>, or raise model.r1",
+        },
+    )
     folder.log_file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -147,7 +155,9 @@ def _write_previews(folder: RunFolder, generator: Generator, steps: int) -> None
 def fake_metrics(data: Dataset, shift: float = 0.0, network: str = "own-1/7a31") -> dict[str, Any]:
     """What `maquette evaluate` writes (evaluation/results.py)."""
 
-    def metric(name: str, title: str, value: float, width: float, floor: float | None, better: str, **more: Any) -> dict:
+    def metric(
+        name: str, title: str, value: float, width: float, floor: float | None, better: str, **more: Any
+    ) -> dict:
         value += shift * width
         return {
             "name": name, "title": title, "value": value, "low": value - width, "high": value + width,

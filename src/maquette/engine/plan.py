@@ -46,10 +46,10 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     loader.close()
     budget = seconds_of(train.budget or _DEFAULT_BUDGET) if _needs_budget(train) else None
 
-    candidates = [train.precision] if train.precision != "auto" else _precisions(world.device)
-    remembered = _Memory(job, world)
-    if budget is None and remembered.precision in candidates:
-        candidates = [remembered.precision]
+    candidates: list[str] = [train.precision] if train.precision != "auto" else _precisions(world.device)
+    memory = _Memory(job, world)
+    if budget is None and (remembered := memory.precision()) in candidates:
+        candidates = [remembered]
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
@@ -57,7 +57,7 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
         timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     precision = min(timings, key=lambda name: timings[name].step_seconds) if timings else candidates[0]
     if len(timings) > 1:
-        remembered.keep(precision)
+        memory.keep(precision)
     micro = timings[precision].micro_batch if timings else None
     compiled = train.compile == "on"
     if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
@@ -100,12 +100,12 @@ class _Memory:
         key = f"{derive(0, json.dumps(what, sort_keys=True)):x}"
         self._file = cache_folder("precision", f"{key}.json")
 
-    @property
-    def precision(self) -> str | None:
+    def precision(self) -> str:
+        """Empty when it was never measured."""
         try:
             return str(json.loads(self._file.read_text())["precision"])
         except (OSError, ValueError, KeyError):
-            return None
+            return ""
 
     def keep(self, precision: str) -> None:
         with contextlib.suppress(OSError, UserError):  # a cache that cannot be written costs a second next time

@@ -23,8 +23,8 @@ class Ema:
         self.decay = decay
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         pairs = [(self.model.kept[name], net) for name, net in model.kept.items()]
-        self._mean = [p for mean, _ in pairs for p in mean.parameters()]
-        self._now = [p for _, now in pairs for p in now.parameters()]
+        self._mean: list[Tensor] = [p for mean, _ in pairs for p in mean.parameters()]
+        self._now: list[Tensor] = [p for _, now in pairs for p in now.parameters()]
         self._mean_buffers = [b for mean, _ in pairs for b in mean.buffers()]
         self._now_buffers = [b for _, now in pairs for b in now.buffers()]
 
@@ -118,14 +118,14 @@ def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch
 
 def _build(optim: Optim, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """One torch optimizer; fused where torch has a fused one for the device."""
-    shared = {"lr": optim.lr, "weight_decay": optim.weight_decay}
+    lr, decay = optim.lr, optim.weight_decay
     if optim.name == "sgd":
-        return torch.optim.SGD(parameters, momentum=optim.betas[0], **shared)
+        return torch.optim.SGD(parameters, lr, momentum=optim.betas[0], weight_decay=decay)
     if optim.name == "adamax":
-        return torch.optim.Adamax(parameters, betas=optim.betas, eps=optim.eps, **shared)
+        return torch.optim.Adamax(parameters, lr, optim.betas, optim.eps, decay)
     kind = torch.optim.AdamW if optim.name == "adamw" else torch.optim.Adam
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return kind(parameters, betas=optim.betas, eps=optim.eps, fused=fused, **shared)
+    return kind(parameters, lr, optim.betas, optim.eps, decay, fused=fused)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

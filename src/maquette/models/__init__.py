@@ -1,0 +1,1 @@
+"""Families of models, one file each, found by name: there is no registry."""

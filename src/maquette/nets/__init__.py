@@ -1,0 +1,1 @@
+"""Networks by role, in plain torch."""

@@ -1,0 +1,267 @@
+"""The image modality: every format and colour to bytes, and back to files."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maquette.core.errors import UserError
+from maquette.core.find import find_modality
+from maquette.core.modality import Modality, Unreadable
+from maquette.core.spec import ColumnSpec
+from maquette.modalities import image, label
+
+
+def encoded(img: Image.Image, kind: str, **options: object) -> bytes:
+    data = io.BytesIO()
+    img.save(data, format=kind, **options)
+    return data.getvalue()
+
+
+def spec(channels: int, height: int, width: int) -> ColumnSpec:
+    return ColumnSpec(kind="image", shape=(channels, height, width))
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((48, 32), Image.Resampling.BICUBIC)
+
+
+def test_modules_meet_the_protocol() -> None:
+    assert isinstance(find_modality("image"), Modality)
+    assert isinstance(find_modality("label"), Modality)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("PNG", 0), ("BMP", 0), ("TIFF", 0), ("WEBP", 0), ("JPEG", 12)])
+def test_formats(photo: Image.Image, kind: str, tolerance: int) -> None:
+    options: dict = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(kind, {})
+    data = encoded(photo, kind, **options)
+    facts = image.probe(data, f"a.{kind.lower()}")
+    assert (facts.format, facts.colour, facts.height, facts.width, facts.note) == (kind, "rgb", 32, 48, "")
+    got = image.read(data, spec(3, 32, 48)).astype(int)
+    assert np.abs(got - np.asarray(photo).transpose(2, 0, 1)).max() <= tolerance
+
+
+def test_gif_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    got = image.read(data, spec(3, 16, 16))
+    assert got[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    for kind in ("PNG", "TIFF"):
+        data = encoded(Image.fromarray(ramp), kind)
+        assert image.probe(data, f"a.{kind}").colour == "grey"
+        got = image.read(data, spec(1, 16, 16))[0].astype(float)
+        assert np.abs(got - ramp / 257).max() <= 0.5
+
+
+def test_sixteen_bit_colour_png_is_scaled() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(">u2").reshape(16, 16)
+    rows = b"".join(b"\0" + np.repeat(row[:, None], 3, 1).tobytes() for row in ramp)
+
+    def chunk(tag: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    got = image.read(data, spec(3, 16, 16)).astype(float)
+    assert np.abs(got - ramp / 257).max() <= 1
+
+
+def test_float_tiff() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    got = image.read(encoded(Image.fromarray(ramp), "TIFF"), spec(1, 16, 16))
+    assert np.abs(got[0] - ramp * 255).max() <= 0.5
+    ramp[0, 0] = np.nan
+    with pytest.raises(Unreadable, match="not numbers"):
+        image.read(encoded(Image.fromarray(ramp), "TIFF"), spec(1, 16, 16))
+
+
+def test_cmyk_and_palette(photo: Image.Image) -> None:
+    data = encoded(photo.convert("CMYK"), "JPEG", quality=95)
+    assert image.probe(data, "a.jpg").colour == "rgb"
+    got = image.read(data, spec(3, 32, 48)).astype(int)
+    assert np.abs(got - np.asarray(photo).transpose(2, 0, 1)).mean() < 12
+    palette = photo.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
+    data = encoded(palette, "PNG")
+    assert image.probe(data, "a.png").colour == "rgb"
+    assert np.array_equal(image.read(data, spec(3, 32, 48)), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
+    assert image.probe(encoded(photo.convert("L").convert("P"), "PNG"), "a.png").colour == "grey"
+    assert image.probe(encoded(photo.convert("1"), "PNG"), "a.png").colour == "grey"
+
+
+def test_alpha_counts_only_where_it_is_used() -> None:
+    opaque = Image.new("RGBA", (16, 16), (10, 20, 30, 255))
+    assert image.probe(encoded(opaque, "PNG"), "a.png").colour == "rgb"
+    clear = opaque.copy()
+    clear.putpixel((0, 0), (10, 20, 30, 0))
+    assert image.probe(encoded(clear, "PNG"), "a.png").colour == "rgba"
+    on_white = image.read(encoded(clear, "PNG"), spec(3, 16, 16))
+    assert on_white[:, 0, 0].tolist() == [255, 255, 255]
+    assert on_white[:, 1, 1].tolist() == [10, 20, 30]
+    assert image.read(encoded(clear, "PNG"), spec(4, 16, 16))[3, 0, 0] == 0
+    gif = Image.new("P", (16, 16), 1)
+    gif.putpalette([0, 0, 0, 200, 10, 10])
+    gif.putpixel((3, 3), 0)
+    assert image.probe(encoded(gif, "GIF", transparency=0), "a.gif").colour == "rgba"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_camera_rotation_is_honoured(kind: str, orientation: int) -> None:
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:12, :20] = 255  # white corner at the top left
+    turned = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.transpose(1, 0, 2), 6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1], 8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(np.ascontiguousarray(turned)), kind, exif=exif)
+    facts = image.probe(data, "a")
+    assert (facts.height, facts.width) == (24, 40)
+    got = image.read(data, spec(3, 24, 40)).astype(int)
+    assert np.abs(got - upright.transpose(2, 0, 1)).mean() < 6
+
+
+def test_fits() -> None:
+    wide = np.zeros((20, 60), np.uint8)
+    wide[:, 20:40] = 255  # the middle third is white
+    data = encoded(Image.fromarray(wide), "PNG")
+    assert (image.read(data, spec(1, 20, 20), fit="crop") == 255).all()
+    pad = image.read(data, spec(1, 30, 30), fit="pad")[0]
+    assert (pad[:10] == 0).all() and (pad[-10:] == 0).all() and pad[12:18, 13:17].min() > 240
+    stretch = image.read(data, spec(1, 20, 20), fit="stretch")[0]
+    assert stretch[:, 2].max() < 20 and stretch[:, 10].min() > 235
+    assert image.read(data, spec(1, 7, 13)).shape == (1, 7, 13)
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    got = image.read(encoded(Image.fromarray(stripes), "PNG"), spec(1, 16, 16))
+    assert got.min() > 110 and got.max() < 145  # an even grey, not stripes of another width
+
+
+def test_large_jpeg_is_drafted_to_the_same_picture() -> None:
+    rng = np.random.default_rng(1)
+    small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    data = encoded(small.resize((1200, 900), Image.Resampling.BICUBIC), "JPEG", quality=95)
+    got = image.read(data, spec(3, 32, 32)).astype(int)
+    with Image.open(io.BytesIO(data)) as img:
+        whole = img.convert("RGB").crop((150, 0, 1050, 900)).resize((32, 32), Image.Resampling.LANCZOS)
+    assert np.abs(got - np.asarray(whole).transpose(2, 0, 1)).mean() < 2
+
+
+def test_unreadable_says_why(photo: Image.Image) -> None:
+    png, jpeg = encoded(photo, "PNG"), encoded(photo, "JPEG")
+    reasons = {
+        b"": "zero bytes",
+        b"\0" * 100: "only zero bytes",
+        b"hello world": "not a picture",
+        b"%PDF-1.4 ...": "PDF",
+        b"<html><body>404": "web page",
+        b"\0\0\0\x1cftypheic" + b"\0" * 50: "heic",
+        png[:20]: "damaged|truncated|not a picture",
+    }
+    for data, reason in reasons.items():
+        with pytest.raises(Unreadable, match=reason):
+            image.probe(data, "a.png")
+    for data in (png[: len(png) // 2], jpeg[: len(jpeg) // 2]):
+        with pytest.raises(Unreadable, match=r"truncated|damaged"):
+            image.read(data, spec(3, 32, 48))
+    with pytest.raises(Unreadable):
+        image.probe(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "a.eps")  # would start Ghostscript
+
+
+def test_every_truncation_and_flip_is_unreadable_or_read(photo: Image.Image) -> None:
+    rng = np.random.default_rng(0)
+    deep = Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 256)
+    cases = [encoded(photo, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")] + [encoded(deep, "TIFF")]
+    for data in cases:
+        for _ in range(60):
+            broken = bytearray(data[: rng.integers(1, len(data) + 1)])
+            for place in rng.integers(0, len(broken), 4):
+                broken[place] ^= int(rng.integers(1, 256))
+            try:
+                image.probe(bytes(broken), "x.png")
+                assert image.read(bytes(broken), spec(3, 16, 16)).shape == (3, 16, 16)
+            except Unreadable as error:
+                assert str(error)
+
+
+def test_decompression_bomb_is_refused_from_its_header() -> None:
+    def header(side: int) -> bytes:
+        body = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        crc = struct.pack(">I", zlib.crc32(b"IHDR" + body))
+        return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + body + crc + struct.pack(">I", 0) + b"IDAT"
+
+    for side in (12_000, 100_000):
+        with pytest.raises(Unreadable, match="decompression bomb"):
+            image.probe(header(side), "a.png")
+
+
+def test_canonical_is_exact_at_both_ends_and_inverts() -> None:
+    stored = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    x = image.canonical(stored)
+    assert x.dtype == torch.float32 and x.min() == -1 and x.max() == 1
+    assert np.array_equal(image.quantised(x), stored)
+    assert image.quantised(torch.tensor([[[[np.nan, 9.0, -9.0]]]])).max() == 255
+    stored.flags.writeable = False
+    assert torch.equal(image.canonical(stored), x)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_written_png_reads_back_with_its_metadata(tmp_path: Path, channels: int) -> None:
+    item = image.canonical(np.random.default_rng(0).integers(0, 256, (1, channels, 9, 11), dtype=np.uint8))[0]
+    path = image.write(item, tmp_path / "deep" / "a.png", {"run": "runs/a", "seed": "7", "class": "猫"})
+    assert np.array_equal(image.read(path.read_bytes(), spec(channels, 9, 11)), image.quantised(item))
+    with Image.open(path) as img:
+        assert img.text == {"run": "runs/a", "seed": "7", "class": "猫"}  # type: ignore[attr-defined]
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+
+def test_other_suffixes(tmp_path: Path) -> None:
+    item = torch.zeros(4, 16, 16)
+    for name in ("a.jpg", "a.webp"):
+        path = image.write(item, tmp_path / name, {"seed": "7"})
+        with Image.open(path) as img:
+            assert json.loads(img.getexif()[0x010E]) == {"seed": "7"}
+    with pytest.raises(UserError, match="docx"):
+        image.write(item, tmp_path / "a.docx")
+
+
+def test_preview_enlarges_tiny_pictures_by_whole_numbers() -> None:
+    items = torch.full((5, 1, 8, 8), -1.0)
+    items[0] = 1.0
+    sheet = image.preview(items)
+    assert sheet.size == (3 * 66 + 2, 2 * 66 + 2)  # 8 pixels become 64
+    pixels = np.asarray(sheet)
+    assert (pixels[2:66, 2:66] == 255).all() and (pixels[2:66, 68:132] == 0).all()
+    captioned = image.preview(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
+    assert captioned.height == 2 + 64 + 12 + 2
+    assert image.preview(torch.zeros(2, 4, 8, 8)).mode == "RGB"
+
+
+def test_labels(tmp_path: Path) -> None:
+    animals = ColumnSpec(kind="label", classes=("cat", "dog"))
+    assert label.read(b"dog\n", animals) == 1
+    with pytest.raises(Unreadable, match="cow"):
+        label.read(b"cow", animals)
+    assert label.canonical(np.array([1, 0], np.int32)).dtype == torch.int64
+    assert label.write(torch.tensor(1), tmp_path / "a.txt", {"seed": "1"}).read_text() == "1\n# seed: 1\n"
+    assert label.preview(torch.tensor([1, 0, 1]), columns=2) == "1 0\n1"

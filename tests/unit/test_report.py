@@ -1,0 +1,378 @@
+"""The report, the comparison and the model card, on fake runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from PIL import Image
+
+from maquette.core.errors import UserError
+from maquette.core.files import write_json
+from maquette.core.generator import Generator
+from maquette.core.run import RunFolder
+from maquette.core.table import Dataset
+from maquette.evaluation.card import escape, fenced, write_card
+from maquette.evaluation.report import compare, write_comparison, write_report
+from maquette.evaluation.report.glossary import entry_for
+from maquette.evaluation.report.latents import slerp
+from maquette.evaluation.report.log import read_log
+from maquette.evaluation.report.metrics import parse_metrics
+from maquette.evaluation.report.neighbours import find_neighbours
+from maquette.evaluation.report.page import MINUS, NONE, duration, number, plotly_js
+from maquette.evaluation.report.pictures import tiles, to_bytes
+from report_fakes.folder import DIGITS, digits_data, fake_metrics, fake_run
+
+NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: ids, links, sources, scripts, pictures, headings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.events: list[str] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.policy = ""
+        self._script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.events += [name for name in found if name.startswith("on")]
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if found.get("http-equiv") == "Content-Security-Policy":
+            self.policy = str(found["content"])
+        if tag == "a":
+            self.links.append(str(found.get("href")))
+        self.sources += [str(found[name]) for name in ("src", "srcset") if name in found]
+        if tag == "img":
+            self.pictures.append(found)
+        if tag == "script":
+            self.scripts.append("")
+        self._script = tag == "script"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._script:
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return digits_data()
+
+
+@pytest.fixture(scope="module")
+def nasty() -> Dataset:
+    return digits_data(NASTY)
+
+
+def report(folder: RunFolder, dataset: Dataset | None, figures: bool = False) -> Page:
+    """The page; without the figures for papers, which take longer than all the rest, unless they are asked for."""
+    drawn: Any = contextlib.nullcontext() if figures else mock.patch("maquette.evaluation.report.report.write_figures")
+    with drawn:
+        path = write_report(folder, Generator.load(folder), dataset)
+    assert path == folder.report_file
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory, nasty: Dataset) -> tuple[RunFolder, Page]:
+    """A two-dimensional coder without labels, on classes with hostile names."""
+    about = "A <script>alert(2)</script> & co"
+    folder = fake_run(tmp_path_factory.mktemp("run") / "plane", nasty, "encodes", 2, conditional=False, about=about)
+    return folder, report(folder, nasty, figures=True)
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory: pytest.TempPathFactory, nasty: Dataset) -> tuple[RunFolder, Page]:
+    folder = fake_run(tmp_path_factory.mktemp("run") / "gan", nasty)
+    return folder, report(folder, nasty)
+
+
+def test_report_has_every_section_that_the_model_allows(plane: Any, gan: Any) -> None:
+    always = {"samples", "metrics", "neighbours", "training", "alarms", "data", "recipe", "again"}
+    assert always | {"reconstructions", "plane", "walks", "latent-scatter"} <= set(plane[1].ids)
+    assert "classes" not in plane[1].ids  # it is unconditional
+    assert always | {"classes"} <= set(gan[1].ids)
+    assert not {"reconstructions", "plane", "walks"} & set(gan[1].ids)
+    for _, page in (plane, gan):
+        assert len(page.ids) == len(set(page.ids))
+        assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_report_asks_nothing_of_a_network(plane: Any) -> None:
+    _, page = plane
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert not {"iframe", "object", "embed", "video"} & set(page.tags)
+    raw = plane[0].report_file.read_text(encoding="utf-8")
+    assert "default-src 'none'" in page.policy and page.policy.count("sha256-") == 2
+    assert re.findall(r"""<link[^>]*href="(?!data:)""", raw) == []
+    assert len(raw) < 8e6
+
+
+def test_report_escapes_user_text(plane: Any, gan: Any) -> None:
+    for folder, page in (plane, gan):
+        assert page.tags.count("script") == 3  # the charts' numbers, plotly.js and page.js
+        assert page.events == []
+        assert '$5 <b>"猫"</b> {{ 7*7 }}' in page.text
+        assert "3/<img src=x onerror=alert(1)>.png" in page.text
+        assert "</script><script>alert(1)" not in folder.report_file.read_text(encoding="utf-8")
+    assert "A <script>alert(2)</script> & co" in plane[1].text
+
+
+def test_charts_are_json_that_carries_hostile_names(plane: Any) -> None:
+    charts = json.loads(plane[1].scripts[0])
+    assert charts["latent-scatter"]["names"] == list(NASTY)
+    curves = [chart for chart in charts.values() if chart["kind"] == "curve"]
+    assert {line["name"] for chart in curves for line in chart["lines"]} == {""}
+    assert all(len(line["x"]) <= 200 for chart in curves for line in chart["lines"])
+    assert set(charts) <= set(plane[1].ids)
+
+
+def test_plotly_cannot_end_its_script_early() -> None:
+    assert "</script" not in plotly_js().lower()
+    assert "<!--" not in plotly_js()
+
+
+def test_figures_for_papers(plane: Any) -> None:
+    names = {path.name for path in plane[0].figures.iterdir()}
+    assert names == {"samples.png", "curves.png", "metrics.png", "reconstructions.png", "latent_plane.png"}
+    for path in plane[0].figures.iterdir():
+        with Image.open(path) as picture:
+            picture.load()
+            assert min(picture.size) > 100
+
+
+def test_metrics_alarms_and_left_out_files_are_shown(gan: Any) -> None:
+    text = " ".join(gan[1].text.split())
+    assert "Fréchet distance, own features" in text and "12.4" in text and "11.5 to 13.3" in text
+    assert "vanishing gradient" in text and "lower the learning rate of d <model.d_lr>" in text
+    assert "Only 297 held-out pictures" in text
+    assert "truncated at byte 211" in text
+    assert "own-1/7a31" in text
+
+
+def test_missing_parts_say_which_command_makes_them(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data, "encodes", 4, measured=False)
+    folder.data_file.unlink()
+    folder.log_file.unlink()
+    for path in folder.samples.iterdir():
+        path.unlink()
+    text = report(folder, None).text
+    assert f"maquette evaluate {folder.path}" in text
+    assert f"maquette report {folder.path}" in text
+    assert "maquette data inspect" in text
+    assert "The log is empty" in text
+    assert "No previews were kept" in text
+
+
+def test_a_broken_ability_costs_only_its_own_section(tmp_path: Path, data: Dataset) -> None:
+    page = report(fake_run(tmp_path / "run", data, "broken"), data)
+    assert "RuntimeError: shapes <cannot> be multiplied" in page.text
+    assert "samples" in page.ids and len(page.pictures) > 64
+
+
+def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data)
+    folder.metrics_file.write_text("{", encoding="utf-8")
+    next(folder.samples.glob("preview-*")).write_bytes(b"preview")
+    (folder.samples / "training.gif").write_bytes(b"GIF89a")
+    with folder.log_file.open("a") as file:
+        file.write('[1]\n{"step": 99')
+    assert "Not measured yet" in report(folder, None).text
+
+
+def test_a_report_is_repeatable(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data)
+    first, second = report(folder, data), report(folder, data)
+    assert [p["src"] for p in first.pictures] == [p["src"] for p in second.pictures]
+
+
+def test_colour_and_odd_channels(tmp_path: Path) -> None:
+    colour = digits_data(channels=4)
+    page = report(fake_run(tmp_path / "run", colour, "encodes", 2), colour)
+    assert "reconstructions" in page.ids and "8 \N{MULTIPLICATION SIGN} 8 colour and transparency" in page.text
+    assert len(tiles(torch.zeros(3, 2, 8, 8))) == 3
+
+
+def test_large_pictures_stay_small_in_the_page() -> None:
+    (tile,) = tiles(torch.rand(1, 3, 200, 300) * 2 - 1)
+    assert tile.uri.startswith("data:image/webp") and not tile.pixelated
+    assert (tile.width, tile.height) == (144, 96)
+    (tile,) = tiles(torch.rand(1, 1, 28, 28) * 2 - 1)
+    assert tile.uri.startswith("data:image/png") and tile.pixelated and tile.shown == 56
+
+
+def test_neighbours_find_a_copy(data: Dataset) -> None:
+    real = data.train.columns["image"].take(torch.tensor([7]).numpy())
+    noise = torch.randn(30, 1, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    table = find_neighbours(torch.cat([noise, real]), data, "image", seed=0)
+    assert table.closest[0].ratio < 1e-3 and table.closest[0].rank == 0
+    assert table.suspicious == pytest.approx(1 / 31)
+    assert table.searched == 1500
+
+
+def test_slerp_keeps_norms_and_ends() -> None:
+    a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+    path = slerp(a, b, torch.linspace(0, 1, 5))
+    assert torch.allclose(path[0], a, atol=1e-4) and torch.allclose(path[-1], b, atol=1e-4)
+    assert float(path[2].norm()) == pytest.approx(float(a.norm() + b.norm()) / 2, rel=1e-4)
+
+
+def test_log_of_a_resumed_run_counts_steps_once(tmp_path: Path) -> None:
+    lines = [{"step": s, "seconds": s / 10, "items": 8 * s, "d/loss": float(s)} for s in (0, 10, 20, 30)]
+    lines += [{"step": s, "seconds": s / 5, "items": 8 * s, "d/loss": -float(s)} for s in (20, 30, 40)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = read_log(RunFolder(tmp_path))
+    (curve,) = log.curves
+    assert curve.steps == [0, 10, 20, 30, 40]
+    assert curve.mean == [0, 10, -20, -30, -40]
+    assert (log.steps, log.seconds, log.items) == (40, 8.0, 320)
+
+
+def test_non_finite_values_leave_a_gap(tmp_path: Path) -> None:
+    text = '{"step": 1, "d/loss": NaN}\n{"step": 2, "d/loss": 1.0}\n'
+    (tmp_path / "log.jsonl").write_text(text)
+    (curve,) = read_log(RunFolder(tmp_path)).curves
+    assert curve.mean[1] == 1.0 and curve.mean[0] != curve.mean[0]
+
+
+def test_to_bytes_clamps() -> None:
+    x = torch.tensor([-9.0, -1, 0, 1, 9, float("nan")]).view(1, 1, 1, 6)
+    assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 0]
+
+
+@pytest.mark.parametrize("raw", [
+    [{"name": "fid", "value": 3.0}], {"metrics": {"fid": 3.0}}, {"metrics": {"fid": {"value": 3, "low": 2.5}}},
+    {"metrics": [{"name": "fid", "value": 3.0}, {"name": "x", "value": None}, "?"], "warnings": "few"},
+])  # fmt: skip
+def test_metrics_are_read_liberally(raw: Any) -> None:
+    metrics = parse_metrics(raw)
+    assert metrics is not None
+    (row,) = metrics.rows
+    assert (row.title, row.value, row.better) == ("Fréchet distance", 3.0, "lower")
+
+
+def test_our_own_evaluation_is_read(data: Dataset) -> None:
+    results = pytest.importorskip("maquette.evaluation.results")
+    dumped = results.Evaluation.model_validate(fake_metrics(data)).model_dump(mode="json")
+    metrics = parse_metrics(dumped)
+    assert metrics is not None and len(metrics.rows) == 9 and len(metrics.copies) == 4
+    assert all(entry_for(row.name) for row in metrics.rows)
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert [number(x) for x in (0, 1853.2, 57.54, 0.2911, -84.81, 2.1e-5, float("nan"))] == [
+        "0", "1,853", "57.5", "0.291", f"{MINUS}84.8", "2.10e-05", NONE,
+    ]  # fmt: skip
+    assert [duration(x) for x in (4.21, 59.0, 598, 5400, None)] == ["4.2 s", "59 s", "9 min 58 s", "1 h 30 min", NONE]
+
+
+# -- comparison ------------------------------------------------------------------------------------
+
+
+def test_compare_tells_better_from_overlap(tmp_path: Path, data: Dataset) -> None:
+    a = fake_run(tmp_path / "a", data)
+    near = fake_run(tmp_path / "near", data, latent_dim=8, shift=1.0)
+    far = fake_run(tmp_path / "far", data, shift=3.0)
+    same = compare([a, near])
+    assert (same.same_data, same.same_features) == (True, True)
+    assert {row.name: row.verdict for row in same.metrics}["frechet"] == "overlap"
+    assert dict(same.settings) == {"model.latent_dim": ("16", "8")}
+    apart = {row.name: row for row in compare([a, far]).metrics}
+    assert (apart["frechet"].verdict, apart["frechet"].best) == ("better", 0)
+    assert (apart["precision"].verdict, apart["precision"].best) == ("better", 1)
+    assert (apart["two_sample"].verdict, apart["two_sample"].best) == ("better", 0)
+    assert all(len(row) == len(same.header) for row in same.rows())
+    assert "model.latent_dim (setting)" in str(same)
+
+
+def test_unlike_feature_networks_are_never_compared(tmp_path: Path, data: Dataset) -> None:
+    a = fake_run(tmp_path / "a", data)
+    b = fake_run(tmp_path / "b", data, shift=5.0, network="inception-fid/1")
+    found = compare([a, b])
+    assert found.same_features is False
+    rows = {row.name: row for row in found.metrics}
+    assert rows["frechet"].verdict == "unlike" and rows["frechet"].best is None
+    assert rows["elbo"].verdict == "better"  # it needs no feature network
+    assert any("feature networks" in note for note in found.notes)
+
+
+def test_unlike_data_are_never_compared(tmp_path: Path, data: Dataset) -> None:
+    a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data, shift=5.0)
+    write_json(b.data_file, {**b.data(), "fingerprint": "another"})
+    found = compare([a, b])
+    assert found.same_data is False
+    assert {row.verdict for row in found.metrics} == {"unlike"}
+
+
+def test_comparison_page(tmp_path: Path, nasty: Dataset) -> None:
+    name = "<script>alert(3)<"
+    a, b = fake_run(tmp_path / "a", nasty), fake_run(tmp_path / name, nasty, measured=False, steps=400)
+    page = Page(write_comparison([a, b], tmp_path / "out" / "page.html").read_text(encoding="utf-8"))
+    assert page.tags.count("script") == 3 and page.events == []
+    assert name in page.text and "has not been measured" in page.text
+    charts = json.loads(page.scripts[0])
+    assert set(charts) <= set(page.ids) and len(charts) == 6
+    assert [line["name"] for line in next(iter(charts.values()))["lines"]] == ["a", name]
+
+
+def test_one_run_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two runs"):
+        compare([RunFolder(tmp_path)])
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path, data: Dataset) -> None:
+    found = compare([fake_run(tmp_path / "x" / "run", data), fake_run(tmp_path / "y" / "run", data)])
+    assert found.names == ("x/run", "y/run")
+
+
+# -- model card ------------------------------------------------------------------------------------
+
+
+def test_card_says_what_whence_and_how_well(gan: Any) -> None:
+    text = write_card(gan[0]).read_text(encoding="utf-8")
+    for part in ("# gan", "## Use it", "## Data", "## How good it is", "## What it is for", "## Training",
+                 "AI-generated content", "maquette sample .", "maquette.load",
+                 "| Fréchet distance, own features | 12.4",
+                 "1.70", "samples/preview-00002000.png", "family: report_fakes.family"):  # fmt: skip
+        assert part in text
+    assert "\\<script\\>" in text and "<script>" not in text.split("## Training")[0].replace("\\<script\\>", "")
+
+
+def test_card_of_an_unmeasured_run_and_without_the_owners_paths(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data, measured=False)
+    recipe = folder.recipe()
+    secret = "/home/jane/private/cats"
+    folder.write_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": secret})}))
+    text = write_card(folder).read_text(encoding="utf-8")
+    assert "Not measured yet" in text
+    assert "jane" not in text and "cats" in text
+
+
+def test_markdown_is_escaped() -> None:
+    assert escape("a|b\n# c <b> [x](y) `z`") == r"a\|b \# c \<b\> \[x\](y) \`z\`"
+    assert escape("1. one") == r"1\. one" and escape("- x") == r"\- x" and escape("16.0") == "16.0"
+    assert escape("see http://x.y") == r"see http\://x.y"
+    assert fenced("a\n````\nb").startswith("`````\n")
