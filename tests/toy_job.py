@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.generator import build_model
-from maquette.core.recipe import Recipe, TrainConfig
+from maquette.core.recipe import Recipe, TrainConfig, parse_recipe
 from maquette.core.run import RunFolder
 from maquette.engine import Job
 from maquette.testing import image_spec, made_up_batch
@@ -46,7 +46,7 @@ def toy_job(path: Path, steps: int | None = 20, pause: float = 0.0, model: dict[
     spec = image_spec(1, 8, 8)
     folder = RunFolder(path)
     if folder.recipe_file.exists():
-        recipe = folder.recipe()
+        recipe = parse_recipe(folder.recipe_file.read_text())
     else:
         path.mkdir(parents=True, exist_ok=True)
         folder.write_spec(spec)
@@ -66,7 +66,9 @@ def toy_job(path: Path, steps: int | None = 20, pause: float = 0.0, model: dict[
 if __name__ == "__main__":
     from maquette.core.errors import MaquetteError
     from maquette.engine import train
+    from maquette.engine.world import join_world
 
+    print(join_world("cpu").size)
     try:
         train(toy_job(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), checkpoint_seconds=float(sys.argv[4])))
     except MaquetteError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -313,18 +314,22 @@ def _fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
 
 
 def _launch(folder: RunFolder, processes: int) -> None:
-    """Trains a prepared run in several processes of this machine."""
+    """Trains a prepared run in several processes of this machine, which find each other through accelerate.
+
+    Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
+    """
     import torch
 
-    where = [] if torch.cuda.is_available() else ["--cpu"]
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", *where, "--num_processes", str(processes),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-        "-m", "maquette", "resume", str(folder.path),
-    ]  # fmt: skip
-    if processes > 1 and torch.cuda.is_available():
-        command.insert(3, "--multi_gpu")
-    code = subprocess.run(command, check=False).returncode
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+               "-m", "maquette", "resume", str(folder.path)]  # fmt: skip
+    env = dict(os.environ)
+    if not torch.cuda.is_available():
+        env["ACCELERATE_USE_CPU"] = "true"
+        # torchrun gives each process one thread unless told; the cores are shared out instead.
+        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    recipe = folder.recipe()
+    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
+    code = subprocess.run(command, env=env, check=False).returncode
     if code:
         raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
 

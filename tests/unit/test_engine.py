@@ -179,11 +179,12 @@ def test_the_budget_is_kept_and_the_plan_is_stored(tmp_path: Path) -> None:
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     train(toy_job(tmp_path / "one", steps=10))
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines",
-               "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
                str(PROGRAM), str(tmp_path / "two"), "10", "0", "1000"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "ACCELERATE_USE_CPU": "true"})  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["2", "2"]  # both say how many they are
     one, two = final(tmp_path / "one"), final(tmp_path / "two")
     assert one.keys() == two.keys()
     for key in one:
@@ -257,3 +258,19 @@ def test_muon_orthogonalises_and_learns() -> None:
             optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_several_processes_share_one_plan(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from toy_job import toy_job;"
+        "from maquette.engine import train;"
+        "train(toy_job(Path(sys.argv[2]), steps=None, budget='2s', precision='auto', log_every='auto'))"
+    )
+    script = tmp_path / "budgeted.py"
+    script.write_text(code)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+               str(script), str(PROGRAM.parent), str(tmp_path / "run")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "ACCELERATE_USE_CPU": "true"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list((tmp_path / "run" / "checkpoints").iterdir())

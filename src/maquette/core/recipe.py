@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.find import find_family, recipe_text
+from maquette.core.find import find_family, recipe_text, refuse_foreign_family
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -91,8 +91,11 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(recipe_text(name), overrides, name)
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
-    """Text of a recipe -> Recipe; errors name the key, what was expected, and the nearest match."""
+def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
+    """Text of a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
+
+    received: the text may come from somebody else, so it must not make us import a module of its choice
+    """
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -105,6 +108,8 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe")
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise _explain(error, Recipe) from None
+    if received:
+        refuse_foreign_family(recipe.family, name)
     _ = recipe.config  # checked now, so that a typo costs a second and not a data preparation
     return recipe
 

@@ -79,7 +79,8 @@ class RunFolder:
     # -- reading ---------------------------------------------------------------------------------
 
     def recipe(self) -> Recipe:
-        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file))
+        """Raises UserError where it names a family that is neither ours nor vouched for (core/find.py)."""
+        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
         try:

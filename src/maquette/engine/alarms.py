@@ -24,7 +24,7 @@ COLLAPSE = Watch(
     patience=0.05,
     after=0.2,
     saw="samples of the same class hardly differ, compared with the real ones (ratio of spreads)",
-    advice="lower the learning rate, raise the regularisation (model.r1), or use image/gan instead of image/gan-mlp",
+    advice="a lower learning rate, a stronger penalty, or a more stable recipe (maquette recipes)",
 )
 
 

@@ -42,12 +42,14 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     began = time.monotonic()
     train = job.recipe.train
     loader = job.batches(train.batch_size, world.rank, world.size)
+    # Measured by the leader alone, on its own share: the others wait and must not be waited for.
+    size, world = world.size, World(str(world.device))
     batch = loader.batch(0).to(world.device, train.channels_last)
     loader.close()
     budget = seconds_of(train.budget or _DEFAULT_BUDGET) if _needs_budget(train) else None
 
     candidates: list[str] = [train.precision] if train.precision != "auto" else _precisions(world.device)
-    memory = _Memory(job, world)
+    memory = _Memory(job, world, size)
     if budget is None and (remembered := memory.precision()) in candidates:
         candidates = [remembered]
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
@@ -65,13 +67,14 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
         if trial is not None and trial.step_seconds < 0.95 * timings[precision].step_seconds:
             compiled, timings[precision] = True, trial
 
+    previews = _previews(budget, timings.get(precision))
     steps, why = _steps(job, train, budget, began, timings.get(precision))
     changes = {
         "steps": steps,
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
-        "preview_every": max(1, steps // PREVIEWS) if train.preview_every == "auto" else train.preview_every,
+        "preview_every": max(1, steps // previews) if train.preview_every == "auto" else train.preview_every,
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
     }
     say(_describe(job, train, steps, why, precision, compiled, timings))
@@ -87,13 +90,13 @@ def is_planned(train: TrainConfig) -> bool:
 class _Memory:
     """The precision that was faster for this model on this machine: with a fixed number of steps, measured once."""
 
-    def __init__(self, job: Job, world: World) -> None:
+    def __init__(self, job: Job, world: World, processes: int) -> None:
         what = {
             "family": job.recipe.family,
             "model": job.recipe.config.model_dump(mode="json"),
             "spec": job.spec.model_dump(mode="json"),
             "batch": job.recipe.train.batch_size,
-            "processes": world.size,
+            "processes": processes,
             "threads": torch.get_num_threads(),
             "machine": [platform.node(), str(world.device), torch.__version__],
         }
@@ -177,6 +180,13 @@ def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool
     return model
 
 
+def _previews(budget: float | None, timing: _Timing | None) -> int:
+    """As many previews as a tenth of the budget allows, 2 to 30."""
+    if budget is None or timing is None:
+        return PREVIEWS
+    return max(2, min(PREVIEWS, int(0.1 * budget / max(timing.preview_seconds, 1e-6))))
+
+
 def _needs_budget(train: TrainConfig) -> bool:
     return train.steps is None and train.epochs is None
 
@@ -187,7 +197,8 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     if train.epochs is not None:
         return max(1, math.ceil(train.epochs * job.items / train.batch_size)), f"{train.epochs:g} epochs"
     assert budget is not None and timing is not None
-    left = budget - (time.monotonic() - began) - PREVIEWS * timing.preview_seconds
+    # Half the budget trains, even where a busy machine took long over the measuring.
+    left = max(budget - (time.monotonic() - began), budget / 2) - _previews(budget, timing) * timing.preview_seconds
     # A few per cent for checkpoints, the log and what else the machine does.
     steps = int(0.96 * left / timing.step_seconds)
     if steps < 1:

@@ -1,0 +1,65 @@
+"""Bootstrap intervals: how much a number would move with another draw of the same size.
+
+Efron 1979. Items are resampled with replacement; a resample is kept as counts per item, so that means
+and second moments of many resamples are matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class TooFew(ValueError):
+    """Too little data for a metric; the message says what is missing. The metric is left out by name."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+
+
+def counts(rng: np.random.Generator, n: int, resamples: int) -> Array:
+    """How often each of n items is drawn in each resample, f64[resamples, n]; rows sum to n."""
+    return rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(np.float64)
+
+
+def percentile(resampled: Array, confidence: float = 0.95) -> tuple[float, float]:
+    """The plain percentile interval, for numbers whose bootstrap has no bias (means)."""
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def centred(resampled: Array, value: float, least: float = -np.inf, confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the resamples, shifted so that they centre on `value`; not below `least`.
+
+    A distance between two samples has a positive bias that falls with the sample size. Resampling adds
+    that bias a second time, so an unshifted interval would lie beside the number it belongs to. What
+    the interval then covers is the expected value *at this sample size*, which is also the size of the
+    floor it is compared with.
+    """
+    low, high = percentile(resampled - resampled.mean() + value, confidence)
+    return max(low, least), max(high, least)
+
+
+def mean(values: Array, rng: np.random.Generator, resamples: int = 1000, confidence: float = 0.95) -> Estimate:
+    """The mean of f64[n] with its percentile interval."""
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n == 0:
+        raise TooFew("there is nothing to average")
+    resampled = np.empty(resamples)
+    for start in range(0, resamples, 100):  # 100 at a time: the counts of 10,000 items take 8 MB
+        part = counts(rng, n, min(100, resamples - start))
+        resampled[start : start + len(part)] = part @ values / n
+    return Estimate(float(values.mean()), *percentile(resampled, confidence))

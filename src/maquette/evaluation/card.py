@@ -1,0 +1,227 @@
+"""The model card of a run: README.md, for whoever the run folder is given to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maquette.core.files import write_text
+from maquette.core.recipe import Recipe
+from maquette.core.run import RunFolder
+from maquette.core.spec import DataSpec
+from maquette.evaluation.report.animation import previews
+from maquette.evaluation.report.facts import data_facts, data_of, date_text, shape_text, versions, written_at
+from maquette.evaluation.report.log import Log, read_log
+from maquette.evaluation.report.metrics import Metric, Metrics, read_metrics
+from maquette.evaluation.report.page import NONE, count, duration, file_size
+
+# Everything that Markdown, or the HTML inside it, could take for a mark of its own inside a line, and at its
+# start (a list, a heading); and what GitHub would make a link of.
+_INSIDE = re.compile(r"([\\`*_{}\[\]<>#|~&$!])")
+_START = re.compile(r"^(?:([-+=:])|(\d+)([.)])(?=\s|$))")
+_LINKS = re.compile(r"(?i)(https?|ftp|mailto)(:)|(www)(\.)")
+
+
+def write_card(folder: RunFolder) -> Path:
+    """README.md: what the model makes, from which data, how well, and how to use it.
+
+    Needs neither the model nor the data: only what the folder holds. Written again after an evaluation.
+    """
+    recipe, spec, log, metrics = folder.recipe(), folder.spec(), read_log(folder), read_metrics(folder)
+    sections = (
+        _head(folder, recipe, spec, log),
+        _use(folder, spec),
+        _data(folder),
+        _quality(metrics),
+        _limits(spec, log),
+        _training(folder, recipe, log),
+    )
+    return write_text(folder.card_file, "\n\n".join(sections) + "\n")
+
+
+def escape(text: object) -> str:
+    """Text from a user as Markdown that shows exactly it, on one line."""
+    line = _INSIDE.sub(r"\\\1", " ".join(str(text).split()))
+    line = _START.sub(lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\{m[3]}", line)
+    return _LINKS.sub(lambda m: f"{m[1] or m[3]}\\{m[2] or m[4]}", line)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any inside the text."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells must be escaped already."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
+    what = "; ".join(f"{escape(name)}: {escape(shape_text(spec, name))}" for name in spec.target)
+    # A file is given to others: the name of the data says enough, the path to it is its owner's business.
+    source = escape(_data_name(folder, recipe))
+    lines = [
+        f"# {escape(folder.path.resolve().name)}",
+        escape(recipe.about),
+        _table(
+            ("", ""),
+            [
+                ("Makes", what),
+                ("Given", escape(f"{spec.label}, one of {spec.num_classes} classes") if spec.label else "nothing"),
+                ("Family", escape(recipe.family)),
+                ("Data", source),
+                ("Training", f"{duration(log.seconds)}, {count(log.steps)} steps, {count(log.items)} items seen"),
+                ("Weights", escape(_weights(folder))),
+                ("Trained", escape(date_text(written_at(folder)))),
+            ],
+        ),
+    ]
+    known = previews(folder)
+    if known:
+        lines.append(f"![Pictures that this model made](samples/{known[-1][1].name})")
+    return "\n\n".join(lines)
+
+
+def _data_name(folder: RunFolder, recipe: Recipe) -> str:
+    source = recipe.data.source or str(data_of(folder, None).get("source", "")) or "not named"
+    return Path(source).name or source
+
+
+def _weights(folder: RunFolder) -> str:
+    if not folder.weights_file.is_file():
+        return "none yet"
+    return f"{file_size(folder.weights_file.stat().st_size)}, safetensors (nothing in this folder executes on load)"
+
+
+def _use(folder: RunFolder, spec: DataSpec) -> str:
+    label = f", label={_first_class(spec)!r}" if spec.label else ""
+    asked = f" --label {_shell(_first_class(spec))}" if spec.label else ""
+    command = f"maquette sample .{asked} -n 64 --seed 1 --grid -o samples.png"
+    python = "\n".join(
+        (
+            "import maquette",
+            "",
+            'run = maquette.load(".")',
+            f"pictures = run.sample(16{label}, seed=1)",
+            'pictures.save("out/")',
+        )
+    )
+    return "\n\n".join(
+        (
+            "## Use it",
+            "In this folder, with `pip install maquette`:",
+            fenced(command, "sh"),
+            fenced(python, "python"),
+            "Picture number *i* of a sample depends on the seed, on *i*, and on the class alone: it stays the same "
+            "however many are made.",
+        )
+    )
+
+
+def _first_class(spec: DataSpec) -> str:
+    return spec.columns[str(spec.label)].classes[0]
+
+
+def _shell(text: str) -> str:
+    import shlex
+
+    return shlex.quote(" ".join(text.split()))
+
+
+def _data(folder: RunFolder) -> str:
+    lines = ["## Data"]
+    about = data_facts(data_of(folder, None), None)
+    if about is None:
+        return "\n\n".join([*lines, "The run does not say what it was trained on."])
+    rows = [(escape(fact.name), escape(fact.value)) for fact in about.facts]
+    if about.fingerprint:
+        rows.append(("Fingerprint", escape(about.fingerprint)))
+    if rows:
+        lines.append(_table(("", ""), rows))
+    if about.classes:
+        shown = about.classes[:30]
+        rest = f", and {len(about.classes) - 30} more classes" if len(about.classes) > 30 else ""
+        lines.append("Classes: " + ", ".join(f"{escape(name)} ({n:,})" for name, n in shown) + rest + ".")
+    lines += [escape(note) for note in about.notes]
+    if about.left_out_count:
+        lines.append(f"{about.left_out_count:,} files could not be used and were left out; data.json names them.")
+    return "\n\n".join(lines)
+
+
+def _quality(metrics: Metrics | None) -> str:
+    lines = ["## How good it is"]
+    if metrics is None or not metrics.rows:
+        return "\n\n".join([*lines, "Not measured yet: `maquette evaluate .`"])
+    lines.append(
+        "On held-out data. The floor is what real pictures score against other real pictures: no generator can be "
+        "asked to do better. Numbers of different feature networks cannot be compared."
+    )
+    lines.append(
+        _table(
+            ("Measure", "Value", "95 % interval", "Floor", "Good is"),
+            [_metric_row(row) for row in metrics.rows],
+        )
+    )
+    rests = _rests_on(metrics.settings)
+    if rests:
+        lines.append(rests)
+    lines += [f"Careful: {escape(text)}" for text in metrics.warnings]
+    return "\n\n".join(lines)
+
+
+def _metric_row(row: Metric) -> tuple[str, ...]:
+    good = {"lower": "low", "higher": "high", "floor": "near the floor"}.get(row.better, NONE)
+    value = f"{row.show(row.value)} {row.unit_text}".strip()
+    return tuple(escape(cell) for cell in (row.title, value, row.interval_text or NONE, row.floor_text or NONE, good))
+
+
+def _rests_on(settings: Mapping[str, Any]) -> str:
+    parts = []
+    if settings.get("samples"):
+        parts.append(f"{count(settings['samples'])} samples with seed {settings.get('seed', 0)}")
+    if settings.get("network"):
+        parts.append(f"feature network {settings['network']}")
+    return escape(f"Measured with {', '.join(parts)}.") if parts else ""
+
+
+def _limits(spec: DataSpec, log: Log) -> str:
+    items = [
+        "It knows its training data and nothing else; what was rare there is rare or missing here, and what was "
+        "unfair there is unfair here.",
+        "It can repeat training pictures. Look at *Copies of training pictures* above and at the report before giving "
+        "away samples of private data; the numbers do not prove that nothing leaks.",
+        "It is small and was trained for a short time. Do not rest a decision about a person on what it makes.",
+        "What it makes is **AI-generated content**. Say so where you publish it; each file that Maquette writes says "
+        "so in its metadata.",
+    ]
+    items += [f"Training raised an alarm, {escape(alarm.name)}: {escape(alarm.saw)}." for alarm in log.alarms]
+    kinds = escape(" and ".join(spec.columns[name].kind for name in spec.target))
+    good_for = f"Learning, sketching, and trying ideas with generated {kinds} data."
+    return "\n".join(("## What it is for, and what not", "", good_for, "", *(f"- {item}" for item in items)))
+
+
+def _training(folder: RunFolder, recipe: Recipe, log: Log) -> str:
+    try:
+        text = folder.recipe_file.read_text(encoding="utf-8")
+    except OSError:
+        text = recipe.dump()
+    source = recipe.data.source
+    if source and source != _data_name(folder, recipe):
+        text = text.replace(source, Path(source).name)
+    rows = [(escape(fact.name), escape(fact.value)) for fact in versions()]
+    return "\n\n".join(
+        (
+            "## Training",
+            "The whole recipe, every default written out (`recipe.yaml`):",
+            fenced(text, "yaml"),
+            "Train it again: `maquette train recipe.yaml --data PATH -o again`",
+            "Software when this card was written:",
+            _table(("", ""), rows),
+            "Written by [Maquette](https://github.com/maquette-ai/maquette).",
+        )
+    )

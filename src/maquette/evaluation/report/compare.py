@@ -1,0 +1,337 @@
+"""Two runs or more side by side: numbers that may be compared, and a plain no where they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from maquette.core.errors import MaquetteError, UserError
+from maquette.core.files import write_text
+from maquette.core.run import RunFolder
+from maquette.evaluation.report import facts
+from maquette.evaluation.report.animation import previews
+from maquette.evaluation.report.charts import overlaid_charts
+from maquette.evaluation.report.glossary import Better
+from maquette.evaluation.report.log import Log, read_log
+from maquette.evaluation.report.metrics import Metric, Metrics, read_metrics
+from maquette.evaluation.report.page import NONE, count, duration, file_size, finite, render
+from maquette.evaluation.report.pictures import Tile, file_tile
+
+Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
+
+_VERDICTS: dict[Verdict, str] = {
+    "overlap": "no clear difference: the intervals overlap",
+    "alone": "only one run has this number",
+    "unlike": "not comparable: measured with unlike networks or on unlike data",
+    "unknown": "no interval to judge by",
+}
+
+
+@dataclass(frozen=True)
+class RunSide:
+    """One run of a comparison."""
+
+    name: str
+    path: Path
+    family: str
+    source: str
+    fingerprint: str
+    network: str
+    steps: int | None
+    seconds: float | None
+    items: int | None
+    weights_bytes: int | None
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric over all runs; cells in the order of the runs, None where a run lacks it.
+
+    verdict: "better" (`best` is the run whose interval lies apart from every other one, on the good side),
+             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "alone", "unknown"
+    """
+
+    name: str
+    title: str
+    better: Better
+    cells: tuple[Metric | None, ...]
+    verdict: Verdict
+    best: int | None = None
+
+    def says(self, names: Sequence[str]) -> str:
+        if self.verdict == "better" and self.best is not None:
+            return f"{names[self.best]} is better: the intervals do not overlap"
+        return _VERDICTS[self.verdict]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """E.g. `2.31 (2.20 to 2.45)`; NONE where a run lacks the number."""
+        return tuple(_text(cell) for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    settings: (key, value in each run) of the settings that differ
+    same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
+    notes: what keeps these runs from being compared fairly, in sentences
+    """
+
+    runs: tuple[RunSide, ...]
+    metrics: tuple[MetricRow, ...]
+    settings: tuple[tuple[str, tuple[str, ...]], ...]
+    same_data: bool | None
+    same_features: bool | None
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(run.name for run in self.runs)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Titles of the columns of `rows()`."""
+        return ("", *self.names, "verdict")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The comparison as text, one row a fact or a metric, under the columns of `header`."""
+        out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
+        out += [(row.title, *row.texts, row.says(self.names)) for row in self.metrics]
+        out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
+        return out
+
+    def __str__(self) -> str:
+        table = [self.header, *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+_FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
+    ("family", lambda run: run.family),
+    ("data", lambda run: run.source or NONE),
+    ("training time", lambda run: duration(run.seconds)),
+    ("steps", lambda run: count(run.steps)),
+    ("items seen", lambda run: count(run.items)),
+    ("weights", lambda run: file_size(run.weights_bytes)),
+    ("alarms", lambda run: ", ".join(run.alarms) or "none"),
+)
+
+
+def compare(folders: Sequence[RunFolder]) -> Comparison:
+    """The runs side by side. Needs no model and no data: only what the folders hold."""
+    if len(folders) < 2:
+        raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
+    logs = [read_log(folder) for folder in folders]
+    found = [read_metrics(folder) for folder in folders]
+    runs = tuple(
+        _side(folder, name, log, metrics)
+        for folder, name, log, metrics in zip(folders, _names(folders), logs, found, strict=True)
+    )
+    same_data = _same([run.fingerprint for run in runs])
+    same_features = _same([run.network for run in runs])
+    return Comparison(
+        runs=runs,
+        metrics=_metric_rows(runs, found),
+        settings=_settings([yaml.safe_load(folder.recipe().dump()) for folder in folders]),
+        same_data=same_data,
+        same_features=same_features,
+        notes=tuple(_notes(runs, found, same_data, same_features)),
+    )
+
+
+def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
+    """The comparison as one self-contained HTML page."""
+    comparison = compare(folders)
+    charts = overlaid_charts(comparison.names, [read_log(folder) for folder in folders])
+    page = render(
+        "comparison.html.j2",
+        title=" / ".join(comparison.names),
+        comparison=comparison,
+        facts=[(title, [show(run) for run in comparison.runs]) for title, show in _FACTS],
+        scales=[_shared_scale(row) for row in comparison.metrics],
+        previews=[_last_preview(folder) for folder in folders],
+        curves={key: curve for key, (curve, _) in charts.items()},
+        charts=finite({key: chart for key, (_, chart) in charts.items()}),
+    )
+    return write_text(Path(out), page)
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """Folder names, with as much of the path before them as it takes to tell them apart."""
+    paths = [folder.path.resolve() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({index + 1})" for index, path in enumerate(paths)]
+
+
+def _side(folder: RunFolder, name: str, log: Log, metrics: Metrics | None) -> RunSide:
+    recipe = folder.recipe()
+    data = facts.data_of(folder, None)
+    return RunSide(
+        name=name,
+        path=folder.path,
+        family=recipe.family,
+        source=str(recipe.data.source or data.get("source", "")),
+        fingerprint=str(data.get("fingerprint", "") or (metrics.fingerprint if metrics else "")),
+        network=metrics.network if metrics else "",
+        steps=log.steps,
+        seconds=log.seconds,
+        items=log.items,
+        weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
+        alarms=tuple(alarm.name for alarm in log.alarms),
+    )
+
+
+def _same(values: Sequence[str]) -> bool | None:
+    return None if not all(values) else len(set(values)) == 1
+
+
+def _metric_rows(runs: Sequence[RunSide], found: Sequence[Metrics | None]) -> tuple[MetricRow, ...]:
+    rows = []
+    names = dict.fromkeys(row.name for metrics in found if metrics for row in metrics.rows)
+    for name in names:
+        cells = tuple(
+            next((row for row in metrics.rows if row.name == name), None) if metrics else None for metrics in found
+        )
+        have = [i for i, cell in enumerate(cells) if cell is not None]
+        first = cells[have[0]]
+        assert first is not None
+        rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
+        # A number about other held-out pictures is another number, even with the same network.
+        data = {runs[i].fingerprint for i in have}
+        verdict: Verdict
+        best = None
+        if len(have) < 2:
+            verdict = "alone"
+        elif len(rulers) > 1 or len(data) > 1:
+            verdict = "unlike"
+        else:
+            verdict, best = _judge(cells, first.better)
+        rows.append(MetricRow(name, first.title, first.better, cells, verdict, best))
+    return tuple(rows)
+
+
+def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int | None]:
+    """Which cell is best, and whether its interval lies apart from all the others."""
+    known = [(i, cell) for i, cell in enumerate(cells) if cell is not None]
+    if better == "unknown" or any(cell.low is None or cell.high is None for _, cell in known):
+        return "unknown", None
+
+    def badness(cell: Metric) -> tuple[float, float, float]:
+        """Value and interval so that less is better."""
+        assert cell.low is not None and cell.high is not None
+        if better == "higher":
+            return -cell.value, -cell.high, -cell.low
+        if better == "floor":
+            floor = cell.floor or 0.0
+            ends = (abs(cell.low - floor), abs(cell.high - floor))
+            inside = cell.low <= floor <= cell.high
+            return abs(cell.value - floor), 0.0 if inside else min(ends), max(ends)
+        return cell.value, cell.low, cell.high
+
+    ranked = sorted(((badness(cell), i) for i, cell in known))
+    (_, _, high), best = ranked[0]
+    apart = all(high < low for (_, low, _), _ in ranked[1:])
+    return ("better", best) if apart else ("overlap", None)
+
+
+def _notes(
+    runs: Sequence[RunSide], found: Sequence[Metrics | None], same_data: bool | None, same_features: bool | None
+) -> list[str]:
+    notes = []
+    for run, metrics in zip(runs, found, strict=True):
+        if metrics is None:
+            notes.append(f"{run.name} has not been measured: maquette evaluate {run.path}")
+    if same_data is False:
+        notes.append("The runs were trained on different data, so their numbers answer different questions.")
+    elif same_data is None:
+        notes.append("Not every run says what data it was trained on; whether it is the same is unknown.")
+    if same_features is False:
+        notes.append(
+            "The numbers were measured with different feature networks. A Fréchet distance in one is not a Fréchet "
+            "distance in another; nothing follows from which is smaller."
+        )
+    sizes = {metrics.samples for metrics in found if metrics and metrics.samples}
+    if len(sizes) > 1:
+        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
+    return notes
+
+
+def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Settings that differ, by their dotted keys."""
+    flat = [dict(_flatten(recipe)) for recipe in recipes]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    rows = [(key, tuple(_setting(one[key]) if key in one else NONE for one in flat)) for key in keys]
+    return tuple((key, values) for key, values in rows if len(set(values)) > 1)
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}"
+        out += _flatten(part, f"{name}.") if isinstance(part, Mapping) else [(name, part)]
+    return out
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _text(cell: Metric | None) -> str:
+    if cell is None:
+        return NONE
+    value = f"{cell.show(cell.value)} {cell.unit_text}".strip()
+    return f"{value} ({cell.interval_text})" if cell.interval_text else value
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A run's value on a scale that the row's runs share, in percent of its length."""
+
+    run: int
+    value: float
+    low: float | None
+    high: float | None
+
+
+def _shared_scale(row: MetricRow) -> list[Dot]:
+    """Empty where the runs must not be put on one scale."""
+    if row.verdict in ("unlike", "alone"):
+        return []
+    known = [cell for cell in row.cells if cell is not None]
+    ends = [part for cell in known for part in (cell.value, cell.low, cell.high) if part is not None]
+    margin = (max(ends) - min(ends)) * 0.08 or abs(ends[0]) * 0.1 or 1.0
+    left, right = min(ends) - margin, max(ends) + margin
+
+    def at(part: float | None) -> float | None:
+        return None if part is None else round(100 * (part - left) / (right - left), 2)
+
+    return [
+        Dot(i, at(cell.value) or 0.0, at(cell.low), at(cell.high))
+        for i, cell in enumerate(row.cells)
+        if cell is not None
+    ]
+
+
+def _last_preview(folder: RunFolder) -> Tile | None:
+    known = previews(folder)
+    if not known:
+        return None
+    step, path = known[-1]
+    try:
+        return file_tile(path, f"samples of {folder.path.name} at step {step:,}", shown=480)
+    except (OSError, MaquetteError):
+        return None

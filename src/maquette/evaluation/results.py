@@ -1,0 +1,201 @@
+"""What an evaluation found, as typed data: metrics with intervals and floors, classes, copies, warnings."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maquette.core.errors import UserError
+from maquette.core.files import read_json, write_json
+
+HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better")
+"""Titles of the columns of `Evaluation.rows()`."""
+
+Better = Literal["lower", "higher", "floor"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Frozen):
+    """One number, how sure of it we are, and what real data would score.
+
+    name:      key, e.g. "frechet"; title: for people, naming the features it was measured with
+    low, high: bootstrap interval at `confidence`; None where none could be made
+    floor:     the same measure on real training pictures in place of generated ones, at the same sizes
+    better:    "lower", "higher", or "floor": as near to the floor as possible
+    features:  "own" or "inception" for numbers that live in a feature space, else None
+    unit:      "" (a bare number), "share" (0..1, shown as %), "nats", "bits/dim", "dB", "units", ...
+    p_value:   of the hypothesis "generated and real are alike", for tests
+    """
+
+    name: str
+    title: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+    floor: float | None = None
+    floor_low: float | None = None
+    floor_high: float | None = None
+    better: Better = "lower"
+    features: str | None = None
+    unit: str = ""
+    p_value: float | None = None
+    n_real: int = 0
+    n_fake: int = 0
+    reading: str = ""
+
+    def show(self, number: float | None) -> str:
+        """A number in this metric's unit, to three significant digits."""
+        if number is None:
+            return ""
+        if self.unit == "share":
+            return f"{100 * number:.1f}%" if abs(number) < 0.9995 else f"{100 * number:.0f}%"
+        if self.unit in ("units", "classes"):
+            return f"{number:.0f}"
+        if self.unit in ("nats", "dB"):
+            return f"{number:.2f}"
+        return f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
+
+    @property
+    def value_text(self) -> str:
+        """E.g. `2.31 (2.20 to 2.45)`."""
+        return self._with_interval(self.value, self.low, self.high)
+
+    @property
+    def floor_text(self) -> str:
+        return self._with_interval(self.floor, self.floor_low, self.floor_high)
+
+    def _with_interval(self, value: float | None, low: float | None, high: float | None) -> str:
+        unit = f" {self.unit}" if self.unit not in ("", "share", "units", "classes") else ""
+        if value is None:
+            return ""
+        if low is None or high is None:
+            return self.show(value) + unit
+        return f"{self.show(value)}{unit} ({self.show(low)} to {self.show(high)})"
+
+
+class ClassRow(_Frozen):
+    """One class: shares in 0..1; None where it does not apply (an unconditional model, no such pictures).
+
+    real_share:     of held-out pictures with this label
+    fake_share:     of generated pictures that the classifier takes for this class
+    asked:          generated pictures that were asked to be of this class
+    accuracy:       share of those that the classifier takes for it
+    real_accuracy:  the same for held-out pictures: the classifier's own limit
+    precision:      share of this class's generated pictures that lie among real ones
+    coverage:       share of this class's held-out pictures that have a generated one nearby
+    """
+
+    label: str
+    n_real: int
+    n_fake: int
+    real_share: float
+    fake_share: float
+    asked: int | None = None
+    accuracy: float | None = None
+    real_accuracy: float | None = None
+    precision: float | None = None
+    coverage: float | None = None
+
+
+class Copy(_Frozen):
+    """A generated picture and the training picture nearest to it.
+
+    sample:   its number within the sample of `settings.seed`: ItemRng(seed, [sample]) makes it again
+    label:    the class asked for, or that the classifier sees; None without classes
+    distance: root mean square difference per pixel, on the [-1, 1] scale, at most 32x32 pixels
+    quantile: share of held-out real pictures that are at least this near to a training picture
+    """
+
+    sample: int
+    label: str | None
+    train_row: int
+    train_name: str
+    distance: float
+    quantile: float
+
+
+class Settings(_Frozen):
+    """What it takes to repeat the evaluation, and what the numbers rest on."""
+
+    samples: int
+    seed: int
+    features: str
+    network: str = Field(description="identity of the feature network: kind, version, digest")
+    feature_dim: int
+    classifier: str | None = Field(None, description="identity of the classifier behind every class number")
+    classifier_accuracy: float | None = Field(None, description="its accuracy on held-out real pictures")
+    source: str
+    fingerprint: str
+    n_train: int
+    n_test: int
+    conditional: bool
+    resamples: int
+    seconds: float = 0.0
+
+
+class Evaluation(_Frozen):
+    """Everything that `evaluate` found. `save` writes metrics.json; `Evaluation.load` reads it back."""
+
+    metrics: tuple[Metric, ...]
+    per_class: tuple[ClassRow, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    warnings: tuple[str, ...] = ()
+    settings: Settings
+
+    def __getitem__(self, name: str) -> Metric:
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(f"no metric {name!r}; this evaluation has {', '.join(m.name for m in self.metrics)}")
+
+    def __contains__(self, name: object) -> bool:
+        return any(metric.name == name for metric in self.metrics)
+
+    def names(self) -> Iterator[str]:
+        return (metric.name for metric in self.metrics)
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """The table as text, one row a metric, under the columns of HEADER."""
+        sense = {"lower": "lower", "higher": "higher", "floor": "near floor"}
+        return [(m.title, m.value_text, m.floor_text, sense[m.better]) for m in self.metrics]
+
+    def save(self, path: Path) -> Path:
+        return write_json(Path(path), self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        try:
+            return cls.model_validate(read_json(Path(path)))
+        except ValidationError as error:
+            what = error.errors()[0]
+            where = ".".join(str(part) for part in what["loc"])
+            raise UserError(
+                f"'{path}' is not an evaluation: {where}: {what['msg']}.", "Run `maquette evaluate` again."
+            ) from None
+
+    def __str__(self) -> str:
+        table = [HEADER, *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(HEADER))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        s = self.settings
+        lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on held-out pictures of {s.source}."]
+        lines += [f"Note: {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        def row(cells: tuple[str, ...], tag: str, tip: str = "") -> str:
+            inside = "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells)
+            return f"<tr title='{html.escape(tip, quote=True)}'>{inside}</tr>"
+
+        body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.metrics, strict=True))
+        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in self.warnings)
+        return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
