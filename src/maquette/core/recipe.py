@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_family, recipe_text, refuse_foreign_family
@@ -17,6 +17,24 @@ Positive = Annotated[int, Field(gt=0)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+def seconds_of(budget: str) -> float:
+    """'90s', '10m', '1h30m' or '600' -> seconds."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    total, number = 0.0, ""
+    try:
+        for char in budget.strip().lower():
+            if char in units:
+                total, number = total + float(number) * units[char], ""
+            else:
+                number += char
+        total += float(number) if number else 0.0
+    except ValueError:
+        total = math.nan
+    if not (math.isfinite(total) and total > 0):
+        raise UserError(f"'{budget}' is not a budget of time.", "Write it like 90s, 10m or 1h30m.")
+    return total
 
 
 class DataConfig(_Section):
@@ -55,6 +73,13 @@ class TrainConfig(_Section):
     checkpoint_seconds: float = Field(60.0, gt=0)
     keep_checkpoints: int = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_is_time(cls, budget: str | None) -> str | None:
+        if budget is not None:
+            seconds_of(budget)
+        return budget
 
 
 class Recipe(_Section):
@@ -112,24 +137,6 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe",
         refuse_foreign_family(recipe.family, name)
     _ = recipe.config  # checked now, so that a typo costs a second and not a data preparation
     return recipe
-
-
-def seconds_of(budget: str) -> float:
-    """'90s', '10m', '1h30m' or '600' -> seconds."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    total, number = 0.0, ""
-    try:
-        for char in budget.strip().lower():
-            if char in units:
-                total, number = total + float(number) * units[char], ""
-            else:
-                number += char
-        total += float(number) if number else 0.0
-    except ValueError:
-        total = math.nan
-    if not (math.isfinite(total) and total > 0):
-        raise UserError(f"'{budget}' is not a budget of time.", "Write it like 90s, 10m or 1h30m.")
-    return total
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -194,7 +194,7 @@ class InceptionFeatures:
     def see(self, images: Iterator[Tensor]) -> Seen:
         parts = []
         for chunk in images:
-            for x in three_channels(chunk).split(50):  # type: ignore[no-untyped-call]
+            for x in three_channels(chunk).split(50):
                 big = F.interpolate(x.to(self.device), size=(299, 299), mode="bilinear", align_corners=False)
                 parts.append(self.network(big).double().cpu().numpy())
         return Seen(np.concatenate(parts))

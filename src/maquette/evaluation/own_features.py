@@ -192,7 +192,7 @@ def _train(
                 x = move(x, 0.1, 0.1, 0.06).contiguous(memory_format=torch.channels_last)
                 loss = F.cross_entropy(network.head(network(x)).float(), labels[picked].to(device))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         schedule.step()

@@ -1,0 +1,8 @@
+"""From what a person names (folder, archive, arrays, hub, a known set) to a prepared, split table."""
+
+from __future__ import annotations
+
+from maquette.data.loader import Loader
+from maquette.data.open import open_dataset
+
+__all__ = ["Loader", "open_dataset"]

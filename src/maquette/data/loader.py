@@ -1,0 +1,80 @@
+"""Batches in an order that is derived from (seed, epoch), never saved: step s is the same in every run."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.rng import derive
+from maquette.core.spec import DataSpec
+from maquette.core.table import Table
+
+AHEAD = 3  # batches that the thread keeps ready
+SLOW_SECONDS = 1e-3  # a batch that takes less is gathered on the spot: a thread would only compete for the core
+
+
+class Loader:
+    """Batches of a table by step.
+
+    The items of global step s are the positions s*B .. (s+1)*B of the endless concatenation of one
+    permutation of the table an epoch; each process takes its own contiguous share of them. Where a batch
+    is slow to gather, one thread prepares the next steps; it changes nothing but the waiting.
+    """
+
+    def __init__(
+        self, table: Table, spec: DataSpec, batch_size: int, seed: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """batch_size: items over all processes; share: (rank, world)."""
+        if not len(table):
+            raise UserError("There is nothing to train on: the table is empty.", "See `maquette data inspect`.")
+        rank, world = share
+        self._table, self._spec, self._size, self._seed = table, spec, batch_size, seed
+        self._first, self._last = batch_size * rank // world, batch_size * (rank + 1) // world
+        self._order = lru_cache(maxsize=3)(self._permutation)
+        self._ready: dict[int, Future[Batch]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self.waited_seconds = 0.0  # in all, in `batch`: the time for which training stood still
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the table that make our share of a step: i64."""
+        places = np.arange(step * self._size + self._first, step * self._size + self._last)
+        epochs, within = np.divmod(places, len(self._table))
+        made = np.empty(len(places), np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            made[here] = self._order(int(epoch))[within[here]]
+        return made
+
+    def batch(self, step: int) -> Batch:
+        """Our share of the batch of a step, on the CPU. Any step may be asked for; steps in order are quick."""
+        started = time.perf_counter()
+        ahead = self._ready.pop(step, None)
+        made = ahead.result() if ahead else self._gather(step)
+        seconds = time.perf_counter() - started
+        self.waited_seconds += seconds
+        if self._thread is None and seconds > SLOW_SECONDS and step > 0:  # the first gather warms things up
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="maquette-loader")
+        if self._thread is not None:
+            for past in [s for s in self._ready if not step < s <= step + AHEAD]:
+                self._ready.pop(past).cancel()
+            for coming in range(step + 1, step + 1 + AHEAD):
+                if coming not in self._ready:
+                    self._ready[coming] = self._thread.submit(self._gather, coming)
+        return made
+
+    def close(self) -> None:
+        """Stops the thread; `batch` may still be called afterwards."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread, self._ready = None, {}
+
+    def _gather(self, step: int) -> Batch:
+        return self._table.batch(self.rows(step), self._spec)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng(derive(self._seed, "order", epoch)).permutation(len(self._table))

@@ -1,0 +1,63 @@
+"""Opens a data set: prepares it the first time, finds it in the cache ever after."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from maquette.core.recipe import DataConfig
+from maquette.core.spec import ColumnSpec
+from maquette.core.table import Column, Dataset, Table
+from maquette.data.cache import Cache, Prepared
+from maquette.data.columns import Stored
+from maquette.data.doctor import refuse_if_strict
+from maquette.data.prepare import prepare, shares, way
+from maquette.data.sources import Say, find_source
+from maquette.data.text import digest, shown
+
+
+def open_dataset(
+    source: str | Path, config: DataConfig | None = None, *, cache: Path | None = None, say: Say | None = None
+) -> Dataset:
+    """The prepared, split data set behind a path or a name.
+
+    source: a folder, an archive, IDX, .npz or .npy files, a `datasets` data set on disk, hf:NAME,
+    or digits, mnist, fashion-mnist. cache: where prepared data is kept. say: is told what happens.
+    Raises UserError when there is nothing to use, or with config.strict when a file is unusable.
+    """
+    started = time.perf_counter()
+    config, say = config or DataConfig(), say or (lambda _: None)
+    store = Cache(cache)
+    found = find_source(source, store.downloads)
+    key = digest([found.key(), way(config)])
+    prepared = store.lookup(key)
+    from_cache = prepared is not None
+    if prepared is None:
+        with store.lock(key, say):
+            prepared = store.lookup(key)  # another process may have prepared it meanwhile
+            from_cache = prepared is not None
+            if prepared is None:
+                prepared = prepare(found, config, store, say)
+                store.remember(key, prepared)
+    refuse_if_strict([(e["name"], e["reason"]) for e in prepared.summary["left_out"]], config)
+    return _dataset(str(source), prepared, time.perf_counter() - started, from_cache)
+
+
+def _dataset(source: str, prepared: Prepared, seconds: float, from_cache: bool) -> Dataset:
+    summary = {"source": shown(source), **prepared.summary, "from_cache": from_cache}
+    summary["seconds"] = {**summary["seconds"], "open": round(seconds, 3)}
+    pixels = ColumnSpec(kind="image", shape=prepared.pixels.shape[1:])
+    specs = {"image": pixels}
+    arrays: dict[str, np.ndarray] = {"image": prepared.pixels}
+    for k, (name, names) in enumerate(prepared.classes.items()):
+        counts = np.bincount(prepared.codes[k][prepared.train], minlength=len(names))
+        specs[name] = ColumnSpec(kind="label", classes=tuple(names), shares=shares(counts))
+        arrays[name] = prepared.codes[k]
+
+    def table(rows: np.ndarray) -> Table:
+        columns: dict[str, Column] = {name: Stored(specs[name], arrays[name], rows) for name in specs}
+        return Table(columns, [prepared.names[i] for i in rows])
+
+    return Dataset(shown(source), prepared.fingerprint, table(prepared.train), table(prepared.test), summary)

@@ -1,0 +1,205 @@
+"""Generative adversarial networks (Goodfellow et al. 2014): a generator G and a critic D.
+
+Each step D learns to tell pictures of the data from those of G, given their class; then G learns to please D.
+Three pairs of networks: `mlp` is the textbook one, `dcgan` that of Radford et al. 2015, `conv` residual and
+without normalisation. Which game they play, and what keeps D smooth, are settings of their own
+(losses/adversarial.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from maquette.core.batch import Batch
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
+from maquette.core.rng import Rng
+from maquette.core.spec import DataSpec
+from maquette.losses.adversarial import GAMES, lipschitz, squared_slope
+from maquette.nets.critic import ConvCritic
+from maquette.nets.dcgan import DcganCritic, DcganGenerator
+from maquette.nets.decoder import ConvGenerator
+from maquette.nets.mlp import MlpCritic, MlpGenerator
+
+SUPPORTS = ("image",)
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Config(BaseModel):
+    """Settings of a generative adversarial network."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    network: Literal["mlp", "dcgan", "conv"] = "conv"
+    latent_dim: Positive = Field(64, description="numbers in the latent code z ~ N(0, I)")
+
+    hidden: tuple[Positive, ...] = Field((128, 128), min_length=1, description="mlp: widths of the generator")
+    critic_hidden: tuple[Positive, ...] = Field((128,), min_length=1, description="mlp: widths of the critic")
+    batch_norm: bool = Field(False, description="mlp: batch-norm in the generator")
+    slope: float = Field(0.0, ge=0, lt=1, description="mlp: slope of ReLU below 0; 0.2 is the usual leaky one")
+
+    width: Positive = Field(32, description="conv, dcgan: channels on the finest grid; multiples of 32 are fast")
+    deep: Positive = Field(96, description="conv: channels on the coarser grids")
+    blocks: Positive = Field(2, description="conv: residual blocks a grid")
+    features: Positive = Field(128, description="conv: features of the critic's last layer")
+
+    game: Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"] = (
+        "non_saturating"
+    )
+    penalty: Literal["none", "r1", "r1r2", "lipschitz"] = Field(
+        "r1r2", description="on the slope of the critic: at real pictures, also at generated ones, or WGAN-GP"
+    )
+    gamma: float = Field(10.0, ge=0, description="weight of the penalty")
+    gamma_final: float | None = Field(
+        None, gt=0, description="weight at the end, reached geometrically: smooth first, sharp later; null: as gamma"
+    )
+    penalty_every: Positive = Field(4, description="steps between penalties (Karras et al. 2020, appendix B)")
+    critic_steps: Positive = Field(1, description="updates of the critic for one of the generator")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+
+    lr: float = Field(1e-3, gt=0)
+    critic_lr: float | None = Field(None, gt=0, description="null: as lr")
+    beta1: Share = 0.0
+    beta2: Share = 0.99
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
+
+
+def build(config: Config, spec: DataSpec) -> GAN:
+    return GAN(config, spec)
+
+
+def networks(config: Config, shape: Sequence[int], classes: int) -> tuple[nn.Module, nn.Module]:
+    """G: (z, y) -> x in [-1, 1] and D: (x, y) -> logits; y may be the number `classes`, which says "no label"."""
+    c = config
+    if c.network == "mlp":
+        generator = MlpGenerator(shape, classes, c.latent_dim, c.hidden, c.batch_norm, c.slope)
+        return generator, MlpCritic(shape, classes, c.critic_hidden, c.slope)
+    if c.network == "dcgan":
+        return DcganGenerator(shape, classes, c.latent_dim, c.width), DcganCritic(shape, classes, c.width)
+    return (
+        ConvGenerator(shape, classes, c.latent_dim, c.width, c.deep, c.blocks),
+        ConvCritic(shape, classes, c.width, c.deep, c.blocks, c.features),
+    )
+
+
+class GAN(Model):
+    """p(x | y) as the law of G(z, y) with z ~ N(0, I). Meets Decodes."""
+
+    keeps = ("generator",)
+    watches = (
+        Watch(
+            name="critic saturation",
+            key="d/ranked",
+            above=0.999,
+            patience=0.1,
+            saw="the critic tells every generated picture from a real one: the generator learns nothing from it",
+            advice="a larger model.gamma, a smaller model.critic_lr, or model.game=relativistic",
+        ),
+        Watch(
+            name="vanishing generator gradient",
+            key="g/grad_norm",
+            below=1e-6,
+            saw="the generator's gradient is gone",
+            advice="model.game=non_saturating, or a smaller model.lr",
+        ),
+    )
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        (self.target,) = spec.target
+        self.label, self.classes = spec.label, spec.num_classes
+        self.generator, self.critic = networks(config, spec.x.shape, self.classes)
+        self.game = GAMES[config.game]
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+
+        def optim(lr: float) -> Optim:
+            return Optim("adam", lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup)
+
+        critic = optim(c.critic_lr or c.lr)
+        d = [Phase("d", ("critic",), self.d, critic) for _ in range(c.critic_steps)]
+        if c.penalty != "none" and c.gamma:
+            d.append(Phase("penalty", ("critic",), self.penalty, critic, every=c.penalty_every))
+        return [*d, Phase("g", ("generator",), self.g, optim(c.lr), reads_data=self.game.pairs)]
+
+    def d(self, batch: Batch, step: Step) -> Loss:
+        """D tells real from generated. `ranked`: share of pairs in which the real one has the higher logit."""
+        y = self._classes(batch, step.rng)
+        real, fake = self._scores(batch.x, self._make(batch.size, y, step.rng), y)
+        parts = {"real": real.mean(), "fake": fake.mean(), "ranked": (real > fake).float().mean()}
+        return Loss(self.game.critic(real, fake), {name: value.detach() for name, value in parts.items()})
+
+    def penalty(self, batch: Batch, step: Step) -> Loss:
+        """gamma / 2 (R1 + R2), or gamma times the gradient penalty of WGAN-GP."""
+        c, n = self.config, batch.size
+        gamma = c.gamma * ((c.gamma_final or c.gamma) / c.gamma) ** step.progress
+        y = self._classes(batch, step.rng)
+        x = batch.x
+        if c.penalty == "lipschitz":
+            fake = self._make(n, y, step.rng)
+            steep = lipschitz(lambda x: self.critic(x, y), x, fake, step.rng.uniform(n)).mean()
+            return Loss(gamma * steep, {"slope": steep.detach()})
+        if c.penalty == "r1r2":
+            x = torch.cat([x, self._make(n, y, step.rng)])
+            y = None if y is None else torch.cat([y, y])
+        slopes = squared_slope(lambda x: self.critic(x, y), x).view(-1, n).mean(1)  # R1 and, if asked for, R2
+        names = ("r1", "r2")[: len(slopes)]
+        return Loss(gamma / 2 * slopes.sum(), dict(zip(names, slopes.detach(), strict=True)))
+
+    def g(self, batch: Batch, step: Step) -> Loss:
+        """G pleases D; only a relativistic game looks at the data again."""
+        y = self._classes(batch, step.rng)
+        fake = self.critic(self._make(batch.size, y, step.rng), y)
+        real = None
+        if self.game.pairs:
+            with torch.no_grad():
+                real = self.critic(batch.x, y)
+        return Loss(self.game.generator(fake, real), {"fake": fake.detach().mean()})
+
+    def _make(self, n: int, y: Tensor | None, rng: Rng) -> Tensor:
+        return self.generator(rng.normal(n, self.config.latent_dim), y)
+
+    def _scores(self, real: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits of both; in one pass unless batch statistics would mix them."""
+        if self.config.network == "dcgan":
+            return self.critic(real, y), self.critic(fake, y)
+        real_logits, fake_logits = self.critic(torch.cat([real, fake]), None if y is None else y.repeat(2)).chunk(2)
+        return real_logits, fake_logits
+
+    def _classes(self, batch: Batch, rng: Rng) -> Tensor | None:
+        """i64[B]: the class of each item, or the number `classes` where it is hidden."""
+        y = self._asked(batch.given, batch.size)
+        if y is None or not self.config.label_dropout:
+            return y
+        return y.masked_fill(rng.uniform(batch.size) < self.config.label_dropout, self.classes)
+
+    def _asked(self, given: Given, n: int) -> Tensor | None:
+        if not self.classes:
+            return None
+        device = next(self.parameters()).device
+        y = given.get(self.label or "")
+        return torch.full((n,), self.classes, device=device) if y is None else y
+
+    # -- sampling ------------------------------------------------------------------------------------
+
+    def sample(self, n: int, given: Given, rng: Rng) -> dict[str, Tensor]:
+        return self.decode(rng.normal(n, self.latent_dim), given)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.latent_dim
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        """G(z, y): deterministic. Batch-norm uses its running statistics, so that items are independent."""
+        return {self.target: self.generator(z, self._asked(given, len(z)))}

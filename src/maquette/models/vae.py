@@ -1,0 +1,260 @@
+"""Variational auto-encoders (Kingma & Welling 2014; Rezende et al. 2014).
+
+One phase minimises the negative ELBO, in nats per item,
+
+    -elbo = -E_q[log p(x | u, y)] + beta KL(q(u | x, y) || N(0, I))
+
+with x the target, u the latent code and y the class, if there is one. Two networks: `mlp` is the textbook
+one, `conv` a ladder of latents (nets/ladder.py). With `importance_samples` = k > 1 it is the bound of
+Burda et al. 2016 instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from maquette.core.batch import Batch
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
+from maquette.core.rng import Rng
+from maquette.core.spec import DataSpec
+from maquette.losses import likelihood
+from maquette.losses.divergence import free_bits
+from maquette.nets.flat import Flat
+from maquette.nets.ladder import Ladder
+from maquette.nets.latent import Pass, repeat
+
+SUPPORTS = ("image",)
+ACTIVE = 0.01  # a latent is active when its posterior mean varies more than this (Burda et al. 2016, section 5.2)
+# Where pixels come in and go out, and what is no matrix at all.
+NOT_MUON = ("encoder.stem", "out", "start", "label")
+_ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """Settings of a variational auto-encoder."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    network: Literal["mlp", "conv"] = "conv"
+
+    latent_dim: Positive = Field(20, description="mlp: numbers in the latent code; 2 gives a plane to draw")
+    hidden: tuple[Positive, ...] = Field((400,), description="mlp: widths of the encoder; the decoder mirrors them")
+
+    width: Positive = Field(64, description="conv: channels on the grid; multiples of 32 suit the hardware")
+    encoder_blocks: Positive = Field(3, description="conv: residual blocks of the encoder")
+    groups: tuple[tuple[Literal["global", "local"], Positive], ...] = Field(
+        (("global", 16), ("global", 16), ("local", 4), ("local", 4), ("local", 4)),
+        min_length=1,
+        description="conv: groups of latents from the top down: [global, numbers] or [local, channels per cell]",
+    )
+    head: Positive = Field(256, description="conv: channels of the layer before the pixels")
+
+    likelihood: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
+    std: Annotated[float, Field(gt=0)] | Literal["learned"] = Field(
+        "learned", description="gaussian: standard deviation on the scale [-1, 1]; learned: one for each channel"
+    )
+    binarize: Literal["none", "dynamic"] = Field(
+        "none", description="dynamic: a pixel becomes 1 with probability of its grey value, anew each time"
+    )
+    sample_from: Literal["mean", "likelihood"] = Field(
+        "mean", description="what a sample shows: the mean of p(x | u), or a draw from it"
+    )
+
+    beta: float = Field(1.0, ge=0, description="weight of the KL (Higgins et al. 2017); 1 is the ELBO")
+    kl_warmup: float = Field(0.2, ge=0, le=1, description="share of the run in which beta grows from 0")
+    free_bits: float = Field(0.0, ge=0, description="nats that each group of latents may carry at no cost (k = 1)")
+    importance_samples: Positive = Field(1, description="k of the importance-weighted bound; 1: the ELBO")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+
+    optimizer: Literal["adam", "adamw", "adamax"] = "adam"
+    muon: float = Field(2.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    lr: float = Field(2e-3, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of the run in which the learning rate grows")
+    clip: float = Field(200.0, ge=0, description="largest gradient norm; the loss is a sum of nats over pixels")
+
+
+def build(config: Config, spec: DataSpec) -> VAE:
+    return VAE(config, spec)
+
+
+class Scale(nn.Module):
+    """A learned standard deviation of each channel on the scale [-1, 1], as a logarithm f32[C, 1, 1]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_std = nn.Parameter(torch.full((channels, 1, 1), math.log(0.3)))
+
+    def forward(self) -> Tensor:
+        return self.log_std.clamp(min=-5)  # 0.007, a step of 8-bit pixels: below it densities have no bound
+
+
+class VAE(Model):
+    """p(x | y) with a latent code u ~ N(0, I). Meets Encodes and Scores."""
+
+    watches = (
+        Watch(
+            name="posterior collapse",
+            key="elbo/active_units",
+            below=1.0,
+            after=0.3,
+            saw="no latent says anything about the picture: all samples come from one blurred mean",
+            advice="model.kl_warmup=0.3, model.free_bits=2, or a smaller model.beta",
+        ),
+    )
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        (self.target,) = spec.target
+        self.label, self.classes = spec.label, spec.num_classes
+        shape = spec.x.shape
+        if config.network == "mlp":
+            self.net: Flat | Ladder = Flat(shape, shape[0], self.classes, config.latent_dim, config.hidden)
+        else:
+            self.net = Ladder(
+                shape, shape[0], self.classes, config.width, config.groups, config.encoder_blocks, config.head
+            )
+        if config.likelihood == "gaussian" and config.std == "learned":
+            self.scale = Scale(shape[0])
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        optim = Optim(
+            c.optimizer, c.lr, (c.beta1, c.beta2),
+            schedule="cosine", warmup=c.warmup, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
+        )  # fmt: skip
+        return [Phase("elbo", tuple(dict(self.named_children())), self.elbo, optim)]
+
+    def elbo(self, batch: Batch, step: Step) -> Loss:
+        """The negative ELBO with its weights, or the importance-weighted bound; parts in nats per item."""
+        c, n, k = self.config, batch.size, self.config.importance_samples
+        x = self.observe(batch, step.rng)
+        dropped = step.rng.uniform(n) < c.label_dropout if self.classes else None
+        # All noise of an item in one row, so that the same item sees the same noise in any micro-batch.
+        noise = step.rng.normal(n, k * self.latent_dim).view(n * k, self.latent_dim)
+        passed: Pass = self.net(x, self._classes(batch.given, n, dropped), noise)
+        log_px = self.log_likelihood(passed.out, repeat(x, n * k))
+        beta = c.beta * min(1.0, step.progress / c.kl_warmup) if c.kl_warmup else c.beta
+        if k > 1:
+            log_weights = log_px + beta * passed.log_ratio
+            total = -likelihood.importance_bound(log_weights.view(n, k)).mean()
+        else:
+            kl = free_bits(passed.kl, c.free_bits)
+            if step.progress < c.kl_warmup:
+                kl = balance(kl)
+            total = (beta * kl.sum(0) - log_px).mean()
+        kl_nats = passed.kl.detach().sum(0).mean()
+        reconstruction = log_px.detach().mean()
+        parts = {
+            "elbo_nats": reconstruction - kl_nats,
+            "reconstruction_nats": reconstruction,
+            "kl_nats": kl_nats,
+            "active_units": active_units(passed.mean.detach()),
+        }
+        return Loss(total, parts)
+
+    def observe(self, batch: Batch, rng: Rng) -> Tensor:
+        """The target as the likelihood sees it, f32[B, C, H, W] in [-1, 1]."""
+        if self.config.binarize == "none":
+            return batch.x
+        return likelihood.binarize(batch.x, rng.uniform(*batch.x.shape))
+
+    def log_likelihood(self, out: Tensor, x: Tensor) -> Tensor:
+        """log p(x | u), f32[N], nats; of a density over [-1, 1] unless Bernoulli."""
+        if self.config.likelihood == "bernoulli":
+            return likelihood.bernoulli(out, x)
+        if self.config.likelihood == "mse":
+            return likelihood.squared_error(out, x)
+        return likelihood.gaussian(out, self.log_std, x)
+
+    @property
+    def log_std(self) -> Tensor:
+        """Of the Gaussian; broadcasts over f32[N, C, H, W]."""
+        if self.config.likelihood == "mse":
+            return torch.tensor(0.5 * math.log(0.5))
+        return self.scale() if self.config.std == "learned" else torch.tensor(math.log(self.config.std))
+
+    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
+        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
+        if not self.classes:
+            return None
+        y = given.get(self.label or "")
+        if y is None:
+            return torch.full((n,), self.classes, device=next(self.parameters()).device)
+        return y if dropped is None else y.masked_fill(dropped, self.classes)
+
+    # -- sampling ------------------------------------------------------------------------------------
+
+    def sample(self, n: int, given: Given, rng: Rng) -> dict[str, Tensor]:
+        noise = rng.normal(n, self.latent_dim)
+        out = self.net(None, self._classes(given, n), noise).out
+        mean = self.mean(out)
+        if self.config.sample_from == "likelihood":
+            if self.config.likelihood == "bernoulli":
+                mean = likelihood.binarize(mean, rng.uniform(*mean.shape))
+            else:
+                mean = (mean + self.log_std.exp() * rng.normal(*mean.shape)).clamp(-1, 1)
+        return {self.target: mean}
+
+    def mean(self, out: Tensor) -> Tensor:
+        """E[x | u], in [-1, 1]."""
+        return 2 * out.sigmoid() - 1 if self.config.likelihood == "bernoulli" else out.clamp(-1, 1)
+
+    # -- Encodes and Scores ----------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        return self.net.latent_dim
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        return {self.target: self.mean(self.net(None, self._classes(given, len(z)), z).out)}
+
+    def encode(self, batch: Batch) -> Tensor:
+        x, n = batch.x, batch.size
+        if self.config.binarize == "dynamic":
+            x = likelihood.binarize(x, torch.full_like(x, 0.5))  # what the encoder has learned to read
+        passed: Pass = self.net(x, self._classes(batch.given, n), x.new_zeros(n, self.latent_dim))
+        return passed.code
+
+    def score_target(self, batch: Batch, rng: Rng) -> Batch:
+        return Batch({self.target: self.observe(batch, rng)}, batch.given, batch.items)
+
+    def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        n, y = batch.size, self._classes(batch.given, batch.size)
+        log_weights: list[Tensor] = []
+        stride = max(1, _ROWS // n)
+        for start in range(0, samples, stride):
+            k = min(stride, samples - start)
+            noise = rng.normal(n, k * self.latent_dim).view(n * k, self.latent_dim)
+            passed: Pass = self.net(batch.x, y, noise)
+            log_px = self.log_likelihood(passed.out, repeat(batch.x, n * k))
+            log_weights.append((log_px + passed.log_ratio).view(n, k))
+        return likelihood.importance_bound(torch.cat(log_weights, 1))
+
+
+def balance(kl: Tensor) -> Tensor:
+    """KL of each group f32[groups, N] times its size beside the mean group, at most 1.
+
+    While beta grows, a group that carries little pays little for more, so that all groups come into use;
+    without it one group learns everything and the others never wake. After Vahdat & Kautz 2020, eq. 9,
+    but for each item alone, so that the loss stays a mean over items.
+    """
+    weight = kl.detach() + 0.1
+    return kl * (weight / weight.mean(0)).clamp(max=1)
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """How many latents have a posterior mean f32[N, latent_dim] that varies over the items, f32[]."""
+    return (mean.var(0, correction=0) > ACTIVE).sum().float()
