@@ -97,3 +97,11 @@ def test_textbook_recipe_has_the_textbook_sizes():
     assert sizes == [(128, 100), (128, 128), (784, 128), (128, 784), (1, 128)]
     d, g = model.phases()
     assert d.optim == g.optim and (d.optim.lr, d.optim.betas[0], d.optim.schedule) == (1e-4, 0.5, "constant")
+
+
+def test_penalty_relaxes_geometrically():
+    model, batch = make(gamma=8.0, gamma_final=2.0)
+    _, penalty, _ = model.phases()
+    for index, gamma in ((0, 8.0), (5, 4.0), (10, 2.0)):
+        loss = penalty.loss(batch, Step(index, 10, StepRng(0, 6)))
+        assert torch.allclose(loss.total, gamma / 2 * (loss.parts["r1"] + loss.parts["r2"]))

@@ -104,6 +104,13 @@ def test_label_changes_the_sample_and_can_be_left_out():
     assert not torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
+def test_local_temperature_leaves_the_global_latents_alone():
+    model, _ = make()
+    spread = model.net.spread(0.5)
+    assert spread.shape == (model.latent_dim,)
+    assert (spread[:4] == 1).all() and (spread[4:] == 0.5).all()  # SMALL begins with 4 global latents
+
+
 def test_beta_grows_during_warmup_and_free_bits_are_free():
     def loss(progress: float, **settings) -> float:
         torch.manual_seed(0)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 def cache_folder(*parts: str) -> Path:
     """`MAQUETTE_CACHE`, or the user's cache folder as the system has it; not made yet."""
-    named = os.environ.get("MAQUETTE_CACHE")
-    if named:
-        return Path(named).joinpath(*parts)
+    if named := os.environ.get("MAQUETTE_CACHE"):
+        return Path(named).expanduser().joinpath(*parts)
     from platformdirs import user_cache_path
 
     return user_cache_path("maquette", appauthor=False).joinpath(*parts)

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from maquette.core.cache import cache_folder
 from maquette.core.files import sync, write_json
 from maquette.data.sources import Say
 
@@ -105,13 +106,7 @@ class Cache:
     """The cache folder: `root`, else $MAQUETTE_CACHE, else the user's cache folder of the platform."""
 
     def __init__(self, root: Path | None = None) -> None:
-        if root is None and os.environ.get("MAQUETTE_CACHE"):
-            root = Path(os.environ["MAQUETTE_CACHE"]).expanduser()
-        if root is None:
-            import platformdirs
-
-            root = Path(platformdirs.user_cache_dir("maquette"))
-        self.root = root
+        self.root = cache_folder() if root is None else root
 
     @property
     def downloads(self) -> Path:

@@ -67,7 +67,7 @@ def leave_out_small(survey: Survey, spec: ColumnSpec, config: DataConfig) -> Non
     survey.keep([i for i, out in enumerate(small) if not out])
 
 
-def enough(survey: Survey, used: int) -> None:
+def enough(survey: Survey, used: int, source: str | None) -> None:
     """Refuses to go on with next to nothing."""
     if used >= HANDFUL:
         return
@@ -75,7 +75,7 @@ def enough(survey: Survey, used: int) -> None:
     why = "; ".join(f"{n:,} left out: {reason}" for reason, n in reasons.most_common(4))
     number = ("No picture is usable", "There is one usable picture", f"There are {used} usable pictures")[min(used, 2)]
     raise UserError(
-        f"{number}{f' ({why})' if why else ''}.",
+        f"{number} in '{shown(source or '')}'{f' ({why})' if why else ''}.",
         f"A generator needs at least {HANDFUL}, and some hundreds to learn from; see `maquette data inspect`.",
     )
 

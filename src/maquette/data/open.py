@@ -28,7 +28,8 @@ def open_dataset(
     Raises UserError when there is nothing to use, or with config.strict when a file is unusable.
     """
     started = time.perf_counter()
-    config, say = config or DataConfig(), say or (lambda _: None)
+    config = (config or DataConfig()).model_copy(update={"source": str(source)})
+    say = say or (lambda _: None)
     store = Cache(cache)
     found = find_source(source, store.downloads)
     key = digest([found.key(), way(config)])

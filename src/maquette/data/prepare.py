@@ -35,10 +35,10 @@ def prepare(source: Source, config: DataConfig, cache: Cache, say: Say) -> Prepa
     """Prepares a source, or finds that its content was prepared before under another name or time."""
     started = time.perf_counter()
     survey = doctor.examine(source.load(say), config, say)
-    doctor.enough(survey, len(survey.names))
+    doctor.enough(survey, len(survey.names), config.source)
     spec = doctor.policy(survey, config)
     doctor.leave_out_small(survey, spec, config)
-    doctor.enough(survey, len(survey.names))
+    doctor.enough(survey, len(survey.names), config.source)
     content = _content(survey, config)
     known = cache.find(content)
     if known is not None:
@@ -97,7 +97,7 @@ def _assemble(
     # it is: when the cache turns out to be full, all of this runs again.
     left_out = survey.left_out + [(survey.names[i], reason) for i, reason in failed.items()]
     survey = replace(survey, left_out=left_out, notes=list(survey.notes))
-    doctor.enough(survey, len(rows))
+    doctor.enough(survey, len(rows), config.source)
     say(f"Looking for duplicates among {len(rows):,} pictures")
     pixels = sink.array()
     groups = hasher.groups(pixels, rows)

@@ -23,6 +23,7 @@ from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
+from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
@@ -221,15 +222,10 @@ def _describe(
 
 
 def _precisions(device: torch.device) -> list[str]:
-    if device.type == "cuda":
-        return ["bf16"] if torch.cuda.is_bf16_supported() else ["fp32"]
-    return ["fp32", "bf16"] if device.type == "cpu" and _cpu_has_bf16() else ["fp32"]
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware; emulated bf16 is slower than fp32."""
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    """What there is to choose from. On a GPU bf16 needs no measuring; on a CPU a small model may lose by it."""
+    if not multiplies_bf16(device):
+        return ["fp32"]
+    return ["bf16"] if device.type == "cuda" else ["fp32", "bf16"]
 
 
 def _has_compiler(world: World) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,22 +51,3 @@ def chunks(column: Column, rows: NDArray[np.int64] | None = None, size: int = 50
 
 def batches(images: Tensor, size: int = 500) -> Iterator[Tensor]:
     return (images[start : start + size] for start in range(0, len(images), size))
-
-
-def cache_folder(cache: Path | None = None) -> Path:
-    """Where feature networks are kept: `cache`, or $MAQUETTE_CACHE, or the user's cache folder."""
-    if cache is not None:
-        return Path(cache)
-    if named := os.environ.get("MAQUETTE_CACHE"):
-        return Path(named) / "evaluation"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("maquette") / "evaluation"
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products run in hardware here."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    flags = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return device.type == "cpu" and any(bool(getattr(torch.cpu, name, bool)()) for name in flags)

@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.run import read_tensors
-from maquette.evaluation.features import Seen, cache_folder
+from maquette.evaluation.features import Seen
 
 FILES = ("inception.safetensors", "pt_inception-2015-12-05-6726825d.pth")
 HOW = (
@@ -158,7 +159,7 @@ class Inception(nn.Module):
 
 def weights_file(cache: Path | None = None) -> Path:
     """$MAQUETTE_INCEPTION, or one of FILES in the cache folder; a clear error when it is not there."""
-    folder = cache_folder(cache)
+    folder = cache or cache_folder("evaluation")
     if named := os.environ.get("MAQUETTE_INCEPTION"):
         path = Path(named)
         if path.is_file():

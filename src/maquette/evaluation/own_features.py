@@ -23,11 +23,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from maquette.core.cache import cache_folder
 from maquette.core.errors import MaquetteError, UserError
+from maquette.core.hardware import multiplies_bf16
 from maquette.core.rng import derive
 from maquette.core.run import read_tensors, write_tensors
 from maquette.core.table import Column, Dataset
-from maquette.evaluation.features import Seen, cache_folder, fast_bf16
+from maquette.evaluation.features import Seen
 
 VERSION = 1  # raise it whenever the network or its training changes: cached ones are then left alone
 SIDE = 64  # larger pictures are averaged down to it
@@ -127,7 +129,7 @@ def own_features(
         return Network(channels, height, width, dim=128 if n >= 5000 else 64, out=len(classes) or 64)
 
     network = build()
-    path = cache_folder(cache) / f"{identity}.safetensors"
+    path = (cache or cache_folder("evaluation")) / f"{identity}.safetensors"
     if path.is_file():
         try:
             network.load_state_dict(read_tensors(path))
@@ -179,7 +181,7 @@ def _train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=max(steps, 2), pct_start=0.2)
     rng = np.random.default_rng(derive(0, "own features", "order"))
-    bf16 = fast_bf16(device)
+    bf16 = multiplies_bf16(device)
     loss: Tensor
     for picked in _epochs(rows, batch, steps, rng):
         x = column.take(picked).to(device)

@@ -116,6 +116,7 @@ class Ladder(nn.Module):
         self.reads = coarse + [(level, 0) for level in range(1, len(self.grid.sizes))]
         self.cells = [group.size for group in made]
         self.numbers = [group.numbers for group in made]
+        self.is_local = [isinstance(group, LocalGroup) for group in made]
         self.latent_dim = sum(self.numbers)
 
     def forward(self, x: Tensor | None, y: Tensor | None, noise: Tensor) -> Pass:
@@ -134,3 +135,8 @@ class Ladder(nn.Module):
             drawn += [one] if one is not None else []
         out = self.out(F.relu(self.head(F.relu(self.last(h)))))
         return Pass(self.grid.join(out.float()), tuple(drawn))
+
+    def spread(self, local: float) -> Tensor:
+        """Standard deviation of each number of a code to be drawn, f32[latent_dim]: 1, or `local` where local."""
+        parts = zip(self.numbers, self.is_local, strict=True)
+        return torch.cat([torch.full((n,), local if is_local else 1.0) for n, is_local in parts])
