@@ -20,9 +20,7 @@ def main(steps: int) -> None:
     generator = keras.Sequential(
         [layers.Input((LATENT,)), layers.Dense(128, "relu"), layers.Dense(128, "relu"), layers.Dense(PIXELS, "tanh")]
     )
-    critic = keras.Sequential(
-        [layers.Input((PIXELS,)), layers.Dense(128, "relu"), layers.Dense(1, "sigmoid")]
-    )
+    critic = keras.Sequential([layers.Input((PIXELS,)), layers.Dense(128, "relu"), layers.Dense(1, "sigmoid")])
     critic.compile("adam", "binary_crossentropy")
     critic.trainable = False
     both = keras.Sequential([generator, critic])

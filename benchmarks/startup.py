@@ -1,6 +1,6 @@
 """How soon things begin: `maquette --help`, and the first step of a training on 60,000 pictures; its peak memory.
 
-    MAQUETTE_DATA=... python benchmarks/startup.py
+MAQUETTE_DATA=... python benchmarks/startup.py
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Maquette: train small generative models of your own data, from scratch, on the machine you have.
 
-    import maquette
-    run = maquette.train("image/gan", data="digits", out="runs/a", budget="2m")
-    run.sample(16, label=3, seed=1)      # pictures that display themselves in a notebook
-    run.evaluate()                       # numbers with intervals, each beside its floor
-    run.report()                         # one HTML file
+import maquette
+run = maquette.train("image/gan", data="digits", out="runs/a", budget="2m")
+run.sample(16, label=3, seed=1)      # pictures that display themselves in a notebook
+run.evaluate()                       # numbers with intervals, each beside its floor
+run.report()                         # one HTML file
 """
 
 from importlib import import_module

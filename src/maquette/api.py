@@ -26,6 +26,7 @@ from maquette.core.table import Dataset
 from maquette.data import Loader, open_dataset
 from maquette.engine import Job
 from maquette.engine import train as run_job
+from maquette.engine.log import check_trackers
 from maquette.engine.world import join_world
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def resolve_recipe(
         resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": source})})
     if resolved.data.source is None:
         raise UserError("No data was named.", "Add --data FOLDER, or --data digits to try it out.")
+    check_trackers(resolved.train.trackers)
     return resolved
 
 
@@ -288,8 +290,9 @@ def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
         labels = dataset.train.columns[spec.label].take(np.arange(len(dataset.train))).numpy()
         by_class = [np.flatnonzero(labels == c) for c in range(spec.num_classes)]
         by_class = [group for group in by_class if len(group)]
-        rows = np.array([group[i // len(by_class) % len(group)] for i in range(items)
-                         for group in [by_class[i % len(by_class)]]])
+        rows = np.array(
+            [group[i // len(by_class) % len(group)] for i in range(items) for group in [by_class[i % len(by_class)]]]
+        )
     return dataset.train.batch(rows, spec)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def copy(run: Path, tmp_path: Path) -> Path:
         (["train", "image/gan", "--data", "digits", "-o", "x", "--given", "colour"], "no column 'colour'"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "batch_size"], "section.key=value"),
         (["train", "no/such.yaml", "--data", "digits", "-o", "x"], "no recipe file"),
+        (
+            ["train", "image/gan", "--data", "digits", "-o", "x", "train.trackers=[nothing]"],
+            "'nothing' is not installed",
+        ),
         (["sample", "nowhere"], "There is no run at"),
         (["recipes", "show", "image/vea"], "Did you mean 'image/vae'?"),
         (["compare", "nowhere"], "two or more"),
@@ -98,6 +103,18 @@ def test_a_recipe_that_would_execute_is_refused(copy: Path) -> None:
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     fails_clearly("train", "image/gan-mlp", "--data", "digits", "-o", tmp_path / "run", *QUICK, says="cannot be made")
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        fails_clearly("train", "image/gan", "--data", "digits", "-o", disk / "run", *QUICK, says="disk is full")
+        (disk / "run" / "samples" / "preview-00000000.png").unlink()
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

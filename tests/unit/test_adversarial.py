@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maquette.losses import adversarial as adv
-from maquette.losses.adversarial import GAMES
+from maquette.losses.adversarial import LOSSES
 
 REAL, FAKE = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
 
@@ -19,17 +19,17 @@ def test_binary_losses_are_those_of_the_paper():
     assert torch.allclose(adv.minimax_generator(FAKE), (1 - d_fake).log().mean())
 
 
-@pytest.mark.parametrize("game", sorted(GAMES))
-def test_losses_stay_finite_at_extreme_logits(game):
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_losses_stay_finite_at_extreme_logits(loss):
     far = torch.tensor([1e4, -1e4])
-    assert GAMES[game].critic(far, -far).isfinite() and GAMES[game].generator(far, -far).isfinite()
+    assert LOSSES[loss].critic(far, -far).isfinite() and LOSSES[loss].generator(far, -far).isfinite()
 
 
-@pytest.mark.parametrize("game", sorted(GAMES))
-def test_the_two_pull_in_opposite_directions(game):
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_the_two_pull_in_opposite_directions(loss):
     fake = FAKE.clone().requires_grad_()
-    (critic,) = torch.autograd.grad(GAMES[game].critic(torch.zeros(2), fake), fake)
-    (generator,) = torch.autograd.grad(GAMES[game].generator(fake, torch.zeros(2)), fake)
+    (critic,) = torch.autograd.grad(LOSSES[loss].critic(torch.zeros(2), fake), fake)
+    (generator,) = torch.autograd.grad(LOSSES[loss].generator(fake, torch.zeros(2)), fake)
     # Hinge and least squares rest where the fake is already as good, or as bad, as asked for.
     assert (critic >= 0).all() and (generator[fake < 1] < 0).all()
 
@@ -49,18 +49,22 @@ def test_relativistic_reads_differences_only_and_needs_reals():
         adv.relativistic_generator(FAKE, None)
 
 
-def test_squared_slope_of_a_linear_critic_is_its_weight():
+def test_squared_gradient_of_a_linear_critic_is_its_weight():
     weight = torch.randn(1, 4, 4, requires_grad=True)
     x = torch.randn(3, 1, 4, 4)
-    slopes = adv.squared_slope(lambda x: (x * weight).sum((1, 2, 3)), x)
+    slopes = adv.squared_gradient(lambda x: (x * weight).sum((1, 2, 3)), x)
     assert torch.allclose(slopes, weight.square().sum().expand(3))
     slopes.mean().backward()
     assert torch.allclose(weight.grad, 2 * weight)
     assert not x.requires_grad
 
 
-def test_lipschitz_is_zero_for_a_critic_of_slope_one():
+def test_gradient_penalty_is_zero_for_a_critic_of_slope_one():
     direction = torch.nn.functional.normalize(torch.randn(16), dim=0)
     real, fake, u = torch.randn(5, 1, 4, 4), torch.randn(5, 1, 4, 4), torch.rand(5)
-    assert torch.allclose(adv.lipschitz(lambda x: x.flatten(1) @ direction, real, fake, u), torch.zeros(5), atol=1e-5)
-    assert torch.allclose(adv.lipschitz(lambda x: x.flatten(1) @ direction * 3, real, fake, u), torch.full((5,), 4.0))
+    assert torch.allclose(
+        adv.gradient_penalty(lambda x: x.flatten(1) @ direction, real, fake, u), torch.zeros(5), atol=1e-5
+    )
+    assert torch.allclose(
+        adv.gradient_penalty(lambda x: x.flatten(1) @ direction * 3, real, fake, u), torch.full((5,), 4.0)
+    )

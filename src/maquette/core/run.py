@@ -160,8 +160,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> None:
     """Writes a safetensors file atomically; tensors are copied to the CPU, contiguous."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(plain, temporary, about)
+        # As bytes of ours to write: a full disk is then an OSError like any other, and explained.
+        temporary.write_bytes(save(plain, about))

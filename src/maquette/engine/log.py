@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maquette.core.errors import UserError
 from maquette.core.files import atomic
 from maquette.core.run import RunFolder
 from maquette.engine.alarms import Alarm
@@ -71,6 +73,16 @@ class Log:
         self._file.close()
         if self._accelerator is not None:
             self._accelerator.end_training()
+
+
+def check_trackers(trackers: tuple[str, ...]) -> None:
+    """Refuses a tracker whose package is absent, which accelerate would leave out in silence."""
+    for name in trackers:
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"The tracker '{name}' is not installed.",
+                f"pip install {name}, or leave it out of train.trackers (tensorboard is there).",
+            )
 
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:

@@ -106,9 +106,7 @@ def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch
     """
     if not optim.muon:
         return [_build(optim, list(named.values()))]
-    matrices = [
-        p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)
-    ]
+    matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)]
     chosen = {id(p) for p in matrices}
     rest = [p for p in named.values() if id(p) not in chosen]
     muon = Muon(matrices, optim.lr * optim.muon, weight_decay=optim.weight_decay)

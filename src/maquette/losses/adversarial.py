@@ -1,4 +1,4 @@
-"""The games that a generator G and a critic D can play, and what keeps D smooth.
+"""The losses of a generator G and a critic D, and what keeps D smooth.
 
 Throughout: real = D(x) and fake = D(G(z)) are logits f32[B], one pair of the same class in each row, and
 every loss is a mean over the batch. D minimises `critic`, G minimises `generator`.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Game:
+class AdversarialLoss:
     """critic: (real, fake) -> f32[]; generator: (fake, real or None) -> f32[]
 
     pairs: whether the generator's loss reads `real` (relativistic), so that its phase must see data
@@ -57,7 +57,7 @@ def least_squares_generator(fake: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """E[fake] - E[real] for a 1-Lipschitz D (Arjovsky et al. 2017, eq. 2); see `lipschitz`."""
+    """E[fake] - E[real] for a 1-Lipschitz D (Arjovsky et al. 2017, eq. 2); see `gradient_penalty`."""
     return fake.mean() - real.mean()
 
 
@@ -78,17 +78,17 @@ def relativistic_generator(fake: Tensor, real: Tensor | None) -> Tensor:
     return F.softplus(real - fake).mean()
 
 
-GAMES = {
-    "non_saturating": Game(binary_critic, non_saturating_generator),
-    "minimax": Game(binary_critic, minimax_generator),
-    "hinge": Game(hinge_critic, wasserstein_generator),
-    "least_squares": Game(least_squares_critic, least_squares_generator),
-    "wasserstein": Game(wasserstein_critic, wasserstein_generator),
-    "relativistic": Game(relativistic_critic, relativistic_generator, pairs=True),
+LOSSES = {
+    "non_saturating": AdversarialLoss(binary_critic, non_saturating_generator),
+    "minimax": AdversarialLoss(binary_critic, minimax_generator),
+    "hinge": AdversarialLoss(hinge_critic, wasserstein_generator),
+    "least_squares": AdversarialLoss(least_squares_critic, least_squares_generator),
+    "wasserstein": AdversarialLoss(wasserstein_critic, wasserstein_generator),
+    "relativistic": AdversarialLoss(relativistic_critic, relativistic_generator, pairs=True),
 }
 
 
-def squared_slope(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def squared_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """|grad_x D(x)|^2 of each item, f32[B], differentiable in D's weights.
 
     Its mean over real pictures is R1, over generated ones R2 (Mescheder et al. 2018, eq. 9 and 10), both to
@@ -99,11 +99,11 @@ def squared_slope(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return slope.float().square().flatten(1).sum(1)
 
 
-def lipschitz(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, u: Tensor) -> Tensor:
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, u: Tensor) -> Tensor:
     """(|grad D| - 1)^2 of each item, f32[B], between real and fake at u in [0, 1], f32[B].
 
     The gradient penalty of WGAN-GP (Gulrajani et al. 2017, eq. 3).
     """
     u = u.view(-1, *[1] * (real.ndim - 1))
-    slope = (squared_slope(critic, torch.lerp(real, fake.detach(), u)) + 1e-12).sqrt()
+    slope = (squared_gradient(critic, torch.lerp(real, fake.detach(), u)) + 1e-12).sqrt()
     return (slope - 1).square()

@@ -2,7 +2,7 @@
 
 Each step D learns to tell pictures of the data from those of G, given their class; then G learns to please D.
 Three pairs of networks: `mlp` is the textbook one, `dcgan` that of Radford et al. 2015, `conv` residual and
-without normalisation. Which game they play, and what keeps D smooth, are settings of their own
+without normalisation. Their loss, and what keeps D smooth, are settings of their own
 (losses/adversarial.py).
 """
 
@@ -19,7 +19,7 @@ from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
-from maquette.losses.adversarial import GAMES, lipschitz, squared_slope
+from maquette.losses.adversarial import LOSSES, gradient_penalty, squared_gradient
 from maquette.nets.critic import ConvCritic
 from maquette.nets.dcgan import DcganCritic, DcganGenerator
 from maquette.nets.decoder import ConvGenerator
@@ -42,17 +42,17 @@ class Config(BaseModel):
     hidden: tuple[Positive, ...] = Field((128, 128), min_length=1, description="mlp: widths of the generator")
     critic_hidden: tuple[Positive, ...] = Field((128,), min_length=1, description="mlp: widths of the critic")
     batch_norm: bool = Field(False, description="mlp: batch-norm in the generator")
-    slope: float = Field(0.0, ge=0, lt=1, description="mlp: slope of ReLU below 0; 0.2 is the usual leaky one")
+    leaky_slope: float = Field(0.0, ge=0, lt=1, description="mlp: slope of ReLU below 0; 0.2 is the usual leaky one")
 
     width: Positive = Field(32, description="conv, dcgan: channels on the finest grid; multiples of 32 are fast")
     deep: Positive = Field(96, description="conv: channels on the coarser grids")
     blocks: Positive = Field(2, description="conv: residual blocks a grid")
     features: Positive = Field(128, description="conv: features of the critic's last layer")
 
-    game: Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"] = (
+    loss: Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"] = (
         "non_saturating"
     )
-    penalty: Literal["none", "r1", "r1r2", "lipschitz"] = Field(
+    penalty: Literal["none", "r1", "r1r2", "wgan-gp"] = Field(
         "r1r2", description="on the slope of the critic: at real pictures, also at generated ones, or WGAN-GP"
     )
     gamma: float = Field(10.0, ge=0, description="weight of the penalty")
@@ -79,8 +79,8 @@ def networks(config: Config, shape: Sequence[int], classes: int) -> tuple[nn.Mod
     """G: (z, y) -> x in [-1, 1] and D: (x, y) -> logits; y may be the number `classes`, which says "no label"."""
     c = config
     if c.network == "mlp":
-        generator = MlpGenerator(shape, classes, c.latent_dim, c.hidden, c.batch_norm, c.slope)
-        return generator, MlpCritic(shape, classes, c.critic_hidden, c.slope)
+        generator = MlpGenerator(shape, classes, c.latent_dim, c.hidden, c.batch_norm, c.leaky_slope)
+        return generator, MlpCritic(shape, classes, c.critic_hidden, c.leaky_slope)
     if c.network == "dcgan":
         return DcganGenerator(shape, classes, c.latent_dim, c.width), DcganCritic(shape, classes, c.width)
     return (
@@ -100,14 +100,14 @@ class GAN(Model):
             above=0.999,
             patience=0.1,
             saw="the critic tells every generated picture from a real one: the generator learns nothing from it",
-            advice="a larger model.gamma, a smaller model.critic_lr, or model.game=relativistic",
+            advice="a larger model.gamma, a smaller model.critic_lr, or model.loss=relativistic",
         ),
         Watch(
             name="vanishing generator gradient",
             key="g/grad_norm",
             below=1e-6,
             saw="the generator's gradient is gone",
-            advice="model.game=non_saturating, or a smaller model.lr",
+            advice="model.loss=non_saturating, or a smaller model.lr",
         ),
     )
 
@@ -117,7 +117,7 @@ class GAN(Model):
         (self.target,) = spec.target
         self.label, self.classes = spec.label, spec.num_classes
         self.generator, self.critic = networks(config, spec.x.shape, self.classes)
-        self.game = GAMES[config.game]
+        self.loss = LOSSES[config.loss]
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -128,17 +128,19 @@ class GAN(Model):
             return Optim("adam", lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup)
 
         critic = optim(c.critic_lr or c.lr)
-        d = [Phase("d", ("critic",), self.d, critic) for _ in range(c.critic_steps)]
+        # Each update of the critic draws noise of its own, which is derived from the phase's name.
+        names = ["d", *(f"d{i}" for i in range(2, c.critic_steps + 1))]
+        d = [Phase(name, ("critic",), self.d, critic) for name in names]
         if c.penalty != "none" and c.gamma:
             d.append(Phase("penalty", ("critic",), self.penalty, critic, every=c.penalty_every))
-        return [*d, Phase("g", ("generator",), self.g, optim(c.lr), reads_data=self.game.pairs)]
+        return [*d, Phase("g", ("generator",), self.g, optim(c.lr), reads_data=self.loss.pairs)]
 
     def d(self, batch: Batch, step: Step) -> Loss:
         """D tells real from generated. `ranked`: share of pairs in which the real one has the higher logit."""
         y = self._classes(batch, step.rng)
         real, fake = self._scores(batch.x, self._make(batch.size, y, step.rng), y)
         parts = {"real": real.mean(), "fake": fake.mean(), "ranked": (real > fake).float().mean()}
-        return Loss(self.game.critic(real, fake), {name: value.detach() for name, value in parts.items()})
+        return Loss(self.loss.critic(real, fake), {name: value.detach() for name, value in parts.items()})
 
     def penalty(self, batch: Batch, step: Step) -> Loss:
         """gamma / 2 (R1 + R2), or gamma times the gradient penalty of WGAN-GP."""
@@ -146,26 +148,26 @@ class GAN(Model):
         gamma = c.gamma * ((c.gamma_final or c.gamma) / c.gamma) ** step.progress
         y = self._classes(batch, step.rng)
         x = batch.x
-        if c.penalty == "lipschitz":
+        if c.penalty == "wgan-gp":
             fake = self._make(n, y, step.rng)
-            steep = lipschitz(lambda x: self.critic(x, y), x, fake, step.rng.uniform(n)).mean()
-            return Loss(gamma * steep, {"slope": steep.detach()})
+            steep = gradient_penalty(lambda x: self.critic(x, y), x, fake, step.rng.uniform(n)).mean()
+            return Loss(gamma * steep, {"gradient_penalty": steep.detach()})
         if c.penalty == "r1r2":
             x = torch.cat([x, self._make(n, y, step.rng)])
             y = None if y is None else torch.cat([y, y])
-        slopes = squared_slope(lambda x: self.critic(x, y), x).view(-1, n).mean(1)  # R1 and, if asked for, R2
+        slopes = squared_gradient(lambda x: self.critic(x, y), x).view(-1, n).mean(1)  # R1 and, if asked for, R2
         names = ("r1", "r2")[: len(slopes)]
         return Loss(gamma / 2 * slopes.sum(), dict(zip(names, slopes.detach(), strict=True)))
 
     def g(self, batch: Batch, step: Step) -> Loss:
-        """G pleases D; only a relativistic game looks at the data again."""
+        """G pleases D; only a relativistic loss looks at the data again."""
         y = self._classes(batch, step.rng)
         fake = self.critic(self._make(batch.size, y, step.rng), y)
         real = None
-        if self.game.pairs:
+        if self.loss.pairs:
             with torch.no_grad():
                 real = self.critic(batch.x, y)
-        return Loss(self.game.generator(fake, real), {"fake": fake.detach().mean()})
+        return Loss(self.loss.generator(fake, real), {"fake": fake.detach().mean()})
 
     def _make(self, n: int, y: Tensor | None, rng: Rng) -> Tensor:
         return self.generator(rng.normal(n, self.config.latent_dim), y)
