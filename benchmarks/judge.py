@@ -9,9 +9,10 @@ is tuned to the ruler which judges it. The distance (Heusel et al. 2017, eq. 6) 
     |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
 
 between generated pictures (5,000 by convention: a biased estimate, so keep the number) and the 10,000 test
-pictures. The scale of a ReLU feature is arbitrary, so a convention fixes it once, after training: 5,000
-real training pictures score FLOOR. Distances of two judges with different weights compare only roughly, hence
-the weights are cached, under ~/.cache/maquette/bench.
+pictures. The scale of a ReLU feature is arbitrary, so a convention fixes it once, after training and before
+any model is judged: one fixed draw of 5,000 real training pictures scores FLOOR. That makes the numbers of two
+judges comparable only roughly, so `verdict` also gives them unscaled, and beside five other draws of real
+pictures. The weights are cached, under ~/.cache/maquette/bench, as another training gives another judge.
 """
 
 import gzip
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -97,24 +99,29 @@ def train() -> Judge:
             if step % 200 == 0:
                 print(f"step {step}/{steps}  loss {loss.item():.4f}  {time.perf_counter() - start:.0f} s")
     judge.eval()
-    calibrate(judge)
+    unit = calibrate(judge)
     CACHE.mkdir(parents=True, exist_ok=True)
     part = WEIGHTS.with_suffix(".part")
     state = {name: tensor.contiguous() for name, tensor in judge.state_dict().items()}
-    save_file(state, part, metadata={"test_accuracy": f"{accuracy(judge):.4f}", "seed": str(SEED)})
+    about = {"test_accuracy": f"{accuracy(judge):.4f}", "seed": str(SEED), "unit": f"{unit:.6f}"}
+    save_file(state, part, metadata=about)
     part.replace(WEIGHTS)
     return judge
 
 
 @torch.no_grad()
-def calibrate(judge: Judge) -> None:
-    """Scale the features, leaving the logits as they are, so that real training pictures score FLOOR."""
+def calibrate(judge: Judge) -> float:
+    """Scales the features, leaving the logits as they are, so that real training pictures score FLOOR.
+
+    Returns the factor by which distances were multiplied.
+    """
     pick = torch.randperm(60_000, generator=torch.Generator().manual_seed(SEED))[:5000]
     features = [_features(judge, images).numpy() for images in (mnist("train")[0][pick], mnist("test")[0])]
     scale = (FLOOR / frechet(*features)) ** 0.5
     last = judge.body[-2]  # ReLU(s x) = s ReLU(x)
     last.weight.mul_(scale), last.bias.mul_(scale)
     judge.head.weight.div_(scale)
+    return scale**2
 
 
 def _jitter(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -181,20 +188,33 @@ def frechet_to_test(images: Tensor) -> float:
     return frechet(judge_features(images).numpy(), _test_features())
 
 
+def verdict(images: Tensor) -> str:
+    """The distance of pictures f32[N,1,28,28], unscaled too, and beside real training pictures."""
+    with safe_open(WEIGHTS, "pt") as file:
+        unit = float(file.metadata()["unit"])
+    distance = frechet_to_test(images)
+    real, rng = mnist("train")[0], torch.Generator().manual_seed(1)
+    floors = [frechet_to_test(real[torch.randperm(len(real), generator=rng)[: len(images)]]) for _ in range(5)]
+    floor = sum(floors) / len(floors)
+    return (
+        f"Frechet distance (judge) {distance:.2f}   real training pictures {floor:.2f} "
+        f"({min(floors):.2f} to {max(floors):.2f} in five draws)   ratio {distance / floor:.1f}\n"
+        f"unscaled: {distance / unit:.2f}, real {floor / unit:.2f}"
+    )
+
+
 def main() -> None:
     match sys.argv[1:]:
         case ["train"]:
             judge = train()
-            floor = frechet_to_test(mnist("train")[0][:5000])
-            print(f"test accuracy {accuracy(judge):.4f}; 5,000 real training pictures score {floor:.3f}")
-            print(f"saved {WEIGHTS}")
+            print(f"test accuracy {accuracy(judge):.4f}; saved {WEIGHTS}")
         case ["score", file]:
             arrays = np.load(file, allow_pickle=False)
             images = torch.from_numpy(arrays["images" if "images" in arrays else arrays.files[0]])
             if images.dtype == torch.uint8:
                 images = images.float() / 127.5 - 1
             images = images.reshape(-1, 1, 28, 28)
-            print(f"Frechet distance (judge) {frechet_to_test(images):.3f} of {len(images)} pictures")
+            print(f"{len(images)} pictures\n{verdict(images)}")
         case _:
             sys.exit(__doc__)
 
