@@ -214,7 +214,7 @@ class Run:
         result = evaluate(
             self.generator, self.dataset(data), features=features, samples=samples, seed=seed, say=_speaker(quiet)
         )
-        write_json(self.folder.metrics_file, result.model_dump(mode="json"))
+        result.save(self.folder.metrics_file)
         write_card(self.folder)
         return result
 
@@ -288,11 +288,9 @@ def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
     rows = np.arange(min(items, len(dataset.train)))
     if spec.label:
         labels = dataset.train.columns[spec.label].take(np.arange(len(dataset.train))).numpy()
-        by_class = [np.flatnonzero(labels == c) for c in range(spec.num_classes)]
-        by_class = [group for group in by_class if len(group)]
-        rows = np.array(
-            [group[i // len(by_class) % len(group)] for i in range(items) for group in [by_class[i % len(by_class)]]]
-        )
+        by_class = [group for c in range(spec.num_classes) if len(group := np.flatnonzero(labels == c))]
+        turns = [divmod(i, len(by_class)) for i in range(items)]
+        rows = np.array([by_class[c][turn % len(by_class[c])] for turn, c in turns])
     return dataset.train.batch(rows, spec)
 
 

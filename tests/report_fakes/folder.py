@@ -19,6 +19,7 @@ from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
+from maquette.evaluation.results import Better, ClassRow, Copy, Evaluation, Metric, Settings
 
 DIGITS = tuple("0123456789")
 
@@ -107,7 +108,7 @@ def fake_run(
     _write_log(folder, steps)
     _write_previews(folder, Generator(model, spec), steps)
     if measured:
-        write_json(folder.metrics_file, fake_metrics(data, shift, network))
+        fake_evaluation(data, shift, network).save(folder.metrics_file)
     return folder
 
 
@@ -152,46 +153,48 @@ def _write_previews(folder: RunFolder, generator: Generator, steps: int) -> None
     frames[0].save(folder.samples / "training.gif", save_all=True, append_images=frames[1:], duration=200, loop=0)
 
 
-def fake_metrics(data: Dataset, shift: float = 0.0, network: str = "own-1/7a31") -> dict[str, Any]:
-    """What `maquette evaluate` writes (evaluation/results.py)."""
+def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a31") -> Evaluation:
+    """What `maquette evaluate` finds; every value is moved by `shift` half-widths of its interval."""
 
     def metric(
-        name: str, title: str, value: float, width: float, floor: float | None, better: str, **more: Any
-    ) -> dict:
+        name: str, title: str, value: float, width: float, floor: float | None, better: Better, **more: Any
+    ) -> Metric:
         value += shift * width
-        return {
-            "name": name, "title": title, "value": value, "low": value - width, "high": value + width,
-            "confidence": 0.95, "floor": floor, "floor_low": None if floor is None else floor - width / 3,
-            "floor_high": None if floor is None else floor + width / 3,
-            "better": better, "features": None, "unit": "", "p_value": None, "n_real": 297, "n_fake": 1000,
-            "reading": "", **more,
-        }  # fmt: skip
+        return Metric(
+            name=name, title=title, value=value, low=value - width, high=value + width,
+            floor=floor, floor_low=None if floor is None else floor - width / 3,
+            floor_high=None if floor is None else floor + width / 3,
+            better=better, n_real=297, n_fake=1000, **more,
+        )  # fmt: skip
 
-    return {
-        "metrics": [
-            metric("frechet", "Fréchet distance, own features", 12.4, 0.9, 1.7, "lower", features="own",
+    own: dict[str, Any] = {"features": "own"}
+    return Evaluation(
+        metrics=(
+            metric("frechet", "Fréchet distance, own features", 12.4, 0.9, 1.7, "lower", **own,
                    reading="Seven times what real pictures score: close in kind, not yet in detail."),
-            metric("kernel", "Kernel distance, own features", 0.031, 0.006, 0.0011, "lower", features="own"),
-            metric("precision", "Precision, own features", 0.83, 0.03, 0.9, "higher", features="own", unit="share"),
-            metric("recall", "Recall, own features", 0.71, 0.04, 0.91, "higher", features="own", unit="share"),
-            metric("coverage", "Coverage, own features", 0.93, 0.02, 0.94, "higher", features="own", unit="share"),
+            metric("kernel", "Kernel distance, own features", 0.031, 0.006, 0.0011, "lower", **own),
+            metric("precision", "Precision, own features", 0.83, 0.03, 0.9, "higher", **own, unit="share"),
+            metric("recall", "Recall, own features", 0.71, 0.04, 0.91, "higher", **own, unit="share"),
+            metric("coverage", "Coverage, own features", 0.93, 0.02, 0.94, "higher", **own, unit="share"),
             metric("two_sample", "Two-sample test", 0.74, 0.03, 0.5, "floor", unit="share", p_value=0.0003),
             metric("class_accuracy", "Class-conditional accuracy", 0.962, 0.012, 0.97, "higher", unit="share"),
             metric("copies", "Copies of training pictures", 0.012, 0.006, 0.01, "floor", unit="share"),
             metric("elbo", "ELBO", -93.2, 0.8, None, "higher", unit="nats"),
-        ],
-        "per_class": [
-            {"label": name, "n_real": 30, "n_fake": 100, "real_share": 0.1, "fake_share": 0.08 + 0.004 * i,
-             "asked": 100, "accuracy": 0.99 - 0.01 * i, "real_accuracy": 0.98, "precision": 0.85, "coverage": None}
+        ),
+        per_class=tuple(
+            ClassRow(label=name, n_real=30, n_fake=100, real_share=0.1, fake_share=0.08 + 0.004 * i, asked=100,
+                     accuracy=0.99 - 0.01 * i, real_accuracy=0.98, precision=0.85)
             for i, name in enumerate(data.train.columns["label"].spec.classes)
-        ],
-        "copies": [
-            {"sample": 17 * i, "label": None, "train_row": 31 * i, "train_name": data.train.names[31 * i],
-             "distance": 0.21 + 0.01 * i, "quantile": 0.02 * i} for i in range(4)
-        ],
-        "warnings": ["Only 297 held-out pictures: distances are too high by an amount that the floor shows."],
-        "settings": {"samples": 1000, "seed": 0, "features": "own", "network": network, "feature_dim": 64,
-                     "classifier": None, "classifier_accuracy": 0.97, "source": data.source,
-                     "fingerprint": data.fingerprint, "n_train": 1500, "n_test": 297, "conditional": True,
-                     "resamples": 200, "seconds": 8.1},
-    }  # fmt: skip
+        ),
+        copies=tuple(
+            Copy(sample=17 * i, label=None, train_row=31 * i, train_name=data.train.names[31 * i],
+                 distance=0.21 + 0.01 * i, quantile=0.02 * i)
+            for i in range(4)
+        ),
+        warnings=("Only 297 held-out pictures: distances are too high by an amount that the floor shows.",),
+        settings=Settings(
+            samples=1000, seed=0, features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
+            source=data.source, fingerprint=data.fingerprint, n_train=1500, n_test=297, conditional=True,
+            resamples=200, seconds=8.1,
+        ),
+    )  # fmt: skip

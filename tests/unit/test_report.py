@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,14 +22,15 @@ from maquette.core.run import RunFolder
 from maquette.core.table import Dataset
 from maquette.evaluation.card import escape, fenced, write_card
 from maquette.evaluation.report import compare, write_comparison, write_report
-from maquette.evaluation.report.glossary import entry_for
 from maquette.evaluation.report.latents import slerp
 from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.metrics import parse_metrics
+from maquette.evaluation.report.metrics import View, read_evaluation
+from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.neighbours import find_neighbours
-from maquette.evaluation.report.page import MINUS, NONE, duration, number, plotly_js
+from maquette.evaluation.report.page import duration, plotly_js
 from maquette.evaluation.report.pictures import tiles, to_bytes
-from report_fakes.folder import DIGITS, digits_data, fake_metrics, fake_run
+from maquette.evaluation.results import MINUS, NBSP, NONE, Evaluation, number
+from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
 
@@ -200,7 +202,24 @@ def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
     (folder.samples / "training.gif").write_bytes(b"GIF89a")
     with folder.log_file.open("a") as file:
         file.write('[1]\n{"step": 99')
-    assert "Not measured yet" in report(folder, None).text
+    text = report(folder, None).text
+    assert "'metrics.json' is damaged: Expecting" in text and f"maquette evaluate {folder.path}" in text
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("{", "'metrics.json' is damaged: Expecting property name enclosed in double quotes"),
+    ('[{"name": "fid"}]', "'metrics.json' is not an evaluation: Input should be"),
+    ('{"metrics": [{"name": "fid"}]}', "'metrics.json' is not an evaluation: metrics.0.title: Field required."),
+])  # fmt: skip
+def test_foreign_metrics_are_named_in_one_line(tmp_path: Path, data: Dataset, text: str, problem: str) -> None:
+    folder = fake_run(tmp_path / "run", data)
+    folder.metrics_file.write_text(text, encoding="utf-8")
+    read = read_evaluation(folder)
+    assert isinstance(read, Missing) and "\n" not in read.why
+    assert read.why.startswith(problem) and read.command == f"maquette evaluate {folder.path}"
+    assert f"run: {read.why} {read.command}" in " ".join(compare([folder, folder]).notes).replace("run (1)", "run")
+    card = write_card(folder).read_text(encoding="utf-8")
+    assert escape(read.why) in card and str(tmp_path) not in card.split("## Training")[0]
 
 
 def test_a_report_is_repeatable(tmp_path: Path, data: Dataset) -> None:
@@ -263,23 +282,44 @@ def test_to_bytes_clamps() -> None:
     assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 0]
 
 
-@pytest.mark.parametrize("raw", [
-    [{"name": "fid", "value": 3.0}], {"metrics": {"fid": 3.0}}, {"metrics": {"fid": {"value": 3, "low": 2.5}}},
-    {"metrics": [{"name": "fid", "value": 3.0}, {"name": "x", "value": None}, "?"], "warnings": "few"},
-])  # fmt: skip
-def test_metrics_are_read_liberally(raw: Any) -> None:
-    metrics = parse_metrics(raw)
-    assert metrics is not None
-    (row,) = metrics.rows
-    assert (row.title, row.value, row.better) == ("Fréchet distance", 3.0, "lower")
+def test_only_finite_numbers_are_shown(tmp_path: Path, data: Dataset) -> None:
+    found, path = fake_evaluation(data), tmp_path / "metrics.json"
+    frechet, *_, elbo = found.metrics
+    odd = (
+        frechet.model_copy(update={"floor": math.nan, "high": math.inf}),
+        elbo.model_copy(update={"value": math.nan}),
+    )
+    found.model_copy(update={"metrics": odd}).save(path)
+    read = read_evaluation(RunFolder(tmp_path))
+    assert isinstance(read, Evaluation)
+    (metric,) = read.metrics
+    assert (metric.name, metric.floor, metric.high, metric.interval_text) == ("frechet", None, None, "")
+    view = View.of(metric)
+    assert view.standing == "" and view.scale.floor is None and view.says
 
 
-def test_our_own_evaluation_is_read(data: Dataset) -> None:
-    results = pytest.importorskip("maquette.evaluation.results")
-    dumped = results.Evaluation.model_validate(fake_metrics(data)).model_dump(mode="json")
-    metrics = parse_metrics(dumped)
-    assert metrics is not None and len(metrics.rows) == 9 and len(metrics.copies) == 4
-    assert all(entry_for(row.name) for row in metrics.rows)
+def test_where_a_metric_stands(data: Dataset) -> None:
+    views = {metric.name: View.of(metric) for metric in fake_evaluation(data).metrics}
+    assert all(view.says for view in views.values())
+    assert {name: view.standing for name, view in views.items()} == {
+        "frechet": "7.3 times as far as real", "kernel": "further off than real pictures",
+        "precision": "short of real pictures", "recall": "short of real pictures",
+        "coverage": "as good as real, within the error",
+        "two_sample": "further off than real pictures", "class_accuracy": "as good as real, within the error",
+        "copies": "as good as real, within the error", "elbo": "",
+    }  # fmt: skip
+    assert (views["precision"].scale.left, views["precision"].scale.right) == (0, 1)
+
+
+def test_a_metric_is_written_the_same_everywhere(tmp_path: Path, data: Dataset) -> None:
+    folder, found = fake_run(tmp_path / "a", data), fake_evaluation(data)
+    cells = {row.name: row.texts[0] for row in compare([folder, folder]).metrics}
+    assert cells == {metric.name: metric.value_text for metric in found.metrics}
+    assert found["elbo"].value_text == f"{MINUS}93.20 nats ({MINUS}94.00 to {MINUS}92.40)"
+    assert found["precision"].value_text == f"83.0{NBSP}% (80.0{NBSP}% to 86.0{NBSP}%)"
+    assert found["precision"].show(1.0) == f"100{NBSP}%" and found["frechet"].show(1.7) == "1.70"
+    page = Page(write_comparison([folder, folder], tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert all(metric.interval_text in page.text for metric in found.metrics)
 
 
 def test_numbers_as_people_write_them() -> None:
@@ -332,7 +372,7 @@ def test_comparison_page(tmp_path: Path, nasty: Dataset) -> None:
     a, b = fake_run(tmp_path / "a", nasty), fake_run(tmp_path / name, nasty, measured=False, steps=400)
     page = Page(write_comparison([a, b], tmp_path / "out" / "page.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 3 and page.events == []
-    assert name in page.text and "has not been measured" in page.text
+    assert f"{name}: Not measured yet. maquette evaluate" in page.text
     charts = json.loads(page.scripts[0])
     assert set(charts) <= set(page.ids) and len(charts) == 6
     assert [line["name"] for line in next(iter(charts.values()))["lines"]] == ["a", name]

@@ -74,6 +74,11 @@ class TrainConfig(_Section):
     keep_checkpoints: int = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
 
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_reads_off_as_false(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
     @field_validator("budget")
     @classmethod
     def _budget_is_time(cls, budget: str | None) -> str | None:

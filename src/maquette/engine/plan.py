@@ -77,7 +77,7 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
-        "preview_every": max(1, steps // previews) if train.preview_every == "auto" else train.preview_every,
+        "preview_every": max(5, steps // previews) if train.preview_every == "auto" else train.preview_every,
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
     }
     say(_describe(job, train, steps, why, precision, compiled, timings))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from maquette.core.files import write_text
 from maquette.core.recipe import Recipe
@@ -14,8 +13,10 @@ from maquette.core.spec import DataSpec
 from maquette.evaluation.report.animation import previews
 from maquette.evaluation.report.facts import data_facts, data_of, date_text, shape_text, versions, written_at
 from maquette.evaluation.report.log import Log, read_log
-from maquette.evaluation.report.metrics import Metric, Metrics, read_metrics
-from maquette.evaluation.report.page import NONE, count, duration, file_size
+from maquette.evaluation.report.metrics import read_evaluation
+from maquette.evaluation.report.missing import Missing
+from maquette.evaluation.report.page import count, duration, file_size
+from maquette.evaluation.results import NONE, Evaluation, Metric, Settings
 
 # Everything that Markdown, or the HTML inside it, could take for a mark of its own inside a line, and at its
 # start (a list, a heading); and what GitHub would make a link of.
@@ -29,12 +30,12 @@ def write_card(folder: RunFolder) -> Path:
 
     Needs neither the model nor the data: only what the folder holds. Written again after an evaluation.
     """
-    recipe, spec, log, metrics = folder.recipe(), folder.spec(), read_log(folder), read_metrics(folder)
+    recipe, spec, log = folder.recipe(), folder.spec(), read_log(folder)
     sections = (
         _head(folder, recipe, spec, log),
         _use(folder, spec),
         _data(folder),
-        _quality(metrics),
+        _quality(read_evaluation(folder)),
         _limits(spec, log),
         _training(folder, recipe, log),
     )
@@ -153,10 +154,11 @@ def _data(folder: RunFolder) -> str:
     return "\n\n".join(lines)
 
 
-def _quality(metrics: Metrics | None) -> str:
+def _quality(evaluation: Evaluation | Missing) -> str:
     lines = ["## How good it is"]
-    if metrics is None or not metrics.rows:
-        return "\n\n".join([*lines, "Not measured yet: `maquette evaluate .`"])
+    if isinstance(evaluation, Missing):
+        # Its command names the folder as this machine does; whoever reads the card is inside it.
+        return "\n\n".join([*lines, f"{escape(evaluation.why)} `maquette evaluate .`"])
     lines.append(
         "On held-out data. The floor is what real pictures score against other real pictures: no generator can be "
         "asked to do better. Numbers of different feature networks cannot be compared."
@@ -164,29 +166,26 @@ def _quality(metrics: Metrics | None) -> str:
     lines.append(
         _table(
             ("Measure", "Value", "95 % interval", "Floor", "Good is"),
-            [_metric_row(row) for row in metrics.rows],
+            [_metric_row(metric) for metric in evaluation.metrics],
         )
     )
-    rests = _rests_on(metrics.settings)
-    if rests:
-        lines.append(rests)
-    lines += [f"Careful: {escape(text)}" for text in metrics.warnings]
+    lines.append(_rests_on(evaluation.settings))
+    lines += [f"Careful: {escape(text)}" for text in evaluation.warnings]
     return "\n\n".join(lines)
 
 
-def _metric_row(row: Metric) -> tuple[str, ...]:
-    good = {"lower": "low", "higher": "high", "floor": "near the floor"}.get(row.better, NONE)
-    value = f"{row.show(row.value)} {row.unit_text}".strip()
-    return tuple(escape(cell) for cell in (row.title, value, row.interval_text or NONE, row.floor_text or NONE, good))
+def _metric_row(metric: Metric) -> tuple[str, ...]:
+    good = {"lower": "low", "higher": "high", "floor": "near the floor"}[metric.better]
+    value = f"{metric.show(metric.value)} {metric.unit_text}".strip()
+    floor = metric.show(metric.floor) or NONE
+    return tuple(escape(cell) for cell in (metric.title, value, metric.interval_text or NONE, floor, good))
 
 
-def _rests_on(settings: Mapping[str, Any]) -> str:
-    parts = []
-    if settings.get("samples"):
-        parts.append(f"{count(settings['samples'])} samples with seed {settings.get('seed', 0)}")
-    if settings.get("network"):
-        parts.append(f"feature network {settings['network']}")
-    return escape(f"Measured with {', '.join(parts)}.") if parts else ""
+def _rests_on(settings: Settings) -> str:
+    return escape(
+        f"Measured with {count(settings.samples)} samples with seed {settings.seed}, "
+        f"feature network {settings.network}."
+    )
 
 
 def _limits(spec: DataSpec, log: Log) -> str:

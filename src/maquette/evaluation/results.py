@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,26 @@ from maquette.core.files import read_json, write_json
 HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better")
 """Titles of the columns of `Evaluation.rows()`."""
 
+# Punctuation that a typist would take for hyphens, and a space at which no line breaks.
+NONE, MINUS, NBSP = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+# How numbers of a unit are written; those of every other unit have three significant digits.
+_FORMATS = {"share": ".1f", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f"}
+
 Better = Literal["lower", "higher", "floor"]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits as people write them: 1,853 · 57.5 · 0.291 · 2.10e-05."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e7 or size < 1e-4:
+        return f"{value:.{digits - 1}e}".replace("-", MINUS, 1) if value < 0 else f"{value:.{digits - 1}e}"
+    places = max(0, digits - 1 - math.floor(math.log10(size)))
+    return f"{value:,.{places}f}".replace("-", MINUS)
 
 
 class _Frozen(BaseModel):
@@ -51,17 +71,23 @@ class Metric(_Frozen):
     n_fake: int = 0
     reading: str = ""
 
-    def show(self, number: float | None) -> str:
-        """A number in this metric's unit, to three significant digits."""
-        if number is None:
+    def show(self, value: float | None) -> str:
+        """A number in this metric's unit, the same in the terminal, the report, the comparison and the model card."""
+        if value is None:
             return ""
+        if not math.isfinite(value) or self.unit not in _FORMATS:
+            return number(value)
+        style = _FORMATS[self.unit]
         if self.unit == "share":
-            return f"{100 * number:.1f}%" if abs(number) < 0.9995 else f"{100 * number:.0f}%"
-        if self.unit in ("units", "classes"):
-            return f"{number:.0f}"
-        if self.unit in ("nats", "dB"):
-            return f"{number:.2f}"
-        return f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
+            text = f"{100 * value:{style if abs(value) < 0.9995 else '.0f'}}{NBSP}%"
+        else:
+            text = f"{value:{style}}"
+        return text.replace("-", MINUS)
+
+    @property
+    def unit_text(self) -> str:
+        """What stands behind the value; "" where the title or the % sign says it already."""
+        return "" if self.unit in ("share", "units", "classes") else self.unit
 
     @property
     def value_text(self) -> str:
@@ -69,16 +95,22 @@ class Metric(_Frozen):
         return self._with_interval(self.value, self.low, self.high)
 
     @property
+    def interval_text(self) -> str:
+        """E.g. `2.20 to 2.45`; "" where there is none."""
+        return self._interval(self.low, self.high)
+
+    @property
     def floor_text(self) -> str:
         return self._with_interval(self.floor, self.floor_low, self.floor_high)
 
     def _with_interval(self, value: float | None, low: float | None, high: float | None) -> str:
-        unit = f" {self.unit}" if self.unit not in ("", "share", "units", "classes") else ""
         if value is None:
             return ""
-        if low is None or high is None:
-            return self.show(value) + unit
-        return f"{self.show(value)}{unit} ({self.show(low)} to {self.show(high)})"
+        text = f"{self.show(value)} {self.unit_text}".rstrip(" ")
+        return f"{text} ({interval})" if (interval := self._interval(low, high)) else text
+
+    def _interval(self, low: float | None, high: float | None) -> str:
+        return "" if low is None or high is None else f"{self.show(low)} to {self.show(high)}"
 
 
 class ClassRow(_Frozen):
@@ -114,9 +146,9 @@ class Copy(_Frozen):
     quantile: share of held-out real pictures that are at least this near to a training picture
     """
 
-    sample: int
+    sample: int = Field(ge=0)
     label: str | None
-    train_row: int
+    train_row: int = Field(ge=0)
     train_name: str
     distance: float
     quantile: float
@@ -177,9 +209,8 @@ class Evaluation(_Frozen):
         except ValidationError as error:
             what = error.errors()[0]
             where = ".".join(str(part) for part in what["loc"])
-            raise UserError(
-                f"'{path}' is not an evaluation: {where}: {what['msg']}.", "Run `maquette evaluate` again."
-            ) from None
+            problem = f"{where}: {what['msg']}".removeprefix(": ")  # nowhere in it: it is no object at all
+            raise UserError(f"'{path}' is not an evaluation: {problem}.", "Run `maquette evaluate` again.") from None
 
     def __str__(self) -> str:
         table = [HEADER, *self.rows()]

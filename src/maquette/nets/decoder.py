@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from maquette.nets.encoder import Conv, Grid
 
 SLOPE = 0.2  # of the leaky ReLU
-_COARSEST = 8  # cells a side
 
 
 def pyramid(shape: Sequence[int]) -> Grid:
@@ -21,15 +20,7 @@ def pyramid(shape: Sequence[int]) -> Grid:
     The last and the first layer work on cells, never on single pixels: thin layers at full resolution are
     what costs a small machine most, in memory traffic rather than arithmetic.
     """
-    channels, height, width = shape
-    side = max(height, width)
-    patch = 2 if side <= 48 else 4
-    levels = 1
-    while side > patch * _COARSEST * 2 ** (levels - 1):
-        levels += 1
-    cell = patch << (levels - 1)
-    rows, columns = -(-height // cell), -(-width // cell)
-    return Grid(channels, height, width, patch, tuple((rows << i, columns << i) for i in range(levels)))
+    return Grid.of(shape, patch=2 if max(shape[1:]) <= 48 else 4)
 
 
 def channels_by_level(grid: Grid, width: int, deep: int) -> list[int]:

@@ -15,11 +15,12 @@ from maquette.core.run import RunFolder
 from maquette.evaluation.report import facts
 from maquette.evaluation.report.animation import previews
 from maquette.evaluation.report.charts import overlaid_charts
-from maquette.evaluation.report.glossary import Better
 from maquette.evaluation.report.log import Log, read_log
-from maquette.evaluation.report.metrics import Metric, Metrics, read_metrics
-from maquette.evaluation.report.page import NONE, count, duration, file_size, finite, render
+from maquette.evaluation.report.metrics import read_evaluation
+from maquette.evaluation.report.missing import Missing
+from maquette.evaluation.report.page import count, duration, file_size, finite, render
 from maquette.evaluation.report.pictures import Tile, file_tile
+from maquette.evaluation.results import NONE, Better, Evaluation, Metric
 
 Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
 
@@ -71,7 +72,7 @@ class MetricRow:
     @property
     def texts(self) -> tuple[str, ...]:
         """E.g. `2.31 (2.20 to 2.45)`; NONE where a run lacks the number."""
-        return tuple(_text(cell) for cell in self.cells)
+        return tuple(cell.value_text if cell else NONE for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,10 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     if len(folders) < 2:
         raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
     logs = [read_log(folder) for folder in folders]
-    found = [read_metrics(folder) for folder in folders]
+    found = [read_evaluation(folder) for folder in folders]
     runs = tuple(
-        _side(folder, name, log, metrics)
-        for folder, name, log, metrics in zip(folders, _names(folders), logs, found, strict=True)
+        _side(folder, name, log, evaluation)
+        for folder, name, log, evaluation in zip(folders, _names(folders), logs, found, strict=True)
     )
     same_data = _same([run.fingerprint for run in runs])
     same_features = _same([run.network for run in runs])
@@ -173,16 +174,17 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
     return [f"{path.name} ({index + 1})" for index, path in enumerate(paths)]
 
 
-def _side(folder: RunFolder, name: str, log: Log, metrics: Metrics | None) -> RunSide:
+def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missing) -> RunSide:
     recipe = folder.recipe()
+    settings = evaluation.settings if isinstance(evaluation, Evaluation) else None
     data = facts.data_of(folder, None)
     return RunSide(
         name=name,
         path=folder.path,
         family=recipe.family,
         source=str(recipe.data.source or data.get("source", "")),
-        fingerprint=str(data.get("fingerprint", "") or (metrics.fingerprint if metrics else "")),
-        network=metrics.network if metrics else "",
+        fingerprint=str(data.get("fingerprint", "") or (settings.fingerprint if settings else "")),
+        network=settings.network if settings else "",
         steps=log.steps,
         seconds=log.seconds,
         items=log.items,
@@ -195,13 +197,11 @@ def _same(values: Sequence[str]) -> bool | None:
     return None if not all(values) else len(set(values)) == 1
 
 
-def _metric_rows(runs: Sequence[RunSide], found: Sequence[Metrics | None]) -> tuple[MetricRow, ...]:
+def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing]) -> tuple[MetricRow, ...]:
     rows = []
-    names = dict.fromkeys(row.name for metrics in found if metrics for row in metrics.rows)
-    for name in names:
-        cells = tuple(
-            next((row for row in metrics.rows if row.name == name), None) if metrics else None for metrics in found
-        )
+    known = [{m.name: m for m in part.metrics} if isinstance(part, Evaluation) else {} for part in found]
+    for name in dict.fromkeys(name for metrics in known for name in metrics):
+        cells = tuple(metrics.get(name) for metrics in known)
         have = [i for i, cell in enumerate(cells) if cell is not None]
         first = cells[have[0]]
         assert first is not None
@@ -223,7 +223,7 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Metrics | None]) -> tu
 def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int | None]:
     """Which cell is best, and whether its interval lies apart from all the others."""
     known = [(i, cell) for i, cell in enumerate(cells) if cell is not None]
-    if better == "unknown" or any(cell.low is None or cell.high is None for _, cell in known):
+    if any(cell.low is None or cell.high is None for _, cell in known):
         return "unknown", None
 
     def badness(cell: Metric) -> tuple[float, float, float]:
@@ -245,12 +245,15 @@ def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int
 
 
 def _notes(
-    runs: Sequence[RunSide], found: Sequence[Metrics | None], same_data: bool | None, same_features: bool | None
+    runs: Sequence[RunSide],
+    found: Sequence[Evaluation | Missing],
+    same_data: bool | None,
+    same_features: bool | None,
 ) -> list[str]:
     notes = []
-    for run, metrics in zip(runs, found, strict=True):
-        if metrics is None:
-            notes.append(f"{run.name} has not been measured: maquette evaluate {run.path}")
+    for run, evaluation in zip(runs, found, strict=True):
+        if isinstance(evaluation, Missing):
+            notes.append(f"{run.name}: {evaluation.why} {evaluation.command}")
     if same_data is False:
         notes.append("The runs were trained on different data, so their numbers answer different questions.")
     elif same_data is None:
@@ -260,7 +263,7 @@ def _notes(
             "The numbers were measured with different feature networks. A Fréchet distance in one is not a Fréchet "
             "distance in another; nothing follows from which is smaller."
         )
-    sizes = {metrics.samples for metrics in found if metrics and metrics.samples}
+    sizes = {evaluation.settings.samples for evaluation in found if isinstance(evaluation, Evaluation)}
     if len(sizes) > 1:
         notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
     return notes
@@ -288,13 +291,6 @@ def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _text(cell: Metric | None) -> str:
-    if cell is None:
-        return NONE
-    value = f"{cell.show(cell.value)} {cell.unit_text}".strip()
-    return f"{value} ({cell.interval_text})" if cell.interval_text else value
 
 
 @dataclass(frozen=True)

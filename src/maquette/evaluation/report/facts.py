@@ -16,7 +16,8 @@ from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.evaluation.report.page import NONE, TIMES
+from maquette.evaluation.report.page import TIMES
+from maquette.evaluation.results import NONE
 
 PACKAGES = ("maquette", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "accelerate")
 

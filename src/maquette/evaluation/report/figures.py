@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from maquette.core.files import atomic
 from maquette.core.run import RunFolder
 from maquette.evaluation.report.latents import LatentPlane, Reconstructions
 from maquette.evaluation.report.log import Log
-from maquette.evaluation.report.metrics import Metrics
+from maquette.evaluation.report.metrics import Scale
 from maquette.evaluation.report.pictures import to_bytes
 from maquette.evaluation.report.samples import Samples
+from maquette.evaluation.results import Evaluation, Metric
 
 DPI = 200
 _ACCENT, _REAL = "#b4532a", "#2f6f8f"
@@ -45,13 +46,14 @@ def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
 
 
 def write_figures(
-    folder: RunFolder, samples: Any, log: Log, metrics: Metrics | None, rebuilt: Any, plane: Any
+    folder: RunFolder, samples: Any, log: Log, evaluation: Evaluation | None, rebuilt: Any, plane: Any
 ) -> list[Path]:
     """Every figure there is something to draw for."""
+    metrics = evaluation.metrics if evaluation else ()
     jobs: list[tuple[str, Callable[[Path], None], bool]] = [
         ("samples.png", lambda path: sample_grid(samples, path), isinstance(samples, Samples)),
         ("curves.png", lambda path: curves(log, path), bool(log.curves)),
-        ("metrics.png", lambda path: metrics_floor(metrics, path), metrics is not None and bool(metrics.rows)),  # type: ignore[arg-type]
+        ("metrics.png", lambda path: metrics_floor(metrics, path), bool(metrics)),
         ("reconstructions.png", lambda path: reconstructions(rebuilt, path), isinstance(rebuilt, Reconstructions)),
         ("latent_plane.png", lambda path: plane_figure(plane, path), isinstance(plane, LatentPlane)),
     ]
@@ -114,13 +116,12 @@ def curves(log: Log, path: Path) -> None:
             sns.despine(ax=axes)
 
 
-def metrics_floor(metrics: Metrics, path: Path) -> None:
+def metrics_floor(rows: Sequence[Metric], path: Path) -> None:
     """A row for each metric on its own axis: the value with its interval, and the band of real against real."""
-    rows = metrics.rows
     with _figure(path, 6.5, 0.55 * len(rows) + 0.5) as figure:
         for index, row in enumerate(rows):
             axes = figure.add_subplot(len(rows), 1, index + 1)
-            scale = row.scale
+            scale = Scale.of(row)
             if row.floor is not None:
                 low = row.floor if row.floor_low is None else row.floor_low
                 high = row.floor if row.floor_high is None else row.floor_high

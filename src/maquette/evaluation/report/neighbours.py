@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from maquette.core.generator import Generator
 from maquette.core.rng import ItemRng, derive
 from maquette.core.table import Dataset
-from maquette.evaluation.report.metrics import Metrics
 from maquette.evaluation.report.pictures import Tile, tiles
+from maquette.evaluation.results import Evaluation
 
 TRAINING = 20_000
 HELD_OUT = 300
@@ -127,16 +127,17 @@ class CopyRow:
 
 @torch.no_grad()
 def evaluated_copies(
-    generator: Generator, metrics: Metrics, dataset: Dataset, column: str, most: int = 8
+    generator: Generator, evaluation: Evaluation, dataset: Dataset, column: str, most: int = 8
 ) -> list[CopyRow]:
     """Copies named in metrics.json. Item i of a sample depends on (seed, i) alone, so it can be made again."""
     rows = []
-    for copy in metrics.copies[:most]:
+    for copy in evaluation.copies[:most]:
         if copy.train_row >= len(dataset.train):
             continue
         asked = copy.label if generator.spec.label else None
         given = {k: v.to(generator.device) for k, v in generator.labels(1, asked).items()}
-        made = generator.model.sample(1, given, ItemRng(metrics.seed, [copy.sample], generator.device))[column]
+        rng = ItemRng(evaluation.settings.seed, [copy.sample], generator.device)
+        made = generator.model.sample(1, given, rng)[column]
         real = dataset.train.columns[column].take(np.array([copy.train_row]))
         rows.append(
             CopyRow(

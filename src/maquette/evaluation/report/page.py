@@ -9,8 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-# Punctuation that a typist would take for a hyphen or an x.
-NONE, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+from maquette.evaluation.results import NONE, number
+
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @cache
@@ -68,20 +69,7 @@ def finite(value: Any) -> Any:
     return value
 
 
-# -- how numbers are written ---------------------------------------------------------------------
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits as people write them: 1,853 · 57.5 · 0.291 · 2.1e-05."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 1e7 or size < 1e-4:
-        return f"{value:.{digits - 1}e}".replace("-", MINUS, 1) if value < 0 else f"{value:.{digits - 1}e}"
-    places = max(0, digits - 1 - math.floor(math.log10(size)))
-    return f"{value:,.{places}f}".replace("-", MINUS)
+# -- how counts, times and sizes are written; numbers that were measured: results.number -------------
 
 
 def count(value: int | float | None) -> str:

@@ -18,7 +18,7 @@ from maquette.evaluation.report.charts import chart_id, curve_charts, scatter_ch
 from maquette.evaluation.report.figures import write_figures
 from maquette.evaluation.report.latents import LatentPlane, latent_plane, reconstruct, walk
 from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.metrics import read_metrics
+from maquette.evaluation.report.metrics import View, read_evaluation
 from maquette.evaluation.report.missing import Missing, attempt
 from maquette.evaluation.report.neighbours import evaluated_copies, find_neighbours
 from maquette.evaluation.report.page import finite, render
@@ -26,6 +26,7 @@ from maquette.evaluation.report.pictures import picture_column
 from maquette.evaluation.report.recipe_view import highlight
 from maquette.evaluation.report.samples import Samples, make_samples
 from maquette.evaluation.report.summary import summarise
+from maquette.evaluation.results import Evaluation
 
 
 def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | None, *, seed: int = 0) -> Path:
@@ -36,7 +37,8 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
     """
     recipe = folder.recipe()
     column = picture_column(generator.spec)
-    log, metrics = read_log(folder), read_metrics(folder)
+    log, evaluation = read_log(folder), read_evaluation(folder)
+    measured = evaluation if isinstance(evaluation, Evaluation) else None
     data = facts.data_of(folder, dataset)
     about_data = facts.data_facts(data, dataset)
     again = f"maquette report {folder.path}"
@@ -51,14 +53,14 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
     else:
         near = attempt(lambda: find_neighbours(samples.items, dataset, column, seed))
     copies: Any = ()
-    if column and dataset is not None and metrics is not None and metrics.fingerprint == dataset.fingerprint:
-        copies = attempt(lambda: evaluated_copies(generator, metrics, dataset, column))
+    if column and dataset is not None and measured and measured.settings.fingerprint == dataset.fingerprint:
+        copies = attempt(lambda: evaluated_copies(generator, measured, dataset, column))
     rebuilt, walks, plane = _latent_sections(generator, dataset, column, seed, no_data)
 
     charts = curve_charts(log)
     if isinstance(plane, LatentPlane) and plane.scatter:
         charts["latent-scatter"] = scatter_chart(plane.scatter, plane.reach)
-    write_figures(folder, samples, log, metrics, rebuilt, plane)
+    write_figures(folder, samples, log, measured, rebuilt, plane)
     page = render(
         "report.html.j2",
         title=folder.path.resolve().name,
@@ -70,7 +72,7 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
         nets=facts.networks(generator),
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         source=source,
-        summary=summarise(metrics, log, near, about_data.left_out_count if about_data else 0),
+        summary=summarise(evaluation, log, near, about_data.left_out_count if about_data else 0),
         samples=samples,
         animation=read_animation(folder),
         log=log,
@@ -80,8 +82,8 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
         rebuilt=rebuilt,
         walks=walks,
         plane=plane,
-        metrics=metrics,
-        evaluate=f"maquette evaluate {folder.path}",
+        evaluation=evaluation,
+        views=[View.of(metric) for metric in measured.metrics] if measured else [],
         data=about_data,
         recipe_text=highlight(_recipe_text(folder, recipe)),
         commands=facts.reproduce(folder, recipe, source),

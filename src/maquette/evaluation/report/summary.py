@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from maquette.evaluation.report.log import Log
-from maquette.evaluation.report.metrics import Metric, Metrics
+from maquette.evaluation.report.metrics import reached
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.neighbours import NeighbourTable
+from maquette.evaluation.results import Evaluation, Metric
 
 
 @dataclass(frozen=True)
@@ -19,23 +20,16 @@ class Point:
     text: str
 
 
-def summarise(metrics: Metrics | None, log: Log, near: NeighbourTable | Missing, left_out: int) -> list[Point]:
+def summarise(evaluation: Evaluation | Missing, log: Log, near: NeighbourTable | Missing, left_out: int) -> list[Point]:
     points = []
-    if metrics is None:
-        points.append(Point("note", "The samples have not been measured yet: judge by eye, or run maquette evaluate."))
+    known: dict[str, Metric] = {}
+    if isinstance(evaluation, Missing):
+        points.append(Point("note", f"{evaluation.why} Judge by eye, or run {evaluation.command}."))
     else:
-        for word in ("frechet", "kernel", "elbo", "iwae"):
-            row = metrics.find(word)
-            if row is not None:
-                points.append(_sentence(row))
-                break
-        accuracy = metrics.find("accuracy")
-        if accuracy is not None:
-            points.append(_sentence(accuracy))
-    copies = metrics.find("copies") if metrics else None
-    if copies is not None:
-        points.append(_sentence(copies))
-    elif isinstance(near, NeighbourTable):
+        known = {metric.name: metric for metric in evaluation.metrics}
+    quality = next((name for name in ("frechet", "kernel", "elbo", "iwae") if name in known), "")
+    points += [_sentence(known[name]) for name in (quality, "class_accuracy", "copies") if name in known]
+    if "copies" not in known and isinstance(near, NeighbourTable):
         few = near.suspicious <= 0.05
         share = f"{100 * near.suspicious:.0f} %"
         points.append(
@@ -53,8 +47,8 @@ def summarise(metrics: Metrics | None, log: Log, near: NeighbourTable | Missing,
         points.append(Point("good", "Training raised no alarm."))
     if left_out:
         points.append(Point("note", f"{_n(left_out, 'file')} of the data could not be used; they are listed below."))
-    if metrics is not None and metrics.warnings:
-        points.append(Point("note", metrics.warnings[0]))
+    if isinstance(evaluation, Evaluation) and evaluation.warnings:
+        points.append(Point("note", evaluation.warnings[0]))
     return points
 
 
@@ -62,13 +56,12 @@ def _n(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _sentence(row: Metric) -> Point:
-    text = f"{row.title}: {row.show(row.value)}"
-    if row.unit_text:
-        text += f" {row.unit_text}"
-    if row.interval_text:
-        text += f" (between {row.interval_text.replace(' to ', ' and ')})"
-    if row.floor is not None:
-        text += f"; real pictures score {row.floor_text}"
-    reached = row.standing.startswith(("as good", "beyond"))
-    return Point("good" if reached else "note", f"{text}.")
+def _sentence(metric: Metric) -> Point:
+    text = f"{metric.title}: {metric.show(metric.value)}"
+    if metric.unit_text:
+        text += f" {metric.unit_text}"
+    if metric.interval_text:
+        text += f" (between {metric.interval_text.replace(' to ', ' and ')})"
+    if metric.floor is not None:
+        text += f"; real pictures score {metric.show(metric.floor)}"
+    return Point("good" if reached(metric) else "note", f"{text}.")
