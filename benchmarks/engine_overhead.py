@@ -22,6 +22,7 @@ from maquette.core.generator import build_model
 from maquette.core.model import Model, Step
 from maquette.core.recipe import load_recipe
 from maquette.core.rng import StepRng
+from maquette.engine.log import Means
 from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
 from maquette.engine.state import State, build_optimizers
@@ -57,7 +58,7 @@ def plain(model: Model, batch: Batch, bf16: bool) -> Callable[[int], None]:
 
 
 def engine(model: Model, batch: Batch, precision: str) -> Callable[[int], None]:
-    loop = Loop(State(model, 0.999), World("cpu"), 0, 10**6, SIZE, precision)
+    loop = Loop(State(model, 0.999), World("cpu"), 0, 10**6, SIZE, precision, on_part=Means().add)
     return lambda index: loop.step(batch)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from maquette.core.batch import Batch
-from maquette.core.errors import MaquetteError, UserError, nearest
+from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import atomic, write_json
 from maquette.core.find import find_modality, recipe_names
 from maquette.core.generator import Generator, build_model
@@ -23,11 +25,11 @@ from maquette.core.run import RunFolder, create_run, open_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import Loader, open_dataset
+from maquette.data import NAMES, Loader, open_dataset
 from maquette.engine import Job
 from maquette.engine import train as run_job
-from maquette.engine.log import check_trackers
-from maquette.engine.world import join_world
+from maquette.engine.log import check_trackers, speaker
+from maquette.engine.world import check_device, join_world
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
@@ -61,7 +63,7 @@ def train(
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     processes: trained together on this machine, through accelerate
     """
-    say = _speaker(quiet)
+    say = speaker(quiet)
     resolved = resolve_recipe(recipe, data, given, size, steps, epochs, budget, settings)
     world = join_world(resolved.train.device)
     if world.leads:
@@ -70,7 +72,7 @@ def train(
     if not world.leads:
         folder, dataset = RunFolder(Path(out)), _open_data(resolved, say)
     if processes > 1:
-        _launch(folder, processes)
+        _launch(folder, processes, quiet)
     else:
         _train(folder, dataset, quiet)
     return Run(folder, dataset)
@@ -90,7 +92,9 @@ def resolve_recipe(
     lengths = {"steps": steps, "epochs": epochs, "budget": budget}
     if sum(value is not None for value in lengths.values()) > 1:
         raise UserError("steps, epochs and budget exclude one another.", "Give one of them.")
-    overrides = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else list(settings)
+    overrides = (
+        [f"{k}={json.dumps(v)}" for k, v in settings.items()] if isinstance(settings, Mapping) else list(settings)
+    )
     if any(value is not None for value in lengths.values()):
         overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
     if size is not None:
@@ -102,11 +106,13 @@ def resolve_recipe(
     resolved = load_recipe(recipe, overrides)
     if data is not None:
         # Set apart from the overrides: a path is no YAML. Made absolute, so that a run resumes from anywhere.
-        source = str(Path(data).resolve()) if Path(data).exists() else str(data)
+        path = Path(data).expanduser()
+        source = str(path.resolve()) if path.exists() and data not in NAMES else str(data)
         resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": source})})
     if resolved.data.source is None:
         raise UserError("No data was named.", "Add --data FOLDER, or --data digits to try it out.")
     check_trackers(resolved.train.trackers)
+    check_device(resolved.train.device)
     return resolved
 
 
@@ -161,12 +167,22 @@ class Run:
 
     def resume(self, quiet: bool = False, processes: int = 1) -> Run:
         """Goes on training from the newest whole checkpoint; nothing happens to a finished run."""
-        say = _speaker(quiet)
+        say = speaker(quiet)
+        dataset = _fitting(_open_data(self.recipe, say), self.spec)
+        if not self.trained_on(dataset):
+            raise UserError(
+                f"The data at '{self.recipe.data.source}' has changed since this run began.",
+                "A resumed run must go on with the same data: put it back, or train a new run.",
+            )
         if processes > 1:
-            _launch(self.folder, processes)
+            _launch(self.folder, processes, quiet)
         else:
-            _train(self.folder, _fitting(_open_data(self.recipe, say), self.spec), quiet)
+            _train(self.folder, dataset, quiet)
         return Run(self.folder)
+
+    def trained_on(self, dataset: Dataset) -> bool:
+        """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
+        return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
     def sample(
         self, n: int = 16, label: str | int | None = None, seed: int = 0, unconditional: bool = False
@@ -211,9 +227,11 @@ class Run:
         from maquette.evaluation import evaluate
         from maquette.evaluation.card import write_card
 
+        dataset = self.dataset(data)
         result = evaluate(
-            self.generator, self.dataset(data), features=features, samples=samples, seed=seed, say=_speaker(quiet)
-        )
+            self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
+            own_data=self.trained_on(dataset),
+        )  # fmt: skip
         result.save(self.folder.metrics_file)
         write_card(self.folder)
         return result
@@ -224,7 +242,8 @@ class Run:
         from maquette.evaluation.report import write_report
 
         try:
-            dataset = self.dataset()
+            # Only what is at hand: opening a run that somebody sent must not fetch anything.
+            dataset = _fitting(_open_data(self.recipe, lambda text: None, fetch=False), self.spec)
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         write_card(self.folder)
@@ -242,6 +261,11 @@ def _prepare(recipe: Recipe, out: Path, say: Say) -> tuple[RunFolder, Dataset]:
     for name in (*recipe.target, *given):
         if name not in columns:
             raise UserError(f"The data has no column '{name}'.", nearest(name, columns))
+    if set(given) & set(recipe.target) or len(given) > 1:
+        raise UserError(
+            f"A model of {', '.join(recipe.target)} cannot be given {', '.join(given)} yet.",
+            "Give one label column, or 'none'.",
+        )
     spec = dataset.spec(recipe.target, given)
     recipe = recipe.model_copy(update={"given": given})
     build_model(recipe, spec)  # a setting that does not fit the data is refused before anything is written
@@ -294,9 +318,9 @@ def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
     return dataset.train.batch(rows, spec)
 
 
-def _open_data(recipe: Recipe, say: Say) -> Dataset:
+def _open_data(recipe: Recipe, say: Say, fetch: bool = True) -> Dataset:
     assert recipe.data.source is not None
-    return open_dataset(recipe.data.source, recipe.data, say=say)
+    return open_dataset(recipe.data.source, recipe.data, say=say, fetch=fetch)
 
 
 def _fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
@@ -314,30 +338,37 @@ def _fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
     return dataset
 
 
-def _launch(folder: RunFolder, processes: int) -> None:
+def _launch(folder: RunFolder, processes: int, quiet: bool) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
     Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
     """
     import torch
 
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-               "-m", "maquette", "resume", str(folder.path)]  # fmt: skip
-    env = dict(os.environ)
-    if not torch.cuda.is_available():
+    recipe, env = folder.recipe(), dict(os.environ)
+    if recipe.train.batch_size % processes:
+        raise UserError(
+            f"train.batch_size = {recipe.train.batch_size} cannot be shared out evenly to {processes} processes.",
+            f"The run is at '{folder.path}': remove it, and train with a multiple of {processes}.",
+        )
+    if not torch.cuda.is_available() or recipe.train.device == "cpu":
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    recipe = folder.recipe()
+    elif processes > torch.cuda.device_count():
+        raise UserError(
+            f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
+            "Ask for one process a GPU, or set train.device=cpu.",
+        )
     env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
-    code = subprocess.run(command, env=env, check=False).returncode
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
+    child = subprocess.Popen(command, env=env)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
+        child.wait()  # until every process has saved
+        raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
     if code:
         raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
-
-
-def _speaker(quiet: bool) -> Say:
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    return say

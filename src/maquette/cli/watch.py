@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -17,21 +18,27 @@ def command(run: str, every: float, once: bool) -> None:
     from maquette.core.run import open_run
 
     folder = open_run(run)
-    seen = 0
+    shown = -1
     while True:
         total = plain_train_section(folder.recipe_file.read_text(encoding="utf-8")).get("steps")
-        lines = list(folder.log())
-        for line in lines[seen:] if not once else lines[-1:]:
-            if "alarm" in line:
-                click.echo(f"Alarm at step {line['step']:,}: {line['alarm']}. {line['saw']}. Try: {line['advice']}.")
-            elif "items" in line:
-                losses = "  ".join(f"{k} {v:.3f}" for k, v in line.items() if k.endswith("/loss"))
-                of = f" of {total:,}" if total else ""
-                left = (total - line["step"]) * line["seconds"] / max(line["step"], 1) if total else 0
-                rate = f"{line['items_per_s']:,.0f} items/s"
-                click.echo(f"step {line['step']:,}{of}  {losses}  {rate}  {left:,.0f} s left")
-        seen = len(lines)
-        finished = bool(lines) and total is not None and lines[-1].get("step", 0) >= total
-        if once or finished:
+        lines = [line for line in folder.log() if "alarm" in line or "items" in line]
+        if lines and lines[-1]["step"] < shown:
+            shown = -1  # the run was resumed, and goes again over what it had not saved
+        for line in lines[-1:] if once else [line for line in lines if line["step"] > shown]:
+            click.echo(describe(line, total))
+        shown = max((line["step"] for line in lines), default=shown)
+        if once or (total is not None and shown >= total):
             return
         time.sleep(every)
+
+
+def describe(line: dict[str, Any], total: int | None) -> str:
+    """A line of the log for people."""
+    if "alarm" in line:
+        return f"Alarm at step {line['step']:,}: {line['alarm']}. {line['saw']}. Try: {line['advice']}."
+    losses = "  ".join(f"{k} {v:.3f}" for k, v in line.items() if k.endswith("/loss"))
+    text = f"step {line['step']:,}  {losses}  {line['items_per_s']:,.0f} items/s"
+    if total is None:
+        return text
+    left = (total - line["step"]) * line["seconds"] / max(line["step"], 1)
+    return f"{text}  {100 * line['step'] / total:.0f}% of {total:,} steps, {left:,.0f} s left"

@@ -166,8 +166,13 @@ class Encodes(Decodes, Protocol):
 class Scores(Protocol):
     """Knows how likely an item is: unlocks log-likelihood, bits/dim, audits.
 
-    All in nats per item. `dims` numbers per item turn nats into bits/dim.
+    All in nats per item.
+
+    density: what exp(log_prob) is: "discrete" probabilities, a "continuous" density over the canonical
+             range, or "none" (a cross-entropy), which must not be called a likelihood
     """
+
+    density: Literal["discrete", "continuous", "none"]
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
         """Importance-weighted lower bound on log p(x | given) with `samples` samples, f32[B], nats.

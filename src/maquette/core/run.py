@@ -120,10 +120,10 @@ def create_run(path: Path) -> RunFolder:
     if path.is_file():
         raise UserError(f"'{path}' is a file.", "Name a new folder with -o.")
     if path.is_dir() and any(path.iterdir()):
-        what = "a run" if (path / "recipe.yaml").exists() else "other files"
+        run = (path / "recipe.yaml").exists()
         raise UserError(
-            f"'{path}' already holds {what}; nothing was changed.",
-            f"Continue it with `maquette resume {path}`, or name a new folder with -o.",
+            f"'{path}' already holds {'a run' if run else 'other files'}; nothing was changed.",
+            (f"Continue it with `maquette resume {path}`, or n" if run else "N") + "ame a new folder with -o.",
         )
     folder = RunFolder(path)
     try:

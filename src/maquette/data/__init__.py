@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maquette.data.loader import Loader
+from maquette.data.named import NAMES
 from maquette.data.open import open_dataset
 
-__all__ = ["Loader", "open_dataset"]
+__all__ = ["NAMES", "Loader", "open_dataset"]

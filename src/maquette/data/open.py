@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maquette.core.errors import UserError
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Column, Dataset, Table
@@ -14,17 +15,23 @@ from maquette.data.cache import Cache, Prepared
 from maquette.data.columns import Stored
 from maquette.data.doctor import refuse_if_strict
 from maquette.data.prepare import prepare, shares, way
-from maquette.data.sources import Say, find_source
+from maquette.data.sources import Say, find_source, may_fetch
 from maquette.data.text import digest, shown
 
 
 def open_dataset(
-    source: str | Path, config: DataConfig | None = None, *, cache: Path | None = None, say: Say | None = None
+    source: str | Path,
+    config: DataConfig | None = None,
+    *,
+    cache: Path | None = None,
+    say: Say | None = None,
+    fetch: bool = True,
 ) -> Dataset:
     """The prepared, split data set behind a path or a name.
 
     source: a folder, an archive, IDX, .npz or .npy files, a `datasets` data set on disk, hf:NAME,
     or digits, mnist, fashion-mnist. cache: where prepared data is kept. say: is told what happens.
+    fetch: whether a named source may be fetched from the network; False takes only what is at hand.
     Raises UserError when there is nothing to use, or with config.strict when a file is unusable.
     """
     started = time.perf_counter()
@@ -35,6 +42,8 @@ def open_dataset(
     key = digest([found.key(), way(config)])
     prepared = store.lookup(key)
     from_cache = prepared is not None
+    if prepared is None and not fetch and may_fetch(found):
+        raise UserError(f"'{source}' is not on this machine.", f"Fetch it with: maquette data inspect {source}")
     if prepared is None:
         with store.lock(key, say):
             prepared = store.lookup(key)  # another process may have prepared it meanwhile

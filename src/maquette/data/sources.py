@@ -76,6 +76,13 @@ class Source(Protocol):
     def load(self, say: Say) -> Encoded | Arrays: ...
 
 
+def may_fetch(source: Source) -> bool:
+    """Whether loading a source may use the network."""
+    from maquette.data import hub, named
+
+    return isinstance(source, hub.Hub) or (isinstance(source, named.Idx) and source.local is None)
+
+
 def find_source(source: str | Path, downloads: Path) -> Source:
     """The reader for a path or a name; says what is accepted when there is none."""
     from maquette.data import archive, arrays, folder, hub, idx, named

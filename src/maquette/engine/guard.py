@@ -37,7 +37,6 @@ def sole_owner(lock_file: Path) -> Iterator[None]:
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
-        lock_file.unlink(missing_ok=True)
 
 
 class CtrlC:

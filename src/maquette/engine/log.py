@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -72,7 +72,8 @@ class Log:
         os.fsync(self._file.fileno())
         self._file.close()
         if self._accelerator is not None:
-            self._accelerator.end_training()
+            for tracker in self._accelerator.trackers:  # not end_training(): it takes the process group with it
+                tracker.finish()
 
 
 def check_trackers(trackers: tuple[str, ...]) -> None:
@@ -103,6 +104,16 @@ def rewind(folder: RunFolder, step: int) -> list[str]:
     with atomic(folder.log_file) as temporary:
         temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
     return [line["alarm"] for line in kept if "alarm" in line]
+
+
+def speaker(quiet: bool) -> Callable[[str], None]:
+    """Prints lines for people to stderr, or nothing."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
 
 
 class Progress:
@@ -146,8 +157,8 @@ class Progress:
     def say(self, text: str) -> None:
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
-        elif not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+        else:
+            speaker(self._quiet)(text)
 
     def close(self) -> None:
         if self._live is not None:

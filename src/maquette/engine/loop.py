@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class NonFinite(MaquetteError):
         self.phase, self.step, self.what = phase, step, what
         super().__init__(
             f"The {what} of phase '{phase}' was not finite at step {step}; the update was refused.",
-            "The last good state is kept. Try train.precision=fp32, or a lower model learning rate.",
+            "The last good state is kept. Train again with train.precision=fp32, or a lower learning rate.",
         )
 
 
@@ -74,7 +75,7 @@ class Loop:
         if not phase.reads_data:
             batch = batch.without_target()
         # Dropout and the like draw from here; everything else from StepRng.
-        torch.manual_seed(derive(self.seed, "dropout", step, phase.name, self.world.rank))
+        seed_everything(derive(self.seed, "dropout", step, phase.name, self.world.rank), self.world.device)
         noise = derive(self.seed, "noise", step, phase.name)
         size, offset = batch.size, self.world.rank * batch.size
         stride = self.micro_batch or size
@@ -84,7 +85,7 @@ class Loop:
             rng = StepRng(noise, self.batch_size, offset + start, self.world.device)
             with self.autocast():
                 loss = phase.loss(batch.rows(start, stop) if stride < size else batch, Step(step, self.total, rng))
-            finite = finite and bool(torch.isfinite(loss.total.detach()))
+            finite = finite and math.isfinite(loss.total.item())
             (loss.total * ((stop - start) / size)).backward()
             self.on_part(f"{phase.name}/loss", loss.total)
             for name, value in loss.parts.items():
@@ -92,7 +93,7 @@ class Loop:
         self.world.mean_gradients(parameters)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self.on_part(f"{phase.name}/grad_norm", norm)
-        if self.world.any(not finite) or not bool(torch.isfinite(norm)):
+        if self.world.any(not finite) or not math.isfinite(norm.item()):
             self._clear(phase)
             raise NonFinite(phase.name, step, "gradient" if finite else "loss")
         if phase.optim.clip:
@@ -113,3 +114,14 @@ class Loop:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seeds the global generators that a step on `device` may draw from.
+
+    Not torch.manual_seed: where there is no GPU it keeps a formatted stack for each kind of device at every
+    call, which costs more than a small network's step and is never freed.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

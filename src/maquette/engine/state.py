@@ -50,6 +50,7 @@ class State:
         self.step = 0
         self.seconds = 0.0
         self.children: dict[str, nn.Module] = dict(model.named_children())
+        self._by_child = {name: list(net.parameters()) for name, net in self.children.items()}
         self.parameters: dict[tuple[str, ...], list[nn.Parameter]] = {}
         self.optimizers: dict[tuple[str, ...], list[torch.optim.Optimizer]] = {}
         for phase in self.phases:
@@ -65,8 +66,9 @@ class State:
 
     def train_only(self, nets: tuple[str, ...]) -> None:
         """Freezes every network but these."""
-        for name, net in self.children.items():
-            net.requires_grad_(name in nets)
+        for name, parameters in self._by_child.items():
+            for parameter in parameters:
+                parameter.requires_grad = name in nets
 
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
         return [optimizer for optimizers in self.optimizers.values() for optimizer in optimizers]
@@ -90,11 +92,15 @@ class State:
         for name, net in self.ema.model.kept.items():
             net.load_state_dict(_under(tensors, f"ema.{name}."))
         for i, optimizer in enumerate(self._all_optimizers()):
+            # A fused optimizer reads its step counter on the device, any other one on the CPU.
+            fused = any(group.get("fused") for group in optimizer.param_groups)
             for j, parameter in enumerate(_parameters(optimizer)):
                 moments = _under(tensors, f"optim.{i}.{j}.")
                 if moments:
                     optimizer.state[parameter] = {
-                        k: torch.empty_like(parameter).copy_(v) if v.shape == parameter.shape else v.clone()
+                        k: torch.empty_like(parameter).copy_(v)
+                        if v.shape == parameter.shape
+                        else v.clone().to(parameter.device if fused else "cpu")
                         for k, v in moments.items()
                     }
 

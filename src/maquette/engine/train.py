@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from maquette.core.batch import Batch
-from maquette.core.errors import Interrupted
+from maquette.core.errors import Interrupted, UserError
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import DIVERSITY, Alarm, Alarms, diversity
 from maquette.engine.guard import CtrlC, sole_owner
 from maquette.engine.job import Job, Outcome
-from maquette.engine.log import Log, Means, Progress, rewind
+from maquette.engine.log import Log, Means, Progress, rewind, speaker
 from maquette.engine.loop import Loop, NonFinite
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
 from maquette.engine.state import State
@@ -36,13 +36,17 @@ def train(job: Job) -> Outcome:
 
 
 def _train(job: Job, world: World) -> Outcome:
-    folder, progress = job.folder, Progress(1, 0, job.quiet or not world.leads)
-    recipe = job.recipe
+    recipe, batch = job.recipe, job.recipe.train.batch_size
+    if batch % world.size:
+        raise UserError(
+            f"train.batch_size = {batch} cannot be shared out evenly to {world.size} processes.",
+            f"Use a multiple of {world.size}.",
+        )
     if not is_planned(recipe.train):
         if world.leads:
-            folder.write_recipe(make_plan(job, world, progress.say))
+            job.folder.write_recipe(make_plan(job, world, speaker(job.quiet)))
         world.barrier()
-        recipe = folder.recipe()
+        recipe = job.folder.recipe()
     with CtrlC() as ctrl_c:
         return _Session(job, recipe, world).run(ctrl_c)
 
@@ -62,10 +66,9 @@ class _Session:
         self.loop = Loop(
             self.state, world, config.seed, self.total, config.batch_size, config.precision, micro, self.means.add
         )
-        says = Progress(self.total, 0, job.quiet or not world.leads)
-        if checkpoint.load_latest(job.folder.checkpoints, self.state, says.say):
-            says.say(f"Going on from step {self.state.step:,} of {self.total:,}.")
-        says.close()
+        say = speaker(job.quiet or not world.leads)
+        if checkpoint.load_latest(job.folder.checkpoints, self.state, say):
+            say(f"Going on from step {self.state.step:,} of {self.total:,}.")
         raised: list[str] = []
         if world.leads:
             checkpoint.clear_leftovers(job.folder.checkpoints)
@@ -76,6 +79,7 @@ class _Session:
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before = self.state.seconds
         self.began = self.saved = self.logged = time.monotonic()
+        self.logged_step = self.state.step
 
     def run(self, ctrl_c: CtrlC) -> Outcome:
         state, config = self.state, self.config
@@ -83,6 +87,7 @@ class _Session:
         try:
             if state.step == 0:
                 self._preview()
+                self._save()  # a run that fails early still has a good state to keep
             while state.step < self.total:
                 batch = batches.batch(state.step).to(self.world.device, config.channels_last)
                 self.loop.step(batch)
@@ -123,10 +128,9 @@ class _Session:
     def _log(self, batch: Batch, waited: float) -> None:
         values = self.means.take()
         now = time.monotonic()
-        every = self.config.log_every
-        assert isinstance(every, int)
-        rate = every * self.config.batch_size / max(now - self.logged, 1e-9)
-        self.logged = now
+        items = (self.state.step - self.logged_step) * self.config.batch_size
+        rate = items / max(now - self.logged, 1e-9)
+        self.logged, self.logged_step = now, self.state.step
         self.progress.values(self.state.step, rate, values)
         if self.log is not None:
             line = {

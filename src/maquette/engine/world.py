@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from maquette.core.errors import UserError
 
 
 class World:
@@ -67,11 +68,16 @@ def join_world(device: str = "auto") -> World:
     return World(device)
 
 
+def check_device(device: str) -> None:
+    """Refuses a device that is not there, before anything is written."""
+    try:
+        torch.empty(1, device=best_device() if device == "auto" else device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"train.device = {device!r} cannot be used: {reason}", "Use auto, cpu or cuda.") from None
+
+
 def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def to_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().float().cpu() for name, tensor in tensors.items()}

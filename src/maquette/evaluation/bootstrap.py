@@ -27,6 +27,10 @@ class Estimate:
     high: float | None = None
     p_value: float | None = None
 
+    def shifted(self, by: float) -> Estimate:
+        low, high = (None if x is None else x + by for x in (self.low, self.high))
+        return Estimate(self.value + by, low, high, self.p_value)
+
 
 def counts(rng: np.random.Generator, n: int, resamples: int) -> Array:
     """How often each of n items is drawn in each resample, f64[resamples, n]; rows sum to n."""

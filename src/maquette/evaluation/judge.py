@@ -54,6 +54,7 @@ def evaluate(
     cache: Path | None = None,
     say: Say | None = None,
     effort: Effort | None = None,
+    own_data: bool = True,
 ) -> Evaluation:
     """Measures a generator of pictures against the held-out split of its data.
 
@@ -63,10 +64,11 @@ def evaluate(
     cache:    folder of feature networks; None: $MAQUETTE_CACHE or the user's cache
     say:      called with one line of progress at a time
     effort:   for models that know likelihoods, how exactly to measure them
+    own_data: whether the model was trained on this very data; if not, copies cannot be looked for in it
 
     A measure that the data is too small for is left out, and a warning names it.
     """
-    return _Judge(generator, dataset, features, samples, seed, cache, say, effort).run()
+    return _Judge(generator, dataset, features, samples, seed, cache, say, effort, own_data).run()
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ class _Judge:
         cache: Path | None,
         say: Say | None,
         effort: Effort | None,
+        own_data: bool,
     ) -> None:
         self.started = time.monotonic()
         self.generator, self.dataset, self.seed = generator, dataset, seed
         self.say: Say = say or (lambda line: None)
-        self.effort = effort
+        self.effort, self.own_data = effort, own_data
         self.metrics: list[Metric] = []
         self.warnings: list[str] = []
         self.target = image_column(generator.spec, dataset)
@@ -327,6 +330,12 @@ class _Judge:
         )  # fmt: skip
 
     def _copies(self, fake: _View, real: _View, asked: Labels | None) -> tuple[Copy, ...]:
+        if not self.own_data:
+            self.warnings.append(
+                "This is not the data that the model was trained on, so copies of training pictures were not "
+                "looked for, and pictures held out here may have been trained on."
+            )
+            return ()
         assert fake.small is not None and real.small is not None
         self.say("Looking for copies of training pictures.")
         control = real.small[:MOST_CONTROL]
@@ -379,6 +388,14 @@ class _Judge:
             self._add("iwae_large", title, best, better="higher", unit="nats", n_real=n)
         bits = -1 / (found.dims * np.log(2))
         low, high = (None if x is None else x * bits for x in (best.high, best.low))
+        if model.density == "none":
+            self.warnings.append(
+                "Grey pixels under a Bernoulli likelihood: the ELBO and the bounds are cross-entropies in nats, to "
+                "compare with models trained in the same way, and no log-likelihoods (model.binarize=dynamic is one)."
+            )
+            return
+        if model.density == "continuous":  # of values in [-1, 1]; a step of an 8-bit pixel is 1 / 127.5 of that
+            best = best.shifted(-found.dims * np.log(127.5))
         title = f"Bits per dimension, {samples:,} samples"
         self._add("bits_per_dim", title, Estimate(best.value * bits, low, high), unit="bits/dim", n_real=n)
 

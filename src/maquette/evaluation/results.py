@@ -79,7 +79,7 @@ class Metric(_Frozen):
             return number(value)
         style = _FORMATS[self.unit]
         if self.unit == "share":
-            text = f"{100 * value:{style if abs(value) < 0.9995 else '.0f'}}{NBSP}%"
+            text = f"{100 * value:{style if abs(value) < 0.9995 else '.0f'}}%"
         else:
             text = f"{value:{style}}"
         return text.replace("-", MINUS)

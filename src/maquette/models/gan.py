@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Config(BaseModel):
     """Settings of a generative adversarial network."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     network: Literal["mlp", "dcgan", "conv"] = "conv"
     latent_dim: Positive = Field(64, description="numbers in the latent code z ~ N(0, I)")

@@ -32,7 +32,7 @@ from maquette.nets.latent import Pass, repeat
 SUPPORTS = ("image",)
 ACTIVE = 0.01  # a latent is active when its posterior mean varies more than this (Burda et al. 2016, section 5.2)
 # Where pixels come in and go out, and what is no matrix at all.
-NOT_MUON = ("encoder.stem", "out", "start", "label")
+NOT_MUON = ("encoder.stem", "out", "start", "label", "log_std")
 _ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
 
 Positive = Annotated[int, Field(gt=0)]
@@ -41,7 +41,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Config(BaseModel):
     """Settings of a variational auto-encoder."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     network: Literal["mlp", "conv"] = "conv"
 
@@ -216,6 +216,13 @@ class VAE(Model):
     def mean(self, out: Tensor) -> Tensor:
         """E[x | u], in [-1, 1]."""
         return 2 * out.sigmoid() - 1 if self.config.likelihood == "bernoulli" else out.clamp(-1, 1)
+
+    @property
+    def density(self) -> Literal["discrete", "continuous", "none"]:
+        """What exp(log_prob) is; a Bernoulli of grey pixels does not sum to 1 over them."""
+        if self.config.likelihood != "bernoulli":
+            return "continuous"
+        return "discrete" if self.config.binarize == "dynamic" else "none"
 
     # -- Encodes and Scores ----------------------------------------------------------------------------
 
