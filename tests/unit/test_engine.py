@@ -20,7 +20,7 @@ from maquette.engine import alarms as alarms_module
 from maquette.engine import train
 from maquette.engine.alarms import Alarms
 from maquette.engine.guard import sole_owner
-from maquette.engine.loop import Loop, NonFinite
+from maquette.engine.loop import Loop, NonFinite, seed_everything
 from maquette.engine.muon import orthogonalise
 from maquette.engine.schedule import learning_rate
 from maquette.engine.state import State, build_optimizers
@@ -60,8 +60,9 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     steps = [line["step"] for line in folder.log() if "d/loss" in line]
     assert steps == list(range(2, 21, 2))
     assert [p.name for p in sorted(folder.samples.iterdir())] == [f"preview-{s:08d}.png" for s in (0, 5, 10, 15, 20)]
-    assert len(list(folder.checkpoints.iterdir())) == 1
-    assert not folder.lock_file.exists()
+    assert sorted(p.name for p in folder.checkpoints.iterdir()) == ["step-00000000", "step-00000020"]
+    with sole_owner(folder.lock_file):  # it was given back
+        pass
 
 
 def test_resume_after_kill_at_any_moment_is_bit_identical(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_ctrl_c_twice_leaves_at_once(tmp_path: Path) -> None:
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert process.wait(1.5) == 130
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")] == ["step-00000000"]
 
 
 def test_a_second_process_is_refused_by_name(tmp_path: Path) -> None:
@@ -274,3 +275,28 @@ def test_several_processes_share_one_plan(tmp_path: Path) -> None:
                           env={**os.environ, "ACCELERATE_USE_CPU": "true"})  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World("cpu")
+    world.size = 3
+    # By its name among the modules: `maquette.engine.train` is the function.
+    monkeypatch.setattr(sys.modules["maquette.engine.train"], "join_world", lambda device: world)
+    with pytest.raises(UserError, match="3 processes"):
+        train(toy_job(tmp_path / "run"))
+
+
+def test_trackers_are_written_and_leave_the_processes_together(tmp_path: Path) -> None:
+    train(toy_job(tmp_path / "run", trackers=("tensorboard",)))
+    assert list((tmp_path / "run" / "tracking").rglob("events.*"))
+
+
+def test_seeding_leaves_nothing_behind() -> None:
+    queued = len(torch.cuda._queued_calls)
+    for seed in range(100):
+        seed_everything(seed, torch.device("cpu"))
+    assert len(torch.cuda._queued_calls) == queued  # torch.manual_seed would add one with a stack each time
+    seed_everything(5, torch.device("cpu"))
+    first = torch.rand(3)
+    seed_everything(5, torch.device("cpu"))
+    assert torch.equal(first, torch.rand(3))

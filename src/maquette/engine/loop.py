@@ -1,4 +1,4 @@
-"""The training step: one pass over the phases of a model. It does not know what a GAN is."""
+"""The training step: one pass over the phases of a model. It does not know what kind of model it trains."""
 
 from __future__ import annotations
 
