@@ -4,7 +4,8 @@
     MAQUETTE_DATA=/data python benchmarks/judge.py score FILE.npz    # an array `images`, or the first one
 
 It shares nothing with the package's own evaluation (other network, other seed, other code), so that no model
-is tuned to the ruler which judges it. The distance (Heusel et al. 2017, eq. 6) is
+is tuned to the ruler which judges it: an earlier judge, of another seed and other widths, served while the
+recipes were made; this one was trained when they were done. The distance (Heusel et al. 2017, eq. 6) is
 
     |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
 
@@ -29,11 +30,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-SEED = 20_260
+SEED = 4_711
 EPOCHS = 6
 FLOOR = 0.29  # what 5,000 real training pictures score, by definition of the unit
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maquette" / "bench"
-WEIGHTS = CACHE / "mnist-judge-v1.safetensors"
+WEIGHTS = CACHE / "mnist-judge-v2.safetensors"
 
 
 class Judge(nn.Module):
@@ -46,10 +47,10 @@ class Judge(nn.Module):
             return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
         self.body = nn.Sequential(
-            *block(1, 32), *block(32, 32), nn.MaxPool2d(2),  # 14x14
+            *block(1, 24), *block(24, 32), nn.MaxPool2d(2),  # 14x14
             *block(32, 64), *block(64, 64), nn.MaxPool2d(2),  # 7x7
-            *block(64, 96), *block(96, 96), nn.MaxPool2d(2),  # 3x3
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(96 * 9, 128), nn.ReLU(),
+            *block(64, 112), nn.MaxPool2d(2),  # 3x3
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(112 * 9, 128), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Linear(128, 10)
 

@@ -20,7 +20,7 @@ from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import atomic, write_json
 from maquette.core.find import find_modality, recipe_names
 from maquette.core.generator import Generator, build_model
-from maquette.core.recipe import Recipe, load_recipe
+from maquette.core.recipe import Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, create_run, open_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
@@ -65,6 +65,7 @@ def train(
     """
     say = speaker(quiet)
     resolved = resolve_recipe(recipe, data, given, size, steps, epochs, budget, settings)
+    _check_processes(resolved.train, processes)
     world = join_world(resolved.train.device)
     if world.leads:
         folder, dataset = _prepare(resolved, Path(out), say)
@@ -174,6 +175,7 @@ class Run:
                 f"The data at '{self.recipe.data.source}' has changed since this run began.",
                 "A resumed run must go on with the same data: put it back, or train a new run.",
             )
+        _check_processes(self.recipe.train, processes)
         if processes > 1:
             _launch(self.folder, processes, quiet)
         else:
@@ -338,6 +340,22 @@ def _fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
     return dataset
 
 
+def _check_processes(train: TrainConfig, processes: int) -> None:
+    """Refuses what several processes cannot share, before anything is written."""
+    import torch
+
+    if train.batch_size % processes:
+        raise UserError(
+            f"train.batch_size = {train.batch_size} cannot be shared out evenly to {processes} processes.",
+            f"Use a multiple of {processes}.",
+        )
+    if torch.cuda.is_available() and train.device != "cpu" and processes > torch.cuda.device_count():
+        raise UserError(
+            f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
+            "Ask for one process a GPU, or set train.device=cpu.",
+        )
+
+
 def _launch(folder: RunFolder, processes: int, quiet: bool) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
@@ -346,20 +364,10 @@ def _launch(folder: RunFolder, processes: int, quiet: bool) -> None:
     import torch
 
     recipe, env = folder.recipe(), dict(os.environ)
-    if recipe.train.batch_size % processes:
-        raise UserError(
-            f"train.batch_size = {recipe.train.batch_size} cannot be shared out evenly to {processes} processes.",
-            f"The run is at '{folder.path}': remove it, and train with a multiple of {processes}.",
-        )
     if not torch.cuda.is_available() or recipe.train.device == "cpu":
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    elif processes > torch.cuda.device_count():
-        raise UserError(
-            f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
-            "Ask for one process a GPU, or set train.device=cpu.",
-        )
     env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
                "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
