@@ -42,7 +42,7 @@ def image_spec(channels: int, height: int, width: int, classes: int = 0) -> Data
     return DataSpec(columns=columns, target=("image",), given=("label",) if classes else ())
 
 
-def check_model(family: str, spec: DataSpec, settings: Mapping[str, Any] | None = None, steps: int = 60) -> list[str]:
+def check_model(family: str, spec: DataSpec, settings: Mapping[str, Any] | None = None, steps: int = 120) -> list[str]:
     """Checks a family against the contract on made-up data of a specification.
 
     family:   its name ("gan") or dotted module; settings: of its Config

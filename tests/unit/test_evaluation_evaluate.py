@@ -259,6 +259,7 @@ class Linear(Model):
 
     latent_dim = 3
     wide = 1.3
+    density = "discrete"  # so that nats turn into bits without the width of a pixel
 
     def __init__(self, dims: int = 16) -> None:
         super().__init__()
@@ -330,3 +331,28 @@ def test_likelihood_metrics_are_reported(tmp_path: Path) -> None:
     assert found["active_units"].value == 2 and "of 3" in found["active_units"].title
     error = found["reconstruction"].value
     assert 0 < error < 0.5 and found["psnr"].value == pytest.approx(10 * math.log10(4 / error))
+
+
+@torch.no_grad()
+def test_what_is_no_likelihood_is_not_called_one(tmp_path: Path) -> None:
+    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    model = Linear()
+    x = Generator(model, spec).sample(300, seed=9)["image"]
+    data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
+
+    def measured(density: str):
+        model.density = density
+        return evaluate(Generator(model, spec), data, cache=tmp_path, samples=100, effort=Effort(100, 20, 20, 500))
+
+    grey = measured("none")
+    assert "bits_per_dim" not in grey and any("cross-entropies" in text for text in grey.warnings)
+    wider = measured("continuous")["bits_per_dim"].value - measured("discrete")["bits_per_dim"].value
+    assert wider == pytest.approx(np.log2(127.5), abs=1e-6)
+
+
+def test_copies_are_not_looked_for_in_other_data(tmp_path: Path) -> None:
+    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    x = Generator(Linear(), spec).sample(300, seed=9)["image"]
+    data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
+    found = evaluate(Generator(Linear(), spec), data, cache=tmp_path, samples=100, own_data=False)
+    assert "copies" not in found and not found.copies and any("not the data" in text for text in found.warnings)
