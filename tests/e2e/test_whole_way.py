@@ -67,7 +67,7 @@ def test_a_run_can_be_zipped_moved_and_loaded_elsewhere(demo: Path, tmp_path: Pa
 
 def test_compare_and_watch(demo: Path, tmp_path: Path) -> None:
     twin = Path(shutil.copytree(demo, tmp_path / "twin"))
-    assert "echet" in succeeds("compare", demo, twin)
+    assert "chet distance" in " ".join(succeeds("compare", demo, twin).replace("│", " ").split())
     assert "step" in succeeds("watch", demo, "--once")
 
 
