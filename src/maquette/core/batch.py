@@ -46,7 +46,7 @@ class Batch:
 
     def to(self, device: torch.device, channels_last: bool = False) -> Batch:
         def move(x: Tensor) -> Tensor:
-            if channels_last and x.ndim == 4:
+            if channels_last and x.ndim == 4 and not x.is_contiguous(memory_format=torch.channels_last):
                 return x.to(device, non_blocking=True, memory_format=torch.channels_last)
             return x.to(device, non_blocking=True)
 

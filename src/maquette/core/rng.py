@@ -47,7 +47,8 @@ class StepRng:
         self._items, self._start, self._device = items, start, device
 
     def _rows(self, whole: Tensor, n: int) -> Tensor:
-        return whole[self._start : self._start + n].to(self._device, non_blocking=True)
+        ours = whole if n == self._items else whole[self._start : self._start + n]
+        return ours.to(self._device, non_blocking=True)
 
     def normal(self, *shape: int) -> Tensor:
         whole = torch.randn((self._items, *shape[1:]), generator=self._generator)

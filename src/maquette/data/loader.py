@@ -16,6 +16,7 @@ from maquette.core.table import Table
 
 AHEAD = 3  # batches that the thread keeps ready
 SLOW_SECONDS = 1e-3  # a batch that takes less is gathered on the spot: a thread would only compete for the core
+WARM = 10  # batches before which one slow one says little
 
 
 class Loader:
@@ -38,11 +39,16 @@ class Loader:
         self._order = lru_cache(maxsize=3)(self._permutation)
         self._ready: dict[int, Future[Batch]] = {}
         self._thread: ThreadPoolExecutor | None = None
+        self._batches = 0
         self.waited_seconds = 0.0  # in all, in `batch`: the time for which training stood still
 
     def rows(self, step: int) -> np.ndarray:
         """Rows of the table that make our share of a step: i64."""
-        places = np.arange(step * self._size + self._first, step * self._size + self._last)
+        first, last = step * self._size + self._first, step * self._size + self._last
+        epoch, start = divmod(first, len(self._table))
+        if start + last - first <= len(self._table):  # nearly always: within one epoch
+            return self._order(epoch)[start : start + last - first]
+        places = np.arange(first, last)
         epochs, within = np.divmod(places, len(self._table))
         made = np.empty(len(places), np.int64)
         for epoch in np.unique(epochs):
@@ -57,7 +63,10 @@ class Loader:
         made = ahead.result() if ahead else self._gather(step)
         seconds = time.perf_counter() - started
         self.waited_seconds += seconds
-        if self._thread is None and seconds > SLOW_SECONDS and step > 0:  # the first gather warms things up
+        self._batches += 1
+        # By the mean: a thread shares Python with the training, and one slow moment is no reason for it.
+        slow = self.waited_seconds > SLOW_SECONDS * max(self._batches, WARM)
+        if self._thread is None and slow:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="maquette-loader")
         if self._thread is not None:
             for past in [s for s in self._ready if not step < s <= step + AHEAD]:

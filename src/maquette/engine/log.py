@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from maquette.core.errors import UserError
@@ -22,16 +21,15 @@ from maquette.engine.alarms import Alarm
 
 
 class Means:
-    """Running means of logged tensors; nothing is read back from the device until asked."""
+    """Running means of logged values. Those on a GPU stay there until asked for: reading one back waits for it."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = defaultdict(int)
 
-    @torch.no_grad()
     def add(self, key: str, value: Tensor) -> None:
-        value = value.detach().float()
-        self._sums[key] = self._sums[key] + value if key in self._sums else value
+        plain = value.detach().float() if value.is_cuda else value.item()
+        self._sums[key] = self._sums.get(key, 0.0) + plain
         self._counts[key] += 1
 
     def take(self) -> dict[str, float]:

@@ -86,12 +86,12 @@ class Loop:
             with self.autocast():
                 loss = phase.loss(batch.rows(start, stop) if stride < size else batch, Step(step, self.total, rng))
             finite = finite and math.isfinite(loss.total.item())
-            (loss.total * ((stop - start) / size)).backward()
+            (loss.total if stride == size else loss.total * ((stop - start) / size)).backward()
             self.on_part(f"{phase.name}/loss", loss.total)
             for name, value in loss.parts.items():
                 self.on_part(f"{phase.name}/{name}", value)
         self.world.mean_gradients(parameters)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
         self.on_part(f"{phase.name}/grad_norm", norm)
         if self.world.any(not finite) or not math.isfinite(norm.item()):
             self._clear(phase)
