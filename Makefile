@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One thread for each of two processes: torch's threads wait for one another, and tests are small.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup check lint types contracts unit test smoke bench clean
 
@@ -26,10 +28,10 @@ contracts: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest tests/unit tests/contract
+	$(PYTEST) tests/unit tests/contract
 
 test: setup  ## everything; with MAQUETTE_DATA set, on real data too
-	$(BIN)/python -m pytest tests
+	$(PYTEST) tests
 
 smoke: setup  ## the main job, as a new user would run it
 	$(BIN)/maquette demo -o runs/smoke --budget 20s
