@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -45,6 +46,8 @@ class AcceleratedWorld(World):
         self.rank = self._accelerator.process_index
         self.size = self._accelerator.num_processes
         self.device = self._accelerator.device
+        # A process that ends with its connections open makes gloo abort in the others.
+        atexit.register(leave)
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         grads = [p.grad for p in parameters if p.grad is not None]
@@ -59,6 +62,12 @@ class AcceleratedWorld(World):
 
     def barrier(self) -> None:
         self._accelerator.wait_for_everyone()
+
+
+def leave() -> None:
+    """Ends the process group, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def join_world(device: str = "auto") -> World:
