@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -74,3 +75,5 @@ if __name__ == "__main__":
     except MaquetteError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    sys.stdout.flush()
+    os._exit(0)  # as cli/main.py leaves a process of several, and for its reason

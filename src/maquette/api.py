@@ -288,7 +288,7 @@ def _train(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
         with atomic(path) as temporary:
             modality.preview(items).save(temporary)
 
-    run_job(
+    outcome = run_job(
         Job(
             folder=folder,
             recipe=recipe,
@@ -301,7 +301,7 @@ def _train(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
             quiet=quiet,
         )
     )
-    if join_world(recipe.train.device).leads:
+    if outcome.leads:
         from maquette.evaluation.animation import write_animation
         from maquette.evaluation.card import write_card
 

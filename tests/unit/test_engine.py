@@ -265,7 +265,8 @@ def test_several_processes_share_one_plan(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from toy_job import toy_job;"
         "from maquette.engine import train;"
-        "train(toy_job(Path(sys.argv[2]), steps=None, budget='2s', precision='auto', log_every='auto'))"
+        "train(toy_job(Path(sys.argv[2]), steps=None, budget='2s', precision='auto', log_every='auto'));"
+        "import os; os._exit(0)"
     )
     script = tmp_path / "budgeted.py"
     script.write_text(code)

@@ -77,7 +77,13 @@ def main() -> NoReturn:
     except Exception as error:
         text = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
         _fail(error, text, 1, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One process of several: everything is written, and gloo's threads now and then abort an interpreter
+        # that says a longer goodbye.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:

@@ -55,10 +55,12 @@ class Outcome:
 
     seconds: spent in training, over all sessions of the run
     waited_seconds: of this session, spent waiting for data
+    leads: whether this process is the one that writes, the first of those that trained together
     """
 
     steps: int
     items: int
     seconds: float
     waited_seconds: float
+    leads: bool = True
     alarms: tuple[str, ...] = ()

@@ -113,10 +113,14 @@ class _Session:
             self.progress.close()
             if self.log is not None:
                 self.log.close()
-        # Every process waits until the leader has written the last checkpoint.
-        self.world.barrier()
+        self.world.leave()
         return Outcome(
-            self.total, self.total * config.batch_size, self._seconds(), batches.waited_seconds, tuple(self.raised)
+            steps=self.total,
+            items=self.total * config.batch_size,
+            seconds=self._seconds(),
+            waited_seconds=batches.waited_seconds,
+            leads=self.world.leads,
+            alarms=tuple(self.raised),
         )
 
     def _seconds(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -31,6 +30,9 @@ class World:
     def barrier(self) -> None:
         """Waits for every process."""
 
+    def leave(self) -> None:
+        """Ends the group, all processes together; the last thing they do in it."""
+
     @property
     def leads(self) -> bool:
         return self.rank == 0
@@ -46,8 +48,6 @@ class AcceleratedWorld(World):
         self.rank = self._accelerator.process_index
         self.size = self._accelerator.num_processes
         self.device = self._accelerator.device
-        # A process that ends with its connections open makes gloo abort in the others.
-        atexit.register(leave)
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         grads = [p.grad for p in parameters if p.grad is not None]
@@ -63,10 +63,8 @@ class AcceleratedWorld(World):
     def barrier(self) -> None:
         self._accelerator.wait_for_everyone()
 
-
-def leave() -> None:
-    """Ends the process group, if there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    def leave(self) -> None:
+        self.barrier()
         torch.distributed.destroy_process_group()
 
 
