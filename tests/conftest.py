@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,6 +19,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
         os.environ["MAQUETTE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     else:
         os.environ["MAQUETTE_CACHE"] = os.environ["MAQUETTE_TEST_CACHE"]
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Tests that draw without a generator of their own draw the same each time."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
