@@ -55,7 +55,7 @@ def toy_job(path: Path, steps: int | None = 20, pause: float = 0.0, model: dict[
     table = made_up_batch(spec, ITEMS)
 
     def preview(samples: dict[str, Tensor], file: Path) -> None:
-        file.write_bytes(b"preview")
+        file.with_suffix(".png").write_bytes(b"preview")
 
     return Job(
         folder=folder, recipe=recipe, spec=spec, model=build_model(recipe, spec),

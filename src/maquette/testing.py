@@ -19,10 +19,10 @@ from maquette.core.batch import Batch
 from maquette.core.errors import MaquetteError
 from maquette.core.find import find_family
 from maquette.core.generator import Generator, build_model
-from maquette.core.model import Model, Phase, Step
+from maquette.core.model import Aligns, Model, Phase, Step, Streams
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import ItemRng, StepRng, derive
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec
 from maquette.engine.loop import Loop
 from maquette.engine.state import State
 from maquette.engine.world import World
@@ -40,6 +40,24 @@ def image_spec(channels: int, height: int, width: int, classes: int = 0) -> Data
     if classes:
         columns["label"] = ColumnSpec(kind="label", classes=tuple(f"class {i}" for i in range(classes)))
     return DataSpec(columns=columns, target=("image",), given=("label",) if classes else ())
+
+
+def text_spec(
+    tokens: int = 16, framed: bool = True, classes: int = 0, source: bool = False, vocab: int = 20
+) -> DataSpec:
+    """p(text), p(text | label) with classes, p(text | source) with a source: i64[tokens] over `vocab` tokens."""
+    text = ColumnSpec(
+        kind="text", shape=(tokens,), vocab=vocab, unit="char", framed=framed, start=BOS if framed else len(SPECIALS),
+        mean_length=0.75 * tokens if framed else tokens,
+    )  # fmt: skip
+    columns, given = {"text": text}, []
+    if source:
+        columns["source"] = text
+        given.append("source")
+    if classes:
+        columns["label"] = ColumnSpec(kind="label", classes=tuple(f"class {i}" for i in range(classes)))
+        given.append("label")
+    return DataSpec(columns=columns, target=("text",), given=tuple(given))
 
 
 def check_model(family: str, spec: DataSpec, settings: Mapping[str, Any] | None = None, steps: int = 120) -> list[str]:
@@ -117,6 +135,10 @@ class _Contract:
         for name in self.spec.target:
             _require(bool(torch.isfinite(after[name]).all()), f"after {self.steps} steps samples are not finite")
             _require(not torch.equal(before[name], after[name]), f"{self.steps} steps changed no sample")
+            trained, untrained = loop.state.model, self.model()
+            if isinstance(trained, Streams) and isinstance(untrained, Streams):
+                learned, fresh = _log_prob(trained, self.batch), _log_prob(untrained, self.batch)
+                _require(learned > fresh, "training on one batch did not make it more likely")
             if self.spec.columns[name].kind == "image":
                 real = self.batch.target[name].mean(0)
                 far, near = (before[name].mean(0) - real).square().mean(), (after[name].mean(0) - real).square().mean()
@@ -128,13 +150,16 @@ class _Contract:
         for name, value in made.items():
             column = self.spec.columns[name]
             _require(value.shape == (_BATCH, *column.shape), f"'{name}' has shape {tuple(value.shape)}")
+            if column.kind == "text":
+                _require(value.dtype == torch.int64, f"'{name}' is {value.dtype}, not tokens (int64)")
+                _require(bool((value >= 0).all() and (value < column.vocab).all()), f"'{name}' leaves its vocabulary")
             if column.kind in ("image", "audio", "video"):
                 _require(bool(value.abs().max() <= 1.0 + 1e-4), f"'{name}' leaves [-1, 1]")
 
     def check_item_does_not_depend_on_n(self) -> None:
         generator = Generator(self.trained(3), self.spec)
-        many = generator.sample(_BATCH, seed=5)
-        few = generator.sample(3, seed=5)
+        many = generator.sample(_BATCH, self.given(_BATCH), seed=5)
+        few = generator.sample(3, self.given(3), seed=5)
         for name in self.spec.target:
             _require(
                 torch.allclose(many[name][:3], few[name], atol=1e-5), f"item i of '{name}' depends on how many are made"
@@ -145,14 +170,51 @@ class _Contract:
         again = self.model()
         for name, net in model.kept.items():
             again.kept[name].load_state_dict(copy.deepcopy(net.state_dict()))
-        first = Generator(model, self.spec).sample(4, seed=7)
-        second = Generator(again, self.spec).sample(4, seed=7)
-        other = Generator(again, self.spec).sample(4, seed=8)
+        first = Generator(model, self.spec).sample(4, self.given(4), seed=7)
+        second = Generator(again, self.spec).sample(4, self.given(4), seed=7)
+        other = Generator(again, self.spec).sample(4, self.given(4), seed=8)
         for name in self.spec.target:
             _require(torch.equal(first[name], second[name]), "the same seed gives other bytes after save and load")
             _require(not torch.equal(first[name], other[name]), "another seed gives the same sample")
 
+    def check_streaming_equals_reading(self) -> None:
+        """However a text is cut into calls, the logits are the same, and they are those that the score rests on."""
+        model = self.trained(3).eval()
+        if not isinstance(model, Streams):
+            return
+        x = self.batch.x[:, :-1]
+        with torch.no_grad():
+            whole = model.advance(model.begin(_BATCH, self.batch.given), x)
+            memory = model.begin(_BATCH, self.batch.given)
+            parts = torch.cat([model.advance(memory, part) for part in x.split([1, 3, x.shape[1] - 4], 1)], 1)
+            order = torch.arange(_BATCH).flip(0)
+            memory = model.begin(_BATCH, self.batch.given)
+            model.advance(memory, x[:, :2])
+            turned = model.advance(memory.rows(order), x[order, 2:4])
+            score = model.token_log_prob(self.batch)
+        _require(whole.shape == (*x.shape, self.spec.x.vocab), f"advance() gives {tuple(whole.shape)}")
+        _require(torch.allclose(whole, parts, atol=1e-4), "reading a text in parts gives other logits")
+        _require(torch.allclose(whole[order, 2:4], turned, atol=1e-4), "Memory.rows mixes up the texts")
+        after = self.batch.x[:, 1:]
+        told = whole.log_softmax(-1).gather(-1, after[..., None])[..., 0].masked_fill(after == PAD, 0)
+        _require(torch.allclose(told, score, atol=1e-3), "token_log_prob is not that of the logits")
+
+    def check_alignment_is_a_distribution(self) -> None:
+        model = self.model().eval()
+        if self.spec.source is None or not isinstance(model, Aligns):
+            return
+        with torch.no_grad():
+            weights = model.alignment(self.batch)
+        source = self.batch.given[self.spec.source]
+        _require(weights.shape == (_BATCH, self.batch.x.shape[1] - 1, source.shape[1]), "alignment() has another shape")
+        _require(
+            torch.allclose(weights.sum(-1), torch.ones(weights.shape[:2]), atol=1e-3), "alignment does not sum to 1"
+        )
+        _require(bool((weights.masked_select((source == PAD)[:, None]) < 1e-6).all()), "padding is attended to")
+
     def check_unconditional_comes_with_conditional(self) -> None:
+        if self.spec.source is not None:
+            return  # there is no translation of nothing
         made = Generator(self.model(), self.spec).sample(2, given={})
         _require(set(made) == set(self.spec.target), "sample() without labels does not work")
 
@@ -194,6 +256,10 @@ class _Contract:
 
     # -- what they share -----------------------------------------------------------------------------
 
+    def given(self, n: int) -> dict[str, Tensor] | None:
+        """What a sample depends on; labels are drawn, but a source must be given."""
+        return self.batch.rows(0, n).given if self.spec.source is not None else None
+
     def sample(self, model: Model) -> dict[str, Tensor]:
         was = model.training
         model.eval()
@@ -222,9 +288,29 @@ def made_up_batch(spec: DataSpec, items: int, seed: int = 0) -> Batch:
             x = torch.full((items, *it.shape), -0.9)
             x[:, :, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 0.8
             return (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
+        if it.kind == "text":
+            return _made_up_text(it, items)
         raise MaquetteError(f"no made-up data for '{it.kind}' columns yet")
 
     return Batch({n: column(n) for n in spec.target}, {n: column(n) for n in spec.given}, items)
+
+
+@torch.no_grad()
+def _log_prob(model: Streams, batch: Batch) -> float:
+    return float(model.token_log_prob(batch).sum())
+
+
+def _made_up_text(column: ColumnSpec, items: int) -> Tensor:
+    """Texts that count upwards from different numbers; framed ones differ in length."""
+    first, (width,) = len(SPECIALS), column.shape
+    start, place = torch.arange(items)[:, None], torch.arange(width)
+    x = first + (start + place) % (column.vocab - first)
+    if column.framed:
+        lengths = (width - 2 - torch.arange(items)[:, None] % (width // 2)).clamp(min=1)
+        x = torch.where(place <= lengths, x, EOS)
+        x = torch.where(place <= lengths + 1, x, PAD)
+        x[:, 0] = BOS
+    return x
 
 
 def _snapshot(model: Model) -> dict[str, Tensor]:

@@ -31,6 +31,10 @@ class Numbers:
     def __len__(self) -> int:
         return self.n
 
+    @property
+    def lengths(self) -> np.ndarray | None:
+        return None
+
     def take(self, rows: np.ndarray) -> torch.Tensor:
         time.sleep(self.seconds)
         return torch.from_numpy(rows.astype(np.float32)).reshape(-1, 1, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_family
-from maquette.core.model import Model
+from maquette.core.model import Model, Streams
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
@@ -63,6 +64,11 @@ class Generator:
         label: a class name or number; None draws. An unconditional model gives {} for None.
         """
         column = self.spec.label
+        if self.spec.source is not None:
+            raise UserError(
+                f"This model writes {', '.join(self.spec.target)} from '{self.spec.source}', and was given none.",
+                "Use `maquette translate RUN --input FILE`, or give the texts.",
+            )
         if column is None:
             if label is not None:
                 raise UserError(
@@ -79,27 +85,32 @@ class Generator:
         return {column: torch.searchsorted(edges, draws, right=True).clamp(max=len(classes) - 1)}
 
     def sample(
-        self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250
+        self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250, **options: Any
     ) -> dict[str, Tensor]:
-        """n items of each target column, canonical, on the CPU. given: None draws labels; {} asks for none."""
-        parts = list(self.stream(n, given, seed, chunk))
+        """n items of each target column, canonical, on the CPU. given: None draws labels; {} asks for none.
+
+        options: of the family's sampler, e.g. temperature; see Model.sample.
+        """
+        parts = list(self.stream(n, given, seed, chunk, **options))
         return {name: torch.cat([part[name] for part in parts]) for name in self.spec.target}
 
     @torch.no_grad()
     def stream(
-        self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250
+        self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250, **options: Any
     ) -> Iterator[dict[str, Tensor]]:
         """The same in chunks, so that a long sample can be written as it is made."""
         if n < 1:
             raise UserError(f"n = {n}: a sample has at least one item.", "Ask for -n 1 or more.")
         if seed < 0:
             raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use --seed 0, 1, 2, ...")
+        if options and not isinstance(self.model, Streams):
+            raise UserError(f"This model takes no {', '.join(options)}.", "These are options of models of text.")
         given = self.labels(n, seed=seed) if given is None else given
         for start in range(0, n, chunk):
             rows = range(start, min(start + chunk, n))
             part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
-            made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device))
-            yield {name: value.float().cpu() for name, value in made.items()}
+            made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
+            yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
 
 
 def class_number(label: str | int, classes: tuple[str, ...]) -> int:

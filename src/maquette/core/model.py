@@ -128,6 +128,7 @@ class Model(nn.Module):
         """n items of each target column, canonical. Item i may depend only on (rng's seed, i, given[i]).
 
         given: tensors of n items by column; empty asks for the unconditional model.
+        A family may take more by keyword, such as `temperature`; none of it is needed.
         Called in eval mode and without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it samples: sample()")
@@ -183,4 +184,47 @@ class Scores(Protocol):
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
         """The batch as the likelihood sees it: e.g. pixels binarised, once, by `rng`."""
+        ...
+
+
+class Memory(Protocol):
+    """What a model remembers of the texts it is writing: the encoded source, keys and values, or states."""
+
+    def rows(self, index: Tensor) -> Memory:
+        """A new memory of these rows, i64[B']: for beams, and for leaving out what is finished."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """Writes a text token by token: unlocks prompts, beam search, streaming, and the report's token colours.
+
+    context: how many tokens back it can see; what is older is forgotten
+    """
+
+    @property
+    def context(self) -> int: ...
+
+    def begin(self, n: int, given: Given) -> Memory:
+        """The memory of n texts of which nothing is written yet; reads the given source once."""
+        ...
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Reads tokens i64[B, T] after those read before -> logits f32[B, T, vocab] of the token after each.
+
+        The memory moves on, in place. Any way of cutting a text into calls gives the same logits.
+        """
+        ...
+
+    def token_log_prob(self, batch: Batch) -> Tensor:
+        """log p(x[t + 1] | x[0..t], given) for each t, f32[B, T - 1], nats; 0 where x[t + 1] is padding."""
+        ...
+
+
+@runtime_checkable
+class Aligns(Protocol):
+    """Says which part of the source each token was written from: unlocks the alignment maps of the report."""
+
+    def alignment(self, batch: Batch) -> Tensor:
+        """Attention of each predicted token over the tokens of the source, f32[B, T - 1, S]; rows sum to 1."""
         ...

@@ -46,6 +46,16 @@ class DataConfig(_Section):
         "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
     )
     channels: Literal["auto", "grey", "rgb", "rgba"] = "auto"
+    tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
+        "auto", description="texts: what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
+    )
+    vocab: Annotated[int, Field(ge=64)] = Field(8000, description="texts: most tokens of a bpe or unigram tokenizer")
+    joint: bool = Field(True, description="texts: one vocabulary for all columns used, or one for each")
+    lowercase: bool = Field(False, description="texts: everything in lower case")
+    context: Annotated[int, Field(ge=8)] = Field(256, description="texts: tokens of a long text that are seen at once")
+    longest: Annotated[int, Field(ge=8)] = Field(
+        512, description="texts: most tokens of a row; longer rows are left out, by name"
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable file instead of leaving it out")
     split_seed: int = Field(0, ge=0)

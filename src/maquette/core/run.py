@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class RunFolder:
         return self.path / "spec.json"
 
     @property
+    def tokenizers(self) -> Path:
+        """The tokenizers of text columns, as JSON of the `tokenizers` library."""
+        return self.path / "tokenizers"
+
+    @property
     def data_file(self) -> Path:
         """Facts about the data the run was trained on (Dataset.summary, source, fingerprint)."""
         return self.path / "data.json"
@@ -52,7 +58,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """Previews (`preview-<step>.png`) and the animation of the training."""
+        """Previews (`preview-<step>.png`, or .txt) and the animation of the training."""
         return self.path / "samples"
 
     @property
@@ -84,8 +90,13 @@ class RunFolder:
 
     def spec(self) -> DataSpec:
         try:
-            return DataSpec.model_validate(read_json(self.spec_file))
-        except ValueError as error:
+            plain = read_json(self.spec_file)
+            for column in plain["columns"].values():
+                if column.get("tokenizer"):  # a name within `tokenizers`: vocabularies are files of their own
+                    file = self.tokenizers / Path(column["tokenizer"]).name
+                    column["tokenizer"] = file.read_text(encoding="utf-8")
+            return DataSpec.model_validate(plain)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
 
     def data(self) -> dict[str, Any]:
@@ -112,7 +123,15 @@ class RunFolder:
         write_text(self.recipe_file, recipe.dump())
 
     def write_spec(self, spec: DataSpec) -> None:
-        write_json(self.spec_file, spec.model_dump(mode="json"))
+        """Writes spec.json, and each tokenizer to a file of its own beside it; equal ones share a file."""
+        plain, written = spec.model_dump(mode="json"), dict[str, str]()
+        for name, column in plain["columns"].items():
+            text = column["tokenizer"]
+            if text:
+                file = written.setdefault(text, f"{len(written)}-{re.sub(r'[^A-Za-z0-9]+', '_', name)}.json")
+                write_text(self.tokenizers / file, text)
+                column["tokenizer"] = file
+        write_json(self.spec_file, plain)
 
 
 def create_run(path: Path) -> RunFolder:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maquette.core.errors import UserError
 from maquette.core.find import find_modality
 from maquette.core.spec import DataSpec
 
@@ -48,24 +49,47 @@ class Samples:
         return [classes[i] for i in self.given[self.spec.label].tolist()]
 
     def preview(self, columns: int | None = None) -> Any:
-        """All items as one thing to look at: a PIL picture for images."""
+        """All items as one thing to look at: a PIL picture for images, a str for texts."""
         (name,) = self.target
-        return find_modality(self.spec.columns[name].kind).preview(self.target[name], columns)
+        spec = self.spec.columns[name]
+        captions = self.captions if spec.kind == "text" else ()
+        return find_modality(spec.kind).preview(self.target[name], columns, captions, spec)
 
-    def save(self, folder: str | Path, suffix: str = ".png", start: int = 0) -> list[Path]:
-        """Writes one file an item; the metadata of each says which run and seed made it."""
+    @property
+    def texts(self) -> list[str]:
+        """The texts of a model of text."""
         (name,) = self.target
-        modality = find_modality(self.spec.columns[name].kind)
+        spec = self.spec.columns[name]
+        if spec.kind != "text":
+            raise UserError(f"These are samples of {spec.kind}, which have no text.", "Use .x, .preview() or .save().")
+        decode = find_modality("text").decode  # type: ignore[attr-defined]
+        return [decode(item, spec) for item in self.target[name]]
+
+    def save(self, folder: str | Path, suffix: str | None = None, start: int = 0) -> list[Path]:
+        """Writes one file an item; the metadata of each says which run and seed made it.
+
+        suffix: of the files, e.g. ".jpg"; None: ".png" for pictures, ".txt" for texts
+        """
+        (name,) = self.target
+        spec = self.spec.columns[name]
+        modality = find_modality(spec.kind)
+        suffix = suffix or modality.PREVIEW_SUFFIX
         captions: Sequence[str] = self.captions or [""] * len(self)
         paths = []
         for i, (item, caption) in enumerate(zip(self.target[name], captions, strict=True), start):
             about = {**self.origin, "seed": str(self.seed), "item": str(i)} | ({"label": caption} if caption else {})
             # A class name comes from a folder name and must not become a path.
             tail = "-" + re.sub(r"[^\w.-]+", "_", caption) if caption else ""
-            paths.append(modality.write(item, Path(folder) / f"{i:05d}{tail}{suffix}", about))
+            paths.append(modality.write(item, Path(folder) / f"{i:05d}{tail}{suffix}", about, spec))
         return paths
 
-    def _repr_png_(self) -> bytes:
+    def __str__(self) -> str:
+        shown = self.preview()
+        return shown if isinstance(shown, str) else repr(self)
+
+    def _repr_png_(self) -> bytes | None:
+        if self.spec.x.kind != "image":
+            return None
         buffer = io.BytesIO()
         self.preview().save(buffer, "PNG")
         return buffer.getvalue()

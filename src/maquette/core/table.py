@@ -21,6 +21,11 @@ class Column(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Length of each item, i64[N], where items differ in length; None where they do not."""
+        ...
+
     def take(self, rows: np.ndarray) -> Tensor:
         """Canonical tensors of these rows (i64[B] -> f32[B, C, H, W] in [-1, 1] for an image)."""
         ...
@@ -28,13 +33,35 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length; `names` says where each row came from (a path inside the source)."""
+    """Columns of one length; `names` says where each row came from (a path inside the source).
+
+    overlap: how many rows show the same thing: windows of a long text begin at many places, and one pass
+             over the text is only a part of them
+    """
 
     columns: dict[str, Column]
     names: Sequence[str]
+    overlap: int = 1
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def items(self) -> int:
+        """Rows that make one pass over the data."""
+        return -(-len(self) // self.overlap)
+
+    def lengths(self, spec: DataSpec) -> np.ndarray | None:
+        """Length of each row over the columns of `spec`, i64[N], to be batched with its like; None: all are alike.
+
+        Ordered by the first column that varies, with the others to break ties.
+        """
+        found = [self.columns[name].lengths for name in (*spec.target, *spec.given)]
+        varying = [lengths for lengths in found if lengths is not None]
+        total = None
+        for lengths in varying:
+            total = lengths if total is None else total * (int(lengths.max(initial=0)) + 1) + lengths
+        return total
 
     def batch(self, rows: np.ndarray | Sequence[int], spec: DataSpec) -> Batch:
         """These rows as a Batch with the target and given columns of `spec`, on the CPU."""
@@ -53,6 +80,7 @@ class Dataset:
     source:      what the user named (a path, or a name such as "digits")
     fingerprint: digest of the content and of how it was prepared
     train, test: tables split by content, so that no duplicate straddles them
+    splits:      further tables that the data itself names, such as "val"; what --data may name
     summary:     JSON-able facts for people: counts, sizes, classes, what was left out and why
     """
 
@@ -61,6 +89,7 @@ class Dataset:
     train: Table
     test: Table
     summary: dict[str, Any] = field(default_factory=dict)
+    splits: dict[str, Table] = field(default_factory=dict)
 
     def spec(self, target: Sequence[str], given: Sequence[str]) -> DataSpec:
         """The specification of p(target | given) on this data."""

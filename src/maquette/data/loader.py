@@ -15,6 +15,7 @@ from maquette.core.spec import DataSpec
 from maquette.core.table import Table
 
 AHEAD = 3  # batches that the thread keeps ready
+POOL = 50  # batches within which rows are sorted by length: little padding, and still another order each epoch
 SLOW_SECONDS = 1e-3  # a batch that takes less is gathered on the spot: a thread would only compete for the core
 WARM = 10  # batches before which one slow one says little
 
@@ -23,8 +24,9 @@ class Loader:
     """Batches of a table by step.
 
     The items of global step s are the positions s*B .. (s+1)*B of the endless concatenation of one
-    permutation of the table an epoch; each process takes its own contiguous share of them. Where a batch
-    is slow to gather, one thread prepares the next steps; it changes nothing but the waiting.
+    permutation of the table an epoch; each process takes its own contiguous share of them. Where rows differ
+    in length, the permutation keeps rows of like length together. Where a batch is slow to gather, one thread
+    prepares the next steps; it changes nothing but the waiting.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Loader:
         rank, world = share
         self._table, self._spec, self._size, self._seed = table, spec, batch_size, seed
         self._first, self._last = batch_size * rank // world, batch_size * (rank + 1) // world
+        self._lengths = table.lengths(spec)
         self._order = lru_cache(maxsize=3)(self._permutation)
         self._ready: dict[int, Future[Batch]] = {}
         self._thread: ThreadPoolExecutor | None = None
@@ -86,4 +89,20 @@ class Loader:
         return self._table.batch(self.rows(step), self._spec)
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng(derive(self._seed, "order", epoch)).permutation(len(self._table))
+        chance = np.random.default_rng(derive(self._seed, "order", epoch))
+        order = chance.permutation(len(self._table))
+        return order if self._lengths is None else _bucketed(order, self._lengths, self._size, chance)
+
+
+def _bucketed(order: np.ndarray, lengths: np.ndarray, size: int, chance: np.random.Generator) -> np.ndarray:
+    """The same rows, batch by batch of like length: pools of some batches are sorted, and the batches shuffled.
+
+    The last, smaller batch of an epoch stays last, so that every other batch begins where a step begins. (From
+    the second epoch on, steps begin within batches unless the size divides the rows: harmless, as neighbours are
+    shuffled.)
+    """
+    pools = [order[i : i + POOL * size] for i in range(0, len(order), POOL * size)]
+    ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    whole = len(ordered) // size
+    batches = ordered[: whole * size].reshape(whole, size)
+    return np.concatenate([batches[chance.permutation(whole)].reshape(-1), ordered[whole * size :]])

@@ -35,7 +35,7 @@ class Job:
     batches:   (batch_size, rank, processes) -> the loader of this process's share
     items:     items in the training split, which turns epochs into steps
     reference: real items, whose given columns the previews share; their diversity is the yardstick for collapse
-    preview:   writes canonical samples as one picture (or sound, or text) to the path
+    preview:   writes canonical samples as one picture (or sound, or text) to the path, adding the suffix
     """
 
     folder: RunFolder

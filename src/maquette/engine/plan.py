@@ -28,7 +28,7 @@ from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
-from maquette.engine.job import Job
+from maquette.engine.job import Batches, Job
 from maquette.engine.loop import Loop
 from maquette.engine.state import State
 from maquette.engine.world import World
@@ -46,7 +46,7 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     loader = job.batches(train.batch_size, world.rank, world.size)
     # Measured by the leader alone, on its own share: the others wait and must not be waited for.
     size, world = world.size, World(str(world.device))
-    batch = loader.batch(0).to(world.device, train.channels_last)
+    batch = _usual(loader).to(world.device, train.channels_last)
     loader.close()
     budget = seconds_of(train.budget or _DEFAULT_BUDGET) if _needs_budget(train) else None
 
@@ -82,6 +82,12 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
     }
     say(_describe(job, train, steps, why, precision, compiled, timings))
     return job.recipe.model_copy(update={"train": train.model_copy(update=changes)})
+
+
+def _usual(loader: Batches) -> Batch:
+    """A batch of middling size: where items differ in length, the first one may be of the longest."""
+    some = sorted((loader.batch(step) for step in range(15)), key=lambda b: sum(x.numel() for x in b.target.values()))
+    return some[len(some) // 2]
 
 
 def is_planned(train: TrainConfig) -> bool:
@@ -155,7 +161,7 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     step_seconds += (time.perf_counter() - began) / 5
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview.png")
+        job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
     return _Timing(step_seconds, best_seconds, time.perf_counter() - began, loop.micro_batch)
 
 
@@ -168,7 +174,7 @@ def preview_samples(model: Model, reference: Batch, seed: int, world: World) -> 
     rng = ItemRng(derive(seed, "preview"), range(reference.size), world.device)
     made = model.sample(reference.size, given, rng)
     model.train(was_training)
-    return {name: value.float().cpu() for name, value in made.items()}
+    return {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
 
 
 def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool) -> Model:

@@ -186,4 +186,4 @@ def save_weights(folder: RunFolder, state: State) -> None:
 
 def preview_path(folder: RunFolder, step: int) -> Path:
     folder.samples.mkdir(parents=True, exist_ok=True)
-    return folder.samples / f"preview-{step:08d}.png"
+    return folder.samples / f"preview-{step:08d}"

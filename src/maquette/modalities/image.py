@@ -40,6 +40,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
 MIN_SIDE = 8  # pixels
+PREVIEW_SUFFIX = ".png"
 
 _ORIENTATIONS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF tag -> PIL.Image.Transpose
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -150,7 +151,7 @@ def picture(item: Tensor) -> Image.Image:
     return _image(quantised(item))
 
 
-def write(item: Tensor, path: Path, about: dict[str, str] | None = None) -> Path:
+def write(item: Tensor, path: Path, about: dict[str, str] | None = None, spec: ColumnSpec | None = None) -> Path:
     """Writes f32[C, H, W] as PNG (lossless), JPEG or WebP by the suffix of `path`, atomically.
 
     about: kept in the file's metadata: PNG text chunks, or the EXIF description as JSON.
@@ -179,7 +180,9 @@ def write(item: Tensor, path: Path, about: dict[str, str] | None = None) -> Path
     return path
 
 
-def preview(items: Tensor, columns: int | None = None, captions: Sequence[str] = ()) -> Image.Image:
+def preview(
+    items: Tensor, columns: int | None = None, captions: Sequence[str] = (), spec: ColumnSpec | None = None
+) -> Image.Image:
     """A grid of f32[N, C, H, W], row by row, as one PIL image.
 
     Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as

@@ -16,6 +16,7 @@ from maquette.core.spec import ColumnSpec
 
 KIND = "label"
 SUFFIXES: tuple[str, ...] = ()
+PREVIEW_SUFFIX = ".txt"
 
 
 def probe(data: bytes, name: str) -> str:
@@ -39,13 +40,15 @@ def canonical(stored: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(stored, dtype=np.int64))
 
 
-def write(item: Tensor, path: Path, about: dict[str, str] | None = None) -> Path:
+def write(item: Tensor, path: Path, about: dict[str, str] | None = None, spec: ColumnSpec | None = None) -> Path:
     """Writes the number of a class as text; `about` follows as comments."""
     lines = [str(int(item)), *(f"# {key}: {value}" for key, value in (about or {}).items())]
     return write_text(Path(path), "\n".join(lines) + "\n")
 
 
-def preview(items: Tensor, columns: int | None = None, captions: Sequence[str] = ()) -> str:
+def preview(
+    items: Tensor, columns: int | None = None, captions: Sequence[str] = (), spec: ColumnSpec | None = None
+) -> str:
     """The numbers (or the captions in their place) as lines of text, `columns` to a line."""
     words = list(captions) or [str(int(item)) for item in items.flatten()]
     columns = columns or max(len(words), 1)
