@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maquette.api import Run, compare, load, recipes, train
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
+    from maquette.writing import Decoding
 
 try:
     __version__ = version("maquette")
@@ -31,8 +32,20 @@ _HOMES = {
     "MaquetteError": "maquette.core.errors",
     "UserError": "maquette.core.errors",
     "Samples": "maquette.core.samples",
+    "Decoding": "maquette.writing",
 }
-__all__ = ["MaquetteError", "Run", "Samples", "UserError", "__version__", "compare", "load", "recipes", "train"]
+__all__ = [
+    "Decoding",
+    "MaquetteError",
+    "Run",
+    "Samples",
+    "UserError",
+    "__version__",
+    "compare",
+    "load",
+    "recipes",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,41 +1,34 @@
-"""The public Python face, and the one place where the rooms of the house are wired together."""
+"""The public Python face: train, load, compare, and what can be done with a run."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 
-from maquette.core.batch import Batch
-from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
-from maquette.core.files import atomic, write_json
-from maquette.core.find import find_modality, recipe_names
-from maquette.core.generator import Generator, build_model
-from maquette.core.recipe import Recipe, TrainConfig, load_recipe
-from maquette.core.run import RunFolder, create_run, open_run
+from maquette import writing
+from maquette.core.errors import MaquetteError, UserError
+from maquette.core.find import recipe_names
+from maquette.core.generator import Generator
+from maquette.core.recipe import Recipe, load_recipe
+from maquette.core.run import RunFolder, open_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, Loader, open_dataset
-from maquette.engine import Job
-from maquette.engine import train as run_job
+from maquette.data import NAMES
 from maquette.engine.log import check_trackers, speaker
 from maquette.engine.world import check_device, join_world
+from maquette.training import check_processes, fitting, launch, open_data, prepare, train_folder
+from maquette.writing import Decoding
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
     from maquette.evaluation.report import Comparison
-
-Say = Callable[[str], None]
 
 
 def train(
@@ -43,6 +36,7 @@ def train(
     data: str | Path | None = None,
     *,
     out: str | Path,
+    target: str | None = None,
     given: str | Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     steps: int | None = None,
@@ -55,8 +49,9 @@ def train(
     """Trains a model on your data and leaves a run folder.
 
     recipe:   a shipped recipe ("image/gan"), or the path of a recipe file
-    data:     folder, archive, array file, "digits", "mnist", "fashion-mnist" or "hf:NAME"
+    data:     folder, archive, array file, text, table, "digits", "mnist", "fashion-mnist" or "hf:NAME"
     out:      a new folder for the run
+    target:   the column to make; None: as the recipe says ("image", "text")
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
     size:     height and width in pixels; None: the data's own
     steps, epochs, budget: how long; one of them, e.g. budget="10m". None: as the recipe says
@@ -64,24 +59,25 @@ def train(
     processes: trained together on this machine, through accelerate
     """
     say = speaker(quiet)
-    resolved = resolve_recipe(recipe, data, given, size, steps, epochs, budget, settings)
-    _check_processes(resolved.train, processes)
+    resolved = resolve_recipe(recipe, data, target, given, size, steps, epochs, budget, settings)
+    check_processes(resolved.train, processes)
     world = join_world(resolved.train.device)
     if world.leads:
-        folder, dataset = _prepare(resolved, Path(out), say)
+        folder, dataset = prepare(resolved, Path(out), say)
     world.barrier()
     if not world.leads:
-        folder, dataset = RunFolder(Path(out)), _open_data(resolved, say)
+        folder, dataset = RunFolder(Path(out)), open_data(resolved, say)
     if processes > 1:
-        _launch(folder, processes, quiet)
+        launch(folder, processes, quiet)
     else:
-        _train(folder, dataset, quiet)
+        train_folder(folder, dataset, quiet)
     return Run(folder, dataset)
 
 
 def resolve_recipe(
     recipe: str,
     data: str | Path | None = None,
+    target: str | None = None,
     given: str | Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     steps: int | None = None,
@@ -101,9 +97,11 @@ def resolve_recipe(
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
         overrides.append(f"data.size=[{height}, {width}]")
+    if target is not None:
+        overrides.append(f"target={json.dumps([target])}")
     if given is not None:
         names = [given] if isinstance(given, str) else list(given)
-        overrides.append(f"given=[{', '.join(n for n in names if n != 'none')}]")
+        overrides.append(f"given={json.dumps([n for n in names if n != 'none'])}")
     resolved = load_recipe(recipe, overrides)
     if data is not None:
         # Set apart from the overrides: a path is no YAML. Made absolute, so that a run resumes from anywhere.
@@ -158,28 +156,53 @@ class Run:
         return Generator.load(self.folder)
 
     def dataset(self, data: str | Path | None = None) -> Dataset:
-        """The data the run was trained on, or other data with the same columns."""
+        """The data the run was trained on, or other data with the same columns.
+
+        data: a path or name, or a split that the run's own data names, such as "val"
+        """
         if data is not None:
+            own = self._own_split(str(data))
+            if own is not None:
+                return own
             config = self.recipe.data.model_copy(update={"source": str(data)})
-            return _fitting(_open_data(self.recipe.model_copy(update={"data": config}), print), self.spec)
+            other = self.recipe.model_copy(update={"data": config})
+            own_data = str(self.folder.data().get("fingerprint"))
+            return fitting(open_data(other, print, like=self.spec, own=own_data), self.spec)
         if self._dataset is None:
-            self._dataset = _fitting(_open_data(self.recipe, lambda text: None), self.spec)
+            self._dataset = fitting(open_data(self.recipe, lambda text: None, like=self._like), self.spec)
         return self._dataset
+
+    @property
+    def _like(self) -> DataSpec | None:
+        """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
+        return self.spec if self.recipe.model.get("members") else None
+
+    @property
+    def _write(self) -> Callable[[dict[str, Tensor]], Tensor] | None:
+        """From given tensors to the best targets, for runs that have a source."""
+        return functools.partial(writing.best, self.generator) if self.spec.source else None
+
+    def _own_split(self, name: str) -> Dataset | None:
+        """The run's data with the split of that name held out; None when it has none."""
+        if name not in self.folder.data().get("splits", {}) or Path(name).exists():
+            return None
+        own = self.dataset()
+        return dataclasses.replace(own, source=f"{own.source}: {name}", test=own.splits[name])
 
     def resume(self, quiet: bool = False, processes: int = 1) -> Run:
         """Goes on training from the newest whole checkpoint; nothing happens to a finished run."""
         say = speaker(quiet)
-        dataset = _fitting(_open_data(self.recipe, say), self.spec)
+        dataset = fitting(open_data(self.recipe, say, like=self._like), self.spec)
         if not self.trained_on(dataset):
             raise UserError(
                 f"The data at '{self.recipe.data.source}' has changed since this run began.",
                 "A resumed run must go on with the same data: put it back, or train a new run.",
             )
-        _check_processes(self.recipe.train, processes)
+        check_processes(self.recipe.train, processes)
         if processes > 1:
-            _launch(self.folder, processes, quiet)
+            launch(self.folder, processes, quiet)
         else:
-            _train(self.folder, dataset, quiet)
+            train_folder(self.folder, dataset, quiet)
         return Run(self.folder)
 
     def trained_on(self, dataset: Dataset) -> bool:
@@ -187,19 +210,70 @@ class Run:
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
     def sample(
-        self, n: int = 16, label: str | int | None = None, seed: int = 0, unconditional: bool = False
+        self,
+        n: int = 16,
+        label: str | int | None = None,
+        seed: int = 0,
+        unconditional: bool = False,
+        decoding: Decoding | None = None,
     ) -> Samples:
         """n items. Item i depends on (seed, i, its label) alone, never on n.
 
         label: one class for all; None: classes drawn by their share in the training data
         unconditional: asks the model that was trained with its labels dropped
+        decoding: of a text: its prompt, the temperature, where to stop (maquette.Decoding)
         """
+        given = self._labels(n, label, seed, unconditional)
+        if decoding is None:
+            made = self.generator.sample(n, given, seed)
+        else:
+            # In one piece: a form is kept row by row.
+            chunk = max(n, 1) if decoding.pattern else 250
+            made = self.generator.sample(
+                n, given, seed, chunk, **decoding.options(self.generator, max(n, 1), self._forms(decoding, given))
+            )
+            made = {name: writing.cut(x, decoding, self.spec.x) for name, x in made.items()}
+        return Samples(made, given, self.spec, seed, self.origin)
+
+    def stream(
+        self,
+        item: int = 0,
+        label: str | int | None = None,
+        seed: int = 0,
+        unconditional: bool = False,
+        decoding: Decoding | None = None,
+    ) -> Iterator[str]:
+        """One text as it is written, piece by piece: the same as `item` of a sample."""
+        given = {k: v[item:] for k, v in self._labels(item + 1, label, seed, unconditional).items()}
+        decoding = decoding or Decoding()
+        return writing.stream(self.generator, given, seed, item, decoding, self._forms(decoding, given))
+
+    def translate(self, texts: Iterable[str], beam: int = 4, length_penalty: float = 1.0) -> Iterator[str]:
+        """The target text of each source text, in order, by beam search. An empty text stays empty.
+
+        Translation, summaries, or whatever else the pairs of the training data are.
+        """
+        return writing.translate(self.generator, texts, beam, length_penalty)
+
+    def _forms(self, decoding: Decoding, given: dict[str, Tensor]) -> list[str]:
+        """The layout of each text by its label, where the form of the label is to be kept."""
+        if decoding.pattern != writing.FORM:
+            return []
+        known, label = self.folder.data().get("layouts", {}), self.spec.label
+        classes = self.spec.columns[label].classes if label else ()
+        asked = [classes[i] for i in given[label].tolist()] if label in given else []
+        lacking = sorted(set(asked) - set(known))
+        if lacking or not asked:
+            raise UserError(
+                f"There is no form to keep{f' for {lacking[0]!r}' if lacking else ''}.",
+                "Most texts of a label must share one layout. Give it yourself: --pattern '___, ___.', _ for a letter.",
+            )
+        return [known[name] for name in asked]
+
+    def _labels(self, n: int, label: str | int | None, seed: int, unconditional: bool) -> dict[str, Tensor]:
         if unconditional and label is not None:
             raise UserError("A label was asked of the unconditional model.", "Drop one of the two.")
-        generator = self.generator
-        given = {} if unconditional else generator.labels(max(n, 1), label, max(seed, 0))
-        made = generator.sample(n, given, seed)
-        return Samples(made, given, self.spec, seed, self.origin)
+        return {} if unconditional else self.generator.labels(max(n, 1), label, max(seed, 0))
 
     @property
     def origin(self) -> dict[str, str]:
@@ -232,7 +306,7 @@ class Run:
         dataset = self.dataset(data)
         result = evaluate(
             self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
-            own_data=self.trained_on(dataset),
+            own_data=self.trained_on(dataset), write=self._write,
         )  # fmt: skip
         result.save(self.folder.metrics_file)
         write_card(self.folder)
@@ -245,138 +319,8 @@ class Run:
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
-            dataset = _fitting(_open_data(self.recipe, lambda text: None, fetch=False), self.spec)
+            dataset = fitting(open_data(self.recipe, lambda text: None, fetch=False, like=self._like), self.spec)
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset)
-
-
-# -- wiring ----------------------------------------------------------------------------------------
-
-
-def _prepare(recipe: Recipe, out: Path, say: Say) -> tuple[RunFolder, Dataset]:
-    """Opens the data and lays down a run folder that `_train` can start, and resume."""
-    dataset = _open_data(recipe, say)
-    columns = dataset.train.columns
-    given = recipe.given if recipe.given != "auto" else (("label",) if "label" in columns else ())
-    for name in (*recipe.target, *given):
-        if name not in columns:
-            raise UserError(f"The data has no column '{name}'.", nearest(name, columns))
-    if set(given) & set(recipe.target) or len(given) > 1:
-        raise UserError(
-            f"A model of {', '.join(recipe.target)} cannot be given {', '.join(given)} yet.",
-            "Give one label column, or 'none'.",
-        )
-    spec = dataset.spec(recipe.target, given)
-    recipe = recipe.model_copy(update={"given": given})
-    build_model(recipe, spec)  # a setting that does not fit the data is refused before anything is written
-    folder = create_run(out)
-    folder.write_spec(spec)
-    write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **dataset.summary})
-    # The recipe last: it is what makes a folder a run.
-    folder.write_recipe(recipe)
-    return folder, dataset
-
-
-def _train(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
-    recipe, spec = folder.recipe(), folder.spec()
-    modality = find_modality(spec.x.kind)
-
-    def preview(samples: dict[str, Tensor], path: Path) -> None:
-        (items,) = samples.values()
-        with atomic(path) as temporary:
-            modality.preview(items).save(temporary)
-
-    outcome = run_job(
-        Job(
-            folder=folder,
-            recipe=recipe,
-            spec=spec,
-            model=build_model(recipe, spec),
-            batches=lambda size, rank, world: Loader(dataset.train, spec, size, recipe.train.seed, (rank, world)),
-            items=len(dataset.train),
-            reference=_reference(dataset, spec, recipe.train.preview_items),
-            preview=preview,
-            quiet=quiet,
-        )
-    )
-    if outcome.leads:
-        from maquette.evaluation.animation import write_animation
-        from maquette.evaluation.card import write_card
-
-        write_animation(folder)
-        write_card(folder)
-
-
-def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
-    """Real items for the previews to stand beside; their labels go round the classes."""
-    rows = np.arange(min(items, len(dataset.train)))
-    if spec.label:
-        labels = dataset.train.columns[spec.label].take(np.arange(len(dataset.train))).numpy()
-        by_class = [group for c in range(spec.num_classes) if len(group := np.flatnonzero(labels == c))]
-        turns = [divmod(i, len(by_class)) for i in range(items)]
-        rows = np.array([by_class[c][turn % len(by_class[c])] for turn, c in turns])
-    return dataset.train.batch(rows, spec)
-
-
-def _open_data(recipe: Recipe, say: Say, fetch: bool = True) -> Dataset:
-    assert recipe.data.source is not None
-    return open_dataset(recipe.data.source, recipe.data, say=say, fetch=fetch)
-
-
-def _fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
-    """Refuses data whose columns are not those the run was trained on."""
-    for name in (*spec.target, *spec.given):
-        if name not in dataset.train.columns:
-            raise UserError(f"The data has no column '{name}', which this run uses.", "Name the run's own data.")
-        ours, theirs = spec.columns[name], dataset.train.columns[name].spec
-        if (ours.kind, ours.shape, ours.classes) != (theirs.kind, theirs.shape, theirs.classes):
-            raise UserError(
-                f"Column '{name}' is {theirs.kind} {theirs.shape or theirs.classes}; the run was trained on "
-                f"{ours.shape or ours.classes}.",
-                "Name data of the same shape and classes.",
-            )
-    return dataset
-
-
-def _check_processes(train: TrainConfig, processes: int) -> None:
-    """Refuses what several processes cannot share, before anything is written."""
-    import torch
-
-    if train.batch_size % processes:
-        raise UserError(
-            f"train.batch_size = {train.batch_size} cannot be shared out evenly to {processes} processes.",
-            f"Use a multiple of {processes}.",
-        )
-    if torch.cuda.is_available() and train.device != "cpu" and processes > torch.cuda.device_count():
-        raise UserError(
-            f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
-            "Ask for one process a GPU, or set train.device=cpu.",
-        )
-
-
-def _launch(folder: RunFolder, processes: int, quiet: bool) -> None:
-    """Trains a prepared run in several processes of this machine, which find each other through accelerate.
-
-    Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
-    """
-    import torch
-
-    recipe, env = folder.recipe(), dict(os.environ)
-    if not torch.cuda.is_available() or recipe.train.device == "cpu":
-        env["ACCELERATE_USE_CPU"] = "true"
-        # torchrun gives each process one thread unless told; the cores are shared out instead.
-        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
-    child = subprocess.Popen(command, env=env)
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.wait()  # until every process has saved
-        raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
-    if code:
-        raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
+        return write_report(self.folder, self.generator, dataset, write=self._write)

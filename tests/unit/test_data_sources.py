@@ -327,7 +327,7 @@ def test_what_is_not_there_or_not_data(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "a.docx").write_bytes(b"PK something")
     cases = {
         "minst": "mnist", str(tmp_path / "nowhere"): "folder of pictures", str(tmp_path / "empty"): "PNG",
-        str(tmp_path / "texts"): "PNG", str(tmp_path / "a.docx"): "folder of pictures", "a\0b": "folder",
+        str(tmp_path / "texts"): "too little text", str(tmp_path / "a.docx"): "folder of pictures", "a\0b": "folder",
     }  # fmt: skip
     for source, hint in cases.items():
         with pytest.raises(UserError) as caught:

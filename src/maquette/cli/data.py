@@ -12,8 +12,6 @@ from maquette.cli.train import parse_size
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
 
-SHOWN = 20  # lines of a list on the screen; --json has them all
-
 
 @click.group("data")
 def command() -> None:
@@ -23,13 +21,19 @@ def command() -> None:
 @command.command("inspect")
 @click.argument("source", metavar="PATH")
 @click.option("--size", callback=parse_size, help="Pixels: 64, or height x width as 48x64. [default: the data's own]")
-@click.option("--strict", is_flag=True, help="Stop at the first unusable file instead of leaving it out.")
+@click.option("--target", help="The text column to make. [default: text, or the only one]")
+@click.option("--given", help="A column it depends on.")
+@click.option("--strict", is_flag=True, help="Stop at the first unusable file or row instead of leaving it out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-@click.option("-o", "--out", type=click.Path(), help="The preview picture. [default: NAME-preview.png, here]")
-def inspect(source: str, size: tuple[int, int] | None, strict: bool, as_json: bool, out: str | None) -> None:
-    """Counts, sizes, classes, broken files, duplicates, and a preview picture of PATH.
+@click.option("-o", "--out", type=click.Path(), help="The preview. [default: NAME-preview.png, here; texts: none]")
+def inspect(
+    source: str, size: tuple[int, int] | None, target: str | None, given: str | None, strict: bool, as_json: bool,
+    out: str | None,
+) -> None:  # fmt: skip
+    """What PATH holds: counts, sizes, classes, what is left out and why, duplicates, and a preview.
 
-    PATH: a folder, .zip or .tar of pictures, IDX, .npz or .npy files, digits, mnist, fashion-mnist, or hf:NAME.
+    PATH: a folder, .zip or .tar of pictures, IDX, .npz or .npy files; a text or a folder of texts, a table of texts
+    (.csv, .tsv, .jsonl), parallel files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
     """
     import json
 
@@ -37,14 +41,35 @@ def inspect(source: str, size: tuple[int, int] | None, strict: bool, as_json: bo
     from maquette.data import open_dataset
 
     say = _quiet if as_json else _say
-    dataset = open_dataset(source, DataConfig(source=source, size=size, strict=strict), say=say)
-    path = Path(out) if out else Path(f"{_stem(source)}-preview.png")
-    _preview(dataset, path)
+    config = DataConfig(source=source, size=size, strict=strict)
+    depends = (given,) if given and given != "none" else ()
+    dataset = open_dataset(source, config, target=(target,) if target else (), given=depends, say=say)
+    is_text = dataset.summary["kind"] == "text"
+    path = Path(out) if out else None if is_text else Path(f"{_stem(source)}-preview.png")
+    if path:
+        (_preview_texts if is_text else _preview)(dataset, path)
     if as_json:
-        facts = {**dataset.summary, "fingerprint": dataset.fingerprint, "preview": str(path)}
-        click.echo(json.dumps(facts, indent=2))
+        facts = {**dataset.summary, "fingerprint": dataset.fingerprint, "preview": str(path) if path else None}
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_text))
+    elif is_text:
+        from maquette.cli.tables import print_texts
+
+        print_texts(dataset.summary)
     else:
-        _print(dataset.summary, path)
+        _print(dataset.summary)
+    if path and not as_json:
+        click.echo(f"Preview: {path}")
+
+
+def _preview_texts(dataset: Dataset, path: Path) -> None:
+    """Writes some training texts below one another."""
+    from maquette.core.errors import UserError
+    from maquette.core.files import write_text
+
+    if path.suffix.lower() != ".txt":
+        raise UserError(f"A preview of texts cannot be written as '{path}'.", "Use a name that ends in .txt.")
+    parts = [f"[{name}]\n{text}" for name, facts in dataset.summary["columns"].items() for text in facts["examples"]]
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 def _preview(dataset: Dataset, path: Path) -> None:
@@ -74,8 +99,8 @@ def _preview(dataset: Dataset, path: Path) -> None:
         grid.save(temporary)
 
 
-def _print(summary: dict[str, Any], preview: Path) -> None:
-    from maquette.cli.tables import print_table
+def _print(summary: dict[str, Any]) -> None:
+    from maquette.cli.tables import print_classes, print_left_out, print_table
 
     shape, twins = summary["prepared"], summary["duplicates"]
     sizes = ", ".join(f"{s['height']}x{s['width']} ({s['pictures']:,})" for s in summary["sizes"][:5])
@@ -95,16 +120,8 @@ def _print(summary: dict[str, Any], preview: Path) -> None:
         ("seconds", ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items())),
     ]  # fmt: skip
     print_table(("what", "found"), facts)
-    for column, counts in summary["classes"].items():
-        held_out = summary["test_classes"][column]
-        rows = [(name, f"{n:,}", f"{held_out[name]:,}") for name, n in counts.items()]
-        rows = rows[:SHOWN] + ([("...", f"{len(rows) - SHOWN:,} more", "")] if len(rows) > SHOWN else [])
-        print_table((column, "learn", "held out"), rows)
-    if summary["left_out"]:
-        rows2 = [(entry["name"], entry["reason"]) for entry in summary["left_out"][:SHOWN]]
-        count = summary["left_out_count"]
-        rows2 += [("...", f"{count - SHOWN:,} more")] if count > SHOWN else []
-        print_table(("left out", "reason"), rows2)
+    print_classes(summary)
+    print_left_out(summary)
     if twins["examples"]:
         print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
     for text in (*summary["warnings"], *summary["notes"]):
@@ -112,7 +129,6 @@ def _print(summary: dict[str, Any], preview: Path) -> None:
     if summary["ignored_count"]:
         listed = ", ".join(summary["ignored"][:3])
         click.echo(f"Note: {summary['ignored_count']:,} files are no pictures and were passed over: {listed}")
-    click.echo(f"Preview: {preview}")
 
 
 def _stem(source: str) -> str:

@@ -19,6 +19,7 @@ def command(out: str, budget: str, quiet: bool) -> None:
     from maquette import api
     from maquette.cli.tables import print_evaluation
     from maquette.core.files import atomic
+    from maquette.core.run import free_folder
 
     folder = free_folder(Path(out))
     say = (lambda text: None) if quiet else click.echo
@@ -42,12 +43,3 @@ def command(out: str, budget: str, quiet: bool) -> None:
         say(f"  {what:<28} {path}")
     say(f"\nMore sevens:     maquette sample {folder} -n 64 --label 7 --seed 2 --grid -o sevens.png")
     say("Your pictures:   maquette train image/gan --data FOLDER -o runs/mine --budget 10m")
-
-
-def free_folder(path: Path) -> Path:
-    """The path, or path-2, path-3, ... when it holds something: a demo never stands in its own way."""
-    candidate, n = path, 1
-    while candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
-        n += 1
-        candidate = path.with_name(f"{path.name}-{n}")
-    return candidate

@@ -7,7 +7,7 @@ import click
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path())
-@click.option("--data", help="Other data with the same columns. [default: the run's own held-out split]")
+@click.option("--data", help="Other data, or another split. [default: the run's own held-out split]")
 @click.option("--features", type=click.Choice(["own", "inception"]), default="own", show_default=True,
               help="Network that distances are measured in.")  # fmt: skip
 @click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")

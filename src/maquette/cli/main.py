@@ -11,7 +11,10 @@ import click
 
 from maquette.core.errors import MaquetteError, nearest
 
-VERBS = ("demo", "data", "recipes", "train", "resume", "watch", "sample", "evaluate", "report", "compare")
+VERBS = (
+    "demo", "data", "recipes", "train", "resume", "watch", "sample", "translate", "summarise", "evaluate", "report",
+    "compare",
+)  # fmt: skip
 
 
 class Verbs(click.Group):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
     from maquette.evaluation.report import Comparison
+
+SHOWN = 20  # lines of a list on the screen; --json has them all
+EXAMPLE = 160  # characters of an example text
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
@@ -38,3 +43,79 @@ def print_comparison(comparison: Comparison) -> None:
     print_table(comparison.header, comparison.rows())
     for note in comparison.notes:
         Console().print(f"Note: {note}", markup=False, highlight=False)
+
+
+def print_classes(summary: dict[str, Any]) -> None:
+    """A table of each label column: its classes, and how many items of each side they have."""
+    for column, counts in summary["classes"].items():
+        held_out = summary["test_classes"][column]
+        rows = [(name, f"{n:,}", f"{held_out[name]:,}") for name, n in counts.items()]
+        rows = rows[:SHOWN] + ([("...", f"{len(rows) - SHOWN:,} more", "")] if len(rows) > SHOWN else [])
+        print_table((column, "learn", "held out"), rows)
+
+
+def print_left_out(summary: dict[str, Any]) -> None:
+    """What is left out, by name, with the reason."""
+    if summary["left_out"]:
+        rows = [(entry["name"], entry["reason"]) for entry in summary["left_out"][:SHOWN]]
+        count = summary["left_out_count"]
+        rows += [("...", f"{count - SHOWN:,} more")] if count > SHOWN else []
+        print_table(("left out", "reason"), rows)
+
+
+def print_texts(summary: dict[str, Any]) -> None:
+    """Facts about a data set of texts (Dataset.summary)."""
+    windows = bool(summary.get("context"))
+    files = ", ".join(summary["files"][:3]) + (", ..." if summary["file_count"] > 3 else "")
+    held = "as the data set says" if summary["own_split"] else "the end" if summary["cut"] else "by content"
+    what, end = (" characters", "_characters") if windows else ("", "")
+    split = f"{summary[f'train{end}']:,}{what} to learn from, {summary[f'test{end}']:,} held out"
+    facts = [
+        ("source", f"{summary['source']} ({summary['what']})"),
+        ("files", f"{summary['file_count']:,}: {files}"),
+        ("encoding", ", ".join(f"{name} ({n:,})" for name, n in summary["encodings"].items()) or "-"),
+        ("texts", f"{summary['found']:,} found, {summary['used']:,} usable"),
+        ("split", f"{split} ({held})"),
+    ]
+    if summary["splits"]:
+        facts.append(("named splits", ", ".join(f"{name} ({n:,})" for name, n in summary["splits"].items())))
+    if windows:
+        facts.append(("read in", f"windows of {summary['context']:,} tokens"))
+    twins = summary["duplicates"]
+    facts.append(("exact copies", f"{twins['exact_copies']:,} in {twins['exact_groups']:,} groups"))
+    if summary["seconds"]:
+        facts.append(("seconds", ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items())))
+    print_table(("what", "found"), facts)
+    for name, column in summary["columns"].items():
+        unit = "tokens" if "unit" in column else "characters"
+        sizes = column["lengths"]
+        rows = [
+            ("characters", f"{column['characters']:,}, {column['distinct_characters']:,} different to learn from"),
+        ]
+        if not summary["cut"]:
+            often = f"median {sizes['median']:,.0f}, 95 % at most {sizes['p95']:,.0f}, longest {sizes['longest']:,}"
+            rows.append((f"length in {unit}", often))
+        if "unit" in column:
+            rows += [
+                ("tokens", f"{column['tokens']:,} {column['unit']}, vocabulary of {column['vocab']:,}"),
+                ("characters a token", f"{column['chars_per_token']:.2f}"),
+            ]
+        rows += [("example", _line(text)) for text in column["examples"]]
+        print_table((name, "text"), rows)
+    print_classes(summary)
+    print_left_out(summary)
+    for text in (*summary["warnings"], *summary["notes"]):
+        click.echo(f"Note: {text}")
+    if summary["ignored_count"]:
+        listed = ", ".join(summary["ignored"][:3])
+        click.echo(f"Note: {summary['ignored_count']:,} files were passed over: {listed}")
+    if "target" not in summary:
+        names = list(summary["columns"])
+        given = f" --given {names[0]}" if len(names) > 1 and summary["what"] == "parallel files" else ""
+        click.echo(f"Choose what to make, for example: --target {names[-1]}{given}")
+
+
+def _line(text: str) -> str:
+    """A text on one line, cut."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= EXAMPLE else flat[:EXAMPLE] + "..."

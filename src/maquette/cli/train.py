@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 
@@ -22,8 +25,9 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.command("train")
 @click.argument("recipe")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", help="Folder, archive, array file, digits, mnist, fashion-mnist, or hf:NAME.")
-@click.option("-o", "--out", required=True, type=click.Path(), help="A new folder for the run.")
+@click.option("--data", help="Folder, archive, array file, text, table, digits, mnist, fashion-mnist, or hf:NAME.")
+@click.option("-o", "--out", type=click.Path(), help="A new folder for the run. [default: runs/ and the recipe's name]")
+@click.option("--target", help="Column to make. [default: the recipe's: image, or text]")
 @click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")
 @click.option("--size", callback=parse_size, help="Pixels: 64, or height x width as 48x64. [default: the data's own]")
 @click.option("--budget", help="Wall time, such as 90s, 10m, 1h30m: the plan chooses the steps.")
@@ -34,25 +38,33 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(
-    recipe: str, settings: tuple[str, ...], data: str | None, out: str, given: tuple[str, ...],
-    size: tuple[int, int] | None, budget: str | None, steps: int | None, epochs: float | None, seed: int | None,
-    strict: bool, processes: int, quiet: bool,
+    recipe: str, settings: tuple[str, ...], data: str | None, out: str | None, target: str | None,
+    given: tuple[str, ...], size: tuple[int, int] | None, budget: str | None, steps: int | None,
+    epochs: float | None, seed: int | None, strict: bool, processes: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Train RECIPE on your data; `maquette recipes` lists what there is.
 
     Any setting of the recipe can be given as KEY=VALUE: train.batch_size=64 model.latent_dim=128
     """
     from maquette import api
+    from maquette.core.run import free_folder
 
     extra = list(settings)
     if seed is not None:
         extra.append(f"train.seed={seed}")
     if strict:
         extra.append("data.strict=true")
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError("Several processes need one name for the run: give it with -o.")
+    out = out or str(free_folder(Path("runs") / Path(recipe).stem))
+    if not quiet:
+        click.echo(f"Run folder: {out}")
     run = api.train(
-        recipe, data, out=out, given=given or None, size=size, steps=steps, epochs=epochs, budget=budget,
+        recipe, data, out=out, target=target, given=given or None, size=size, steps=steps, epochs=epochs, budget=budget,
         settings=extra, processes=processes, quiet=quiet,
     )  # fmt: skip
     if not quiet:
         click.echo(f"Trained: {run.folder.path}")
-        click.echo(f"Next: maquette sample {out} -n 64 --grid, maquette evaluate {out}, maquette report {out}")
+        use = "sample {} -n 64 --grid" if run.spec.x.kind == "image" else "sample {} -n 3"
+        use = "translate {} --input FILE" if run.spec.source else use
+        click.echo(f"Next: maquette {use.format(out)}, maquette evaluate {out}, maquette report {out}")

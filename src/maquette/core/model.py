@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -218,6 +218,20 @@ class Streams(Protocol):
 
     def token_log_prob(self, batch: Batch) -> Tensor:
         """log p(x[t + 1] | x[0..t], given) for each t, f32[B, T - 1], nats; 0 where x[t + 1] is padding."""
+        ...
+
+
+@runtime_checkable
+class Cooperates(Protocol):
+    """Several agents that write one text: unlocks the report's colouring of who decided each token."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names of the agents."""
+        ...
+
+    def sample_with_deciders(self, n: int, given: Given, rng: Rng, **options: Any) -> tuple[Tensor, Tensor]:
+        """Texts i64[n, W], and the number of the agent that decided each token, i64[n, W]; -1: none decided it."""
         ...
 
 

@@ -66,6 +66,9 @@ class TrainConfig(_Section):
 
     seed: int = Field(0, ge=0)
     batch_size: Positive = Field(64, description="items in one optimizer update, over all processes")
+    batch_tokens: Positive | None = Field(
+        None, description="texts: tokens in one update, from which batch_size follows; null: batch_size counts"
+    )
     micro_batch: Positive | Literal["auto"] = Field(
         "auto", description="items in one forward pass; auto: the whole batch, halved when memory runs out"
     )
@@ -167,6 +170,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         at = at.setdefault(section, {})
         if not isinstance(at, dict):
             raise UserError(f"'{section}' in '{key}' is not a section.", "Sections are data, model and train.")
+    if key == "train.batch_size":
+        at["batch_tokens"] = None  # what is asked for by hand counts
     if key == "train.batch_size" and value == "auto":
         at["micro_batch"] = "auto"  # the effective batch stays the recipe's: only micro-batches adapt
         return

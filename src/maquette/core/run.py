@@ -152,6 +152,15 @@ def create_run(path: Path) -> RunFolder:
     return folder
 
 
+def free_folder(path: Path) -> Path:
+    """The path, or path-2, path-3, ... when it holds something."""
+    candidate, n = path, 1
+    while candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
+        n += 1
+        candidate = path.with_name(f"{path.name}-{n}")
+    return candidate
+
+
 def open_run(path: str | Path) -> RunFolder:
     """An existing run folder; says so when it is not one."""
     path = Path(path)

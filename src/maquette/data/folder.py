@@ -80,6 +80,12 @@ class Folder:
         lines = "\0".join([f"{name}\0{size}\0{stamp}" for name, size, stamp in self.entries])
         return digest(["folder", self.root.resolve(), lines])
 
+    def has_pictures(self) -> bool:
+        """Whether a file without a picture's suffix begins as a picture does; looks into some files of all kinds."""
+        files = FolderFiles(self.root, [name for name, _, _ in self.entries])
+        step = max(1, len(files.names) // 200)
+        return any(files.looks_like_picture(i) for i in range(0, len(files.names), step))
+
     def load(self, say: Say) -> Encoded | Arrays:
         files = FolderFiles(self.root, [name for name, _, _ in self.entries])
         made = arrange("folder", files, files.read, files.looks_like_picture)

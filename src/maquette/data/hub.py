@@ -49,14 +49,7 @@ class OnDisk:
         return digest(["datasets", *(stamp(file) for file in sorted(self.path.rglob("*")) if file.is_file())])
 
     def load(self, say: Say) -> Encoded:
-        datasets = _library()
-        try:
-            found = datasets.load_from_disk(str(self.path))
-        except Exception as error:
-            raise UserError(
-                f"'{self.path}' is not a whole `datasets` data set: {_line(error)}", "Write it again with save_to_disk."
-            ) from None
-        return _encoded(datasets, found, "datasets on disk")
+        return _encoded(_library(), load(self, say), "datasets on disk")
 
 
 class Hub:
@@ -69,16 +62,28 @@ class Hub:
         return digest(["hf", self.name])
 
     def load(self, say: Say) -> Encoded:
-        datasets = _library()
-        say(f"Fetching '{self.name}' from the Hugging Face hub")
+        return _encoded(_library(), load(self, say), "hub")
+
+
+def load(source: OnDisk | Hub, say: Say) -> Any:
+    """What the library makes of a source: a data set, or several by split."""
+    datasets = _library()
+    if isinstance(source, OnDisk):
         try:
-            found = datasets.load_dataset(self.name)
+            return datasets.load_from_disk(str(source.path))
         except Exception as error:
             raise UserError(
-                f"'{self.name}' could not be fetched from the Hugging Face hub: {_line(error)}",
-                "Check the name and the network; offline, name a folder written by `save_to_disk` instead.",
+                f"'{source.path}' is not a whole `datasets` data set: {_line(error)}",
+                "Write it again with save_to_disk.",
             ) from None
-        return _encoded(datasets, found, "hub")
+    say(f"Fetching '{source.name}' from the Hugging Face hub")
+    try:
+        return datasets.load_dataset(source.name)
+    except Exception as error:
+        raise UserError(
+            f"'{source.name}' could not be fetched from the Hugging Face hub: {_line(error)}",
+            "Check the name and the network; offline, name a folder written by `save_to_disk` instead.",
+        ) from None
 
 
 def _library() -> Any:

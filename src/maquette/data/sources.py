@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.modality import Unreadable
 
+if TYPE_CHECKING:
+    from maquette.data.texts.gather import TextFile, TextFolder
+
 Say = Callable[[str], None]
 Payload = str | bytes | Unreadable  # a path to read, the bytes themselves, or why there are none
 
 MAX_FILE_BYTES = 512 * 2**20
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-ACCEPTED = "a folder of pictures, a .zip or .tar of one, IDX files, .npz or .npy arrays, or a `datasets` dataset"
+ACCEPTED = (
+    "a folder of pictures, a .zip or .tar of one, IDX files, .npz or .npy arrays, a text, a table of texts (.csv, "
+    ".tsv, .jsonl), parallel files (train.en, train.de), or a `datasets` dataset"
+)
 
 
 class Files(Protocol):
@@ -83,9 +89,10 @@ def may_fetch(source: Source) -> bool:
     return isinstance(source, hub.Hub) or (isinstance(source, named.Idx) and source.local is None)
 
 
-def find_source(source: str | Path, downloads: Path) -> Source:
+def find_source(source: str | Path, downloads: Path) -> Source | TextFile | TextFolder:
     """The reader for a path or a name; says what is accepted when there is none."""
     from maquette.data import archive, arrays, folder, hub, idx, named
+    from maquette.data.texts import gather
 
     text = str(source)
     if isinstance(source, str) and text in named.NAMES:
@@ -110,7 +117,10 @@ def find_source(source: str | Path, downloads: Path) -> Source:
             return idx.IdxFolder(path)
         if arrays.in_folder(path):
             return arrays.ArrayFiles(path)
-        return folder.Folder(path)
+        pictures = folder.Folder(path)
+        if gather.in_folder(path, [name for name, _, _ in pictures.entries]) and not pictures.has_pictures():
+            return gather.TextFolder(path, pictures.entries)
+        return pictures
     if not path.is_file():
         raise UserError(f"'{text}' is neither a file nor a folder.", f"Name {ACCEPTED}.")
     lower = path.name.lower()
@@ -120,6 +130,8 @@ def find_source(source: str | Path, downloads: Path) -> Source:
         return arrays.ArrayFiles(path)
     if idx.is_idx(path):
         return idx.IdxFile(path)
+    if gather.in_file(path):
+        return gather.TextFile(path)
     raise UserError(f"'{text}' is not data that Maquette knows.", f"Name {ACCEPTED}.")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +17,12 @@ from maquette.core.model import Watch
 from maquette.core.spec import DataSpec
 
 DIVERSITY = "preview/diversity"
+HELD_OUT = "preview/held_out_nats"
 # Every model looks collapsed before it has learned anything; no run is judged by its first steps.
 SOONEST_STEP = 300
 
-# True of any generator, so it lives here and not with a family.
+# True of any generator, so they live here and not with a family. Those of text look at what the evaluation's
+# inspector says of each preview; where nothing logs a key, its watch never speaks.
 COLLAPSE = Watch(
     name="mode collapse",
     key=DIVERSITY,
@@ -26,6 +32,43 @@ COLLAPSE = Watch(
     saw="samples of the same class hardly differ, compared with the real ones (ratio of spreads)",
     advice="a lower learning rate, a stronger penalty, or a more stable recipe (maquette recipes)",
 )
+REPETITION = Watch(
+    name="repetition loops",
+    key="preview/repetition",
+    above=0.25,
+    patience=0.1,
+    after=0.3,
+    saw="samples say the same again and again (share of repeated runs of 4 words, beyond that of real text)",
+    advice="more training or data; when sampling, a repetition penalty or a higher temperature",
+)
+COPYING = Watch(
+    name="copying",
+    key="preview/copied",
+    above=0.25,
+    patience=0.05,
+    after=0.1,
+    saw="samples repeat passages of the training text (share of such passages, beyond that of held-out text)",
+    advice="fewer steps, a smaller model, more dropout or more data",
+)
+OVER_FITTING = Watch(
+    name="over-fitting",
+    key="preview/over_fitting",
+    above=0.05,
+    patience=0.1,
+    after=0.1,
+    saw="the loss on held-out text has risen above its best (share of it)",
+    advice="fewer steps, a smaller model, more dropout or weight decay, or more data",
+)
+SPIKE = Watch(
+    name="loss spike",
+    key="loss_spike",
+    above=3.0,
+    patience=0.0,
+    after=0.0,
+    saw="a loss jumped far above all that it had been for a while (times its running median)",
+    advice="a lower learning rate, a longer warm-up, or gradient clipping",
+)
+WATCHES = (COLLAPSE, REPETITION, COPYING, OVER_FITTING, SPIKE)
 
 
 @dataclass(frozen=True)
@@ -36,21 +79,63 @@ class Alarm:
     advice: str
 
 
+class History:
+    """What has to be remembered of a log to judge a value: the best held-out loss, and what losses usually are.
+
+    Derived values: `preview/over_fitting`, the held-out loss over its best, less 1; and `<phase>/loss_spike`, a
+    loss over its running median where it lies well above all recent ones.
+    """
+
+    WINDOW, FEWEST = 50, 20
+
+    def __init__(self) -> None:
+        self._best = math.inf
+        self._recent: dict[str, deque[float]] = {}
+
+    def derive(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The derived values of one line of the log, which is remembered."""
+        out = {}
+        for key, value in values.items():
+            if not math.isfinite(value):
+                continue
+            if key == HELD_OUT:
+                self._best = min(self._best, value)
+                if self._best > 0:
+                    out[OVER_FITTING.key] = value / self._best - 1
+            elif key.endswith("/loss"):
+                recent = self._recent.setdefault(key, deque(maxlen=self.WINDOW))
+                usual = median(recent) if len(recent) >= self.FEWEST else math.inf
+                # Losses that go below zero, and those that jump about all the time, have no spikes.
+                if usual > 0 and min(recent, default=0.0) > 0 and value > 1.5 * max(recent, default=math.inf):
+                    out[f"{key}_spike"] = value / usual
+                recent.append(value)
+        return out
+
+
 class Alarms:
     """Follows the log and raises each watch at most once in a run."""
 
     def __init__(self, watches: Sequence[Watch], total: int, raised: Sequence[str] = ()) -> None:
-        self._watches = [w for w in (*watches, COLLAPSE) if w.name not in raised]
+        self._watches = [w for w in (*watches, *WATCHES) if w.name not in raised]
         self._total = total
         self._since: dict[str, int] = {}
+        self._history = History()
+
+    def recall(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Reads the log of a run that goes on, so that what is usual, and the best so far, are known."""
+        for line in lines:
+            if "alarm" not in line:
+                self._history.derive({k: float(v) for k, v in line.items() if isinstance(v, int | float)})
 
     def check(self, step: int, values: Mapping[str, float]) -> list[Alarm]:
         """Alarms that these values, logged at this step, bring to a head."""
+        values = {**values, **self._history.derive(values)}
         out = []
         for watch in list(self._watches):
-            if watch.key not in values or step < max(watch.after * self._total, SOONEST_STEP):
+            found = self._value(watch, values)
+            if found is None or step < max(watch.after * self._total, SOONEST_STEP):
                 continue
-            value = values[watch.key]
+            key, value = found
             beyond = (watch.above is not None and value > watch.above) or (
                 watch.below is not None and value < watch.below
             )
@@ -60,10 +145,24 @@ class Alarms:
             since = self._since.setdefault(watch.name, step)
             if step - since >= watch.patience * self._total:
                 out.append(
-                    Alarm(watch.name, step, f"{watch.saw}: {watch.key} = {value:.3g} since step {since}", watch.advice)
+                    Alarm(watch.name, step, f"{watch.saw}: {key} = {value:.3g} since step {since}", watch.advice)
                 )
                 self._watches.remove(watch)
         return out
+
+    @staticmethod
+    def _value(watch: Watch, values: Mapping[str, float]) -> tuple[str, float] | None:
+        """The value that a watch looks at; a spike is looked for in the loss of every phase."""
+        keys = [watch.key] if watch is not SPIKE else [key for key in values if key.endswith(watch.key)]
+        known = [(values[key], key) for key in keys if key in values]
+        return max(known)[::-1] if known else None
+
+
+def preview_diversity(samples: Mapping[str, Tensor], reference: Batch, spec: DataSpec) -> dict[str, float]:
+    """The diversity of a preview by its key; nothing for tokens, which have no mean to differ from."""
+    if not any(fake.is_floating_point() for fake in samples.values()):
+        return {}
+    return {DIVERSITY: diversity(samples, reference, spec)}
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ class Job:
     items:     items in the training split, which turns epochs into steps
     reference: real items, whose given columns the previews share; their diversity is the yardstick for collapse
     preview:   writes canonical samples as one picture (or sound, or text) to the path, adding the suffix
+    inspect:   (model, samples of a preview) -> further values to log and to watch
     """
 
     folder: RunFolder
@@ -46,6 +47,7 @@ class Job:
     items: int
     reference: Batch
     preview: Callable[[dict[str, Tensor], Path], None]
+    inspect: Callable[[Model, dict[str, Tensor]], dict[str, float]] = lambda model, samples: {}
     quiet: bool = False
 
 

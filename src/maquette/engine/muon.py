@@ -56,8 +56,8 @@ def orthogonalise(x: Tensor, iterations: int = 5) -> Tensor:
     """
     tall = x.shape[-2] > x.shape[-1]
     y = x.mT if tall else x
-    y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16().contiguous()  # strided operands take twice as long
     for _ in range(iterations):
         a = y @ y.mT
-        y = _A * y + (_B * a + _C * a @ a) @ y
+        y = torch.baddbmm(y, torch.baddbmm(a, a, a, beta=_B, alpha=_C), y, beta=_A)
     return (y.mT if tall else y).to(x.dtype)

@@ -12,7 +12,7 @@ from maquette.core.errors import Interrupted, UserError
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
-from maquette.engine.alarms import DIVERSITY, Alarm, Alarms, diversity
+from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC, sole_owner
 from maquette.engine.job import Job, Outcome
 from maquette.engine.log import Log, Means, Progress, rewind, speaker
@@ -74,6 +74,8 @@ class _Session:
             checkpoint.clear_leftovers(job.folder.checkpoints)
             raised = rewind(job.folder, self.state.step)
         self.alarms = Alarms(model.watches, self.total, raised)
+        if world.leads:
+            self.alarms.recall(job.folder.log())
         self.raised = raised
         self.progress = Progress(self.total, self.state.step, job.quiet or not world.leads)
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
@@ -154,7 +156,7 @@ class _Session:
         samples = preview_samples(model, self.job.reference, self.config.seed, self.world)
         step = self.state.step
         self.job.preview(samples, preview_path(self.job.folder, step))
-        spread = {DIVERSITY: diversity(samples, self.job.reference, self.job.spec)}
+        spread = preview_diversity(samples, self.job.reference, self.job.spec) | self.job.inspect(model, samples)
         if self.log is not None:
             self.log.write({"step": step, "seconds": round(self._seconds(), 3), **spread})
         self._check(spread)

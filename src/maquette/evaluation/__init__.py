@@ -7,15 +7,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maquette.evaluation.judge import evaluate
     from maquette.evaluation.likelihood import Effort
-    from maquette.evaluation.results import HEADER, ClassRow, Copy, Evaluation, Metric, Settings
+    from maquette.evaluation.results import (
+        HEADER,
+        ClassRow,
+        CopiedPassage,
+        Copy,
+        Evaluation,
+        FormRow,
+        Metric,
+        Settings,
+    )
+    from maquette.evaluation.texts.inspect import text_inspector
 
-__all__ = ["HEADER", "ClassRow", "Copy", "Effort", "Evaluation", "Metric", "Settings", "evaluate"]
+__all__ = [
+    "HEADER",
+    "ClassRow",
+    "CopiedPassage",
+    "Copy",
+    "Effort",
+    "Evaluation",
+    "FormRow",
+    "Metric",
+    "Settings",
+    "evaluate",
+    "text_inspector",
+]
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    where = {"evaluate": "judge", "Effort": "likelihood"}.get(name, "results")
+    where = {"evaluate": "judge", "Effort": "likelihood", "text_inspector": "texts.inspect"}.get(name, "results")
     if name in __all__:
         return getattr(importlib.import_module(f"maquette.evaluation.{where}"), name)
     raise AttributeError(f"module 'maquette.evaluation' has no attribute {name!r}")

@@ -62,8 +62,29 @@ def mean(values: Array, rng: np.random.Generator, resamples: int = 1000, confide
     n = len(values)
     if n == 0:
         raise TooFew("there is nothing to average")
+    if n == 1:
+        return Estimate(float(values[0]))  # one item says nothing of another draw
     resampled = np.empty(resamples)
     for start in range(0, resamples, 100):  # 100 at a time: the counts of 10,000 items take 8 MB
         part = counts(rng, n, min(100, resamples - start))
         resampled[start : start + len(part)] = part @ values / n
     return Estimate(float(values.mean()), *percentile(resampled, confidence))
+
+
+def ratio(
+    top: Array, bottom: Array, rng: np.random.Generator, resamples: int = 1000, confidence: float = 0.95
+) -> Estimate:
+    """sum(top) / sum(bottom) over items f64[n], e.g. nats over characters, with its percentile interval."""
+    top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
+    n, total = len(top), float(bottom.sum())
+    if total <= 0:
+        raise TooFew("there is nothing to average")
+    value = float(top.sum()) / total
+    if n < 2:
+        return Estimate(value)
+    resampled = []
+    for start in range(0, resamples, 100):
+        part = counts(rng, n, min(100, resamples - start))
+        above, below = part @ top, part @ bottom
+        resampled.append(above[below > 0] / below[below > 0])
+    return Estimate(value, *percentile(np.concatenate(resampled), confidence))

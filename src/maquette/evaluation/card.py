@@ -16,6 +16,7 @@ from maquette.evaluation.report.log import Log, read_log
 from maquette.evaluation.report.metrics import read_evaluation
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.page import count, duration, file_size
+from maquette.evaluation.report.texts import text_stages
 from maquette.evaluation.results import NONE, Evaluation, Metric, Settings
 
 # Everything that Markdown, or the HTML inside it, could take for a mark of its own inside a line, and at its
@@ -34,8 +35,8 @@ def write_card(folder: RunFolder) -> Path:
     sections = (
         _head(folder, recipe, spec, log),
         _use(folder, spec),
-        _data(folder),
-        _quality(read_evaluation(folder)),
+        _data(folder, spec),
+        _quality(read_evaluation(folder), "texts" if _makes_text(spec) else "pictures"),
         _limits(spec, log),
         _training(folder, recipe, log),
     )
@@ -73,7 +74,7 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
             ("", ""),
             [
                 ("Makes", what),
-                ("Given", escape(f"{spec.label}, one of {spec.num_classes} classes") if spec.label else "nothing"),
+                ("Given", escape(_given(spec))),
                 ("Family", escape(recipe.family)),
                 ("Data", source),
                 ("Training", f"{duration(log.seconds)}, {count(log.steps)} steps, {count(log.items)} items seen"),
@@ -82,10 +83,22 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
             ],
         ),
     ]
-    known = previews(folder)
+    known, written = previews(folder), text_stages(folder)
     if known:
         lines.append(f"![Pictures that this model made](samples/{known[-1][1].name})")
+    elif written:
+        lines += ["What it wrote at the end of its training, none chosen by hand:", fenced(written[-1].text, "text")]
     return "\n\n".join(lines)
+
+
+def _given(spec: DataSpec) -> str:
+    if spec.source:
+        return f"{spec.source}, a text"
+    return f"{spec.label}, one of {spec.num_classes} classes" if spec.label else "nothing"
+
+
+def _makes_text(spec: DataSpec) -> bool:
+    return spec.columns[spec.target[0]].kind == "text"
 
 
 def _data_name(folder: RunFolder, recipe: Recipe) -> str:
@@ -100,6 +113,8 @@ def _weights(folder: RunFolder) -> str:
 
 
 def _use(folder: RunFolder, spec: DataSpec) -> str:
+    if _makes_text(spec):
+        return _use_text(spec)
     label = f", label={_first_class(spec)!r}" if spec.label else ""
     asked = f" --label {_shell(_first_class(spec))}" if spec.label else ""
     command = f"maquette sample .{asked} -n 64 --seed 1 --grid -o samples.png"
@@ -124,6 +139,25 @@ def _use(folder: RunFolder, spec: DataSpec) -> str:
     )
 
 
+def _use_text(spec: DataSpec) -> str:
+    if spec.source:
+        command = "maquette translate . --input FILE -o out.txt"
+        python = 'for text in run.translate(["..."]):\n    print(text)'
+        rule = "Each line of FILE is written anew by beam search; the same line gives the same text."
+    else:
+        asked = f" --label {_shell(_first_class(spec))}" if spec.label else ""
+        label = f", label={_first_class(spec)!r}" if spec.label else ""
+        command = f"maquette sample .{asked} -n 4 --seed 1"
+        python = f"for text in run.sample(4{label}, seed=1).texts:\n    print(text)"
+        rule = (
+            "Text number *i* of a sample depends on the seed, on *i*, and on what was asked alone: it stays the same "
+            "however many are written."
+        )
+    python = f'import maquette\n\nrun = maquette.load(".")\n{python}'
+    shown = ("In this folder, with `pip install maquette`:", fenced(command, "sh"), fenced(python, "python"), rule)
+    return "\n\n".join(("## Use it", *shown))
+
+
 def _first_class(spec: DataSpec) -> str:
     return spec.columns[str(spec.label)].classes[0]
 
@@ -134,9 +168,9 @@ def _shell(text: str) -> str:
     return shlex.quote(" ".join(text.split()))
 
 
-def _data(folder: RunFolder) -> str:
+def _data(folder: RunFolder, spec: DataSpec) -> str:
     lines = ["## Data"]
-    about = data_facts(data_of(folder, None), None)
+    about = data_facts(data_of(folder, None), None, spec)
     if about is None:
         return "\n\n".join([*lines, "The run does not say what it was trained on."])
     rows = [(escape(fact.name), escape(fact.value)) for fact in about.facts]
@@ -154,14 +188,19 @@ def _data(folder: RunFolder) -> str:
     return "\n\n".join(lines)
 
 
-def _quality(evaluation: Evaluation | Missing) -> str:
+def _quality(evaluation: Evaluation | Missing, things: str) -> str:
     lines = ["## How good it is"]
     if isinstance(evaluation, Missing):
         # Its command names the folder as this machine does; whoever reads the card is inside it.
         return "\n\n".join([*lines, f"{escape(evaluation.why)} `maquette evaluate .`"])
     lines.append(
-        "On held-out data. The floor is what real pictures score against other real pictures: no generator can be "
-        "asked to do better. Numbers of different feature networks cannot be compared."
+        f"On held-out data. The floor is what real {things} score against other real {things}: no generator can be "
+        "asked to do better. "
+        + (
+            "Numbers per token cannot be compared between tokenizers; those per character can."
+            if things == "texts"
+            else "Numbers of different feature networks cannot be compared."
+        )
     )
     lines.append(
         _table(
@@ -171,6 +210,7 @@ def _quality(evaluation: Evaluation | Missing) -> str:
     )
     lines.append(_rests_on(evaluation.settings))
     lines += [f"Careful: {escape(text)}" for text in evaluation.warnings]
+    lines += [f"Note: {escape(text)}" for text in evaluation.notes]
     return "\n\n".join(lines)
 
 
@@ -184,23 +224,29 @@ def _metric_row(metric: Metric) -> tuple[str, ...]:
 def _rests_on(settings: Settings) -> str:
     return escape(
         f"Measured with {count(settings.samples)} samples with seed {settings.seed}, "
-        f"feature network {settings.network}."
+        f"{'tokens' if settings.kind == 'text' else 'feature network'} {settings.network}."
     )
 
 
 def _limits(spec: DataSpec, log: Log) -> str:
+    text = _makes_text(spec)
+    copies = "the passages copied" if text else "*Copies of training pictures*"
     items = [
         "It knows its training data and nothing else; what was rare there is rare or missing here, and what was "
         "unfair there is unfair here.",
-        "It can repeat training pictures. Look at *Copies of training pictures* above and at the report before giving "
-        "away samples of private data; the numbers do not prove that nothing leaks.",
+        f"It can repeat training {'text' if text else 'pictures'}. Look at {copies} above and at the report before "
+        "giving away samples of private data; the numbers do not prove that nothing leaks.",
         "It is small and was trained for a short time. Do not rest a decision about a person on what it makes.",
         "What it makes is **AI-generated content**. Say so where you publish it; each file that Maquette writes says "
         "so in its metadata.",
     ]
+    if text:
+        items.insert(1, "What it writes can be untrue, and can hurt: nobody has told it what is right or kind.")
     items += [f"Training raised an alarm, {escape(alarm.name)}: {escape(alarm.saw)}." for alarm in log.alarms]
     kinds = escape(" and ".join(spec.columns[name].kind for name in spec.target))
     good_for = f"Learning, sketching, and trying ideas with generated {kinds} data."
+    if spec.source:
+        good_for = f"Learning how models write {escape(spec.target[0])} from {escape(spec.source)}, and trying ideas."
     return "\n".join(("## What it is for, and what not", "", good_for, "", *(f"- {item}" for item in items)))
 
 

@@ -25,6 +25,22 @@ def image_column(spec: DataSpec, dataset: Dataset) -> str:
     return name
 
 
+def text_column(spec: DataSpec, dataset: Dataset) -> str:
+    """The one text column that the model writes; it must be in the data with the same vocabulary."""
+    if len(spec.target) != 1:
+        raise UserError(f"This model makes {', '.join(spec.target)}; evaluation judges models of one text.", "")
+    (name,) = spec.target
+    if name not in dataset.train.columns:
+        raise UserError(f"The data has no column '{name}'.", nearest(name, dataset.train.columns))
+    ours, theirs = spec.columns[name], dataset.train.columns[name].spec
+    if (ours.vocab, ours.tokenizer, ours.framed) != (theirs.vocab, theirs.tokenizer, theirs.framed):
+        raise UserError(
+            f"Column '{name}' of the data is in other tokens than the model's.",
+            "Evaluate on data that is prepared with the model's own tokenizer.",
+        )
+    return name
+
+
 def label_column(spec: DataSpec, dataset: Dataset) -> str | None:
     """The label the model was given, or else the first of the data; None without two classes."""
     columns = dataset.train.columns

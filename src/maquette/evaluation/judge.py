@@ -31,6 +31,7 @@ from maquette.evaluation.own_features import RESERVE, OwnFeatures, order, own_fe
 from maquette.evaluation.readings import reading
 from maquette.evaluation.results import Better, ClassRow, Copy, Evaluation, Metric, Settings
 from maquette.evaluation.sizes import size_warnings
+from maquette.evaluation.texts.read import Write
 from maquette.evaluation.two_sample import two_sample
 
 FEATURES = ("own", "inception")
@@ -55,8 +56,9 @@ def evaluate(
     say: Say | None = None,
     effort: Effort | None = None,
     own_data: bool = True,
+    write: Write | None = None,
 ) -> Evaluation:
-    """Measures a generator of pictures against the held-out split of its data.
+    """Measures a generator of pictures or of text against the held-out split of its data.
 
     features: "own" (a network trained on the user's data) or "inception" (the standard FID's)
     samples:  how many pictures to generate; None: as many as the floor can be measured with, 500 to 5,000
@@ -65,9 +67,15 @@ def evaluate(
     say:      called with one line of progress at a time
     effort:   for models that know likelihoods, how exactly to measure them
     own_data: whether the model was trained on this very data; if not, copies cannot be looked for in it
+    write:    of text with a source: given tensors i64[B, S] -> the best target i64[B, T] by a search for it;
+              None: the most likely token at each step. features, cache and effort are of pictures.
 
     A measure that the data is too small for is left out, and a warning names it.
     """
+    if {generator.spec.columns[name].kind for name in generator.spec.target} == {"text"}:
+        from maquette.evaluation.texts.judge import evaluate_texts
+
+        return evaluate_texts(generator, dataset, samples=samples, seed=seed, say=say, own_data=own_data, write=write)
     return _Judge(generator, dataset, features, samples, seed, cache, say, effort, own_data).run()
 
 

@@ -20,7 +20,10 @@ HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better
 NONE, MINUS, NBSP = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 # How numbers of a unit are written; those of every other unit have three significant digits.
-_FORMATS = {"share": ".1f", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f"}
+_FORMATS = {
+    "share": ".1f", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f", "points": ".1f",
+    "nats/token": ".4f", "nats/character": ".4f", "bits/character": ".4f", "characters": ",.0f",
+}  # fmt: skip
 
 Better = Literal["lower", "higher", "floor"]
 
@@ -50,7 +53,7 @@ class Metric(_Frozen):
     floor:     the same measure on real training pictures in place of generated ones, at the same sizes
     better:    "lower", "higher", or "floor": as near to the floor as possible
     features:  "own" or "inception" for numbers that live in a feature space, else None
-    unit:      "" (a bare number), "share" (0..1, shown as %), "nats", "bits/dim", "dB", "units", ...
+    unit:      "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
     p_value:   of the hypothesis "generated and real are alike", for tests
     """
 
@@ -87,7 +90,7 @@ class Metric(_Frozen):
     @property
     def unit_text(self) -> str:
         """What stands behind the value; "" where the title or the % sign says it already."""
-        return "" if self.unit in ("share", "units", "classes") else self.unit
+        return "" if self.unit in ("share", "units", "classes", "points") else self.unit
 
     @property
     def value_text(self) -> str:
@@ -154,14 +157,51 @@ class Copy(_Frozen):
     quantile: float
 
 
-class Settings(_Frozen):
-    """What it takes to repeat the evaluation, and what the numbers rest on."""
+class FormRow(_Frozen):
+    """One class of texts and the layout that its texts have in the data.
 
+    form:     in words, e.g. "4 lines of 12"
+    n_fake:   samples that were asked to be of this class; kept: share of them with that layout
+    real:     the same share of held-out texts
+    """
+
+    label: str
+    form: str
+    n_fake: int
+    kept: float
+    real: float | None = None
+
+
+class CopiedPassage(_Frozen):
+    """A passage of a sample that stands in the training text, white space aside.
+
+    sample:     its number within the sample of `settings.seed`
+    train_row, train_name: the row of the training table that it was found in
+    characters: its length; the text itself may be cut
+    """
+
+    sample: int = Field(ge=0)
+    text: str
+    characters: int
+    train_row: int = Field(ge=0)
+    train_name: str
+
+
+class Settings(_Frozen):
+    """What it takes to repeat the evaluation, and what the numbers rest on.
+
+    features, network, feature_dim are of evaluations of pictures; unit and sampled of those of text.
+    """
+
+    kind: str = "image"
     samples: int
     seed: int
-    features: str
-    network: str = Field(description="identity of the feature network: kind, version, digest")
-    feature_dim: int
+    features: str = ""
+    network: str = Field("", description="identity of the feature network: kind, version, digest")
+    feature_dim: int = 0
+    unit: str = Field("", description="what a token is: char, bpe or unigram")
+    sampled: str = Field("", description="how the texts were written")
+    held_out: str = Field("", description="digest of the held-out text, the same whatever the tokenizer")
     classifier: str | None = Field(None, description="identity of the classifier behind every class number")
     classifier_accuracy: float | None = Field(None, description="its accuracy on held-out real pictures")
     source: str
@@ -174,12 +214,19 @@ class Settings(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """Everything that `evaluate` found. `save` writes metrics.json; `Evaluation.load` reads it back."""
+    """Everything that `evaluate` found. `save` writes metrics.json; `Evaluation.load` reads it back.
+
+    warnings: what makes numbers less sure, or kept them from being measured
+    notes:    how they were measured: signatures, windows, what stands for a character
+    """
 
     metrics: tuple[Metric, ...]
     per_class: tuple[ClassRow, ...] = ()
     copies: tuple[Copy, ...] = ()
+    forms: tuple[FormRow, ...] = ()
+    passages: tuple[CopiedPassage, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     settings: Settings
 
     def __getitem__(self, name: str) -> Metric:
@@ -218,8 +265,9 @@ class Evaluation(_Frozen):
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         lines.insert(1, "  ".join("-" * w for w in widths))
         s = self.settings
-        lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on held-out pictures of {s.source}."]
-        lines += [f"Note: {text}" for text in self.warnings]
+        what = "pictures" if s.kind == "image" else s.kind
+        lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on held-out {what} of {s.source}."]
+        lines += [f"Note: {text}" for text in (*self.warnings, *self.notes)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -228,5 +276,5 @@ class Evaluation(_Frozen):
             return f"<tr title='{html.escape(tip, quote=True)}'>{inside}</tr>"
 
         body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.metrics, strict=True))
-        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in self.warnings)
+        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in (*self.warnings, *self.notes))
         return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"

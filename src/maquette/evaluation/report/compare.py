@@ -20,6 +20,7 @@ from maquette.evaluation.report.metrics import read_evaluation
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.page import count, duration, file_size, finite, render
 from maquette.evaluation.report.pictures import Tile, file_tile
+from maquette.evaluation.report.texts import TextStage, text_stages
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric
 
 Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
@@ -47,6 +48,13 @@ class RunSide:
     items: int | None
     weights_bytes: int | None
     alarms: tuple[str, ...]
+    kind: str = "image"
+    held_out: str = ""
+
+    @property
+    def data(self) -> str:
+        """What its held-out numbers are about: of text the text itself, in whatever tokens."""
+        return self.held_out or self.fingerprint
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         _side(folder, name, log, evaluation)
         for folder, name, log, evaluation in zip(folders, _names(folders), logs, found, strict=True)
     )
-    same_data = _same([run.fingerprint for run in runs])
+    same_data = _same([run.data for run in runs])
     same_features = _same([run.network for run in runs])
     return Comparison(
         runs=runs,
@@ -190,6 +198,8 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         items=log.items,
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         alarms=tuple(alarm.name for alarm in log.alarms),
+        kind=settings.kind if settings else "image",
+        held_out=settings.held_out if settings else "",
     )
 
 
@@ -207,7 +217,7 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
         assert first is not None
         rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
         # A number about other held-out pictures is another number, even with the same network.
-        data = {runs[i].fingerprint for i in have}
+        data = {runs[i].data for i in have}
         verdict: Verdict
         best = None
         if len(have) < 2:
@@ -258,11 +268,21 @@ def _notes(
         notes.append("The runs were trained on different data, so their numbers answer different questions.")
     elif same_data is None:
         notes.append("Not every run says what data it was trained on; whether it is the same is unknown.")
-    if same_features is False:
+    if same_features is False and {run.kind for run in runs} == {"text"}:
+        notes.append(
+            "The runs have different tokenizers: numbers per token cannot be compared, those per character can."
+        )
+    elif same_features is False:
         notes.append(
             "The numbers were measured with different feature networks. A Fréchet distance in one is not a Fréchet "
             "distance in another; nothing follows from which is smaller."
         )
+    titles: dict[str, set[str]] = {}
+    for evaluation in found:
+        for metric in evaluation.metrics if isinstance(evaluation, Evaluation) else ():
+            titles.setdefault(metric.name, set()).add(metric.title)
+    if any(len(titles.get(name, ())) > 1 for name in ("bits_per_char", "nats_per_char")):
+        notes.append("The losses were measured with unlike windows: a longer one gives each token more to go by.")
     sizes = {evaluation.settings.samples for evaluation in found if isinstance(evaluation, Evaluation)}
     if len(sizes) > 1:
         notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
@@ -322,10 +342,11 @@ def _shared_scale(row: MetricRow) -> list[Dot]:
     ]
 
 
-def _last_preview(folder: RunFolder) -> Tile | None:
+def _last_preview(folder: RunFolder) -> Tile | TextStage | None:
     known = previews(folder)
     if not known:
-        return None
+        stages = text_stages(folder)
+        return stages[-1] if stages else None
     step, path = known[-1]
     try:
         return file_tile(path, f"samples of {folder.path.name} at step {step:,}", shown=480)

@@ -68,6 +68,10 @@ def networks(generator: Generator) -> list[Net]:
 def shape_text(spec: DataSpec, column: str) -> str:
     """E.g. `28 x 28 grey`."""
     kind, shape = spec.columns[column].kind, spec.columns[column].shape
+    if kind == "text":
+        unit = {"char": "characters", "bpe": "byte-pair pieces", "unigram": "unigram pieces"}
+        long = f"up to {shape[0]:,} tokens" if spec.columns[column].framed else "of any length"
+        return f"text {long}, in {unit.get(spec.columns[column].unit, 'tokens')}"
     if kind != "image" or len(shape) != 3:
         return f"{kind} {f' {TIMES} '.join(map(str, shape))}".strip()
     channels = {1: "grey", 3: "colour", 4: "colour and transparency"}.get(shape[0], f"{shape[0]}-channel")
@@ -84,16 +88,18 @@ def data_of(folder: RunFolder, dataset: Dataset | None) -> dict[str, Any]:
         return {"source": dataset.source, "fingerprint": dataset.fingerprint, **dataset.summary}
 
 
-def data_facts(data: Mapping[str, Any], dataset: Dataset | None) -> DataFacts | None:
+def data_facts(data: Mapping[str, Any], dataset: Dataset | None, spec: DataSpec | None = None) -> DataFacts | None:
     """data.json (Dataset.summary) in words; liberal, since a run may come from another version."""
     if not data:
         return None
     summary = {**data, **data["summary"]} if isinstance(data.get("summary"), Mapping) else dict(data)
-    train = len(dataset.train) if dataset is not None else summary.get("train")
+    train = dataset.train.items if dataset is not None else summary.get("train")
     test = len(dataset.test) if dataset is not None else summary.get("test")
+    things = "texts" if spec is not None and spec.columns[spec.target[0]].kind == "text" else "pictures"
     facts = [
-        Fact("Training pictures", _plain(train)),
-        Fact("Held-out pictures", _plain(test), "never seen in training; every number rests on them"),
+        *(text_facts(spec) if spec is not None else []),
+        Fact(f"Training {things}", _plain(train)),
+        Fact(f"Held-out {things}", _plain(test), "never seen in training; every number rests on them"),
         Fact("Files found", _plain(summary.get("found"))),
         Fact("Sizes", _sizes(summary)),
         Fact("Colours", _counts(summary.get("channels"))),
@@ -113,6 +119,25 @@ def data_facts(data: Mapping[str, Any], dataset: Dataset | None) -> DataFacts | 
         left_out_count=n,
         notes=[str(text) for key in ("warnings", "notes") for text in _list(summary.get(key))],
     )
+
+
+def text_facts(spec: DataSpec) -> list[Fact]:
+    """What the tokens of each text column are."""
+    units = {"char": "characters", "bpe": "byte-pair pieces", "unigram": "unigram pieces"}
+    facts = []
+    for name in (*spec.given, *spec.target):
+        column = spec.columns[name]
+        if column.kind != "text":
+            continue
+        size = f"{column.vocab:,} {units.get(column.unit, 'tokens')}"
+        shape = (
+            f"up to {column.shape[0]:,} tokens a text"
+            if column.framed
+            else f"windows of {column.shape[0] - 1:,} tokens"
+        )
+        note = f"{column.chars_per_token:.2f} characters a token" if column.unit != "char" else ""
+        facts.append(Fact(f"Tokens of {name}", f"{size}, {shape}", note))
+    return facts
 
 
 def _list(value: Any) -> list[Any]:
@@ -207,7 +232,14 @@ def versions() -> list[Fact]:
     return [*found, Fact("System", f"{platform.system()} {platform.machine()}")]
 
 
-def reproduce(folder: RunFolder, recipe: Recipe, source: str) -> str:
+def use_command(spec: DataSpec, run: str) -> str:
+    """How to have a run make something, for a shell."""
+    if spec.columns[spec.target[0]].kind != "text":
+        return f"maquette sample {run} -n 64 --seed 0 --grid -o out/"
+    return f"maquette translate {run} --input FILE" if spec.source else f"maquette sample {run} -n 4 --seed 0"
+
+
+def reproduce(folder: RunFolder, recipe: Recipe, spec: DataSpec, source: str) -> str:
     """Commands, quoted for a shell, that make the run again and sample from it."""
     run = shlex.quote(str(folder.path))
     data = shlex.quote(recipe.data.source or source or "PATH")
@@ -216,7 +248,7 @@ def reproduce(folder: RunFolder, recipe: Recipe, source: str) -> str:
             "# train it again, from the recipe with every choice written out",
             f"maquette train {shlex.quote(str(folder.recipe_file))} --data {data} -o runs/again",
             "# sample from this run",
-            f"maquette sample {run} -n 64 --seed 0 --grid -o out/",
+            use_command(spec, run),
             "# measure it, and write this page anew",
             f"maquette evaluate {run} && maquette report {run}",
         )

@@ -12,7 +12,7 @@ from maquette.evaluation.report.glossary import METRICS
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.results import Evaluation, Metric
 
-_AS_GOOD, _BEYOND = "as good as real, within the error", "beyond real pictures"
+_AS_GOOD, _BEYOND = "as good as real, within the error", "beyond real"
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | Missing:
@@ -52,11 +52,11 @@ class View:
     scale: Scale
 
     @classmethod
-    def of(cls, metric: Metric) -> View:
-        return cls(metric, METRICS.get(metric.name, ""), standing(metric), Scale.of(metric))
+    def of(cls, metric: Metric, things: str = "pictures") -> View:
+        return cls(metric, METRICS.get(metric.name, ""), standing(metric, things), Scale.of(metric))
 
 
-def standing(metric: Metric) -> str:
+def standing(metric: Metric, things: str = "pictures") -> str:
     """Where the value is, seen from the floor, in words; "" without a floor."""
     if metric.floor is None:
         return ""
@@ -65,16 +65,18 @@ def standing(metric: Metric) -> str:
     if low <= floor_high and floor_low <= high:
         return _AS_GOOD
     if (metric.better == "lower" and high < floor_low) or (metric.better == "higher" and low > floor_high):
-        return _BEYOND
+        return f"{_BEYOND} {things}"
+    if metric.better == "floor" and things == "texts":
+        return f"{'above' if low > floor_high else 'below'} real texts"
     if metric.better == "lower" and floor_low > 0 and metric.value / metric.floor >= 1.5:
         times = metric.value / metric.floor
         return f"{times:,.0f} times as far as real" if times >= 10 else f"{times:.1f} times as far as real"
-    return "short of real pictures" if metric.better == "higher" else "further off than real pictures"
+    return f"short of real {things}" if metric.better == "higher" else f"further off than real {things}"
 
 
 def reached(metric: Metric) -> bool:
     """Whether real pictures score no better, as far as the two intervals can tell."""
-    return standing(metric) in (_AS_GOOD, _BEYOND)
+    return standing(metric).startswith((_AS_GOOD, _BEYOND))
 
 
 @dataclass(frozen=True)

@@ -26,28 +26,43 @@ from maquette.evaluation.report.pictures import picture_column
 from maquette.evaluation.report.recipe_view import highlight
 from maquette.evaluation.report.samples import Samples, make_samples
 from maquette.evaluation.report.summary import summarise
+from maquette.evaluation.report.text_parts import text_parts
+from maquette.evaluation.report.texts import text_column
 from maquette.evaluation.results import Evaluation
+from maquette.evaluation.texts.read import Write
 
 
-def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | None, *, seed: int = 0) -> Path:
+def write_report(
+    folder: RunFolder, generator: Generator, dataset: Dataset | None, *, seed: int = 0, write: Write | None = None
+) -> Path:
     """One self-contained report.html, and the figures as PNG beside it.
 
     dataset: the data of the run where it can be read; None leaves out what needs it, and says so
-    seed:    of every picture sampled for the report
+    seed:    of every picture or text sampled for the report
+    write:   of text with a source: given tensors -> target tokens, as of `evaluation.evaluate`
     """
     recipe = folder.recipe()
     column = picture_column(generator.spec)
     log, evaluation = read_log(folder), read_evaluation(folder)
     measured = evaluation if isinstance(evaluation, Evaluation) else None
     data = facts.data_of(folder, dataset)
-    about_data = facts.data_facts(data, dataset)
+    about_data = facts.data_facts(data, dataset, generator.spec)
     again = f"maquette report {folder.path}"
     source = recipe.data.source or (about_data.source if about_data else "")
     no_data = Missing(f"This needs the data ({source or 'unknown source'}), which was not at hand.", again)
 
-    samples = attempt(lambda: make_samples(generator, column, seed)) if column else _no_pictures(generator)
-    if column is None or not isinstance(samples, Samples):
-        near: Any = samples
+    words = text_column(generator.spec)
+    text = text_parts(folder, generator, words, dataset, seed, no_data, write) if words else None
+    samples: Any
+    if text is not None:
+        samples = text.samples
+    else:
+        samples = attempt(lambda: make_samples(generator, column, seed)) if column else _no_pictures(generator)
+    near: Any
+    if text is not None:
+        near = text.near
+    elif column is None or not isinstance(samples, Samples):
+        near = samples
     elif dataset is None:
         near = no_data
     else:
@@ -57,6 +72,7 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
         copies = attempt(lambda: evaluated_copies(generator, measured, dataset, column))
     rebuilt, walks, plane = _latent_sections(generator, dataset, column, seed, no_data)
 
+    things = "texts" if text else "pictures"
     charts = curve_charts(log)
     if isinstance(plane, LatentPlane) and plane.scatter:
         charts["latent-scatter"] = scatter_chart(plane.scatter, plane.reach)
@@ -72,8 +88,10 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
         nets=facts.networks(generator),
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         source=source,
-        summary=summarise(evaluation, log, near, about_data.left_out_count if about_data else 0),
+        summary=summarise(evaluation, log, near, about_data.left_out_count if about_data else 0, things),
         samples=samples,
+        text=text,
+        things=things,
         animation=read_animation(folder),
         log=log,
         curve_ids={curve.key: chart_id("curve", curve.key, i) for i, curve in enumerate(log.curves)},
@@ -83,10 +101,10 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
         walks=walks,
         plane=plane,
         evaluation=evaluation,
-        views=[View.of(metric) for metric in measured.metrics] if measured else [],
+        views=[View.of(metric, things) for metric in measured.metrics] if measured else [],
         data=about_data,
         recipe_text=highlight(_recipe_text(folder, recipe)),
-        commands=facts.reproduce(folder, recipe, source),
+        commands=facts.reproduce(folder, recipe, generator.spec, source),
         versions=facts.versions(),
         charts=finite(charts),
     )
@@ -95,7 +113,7 @@ def write_report(folder: RunFolder, generator: Generator, dataset: Dataset | Non
 
 def _no_pictures(generator: Generator) -> Missing:
     kinds = ", ".join(generator.spec.columns[name].kind for name in generator.spec.target)
-    return Missing(f"This run makes {kinds}; the report can show pictures only, so far.")
+    return Missing(f"This run makes {kinds}; the report can show pictures and texts only, so far.")
 
 
 def _latent_sections(

@@ -20,15 +20,22 @@ class Point:
     text: str
 
 
-def summarise(evaluation: Evaluation | Missing, log: Log, near: NeighbourTable | Missing, left_out: int) -> list[Point]:
+def summarise(
+    evaluation: Evaluation | Missing, log: Log, near: object, left_out: int, things: str = "pictures"
+) -> list[Point]:
+    """near: nearest training pictures, if they were looked for; things: what the model makes."""
     points = []
     known: dict[str, Metric] = {}
     if isinstance(evaluation, Missing):
         points.append(Point("note", f"{evaluation.why} Judge by eye, or run {evaluation.command}."))
     else:
         known = {metric.name: metric for metric in evaluation.metrics}
-    quality = next((name for name in ("frechet", "kernel", "elbo", "iwae") if name in known), "")
-    points += [_sentence(known[name]) for name in (quality, "class_accuracy", "copies") if name in known]
+    quality = next(
+        (name for name in ("frechet", "kernel", "bleu", "bits_per_char", "elbo", "iwae") if name in known), ""
+    )
+    copied = next((name for name in ("copied_30", "copied_10") if name in known), "")
+    shown = (quality, "class_accuracy", "copies", "form", "repetition", copied)
+    points += [_sentence(known[name], things) for name in shown if name in known]
     if "copies" not in known and isinstance(near, NeighbourTable):
         few = near.suspicious <= 0.05
         share = f"{100 * near.suspicious:.0f} %"
@@ -56,12 +63,12 @@ def _n(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _sentence(metric: Metric) -> Point:
+def _sentence(metric: Metric, things: str) -> Point:
     text = f"{metric.title}: {metric.show(metric.value)}"
     if metric.unit_text:
         text += f" {metric.unit_text}"
     if metric.interval_text:
         text += f" (between {metric.interval_text.replace(' to ', ' and ')})"
     if metric.floor is not None:
-        text += f"; real pictures score {metric.show(metric.floor)}"
+        text += f"; real {things} score {metric.show(metric.floor)}"
     return Point("good" if reached(metric) else "note", f"{text}.")

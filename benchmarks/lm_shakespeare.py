@@ -1,0 +1,53 @@
+"""Held-out loss of a language model over its whole held-out split, with windows that do not overlap and that do.
+
+    MAQUETTE_DATA=... python benchmarks/lm_shakespeare.py --run runs/shakespeare
+
+Each token is predicted once. Without overlap, the first tokens of a window have little before them: the harder
+number, and the one to compare with. Sliding windows move by half the context and score their newer half.
+Nats per character can be compared between tokenizers. Intervals (95 %) resample windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import maquette
+from maquette.evaluation.texts.loss import HeldOut, held_out, held_out_sliding
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--split", help="of the run's data, or a path [default: what was held out]")
+    args = parser.parse_args()
+    run = maquette.load(args.run)
+    table, model, spec = run.dataset(args.split).test, run.generator.model, run.spec
+    size = sum(p.numel() for net in model.kept.values() for p in net.parameters())
+    context = spec.x.shape[0] - 1
+    print(f"{run.recipe.family}, {size:,} parameters, {spec.x.vocab:,} {spec.x.unit} tokens, context {context}")
+    _print(f"windows of {context}, no overlap", lambda: held_out(model, table, spec))  # type: ignore[arg-type]
+    if not spec.x.framed and not spec.given:
+        _print(f"sliding by {context // 2}", lambda: held_out_sliding(model, table, spec))  # type: ignore[arg-type]
+
+
+def _print(how: str, measure: Callable[[], HeldOut]) -> None:
+    began = time.monotonic()
+    found = measure()
+    seconds = time.monotonic() - began
+    e = found.per_character(np.random.default_rng(0))
+    interval = "" if e.low is None else f" [{e.low:.4f}, {e.high:.4f}]"
+    tokens, characters = found.tokens.sum(), found.characters.sum()
+    print(
+        f"{how}: {e.value:.4f} nats/char{interval}, {e.value / np.log(2):.4f} bits/char, "
+        f"{found.nats.sum() / tokens:.4f} nats/token; {tokens:,.0f} tokens, {characters:,.0f} characters, "
+        f"{seconds:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

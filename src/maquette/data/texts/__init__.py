@@ -1,0 +1,1 @@
+"""Texts: from files and tables to columns of tokens, trained tokenizers and splits."""

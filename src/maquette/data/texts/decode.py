@@ -1,0 +1,170 @@
+"""Bytes -> text: unpacked, decoded by what they are, line ends made one kind, control characters taken out."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from maquette.core.errors import UserError
+from maquette.core.modality import Unreadable
+from maquette.data.text import shown, some
+
+MOST_BYTES = 2 * 2**30  # unpacked; what is larger has to be cut into several files
+SAMPLE = 2**18  # bytes by which an unknown encoding is guessed
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"), (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"), (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)  # fmt: skip
+_NO_TEXT = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+
+
+class Decoder:
+    """Decodes the files of one source, and remembers what there is to say about them."""
+
+    def __init__(self) -> None:
+        self.encodings: dict[str, int] = {}
+        self._foreign: dict[str, list[str]] = {}
+        self._controls: dict[str, int] = {}
+
+    def text(self, data: bytes, name: str) -> str:
+        """The text of a file's bytes; raises Unreadable with the offset of the first byte that is none."""
+        data = unpacked(data)
+        text, encoding = decoded(data)
+        self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
+        if not encoding.startswith("UTF"):
+            self._foreign.setdefault(encoding, []).append(name)
+        return self.clean(text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n"), name)
+
+    def clean(self, text: str, name: str) -> str:
+        """Without control characters other than tab and newline, which are counted."""
+        made, count = CONTROLS.subn("", text)
+        if count:
+            self._controls[name] = self._controls.get(name, 0) + count
+        return made
+
+    def notes(self) -> list[str]:
+        made = [
+            f"{some(names)} {'is' if len(names) == 1 else 'are'} read as {encoding}, as it seems: not UTF-8."
+            for encoding, names in self._foreign.items()
+        ]
+        if self._controls:
+            total = sum(self._controls.values())
+            made.append(
+                f"{total:,} control character{'s' if total > 1 else ''} (NUL and the like) "
+                f"in {some(self._controls)} {'were' if total > 1 else 'was'} taken out."
+            )
+        return made
+
+
+def decoded(data: bytes) -> tuple[str, str]:
+    """Bytes -> text, and the name of the encoding: a mark at the start, UTF-8, or what it looks like."""
+    for mark, codec, name in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(codec), name
+            except UnicodeDecodeError as error:
+                raise Unreadable(f"not {name} text, as its first bytes say: byte {error.start:,}") from None
+    try:
+        return data.decode("utf-8"), "UTF-8"
+    except UnicodeDecodeError as error:
+        return _guessed(data, error.start)
+
+
+def unpacked(data: bytes) -> bytes:
+    """The bytes within a gzip file, whatever its name; other bytes as they are."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        import io
+
+        with gzip.open(io.BytesIO(data)) as file:
+            made = file.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable(f"damaged gzip file: {error}") from None
+    if len(made) > MOST_BYTES:
+        raise Unreadable(f"unpacks to more than {MOST_BYTES // 2**30} GiB")
+    return made
+
+
+def bytes_of(path: Path) -> bytes:
+    """A whole file; raises Unreadable with the reason."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Unreadable(f"larger than {MOST_BYTES // 2**30} GiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are text, by what they hold."""
+    if not head:
+        return False
+    if any(head.startswith(mark) for mark, _, _ in _MARKS):
+        return True
+    if head.startswith(_NO_TEXT) or head.count(0) > len(head) // 100:
+        return False
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return len(CONTROLS.findall(text)) <= len(text) // 100
+
+
+def refusal(name: str, error: Unreadable) -> UserError:
+    """What is said of a single file that cannot be used."""
+    return UserError(
+        f"'{shown(name)}' cannot be read as text: {error}.",
+        "Save it as UTF-8 text (most editors can), or mend the place and try again.",
+    )
+
+
+def lone_surrogate(texts: Iterable[str]) -> bool:
+    """Whether half of a surrogate pair stands alone: JSON can write it, no text can hold it."""
+    for text in texts:
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:
+                return True
+    return False
+
+
+def _guessed(data: bytes, first: int) -> tuple[str, str]:
+    """Bytes that are not UTF-8 from offset `first` on."""
+    line = data.count(b"\n", 0, first) + 1
+    where = f"byte {first:,} (line {line:,}) is 0x{data[first]:02x}, which is not UTF-8"
+    repaired = data.decode("utf-8", "replace")
+    broken = repaired.count("\ufffd")
+    whole = sum(1 for c in repaired if c > "\x7f") - broken if len(data) < 2**24 else _beyond_ascii(data) - broken
+    if whole > 10 * broken:
+        raise Unreadable(f"{where}, as the rest of it is: damaged")
+    if data.count(0, 0, SAMPLE) > 0:
+        raise Unreadable(f"{where}: not text")
+    from charset_normalizer import from_bytes
+
+    start = data.rfind(b"\n", 0, first) + 1
+    sample = data[start : start + SAMPLE]
+    best = from_bytes(sample).best()
+    if best is None:
+        raise Unreadable(f"{where}, nor any encoding that is known")
+    try:
+        text = data.decode(best.encoding)
+    except (UnicodeDecodeError, LookupError):
+        raise Unreadable(where) from None
+    if len(CONTROLS.findall(text[:SAMPLE])) > len(text[:SAMPLE]) // 100:
+        raise Unreadable(f"{where}: not text")
+    return text, best.encoding.replace("_", "-")
+
+
+def _beyond_ascii(data: bytes) -> int:
+    """Characters beyond ASCII in bytes that are UTF-8 for the most part: each begins with a byte of 0xC0 or more."""
+    import numpy as np
+
+    return int((np.frombuffer(data, np.uint8) >= 0xC0).sum())

@@ -1,0 +1,1 @@
+"""What can be measured of written text: likelihood, translation, variety, copies, form."""

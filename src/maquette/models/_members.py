@@ -1,0 +1,90 @@
+"""Trained language models as members of another model: found in their run folders, rebuilt, filled with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from maquette.core.errors import UserError
+from maquette.core.find import find_family, refuse_foreign_family
+from maquette.core.model import Model, Streams
+from maquette.core.run import open_run
+from maquette.core.spec import ColumnSpec, DataSpec
+
+
+class Member(BaseModel):
+    """A language model that takes part.
+
+    run:    the folder it was trained in, read when training begins and not needed afterwards
+    family, model, length, given: what that folder says; filled in from it
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str | None = None
+    family: str | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
+    length: int | None = None
+    given: tuple[str, ...] | None = None
+
+
+def read(member: Member, spec: DataSpec) -> Member:
+    """The member with what its run folder says; UserError where it does not fit the data."""
+    if member.family is not None or member.run is None:
+        return member
+    folder = open_run(member.run)
+    recipe, own = folder.recipe(), folder.spec()
+    same = "Train the members on the same data, with the same tokenizer."
+    if own.x.kind != "text":
+        raise UserError(f"Member '{member.run}' makes {own.x.kind}s, not texts.", "Name runs of language models.")
+    for what in ("tokenizer", "vocab", "framed", "start"):
+        if getattr(own.x, what) != getattr(spec.x, what):
+            raise UserError(f"Member '{member.run}' differs from the data in its texts' {what}.", same)
+    for name in own.given:
+        ours: ColumnSpec | None = spec.columns.get(name) if name in spec.given else None
+        theirs = own.columns[name]
+        if ours is None or (ours.classes, ours.tokenizer) != (theirs.classes, theirs.tokenizer):
+            raise UserError(f"Member '{member.run}' needs the column '{name}', which is not given here.", same)
+    found = Member(
+        run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),
+        length=own.x.shape[0], given=own.given,
+    )  # fmt: skip
+    fill(build(found, spec), folder.weights(), member.run)
+    return found
+
+
+def build(member: Member, spec: DataSpec) -> Model:
+    """A member with fresh weights."""
+    assert member.family is not None
+    refuse_foreign_family(member.family, member.run or "model.members")
+    family = find_family(member.family)
+    (name,) = spec.target
+    own = spec.x if member.length is None else spec.x.model_copy(update={"shape": (member.length,)})
+    given = spec.given if member.given is None else member.given
+    model = family.build(family.Config(**member.model), DataSpec(
+        columns={**spec.columns, name: own}, target=spec.target, given=given
+    ))  # fmt: skip
+    if not isinstance(model, Streams):
+        raise UserError(
+            f"Member '{member.run or member.family}' does not write token by token.", "Name runs of language models."
+        )
+    assert isinstance(model, Model)
+    return model
+
+
+def fill(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
+    """Puts the weights of a run into its model."""
+    try:
+        for name, net in model.kept.items():
+            net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")})
+    except RuntimeError as error:
+        raise UserError(f"The weights of member '{where}' do not fit its recipe: {error}", "Train it again.") from None
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, numbered where two are the same."""
+    return tuple(f"{name} {i + 1}" if names.count(name) > 1 else name for i, name in enumerate(names))

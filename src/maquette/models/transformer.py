@@ -1,0 +1,245 @@
+"""Transformers over tokens (Vaswani et al. 2017): language models, and encoder-decoders where there is a source.
+
+One phase minimises, over the tokens t_1 .. t_n of the target after its first,
+
+    -sum_i log p(t_i | t_1 .. t_(i-1), source, y)
+
+with y the class, if there is one. A language model can also learn to fill gaps: a share of the texts is put in
+the order prefix, suffix, middle (Bavarian et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
+from maquette.core.rng import Rng
+from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec
+from maquette.losses import sequence
+from maquette.nets.transformer import Memory, Transformer
+from maquette.sampling import autoregressive
+
+SUPPORTS = ("text",)
+NOT_MUON = ("embedding", "source_embedding", "label", "ngrams")  # rows of a table, one a token, rather than a matrix
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Config(BaseModel):
+    """Settings of a transformer."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    width: Positive = Field(256, description="numbers that describe a token; multiples of 32 suit the hardware")
+    layers: Positive = Field(4, description="blocks of the decoder")
+    encoder_layers: int = Field(0, ge=0, description="blocks of the encoder, where there is a source; 0: as many")
+    heads: Positive = Field(4, description="attention heads; width / heads = 64 is fastest on a CPU")
+    mlp: float = Field(4.0, gt=0, description="width of the hidden layer of a block over `width`")
+    shift: Share = Field(
+        0.0, description="share of the numbers that attention reads of a token which are those of the token before"
+    )
+    ngrams: int = Field(1, ge=1, le=4, description="the last 2 .. ngrams tokens have an embedding of their own; 1: no")
+    ngram_rows: Positive = Field(8192, description="rows in a table of n-grams; more n-grams than that share them")
+    shared: Literal["auto", "yes", "no"] = Field(
+        "auto", description="source and target share one table of embeddings; auto: where they share a tokenizer"
+    )
+
+    dropout: Share = Field(0.0, description="of embeddings and of what each layer adds")
+    label_smoothing: Share = 0.0
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    short: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Positive], ...] = Field(
+        (),
+        description="[share of the run, tokens]: until then windows of a long text are cut into pieces so long: "
+        "cheaper, and what is near is learned first (Press et al. 2021, shortformer)",
+    )
+    infill: Share = Field(0.0, description="share of texts that are rearranged, so that gaps can be filled")
+
+    lr: float = Field(2e-3, gt=0)
+    muon: float = Field(5.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    beta1: Share = 0.9
+    beta2: Share = 0.99
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    warmup: Share = Field(0.02, description="share of the run in which the learning rate grows")
+    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
+    final: float = Field(0.0, ge=0, le=1, description="learning rate at the end over the highest")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Config:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"heads: width = {self.width} cannot be shared by {self.heads} heads of an even size")
+        return self
+
+
+def build(config: Config, spec: DataSpec) -> TransformerModel:
+    if spec.source and config.infill:
+        raise UserError("Gaps are filled by a model without a source.", "Set model.infill=0, or train without --given.")
+    return AlignedTransformer(config, spec) if spec.source else TransformerModel(config, spec)
+
+
+class TransformerModel(Model):
+    """p(target | source, y), token by token. Meets Streams and Scores."""
+
+    density: Literal["discrete", "continuous", "none"] = "discrete"
+    watches = (
+        Watch(
+            name="exploding gradient",
+            key="nll/grad_norm",
+            above=20.0,
+            patience=0.02,
+            after=0.02,
+            saw="the gradient stays far larger than that of a network that learns",
+            advice="a smaller model.lr, a longer model.warmup, or model.clip=1",
+        ),
+    )
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        (self.target,) = spec.target
+        self.source, self.label, self.classes = spec.source, spec.label, spec.num_classes
+        (self.length,) = spec.x.shape
+        self.start, self.framed, self.mean_length = spec.x.start, spec.x.framed, spec.x.mean_length
+        self.fills_gaps = config.infill > 0
+        c, source = config, spec.columns[spec.source] if spec.source else None
+        alike = source is not None and source.tokenizer == spec.x.tokenizer and source.vocab == spec.x.vocab
+        if c.shared == "yes" and not alike:
+            raise UserError(
+                "One table of embeddings needs one tokenizer for source and target.",
+                "Set data.joint=true, or model.shared=auto.",
+            )
+        self.net = Transformer(
+            spec.x.vocab, c.width, c.layers, c.heads, self.length - 1, round(c.mlp * c.width),
+            dropout=c.dropout, classes=self.classes, source_vocab=source.vocab if source else 0,
+            encoder_layers=c.encoder_layers or c.layers, shared=alike and c.shared != "no", pad=PAD,
+            ngrams=c.ngrams, ngram_rows=c.ngram_rows, shift=round(c.shift * c.width),
+        )  # fmt: skip
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        optim = Optim(
+            "adamw", c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay, schedule=c.schedule, warmup=c.warmup,
+            constant_until=c.constant_until, final=c.final, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
+        )  # fmt: skip
+        return [Phase("nll", ("net",), self.nll, optim)]
+
+    def nll(self, batch: Batch, step: Step) -> Loss:
+        """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""
+        c, n, x = self.config, batch.size, batch.x
+        dropped = step.rng.uniform(n) < c.label_dropout if self.classes else None
+        if c.infill:
+            chosen, cuts = step.rng.uniform(n) < c.infill, step.rng.uniform(n, 2)
+            x = rearrange(x, chosen, cuts, self.framed)
+        tokens, after, y = x[:, :-1], x[:, 1:], self._classes(batch.given, n, dropped)
+        pieces = self._pieces(tokens.shape[1], step.progress)
+        if pieces > 1:
+            tokens, after = (t.reshape(n * pieces, -1) for t in (tokens, after))
+            y = None if y is None else y.repeat_interleave(pieces)
+        logits = self.net(tokens, self._source(batch.given), y)
+        loss, nll = sequence.smoothed_nll(logits, after, c.label_smoothing, PAD)
+        parts = {"nats_per_token": nll.sum() / (after != PAD).sum().clamp(min=1)}
+        return Loss(sequence.mean_over_items(loss.view(n, -1), self.mean_length), parts)
+
+    def _pieces(self, length: int, progress: float) -> int:
+        """How many pieces a window of so many tokens is cut into; texts with a beginning and an end stay whole."""
+        size = next((tokens for until, tokens in self.config.short if progress < until), length)
+        whole = self.framed or self.config.infill or self.source or length % size
+        return 1 if whole else length // size
+
+    def _source(self, given: Given) -> Tensor | None:
+        if not self.source:
+            return None
+        if self.source not in given:
+            raise UserError(
+                f"This model writes '{self.target}' from '{self.source}', and was given none.",
+                f"Give it the column '{self.source}'.",
+            )
+        return given[self.source]
+
+    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
+        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
+        if not self.classes:
+            return None
+        y = given.get(self.label or "")
+        if y is None:
+            return torch.full((n,), self.classes, device=next(self.parameters()).device)
+        return y if dropped is None else y.masked_fill(dropped, self.classes)
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
+        """options: of sampling/autoregressive.py. A prompt that ends with MIDDLE asks for what fills a gap."""
+        like: dict[str, Any] = {"start": self.start, "length": self.length, "framed": self.framed}
+        prompt = options.get("prompt")
+        if prompt is not None and bool((prompt == MIDDLE).any()):
+            options.setdefault("ends", True)  # what fills a gap ends, also in a text that does not
+        return {self.target: autoregressive.write(self, n, given, rng, **like, **options)}
+
+    @property
+    def context(self) -> int:
+        return self.net.context
+
+    def begin(self, n: int, given: Given) -> Memory:
+        return self.net.begin(n, self._source(given), self._classes(given, n))
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        return self.net.advance(memory, tokens)
+
+    # -- Scores --------------------------------------------------------------------------------------
+
+    def token_log_prob(self, batch: Batch) -> Tensor:
+        x = batch.x
+        logits = self.net(x[:, :-1], self._source(batch.given), self._classes(batch.given, batch.size))
+        return sequence.token_log_prob(logits, x[:, 1:], PAD)
+
+    def score_target(self, batch: Batch, rng: Rng) -> Batch:
+        return batch
+
+    def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        return self.token_log_prob(batch).sum(1)
+
+
+class AlignedTransformer(TransformerModel):
+    """Also says where in the source it looked. Meets Aligns."""
+
+    def alignment(self, batch: Batch) -> Tensor:
+        source = self._source(batch.given)
+        assert source is not None  # or _source would have refused
+        return self.net.alignment(batch.x[:, :-1], source, self._classes(batch.given, batch.size))
+
+
+def rearrange(x: Tensor, chosen: Tensor, cuts: Tensor, framed: bool) -> Tensor:
+    """Texts i64[B, L], those chosen (bool[B]) as PREFIX before SUFFIX after MIDDLE between EOS.
+
+    cuts: uniform f32[B, 2]: where the gap begins and ends, as shares of the text. A framed text keeps its BOS, and
+    the batch grows by three tokens; a window loses its last four, and keeps its length (Bavarian et al. 2022, PSM).
+    """
+    if framed:
+        x = torch.nn.functional.pad(x, (0, 3), value=PAD)
+    first = int(framed)  # BOS stays where it is
+    width = x.shape[1]
+    n = (x != PAD).sum(1, keepdim=True) - 2 if framed else torch.full_like(x[:, :1], width - 4)  # tokens of the text
+    n = n.clamp(min=0)
+    begin, end = ((cuts.sort(1).values * (n + 1)).long().clamp(max=n)).split(1, 1)  # the gap is begin .. end
+    suffix, middle, last = begin + 1, 2 + begin + n - end, n + 3  # where SUFFIX, MIDDLE and EOS stand
+    place = torch.arange(width, device=x.device)[None] - first
+    origin = torch.where(
+        place < suffix, place - 1, torch.where(place < middle, place - 2 + end - begin, place - 3 - n + end)
+    )
+    moved = x.gather(1, (origin + first).clamp(0, width - 1))
+    for where, token in ((torch.zeros_like(n), PREFIX), (suffix, SUFFIX), (middle, MIDDLE), (last, EOS)):
+        moved = torch.where(place == where, token, moved)
+    moved = torch.where(place > last, PAD, moved)
+    moved = torch.where(place < 0, x, moved)
+    return torch.where(chosen[:, None], moved, x)

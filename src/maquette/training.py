@@ -1,0 +1,219 @@
+"""From a recipe and data to a trained run folder: here the data room, the engine and the families meet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from maquette import writing
+from maquette.core.batch import Batch
+from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
+from maquette.core.files import write_json
+from maquette.core.find import find_family
+from maquette.core.generator import build_model
+from maquette.core.modality import write_preview
+from maquette.core.model import Model
+from maquette.core.recipe import Recipe, TrainConfig
+from maquette.core.run import RunFolder, create_run, open_run
+from maquette.core.spec import DataSpec
+from maquette.core.table import Dataset
+from maquette.data import Loader, open_dataset
+from maquette.engine import Job
+from maquette.engine import train as run_job
+
+Say = Callable[[str], None]
+
+
+def prepare(recipe: Recipe, out: Path, say: Say) -> tuple[RunFolder, Dataset]:
+    """Opens the data and lays down a run folder that `train_folder` can start, and resume."""
+    dataset = open_data(recipe, say, like=_members_spec(recipe))
+    columns = dataset.train.columns
+    given = recipe.given if recipe.given != "auto" else (("label",) if "label" in columns else ())
+    for name in (*recipe.target, *given):
+        if name not in columns:
+            raise UserError(f"The data has no column '{name}'.", nearest(name, columns))
+    kinds = [columns[name].spec.kind for name in given]
+    if set(given) & set(recipe.target) or set(kinds) - {"label", "text"} or len(set(kinds)) < len(kinds):
+        raise UserError(
+            f"A model of {', '.join(recipe.target)} cannot be given {', '.join(given)} yet.",
+            "Give one label column, one text column, one of each, or 'none'.",
+        )
+    spec = dataset.spec(recipe.target, given)
+    train = _sized(recipe.train, spec)
+    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec)
+    build_model(recipe, spec)  # a setting that does not fit the data is refused before anything is written
+    folder = create_run(out)
+    folder.write_spec(spec)
+    facts = {"fingerprint": dataset.fingerprint, **dataset.summary}
+    if spec.x.kind == "text" and (layouts := writing.layouts(dataset, spec)):
+        facts["layouts"] = layouts
+    write_json(folder.data_file, facts)
+    # The recipe last: it is what makes a folder a run.
+    folder.write_recipe(recipe)
+    return folder, dataset
+
+
+def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
+    recipe, spec = folder.recipe(), folder.spec()
+    reference = _reference(dataset, spec, recipe.train.preview_items)
+    captions = _captions(reference, spec) if spec.x.kind == "text" else []
+
+    def preview(samples: dict[str, Tensor], path: Path) -> None:
+        (items,) = samples.values()
+        write_preview(items, spec.x, path, captions)
+
+    outcome = run_job(
+        Job(
+            folder=folder,
+            recipe=recipe,
+            spec=spec,
+            model=build_model(recipe, spec),
+            batches=lambda size, rank, world: Loader(dataset.train, spec, size, recipe.train.seed, (rank, world)),
+            items=dataset.train.items,
+            reference=reference,
+            preview=preview,
+            inspect=_inspector(dataset, spec),
+            quiet=quiet,
+        )
+    )
+    if outcome.leads:
+        from maquette.evaluation.animation import write_animation
+        from maquette.evaluation.card import write_card
+
+        write_animation(folder)
+        write_card(folder)
+
+
+def _inspector(dataset: Dataset, spec: DataSpec) -> Callable[[Model, dict[str, Tensor]], dict[str, float]]:
+    """What to look for in the previews of a kind of data, beyond their diversity."""
+    if spec.x.kind != "text":
+        return lambda model, samples: {}
+    from maquette.evaluation import text_inspector
+
+    return text_inspector(dataset, spec)
+
+
+def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
+    """Real items for the previews to stand beside; their labels go round the classes."""
+    rows = np.arange(min(items, len(dataset.train)))
+    if spec.source:  # a source that was learned from says little
+        return dataset.test.batch(np.arange(min(items, len(dataset.test))), spec)
+    if spec.label:
+        labels = dataset.train.columns[spec.label].take(np.arange(len(dataset.train))).numpy()
+        by_class = [group for c in range(spec.num_classes) if len(group := np.flatnonzero(labels == c))]
+        turns = [divmod(i, len(by_class)) for i in range(items)]
+        rows = np.array([by_class[c][turn % len(by_class[c])] for turn, c in turns])
+    return dataset.train.batch(rows, spec)
+
+
+def _captions(batch: Batch, spec: DataSpec) -> list[str]:
+    """What each item of a batch was made from: its label, or the source text."""
+    if spec.source:
+        return writing.texts(batch.given[spec.source], spec.columns[spec.source])
+    return [spec.columns[spec.label].classes[i] for i in batch.given[spec.label].tolist()] if spec.label else []
+
+
+def _resolved(recipe: Recipe, spec: DataSpec) -> Recipe:
+    """The recipe with what its settings refer to (other runs) put in its place, where the family can do so."""
+    resolve = getattr(find_family(recipe.family), "resolve", None)
+    if resolve is None:
+        return recipe
+    return recipe.model_copy(update={"model": resolve(recipe.config, spec).model_dump(mode="json")})
+
+
+def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
+    """Tokens in a batch as items in a batch: a multiple of 8 where it can be, so that processes can share it."""
+    if train.batch_tokens is None or not spec.x.mean_length:
+        return train
+    items = train.batch_tokens / spec.x.mean_length
+    size = 8 * round(items / 8) if items >= 8 else max(1, round(items))
+    return train.model_copy(update={"batch_size": size, "batch_tokens": None})
+
+
+def _members_spec(recipe: Recipe) -> DataSpec | None:
+    """The specification of the first of the runs that a recipe brings together: they share its tokens."""
+    for member in recipe.model.get("members", ()):
+        path = member.get("run") if isinstance(member, dict) else member
+        return open_run(str(path)).spec() if path else None
+    return None
+
+
+def open_data(
+    recipe: Recipe, say: Say, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
+) -> Dataset:
+    assert recipe.data.source is not None
+    given = () if recipe.given == "auto" else recipe.given
+    return open_dataset(
+        recipe.data.source, recipe.data, target=recipe.target, given=given, like=like, own=own, say=say, fetch=fetch
+    )
+
+
+def fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
+    """Refuses data whose columns are not those the run was trained on."""
+    for name in (*spec.target, *spec.given):
+        if name not in dataset.train.columns:
+            raise UserError(f"The data has no column '{name}', which this run uses.", "Name the run's own data.")
+        ours, theirs = spec.columns[name], dataset.train.columns[name].spec
+        if ours.kind == theirs.kind == "text":
+            if ours.tokenizer != theirs.tokenizer:
+                raise UserError(
+                    f"Column '{name}' was prepared with another vocabulary than the run's.",
+                    "The data has changed since the run began: train a new run, or put the data back.",
+                )
+            continue
+        if (ours.kind, ours.shape, ours.classes) != (theirs.kind, theirs.shape, theirs.classes):
+            raise UserError(
+                f"Column '{name}' is {theirs.kind} {theirs.shape or theirs.classes}; the run was trained on "
+                f"{ours.shape or ours.classes}.",
+                "Name data of the same shape and classes.",
+            )
+    return dataset
+
+
+def check_processes(train: TrainConfig, processes: int) -> None:
+    """Refuses what several processes cannot share, before anything is written."""
+    import torch
+
+    if train.batch_size % processes:
+        raise UserError(
+            f"train.batch_size = {train.batch_size} cannot be shared out evenly to {processes} processes.",
+            f"Use a multiple of {processes}.",
+        )
+    if torch.cuda.is_available() and train.device != "cpu" and processes > torch.cuda.device_count():
+        raise UserError(
+            f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
+            "Ask for one process a GPU, or set train.device=cpu.",
+        )
+
+
+def launch(folder: RunFolder, processes: int, quiet: bool) -> None:
+    """Trains a prepared run in several processes of this machine, which find each other through accelerate.
+
+    Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
+    """
+    import torch
+
+    recipe, env = folder.recipe(), dict(os.environ)
+    if not torch.cuda.is_available() or recipe.train.device == "cpu":
+        env["ACCELERATE_USE_CPU"] = "true"
+        # torchrun gives each process one thread unless told; the cores are shared out instead.
+        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
+    child = subprocess.Popen(command, env=env)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
+        child.wait()  # until every process has saved
+        raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
+    if code:
+        raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")

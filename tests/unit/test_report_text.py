@@ -1,0 +1,191 @@
+"""The report, the comparison and the model card of models of text, on fake runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import toy_text_family as toy
+from maquette.core.batch import Batch
+from maquette.core.files import write_json
+from maquette.core.generator import Generator
+from maquette.core.recipe import DataConfig, Recipe, TrainConfig
+from maquette.core.run import RunFolder, write_tensors
+from maquette.core.table import Dataset
+from maquette.evaluation import evaluate
+from maquette.evaluation.card import write_card
+from maquette.evaluation.report import compare, write_comparison, write_report
+from maquette.evaluation.report.passages import nearest_passages
+from maquette.evaluation.report.texts import text_stages
+from maquette.evaluation.report.tokens import alignment_maps, coloured, percent, shade
+
+NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
+WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")
+
+
+def sentence(i: int) -> str:
+    a, b, c = (WORDS[j] for j in np.random.default_rng(i).integers(8, size=3))
+    return f"from the {a} to the {b} they went by the {c}."
+
+
+TRAIN, TEST = [*map(sentence, range(120)), NASTY], [*map(sentence, range(500, 560)), NASTY]
+
+
+def data_of(kind: str) -> tuple[Dataset, tuple[str, ...]]:
+    if kind == "windows":
+        return toy.windows("\n".join(TRAIN), "\n".join(TEST), context=32), ()
+    if kind == "label":
+        y = [i % 2 for i in range(len(TRAIN))]
+        return toy.lines(TRAIN, TEST, labels=(y, y[: len(TEST)])), ("label",)
+    if kind == "source":
+        return toy.lines(TRAIN, TEST, sources=(TRAIN, TEST)), ("source",)
+    return toy.lines(TRAIN, TEST), ()
+
+
+def fake_run(
+    path: Path, kind: str = "lines", measured: bool = True, **config: Any
+) -> tuple[RunFolder, Generator, Dataset]:
+    """A finished run of the toy family, as the engine leaves it."""
+    data, given = data_of(kind)
+    folder = RunFolder(path)
+    path.mkdir(parents=True)
+    model, spec = toy.trained(data, toy.Config(**config), given)
+    folder.write_recipe(
+        Recipe(about="Bigrams, for tests", family="toy_text_family", target=("text",), given=given,
+               data=DataConfig(source="lines"), model=dict(config), train=TrainConfig(steps=100, batch_size=8))
+    )  # fmt: skip
+    folder.write_spec(spec)
+    write_json(folder.data_file, {"source": "lines", "fingerprint": data.fingerprint, **data.summary})
+    write_tensors(folder.weights_file, model.state_dict())
+    log = [{"step": s, "seconds": s / 10, "items": 8 * s, "lm/loss": 3 - s / 60, "preview/held_out_nats": 3 - s / 80}
+           for s in range(0, 101, 10)]  # fmt: skip
+    folder.log_file.write_text("".join(json.dumps(line) + "\n" for line in log))
+    folder.samples.mkdir()
+    for step in (0, 20, 50, 80, 100):
+        (folder.samples / f"preview-{step:08d}.txt").write_text(f"at step {step} {NASTY}\n")
+    generator = Generator(model, spec)
+    if measured:
+        evaluate(generator, data, samples=25).save(folder.metrics_file)
+    return folder, generator, data
+
+
+def page_of(folder: RunFolder, generator: Generator, data: Dataset | None, **options: Any) -> str:
+    return write_report(folder, generator, data, **options).read_text(encoding="utf-8")
+
+
+def parts(page: str) -> set[str]:
+    return {name for name in ("samples", "classes", "metrics", "tokens", "agents", "alignment", "neighbours",
+                              "reconstructions", "plane", "walks") if f'<section id="{name}">' in page}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "more"),
+    [("lines", {}, {"neighbours"}), ("windows", {}, {"neighbours"}), ("label", {}, {"neighbours", "classes"}),
+     ("source", {}, {"alignment"}), ("lines", {"agents": True}, {"neighbours", "agents"}),
+     ("source", {"aligns": False}, set())],
+)  # fmt: skip
+def test_the_page_has_what_the_model_can_do_and_no_more(
+    kind: str, config: dict[str, Any], more: set[str], tmp_path: Path
+) -> None:
+    page = page_of(*fake_run(tmp_path / "run", kind, **config))
+    assert parts(page) == {"samples", "metrics", "tokens", *more}
+    assert "could not be made" not in page and "pictures" not in page.partition("<body>")[2].partition("<script>")[0]
+    assert ("<script>alert" not in page and "{{ 7*7 }}" in page) or kind == "windows"
+    assert "&lt;/script&gt;" in page
+    assert "at step 0" in page and "at step 50" in page and "at step 100" in page and "at step 20" not in page
+    assert "Bits per character" in page and "nats/character" in page and 'class="p0"' in page
+    assert f'href="#{min(more | {"tokens"})}"' in page
+    if "agents" in config:
+        assert "even &lt;one&gt;" in page and 'class="run-1"' in page
+
+
+def test_without_data_or_numbers_it_says_so(tmp_path: Path) -> None:
+    folder, generator, _ = fake_run(tmp_path / "run", measured=False)
+    page = page_of(folder, generator, None)
+    assert "Not measured yet" in page and "which was not at hand" in page and "What it wrote" in page
+    folder, generator, _ = fake_run(tmp_path / "pairs", "source", measured=False)
+    assert "Sources to write from are in the data" in page_of(folder, generator, None)
+
+
+def test_a_broken_model_costs_its_sections_only(tmp_path: Path) -> None:
+    folder, generator, data = fake_run(tmp_path / "run", measured=False)
+    generator.model.config.broken = True
+    page = page_of(folder, generator, data)
+    assert "shapes &lt;cannot&gt; be multiplied" in page and '<section id="training">' in page
+
+
+def test_the_search_is_used_for_translations(tmp_path: Path) -> None:
+    folder, generator, data = fake_run(tmp_path / "run", "source", measured=False)
+    known = data.train.columns["text"].take(np.array([3]))
+    page = page_of(folder, generator, data, write=lambda given: known.expand(len(given["source"]), -1))
+    assert page.count(f'<dd class="made">{TRAIN[3]}</dd>') == 12
+
+
+def test_colours_are_those_of_the_probabilities() -> None:
+    assert [shade(float(np.log(p))) for p in (0.9, 0.5, 0.3, 0.1, 0.02, 0.005, 1e-5)] == [
+        "p0", "p0", "p1", "p2", "p3", "p4", "p5"]  # fmt: skip
+    assert percent(float(np.log(0.5))) == "50 %" and percent(float(np.log(0.012))) == "1.2 %"
+    data = toy.lines(["ab", "ab"], ["ab"])
+    model, spec = toy.trained(data)
+    (text,) = coloured(Generator(model, spec), model, "text", data.test.columns["text"].values, {})
+    assert [piece.text for piece in text.pieces] == ["a", "b", "¶"]
+    score = model.token_log_prob(Batch({"text": data.test.columns["text"].values}))[0].detach()
+    assert text.nats == pytest.approx(-float(score[:3].mean())) and f"{-score[1]:.2f} nats" in text.pieces[1].says
+
+
+def test_maps_are_of_the_source_and_the_target() -> None:
+    data = toy.lines(["abc"], ["ab", "c"], sources=(["abc"], ["ab", "c"]))
+    model, spec = toy.trained(data, given=["source"])
+    first, second = alignment_maps(Generator(model, spec), model, data.test.batch([0, 1], spec))  # type: ignore[arg-type]
+    assert first.source == ["a", "b", "¶"] == first.target and second.target == ["c", "¶"]
+    assert {(c.x, c.y, c.weight) for c in first.cells} == {(0, 0, 1.0), (1, 1, 1.0), (2, 2, 1.0)}
+
+
+def test_the_nearest_passage_is_the_one_that_was_copied() -> None:
+    data = toy.lines(TRAIN, TEST)
+    mixed = "xyzzy " + TRAIN[17][5:40] + " plugh"
+    data_x = toy.lines([*TRAIN, "xyzzy plugh"], TEST)
+    found = nearest_passages([mixed, "qqqqqqqqqq"], data_x, "text", TEST[:5])
+    row = found.rows[0]
+    assert TRAIN[17][5:40] in "".join(part.text for part in row.sample if part.shared)
+    assert row.longest >= 35 and 0 < row.share < 1 and "".join(part.text for part in row.sample) == mixed
+    assert any(part.shared for part in row.passage) and found.rows[1].share == 0 and found.rows[1].passage == []
+    assert 0 < found.typical <= 1
+    assert nearest_passages([TRAIN[17]], data, "text").rows[0].share == 1
+
+
+def test_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> None:
+    folder, *_ = fake_run(tmp_path / "run", measured=False)
+    assert [stage.step for stage in text_stages(folder)] == [0, 50, 100]
+    assert text_stages(RunFolder(tmp_path / "none")) == []
+
+
+def test_cards_show_text_safely_and_how_to_get_more(tmp_path: Path) -> None:
+    for kind, command in (("lines", "maquette sample . -n 4"), ("source", "maquette translate . --input FILE"),
+                          ("label", "--label 'class 0'")):  # fmt: skip
+        folder, *_ = fake_run(tmp_path / kind, kind)
+        card = write_card(folder).read_text(encoding="utf-8")
+        assert command in card and "at step 100" in card and "Bits per character" in card
+        assert "can be untrue" in card and "pictures" not in card
+
+
+def test_runs_of_unlike_tokens_are_compared_by_the_character(tmp_path: Path) -> None:
+    from maquette.evaluation.results import Evaluation
+
+    a, *_ = fake_run(tmp_path / "a")
+    b, *_ = fake_run(tmp_path / "b")
+    found = Evaluation.load(b.metrics_file)
+    settings = found.settings.model_copy(update={"network": "bpe-300-0000", "fingerprint": "other"})
+    found.model_copy(update={"settings": settings}).save(b.metrics_file)
+    write_json(b.data_file, {"source": "lines", "fingerprint": "other"})
+    comparison = compare([a, b])
+    verdicts = {row.name: row.verdict for row in comparison.metrics}
+    assert verdicts["nats_per_token"] == verdicts["perplexity"] == "unlike"
+    assert verdicts["bits_per_char"] == verdicts["nats_per_char"] == "overlap" and comparison.same_data
+    assert any("different tokenizers" in note for note in comparison.notes)
+    page = write_comparison([a, b], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "at step 100" in page and "<script>alert" not in page

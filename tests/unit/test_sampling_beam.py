@@ -1,0 +1,117 @@
+"""Beam search against exhaustive search, greedy writing and ties."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from maquette.core.rng import ItemRng
+from maquette.sampling.autoregressive import write
+from maquette.sampling.beam import length_penalty, search
+from maquette.sampling.constraints import Pattern
+
+V, WIDTH = 11, 5
+
+
+class Table:
+    """Logits that depend on the source, the number of tokens read and the last of them: [n, WIDTH, V, V]."""
+
+    def __init__(self, n: int, ties: bool = False) -> None:
+        self.table = torch.randn(n, WIDTH + 3, V, V, generator=torch.Generator().manual_seed(2))
+        if ties:
+            self.table = self.table.round()
+
+    class Memory:
+        def __init__(self, source: Tensor, read: int) -> None:
+            self.source, self.read = source, read
+
+        def rows(self, index: Tensor) -> Table.Memory:
+            return Table.Memory(self.source[index], self.read)
+
+    def begin(self, n: int, given: dict[str, Tensor]) -> Memory:
+        return Table.Memory(given["source"], 0)
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        out = [self.table[memory.source, memory.read + t, tokens[:, t]] for t in range(tokens.shape[1])]
+        memory.read += tokens.shape[1]
+        return torch.stack(out, 1)
+
+    def log_prob(self, source: int, text: tuple[int, ...]) -> float:
+        """Of the tokens after BOS, with reserved tokens left out of the vocabulary."""
+        total, last = 0.0, 1
+        for t, token in enumerate(text):
+            row = self.table[source, t, last].index_fill(0, torch.tensor([0, 1, 3, 4, 5, 6]), -torch.inf)
+            total, last = total + float(row.log_softmax(0)[token]), token
+        return total
+
+
+def given(n: int) -> dict[str, Tensor]:
+    return {"source": torch.arange(n)}
+
+
+def all_texts() -> list[tuple[int, ...]]:
+    """All that end within the width."""
+    return [(*body, 2) for k in range(WIDTH - 1) for body in product(range(7, V), repeat=k)]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+def test_a_wide_beam_is_exhaustive(alpha: float) -> None:
+    n, model = 3, Table(3)
+    found = search(model, n, given(n), start=1, length=WIDTH, beam=400, n_best=4, alpha=alpha)
+    for i in range(n):
+        score = {text: model.log_prob(i, text) / length_penalty(len(text), alpha) for text in all_texts()}
+        best = sorted(score, key=lambda text: -score[text])[:4]
+        for j, text in enumerate(best):
+            assert found.ranked[i, j].tolist() == [1, *text, *[0] * (WIDTH - 1 - len(text))]
+            assert abs(float(found.scores[i, j]) - score[text]) < 1e-5
+            assert abs(float(found.log_prob[i, j]) - model.log_prob(i, text)) < 1e-5
+    assert torch.equal(found.tokens, found.ranked[:, 0])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_beam_of_one_is_greedy(ties: bool) -> None:
+    n, model = 40, Table(40, ties)
+    greedy = write(model, n, given(n), ItemRng(0, range(n)), start=1, length=WIDTH, temperature=0)
+    assert torch.equal(search(model, n, given(n), start=1, length=WIDTH, beam=1).tokens, greedy)
+
+
+def test_more_beams_find_likelier_texts_and_stopping_early_loses_nothing() -> None:
+    n, model = 40, Table(40)
+    scores = [search(model, n, given(n), start=1, length=WIDTH, beam=k).scores.mean() for k in (1, 3, 400)]
+    assert scores[0] < scores[1] <= scores[2]
+
+
+def test_a_source_does_not_depend_on_those_beside_it() -> None:
+    model = Table(20, ties=True)
+    many = search(model, 20, given(20), start=1, length=WIDTH, beam=3, n_best=2)
+    for i in range(20):
+        one = search(model, 1, {"source": torch.tensor([i])}, start=1, length=WIDTH, beam=3, n_best=2)
+        assert torch.equal(one.ranked[0], many.ranked[i])
+
+
+def test_texts_that_never_end_fill_the_places_left() -> None:
+    model = Table(2)
+    model.table[..., 2] = -1e4
+    found = search(model, 2, given(2), start=1, length=WIDTH, beam=3, n_best=3)
+    assert (found.ranked >= 1).all() and (found.scores.diff(dim=1) <= 0).all()
+    windows = search(model, 2, given(2), start=7, length=WIDTH, beam=3, framed=False).tokens
+    assert windows.shape == (2, WIDTH) and (windows >= 7).all()
+
+
+def test_constraints_and_prompts_hold() -> None:
+    model = Table(2)
+    allowed = Pattern.fixed([[{7}, {8, 9}], [{10}, {7, 8}, {9}]], V)
+    found = search(model, 2, given(2), start=1, length=WIDTH, beam=4, n_best=4, allowed=allowed)
+    assert found.ranked[0, :2, 1:4].tolist() in ([[7, 8, 2], [7, 9, 2]], [[7, 9, 2], [7, 8, 2]])
+    assert (found.scores[0, 2:] == -torch.inf).all()
+    assert (found.ranked[1, :2, 3:] == torch.tensor([9, 2])[: WIDTH - 3]).all()
+    prompted = search(model, 2, given(2), start=1, length=WIDTH, beam=2, prompt=torch.tensor([9]))
+    assert (prompted.tokens[:, :2] == torch.tensor([1, 9])).all()
+
+
+def test_settings_out_of_range_are_named() -> None:
+    with pytest.raises(ValueError, match="n_best"):
+        search(Table(1), 1, given(1), start=1, length=WIDTH, beam=1, n_best=2)

@@ -1,0 +1,175 @@
+"""Texts become tokens and texts again: nothing is lost, and what spells a reserved token stays text."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from maquette.core.errors import UserError
+from maquette.core.modality import Modality, Unreadable
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, UNK, ColumnSpec
+from maquette.modalities import text
+
+STORY = [
+    "The cat sat on the mat.\n\n  Twice,  it sat.\n",
+    "Ein Löwe saß auf dem Dach; 12,5 % davon.\n",
+    "奠璧郊壇昭大禮。\n",
+] * 20
+HARD = [
+    "",
+    " ",
+    "\n\n\n",
+    "a\tb  c \n",
+    "ß\u0301 e\u0301",
+    "👩\u200d👩\u200d👧 🇩🇪",
+    "<pad><bos><eos><unk>",
+    "\u2028x\x85",
+    "ﬁ ﾊ",
+]
+
+
+def spec_of(texts: list[str], unit: str = "char", vocab: int = 400, framed: bool = True, **more: object) -> ColumnSpec:
+    tokenizer = text.train_tokenizer(texts, unit, vocab, **more)  # type: ignore[arg-type]
+    size = len(text.vocabulary(tokenizer))
+    return ColumnSpec(kind="text", shape=(512,), vocab=size, unit=unit, tokenizer=tokenizer, framed=framed)  # type: ignore[arg-type]
+
+
+def test_the_module_is_a_modality() -> None:
+    assert isinstance(text, Modality) and text.KIND == "text" and text.PREVIEW_SUFFIX == ".txt"
+
+
+@pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
+def test_reserved_tokens_come_first_and_the_library_reads_the_tokenizer(unit: str) -> None:
+    spec = spec_of(STORY, unit)
+    known = text.vocabulary(spec.tokenizer)
+    assert tuple(known.tokens[: len(SPECIALS)]) == SPECIALS
+    library = Tokenizer.from_str(spec.tokenizer)
+    assert library.get_vocab_size() == spec.vocab == len(known)
+    for sentence in STORY[:3]:
+        assert library.encode(sentence, add_special_tokens=False).ids == known.encode(sentence).tolist()
+
+
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize("unit", ["char", "bpe"])
+def test_nothing_is_lost(unit: str, framed: bool) -> None:
+    spec = spec_of(STORY + HARD, unit, framed=framed)
+    chance = random.Random(0)
+    letters = sorted({c for t in STORY + HARD for c in t})
+    made = ["".join(chance.choices(letters, k=chance.randrange(60))) for _ in range(200)]
+    for original in STORY + HARD + made:
+        tokens = text.encode(original, spec)
+        assert tokens.dtype == np.int64 and text.decode(torch.from_numpy(tokens), spec) == original
+        bare = tokens[1:-1] if framed else tokens
+        assert (bare >= len(SPECIALS)).all()
+        if framed:
+            assert tokens[0] == BOS and tokens[-1] == EOS
+        assert text.decode(np.concatenate([tokens, [PAD, PAD]]), spec) == original
+
+
+def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
+    unseen = "Ωmega ☃ 中文\x00"
+    bpe, char = spec_of(["only plain words here"] * 9, "bpe"), spec_of(["abc"])
+    assert text.decode(text.encode(unseen, bpe), bpe) == unseen
+    text.check_known(unseen, bpe)
+    assert text.encode("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
+    assert text.decode(text.encode("axbyc", char), char) == "abc"
+    assert text.vocabulary(char.tokenizer).unknown("axbyxc") == {"x": 2, "y": 1}
+    with pytest.raises(UserError, match="'x', 'y'"):
+        text.check_known("axbyc", char)
+    with pytest.raises(UserError, match="'\\\\n'"):
+        text.check_known("a\n", char)
+    text.check_known("cab", char)
+
+
+@pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
+def test_text_that_spells_a_reserved_token_stays_text(unit: str) -> None:
+    # Again and again, so that byte-pair encoding would learn it as a piece.
+    spec = spec_of(["<pad> <eos><bos> a"] * 200, unit, 300)
+    tokens = text.encode("<pad> <eos>", spec)[1:-1]
+    assert not np.isin(tokens, [PAD, BOS, EOS]).any()
+    if unit != "unigram":
+        assert text.decode(tokens, spec) == "<pad> <eos>" and (tokens >= len(SPECIALS)).all()
+
+
+def test_halves_of_characters_do_no_harm() -> None:
+    for unit in ("char", "bpe"):
+        spec = spec_of(["abc"] * 9, unit)
+        assert text.decode(text.encode("a\ud800b", spec), spec) in ("ab", "a\ufffdb")
+
+
+@pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
+def test_lower_case_is_part_of_the_tokenizer(unit: str) -> None:
+    spec = spec_of(["Ab cD ÉÜ"] * 20, unit, 300, lowercase=True)
+    assert text.decode(text.encode("Ab CD ÉÜ", spec), spec) == "ab cd éü"
+    text.check_known("AB", spec)
+    assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.encode("ab", spec)[1:-1].tolist()
+
+
+def test_pieces_stand_for_one_token_each_and_join_to_the_text() -> None:
+    sentence = "The cat sat; Löwe"
+    for unit in ("char", "bpe", "unigram"):
+        spec = spec_of(STORY, unit)
+        tokens = text.encode(sentence, spec)
+        parts = text.pieces(tokens, spec)
+        assert len(parts) == len(tokens) and parts[0] == "<bos>" and parts[-1] == "<eos>"
+        assert "".join(parts[1:-1]) == sentence
+    spec = spec_of(["plain"] * 9, "bpe", 264)
+    assert text.pieces(text.encode("中", spec), spec)[1:-1] == ["\ufffd"] * 3
+
+
+def test_long_texts_are_taken_in_parts_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "PIECE", 7)
+    assert list(text.in_parts("ab\ncd\nefghijklmnop")) == ["ab\ncd\n", "efghijk", "lmnop"]
+    spec = spec_of(STORY, "bpe", framed=False)
+    for original in STORY[:3]:
+        assert text.decode(text.encode(original, spec), spec) == original
+
+
+def test_the_same_texts_in_another_order_give_the_same_tokens() -> None:
+    for unit in ("char", "bpe"):
+        assert text.train_tokenizer(STORY, unit, 300) == text.train_tokenizer(STORY[::-1], unit, 300)
+
+
+def test_a_vocabulary_too_small_or_damaged_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.vocab = 200") as caught:
+        text.train_tokenizer(STORY, "bpe", 200)
+    assert "264" in caught.value.remedy
+    for damaged in ("", "{}", '{"model": {"type": "BPE", "vocab": {"a": 0}}}'):
+        with pytest.raises(UserError, match="A tokenizer is damaged"):
+            text.vocabulary(damaged)
+
+
+def test_files_hold_the_text_and_nothing_else(tmp_path: Path) -> None:
+    spec = spec_of(STORY)
+    item = torch.from_numpy(text.encode("The cat.\n", spec))
+    path = text.write(item, tmp_path / "new" / "a.txt", {"seed": "7", "Source": "AI-generated"}, spec)
+    assert path.read_bytes() == b"The cat.\n"
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"seed": "7", "Source": "AI-generated"}
+    text.write(item, tmp_path / "b.txt", None, spec)
+    assert not (tmp_path / "b.json").exists()
+    assert text.read(path.read_bytes(), spec).tolist() == item.tolist()
+    assert text.probe(b"a\nb", "x") == text.Facts(3, 2)
+    with pytest.raises(UserError, match=r"'\.png'"):
+        text.write(item, tmp_path / "a.png", None, spec)
+    with pytest.raises(Unreadable, match="byte 2"):
+        text.read(b"ab\xff", spec)
+
+
+def test_a_preview_shows_whole_texts_between_lines() -> None:
+    spec = spec_of(STORY)
+    items = torch.nn.utils.rnn.pad_sequence(
+        [torch.from_numpy(text.encode(t, spec)) for t in ("The cat\n", "on the mat")], batch_first=True
+    )
+    assert text.preview(items, spec=spec) == f"The cat\n{text.RULE}\non the mat"
+    assert text.preview(items, captions=["五绝", "b"], spec=spec) == f"[五绝]\nThe cat\n{text.RULE}\n[b]\non the mat"
+
+
+def test_canonical_tokens_are_whole_numbers() -> None:
+    made = text.canonical(np.array([[1, 65535]], np.uint16))
+    assert made.dtype == torch.int64 and made.tolist() == [[1, 65535]]
