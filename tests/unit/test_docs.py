@@ -102,13 +102,13 @@ def test_the_readmes_have_commands_to_check() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_recipes_exist(page: Path) -> None:
-    named = set(re.findall(r"\bimage/[a-z][a-z-]+\b(?!\.)", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b(?:image|text)/[a-z][a-z0-9-]+\b(?![./])", page.read_text(encoding="utf-8")))
     assert named <= set(recipe_names()), named - set(recipe_names())
 
 
 def test_the_readmes_list_every_recipe() -> None:
     for page in (README, CHINESE):
-        rows = re.findall(r"^\| `([a-z]+/[a-z-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+        rows = re.findall(r"^\| `([a-z]+/[a-z0-9-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert sorted(rows) == recipe_names()
 
 
