@@ -192,10 +192,10 @@ def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool
 
 
 def _previews(budget: float | None, timing: _Timing | None) -> int:
-    """As many previews as a tenth of the budget allows, 2 to 30."""
+    """As many previews as a twentieth of the budget allows, 2 to 30."""
     if budget is None or timing is None:
         return PREVIEWS
-    return max(2, min(PREVIEWS, int(0.1 * budget / max(timing.preview_seconds, 1e-6))))
+    return max(2, min(PREVIEWS, int(0.05 * budget / max(timing.preview_seconds, 1e-6))))
 
 
 def _needs_budget(train: TrainConfig) -> bool:

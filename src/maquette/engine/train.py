@@ -17,6 +17,7 @@ from maquette.engine.guard import CtrlC, sole_owner
 from maquette.engine.job import Job, Outcome
 from maquette.engine.log import Log, Means, Progress, rewind, speaker
 from maquette.engine.loop import Loop, NonFinite
+from maquette.engine.memory import keep_freed
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
 from maquette.engine.state import State
 from maquette.engine.world import World, join_world
@@ -28,6 +29,7 @@ def train(job: Job) -> Outcome:
     Raises Interrupted after the first Ctrl-C, with everything saved; NonFinite when an update was
     refused; UserError when the folder is in use by another process.
     """
+    keep_freed()
     world = join_world(job.recipe.train.device)
     if not world.leads:
         return _train(job, world)
