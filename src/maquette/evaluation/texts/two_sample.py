@@ -20,28 +20,36 @@ def two_sample(
     fake: Sequence[str], real: Sequence[str], rng: np.random.Generator, most: int = 1000, features: int = 20_000
 ) -> Estimate:
     """Cross-validated accuracy (0.5: cannot be told apart, 1: always) with interval and p-value."""
-    n = min(len(fake), len(real), most)
-    if n < LEAST:
-        raise TooFew(f"it takes at least {LEAST} texts on each side")
     from scipy.stats import binomtest
+
+    n = min(len(fake), len(real), most)
+    fake, real = ([side[i] for i in rng.permutation(len(side))[:n]] for side in (fake, real))
+    right = judged(fake, real, rng, features)
+    p = binomtest(int(right.sum()), right.size, 0.5, alternative="greater").pvalue
+    found = mean(right.ravel(), rng)
+    return Estimate(found.value, found.low, found.high, float(p))
+
+
+def judged(fake: Sequence[str], real: Sequence[str], rng: np.random.Generator, features: int = 20_000) -> np.ndarray:
+    """Whether each of n written texts and n real ones was told to be what it is, f64[n, 2] of 0 and 1."""
+    n = len(fake)
+    if len(real) != n or n < LEAST:
+        raise TooFew(f"it takes at least {LEAST} texts on each side")
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
-    texts = [side[i] for side in (fake, real) for i in rng.permutation(len(side))[:n]]
     y = np.repeat([1, 0], n)
     # The weights of n-grams are learned from both sides together and know no labels, so they give nothing away.
     try:
         x = TfidfVectorizer(
             analyzer="char", ngram_range=(1, 4), max_features=features, sublinear_tf=True, lowercase=False
-        ).fit_transform(texts)
+        ).fit_transform([*fake, *real])
     except ValueError:  # empty vocabulary
         raise TooFew("the texts are empty") from None
     right = np.zeros(2 * n)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=int(rng.integers(2**31)))
-    for learned, judged in folds.split(x, y):
+    for learned, held in folds.split(x, y):
         model = LogisticRegression(C=10.0, solver="liblinear").fit(x[learned], y[learned])
-        right[judged] = model.predict(x[judged]) == y[judged]
-    p = binomtest(int(right.sum()), 2 * n, 0.5, alternative="greater").pvalue
-    found = mean(right, rng)
-    return Estimate(found.value, found.low, found.high, float(p))
+        right[held] = model.predict(x[held]) == y[held]
+    return right.reshape(2, n).T
