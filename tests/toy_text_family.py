@@ -219,7 +219,9 @@ def windows(train: str, test: str, context: int = 16, stride: int | None = None)
 
     def table(side: str, step: int) -> Table:
         tokens = torch.tensor([vocab[c] for c in side])
-        return lines_table({"text": (spec, tokens.unfold(0, context + 1, step))})
+        cut = tokens.unfold(0, context + 1, step)
+        first = np.arange(len(cut)) * step
+        return replace(lines_table({"text": (spec, cut)}), spans=np.stack([first, first + context + 1], 1))
 
     return Dataset("windows", "test-windows", table(train, stride or context), table(test, context),
                    {"source": "windows"})  # fmt: skip

@@ -60,13 +60,13 @@ def train(
     """
     say = speaker(quiet)
     resolved = resolve_recipe(recipe, data, target, given, size, steps, epochs, budget, settings)
-    check_processes(resolved.train, processes)
     world = join_world(resolved.train.device)
     if world.leads:
-        folder, dataset = prepare(resolved, Path(out), say)
+        folder, dataset = prepare(resolved, Path(out), say, processes)
     world.barrier()
     if not world.leads:
-        folder, dataset = RunFolder(Path(out)), open_data(resolved, say)
+        folder = RunFolder(Path(out))
+        dataset = Run(folder).dataset()  # by what the leader wrote there, as on resuming
     if processes > 1:
         launch(folder, processes, quiet)
     else:
@@ -155,7 +155,7 @@ class Run:
         """The trained model, with the weights that sampling needs."""
         return Generator.load(self.folder)
 
-    def dataset(self, data: str | Path | None = None) -> Dataset:
+    def dataset(self, data: str | Path | None = None, quiet: bool = False) -> Dataset:
         """The data the run was trained on, or other data with the same columns.
 
         data: a path or name, or a split that the run's own data names, such as "val"
@@ -167,7 +167,7 @@ class Run:
             config = self.recipe.data.model_copy(update={"source": str(data)})
             other = self.recipe.model_copy(update={"data": config})
             own_data = str(self.folder.data().get("fingerprint"))
-            return fitting(open_data(other, print, like=self.spec, own=own_data), self.spec)
+            return fitting(open_data(other, speaker(quiet), like=self.spec, own=own_data), self.spec)
         if self._dataset is None:
             self._dataset = fitting(open_data(self.recipe, lambda text: None, like=self._like), self.spec)
         return self._dataset
@@ -216,16 +216,18 @@ class Run:
         seed: int = 0,
         unconditional: bool = False,
         decoding: Decoding | None = None,
+        **options: Any,
     ) -> Samples:
         """n items. Item i depends on (seed, i, its label) alone, never on n.
 
         label: one class for all; None: classes drawn by their share in the training data
         unconditional: asks the model that was trained with its labels dropped
         decoding: of a text: its prompt, the temperature, where to stop (maquette.Decoding)
+        options: of the family's sampler, e.g. steps=4, sampler="heun", guidance=2 of a flow
         """
         given = self._labels(n, label, seed, unconditional)
         if decoding is None:
-            made = self.generator.sample(n, given, seed)
+            made = self.generator.sample(n, given, seed, **options)
         else:
             # In one piece: a form is kept row by row.
             chunk = max(n, 1) if decoding.pattern else 250
@@ -248,12 +250,21 @@ class Run:
         decoding = decoding or Decoding()
         return writing.stream(self.generator, given, seed, item, decoding, self._forms(decoding, given))
 
-    def translate(self, texts: Iterable[str], beam: int = 4, length_penalty: float = 1.0) -> Iterator[str]:
+    def translate(
+        self,
+        texts: Iterable[str] | Iterable[list[str]],
+        beam: int = 4,
+        length_penalty: float = 1.0,
+        label: str | int | None = None,
+    ) -> Iterator[str]:
         """The target text of each source text, in order, by beam search. An empty text stays empty.
 
         Translation, summaries, or whatever else the pairs of the training data are.
+
+        texts: a list, or what comes one by one: each item, a text or a list, is answered before the next is asked for
+        label: of a run that is given one, too: one class for all; None: drawn by their share in the training data
         """
-        return writing.translate(self.generator, texts, beam, length_penalty)
+        return writing.translate(self.generator, texts, beam, length_penalty, label, speaker(quiet=False))
 
     def _forms(self, decoding: Decoding, given: dict[str, Tensor]) -> list[str]:
         """The layout of each text by its label, where the form of the label is to be kept."""
@@ -303,7 +314,7 @@ class Run:
         from maquette.evaluation import evaluate
         from maquette.evaluation.card import write_card
 
-        dataset = self.dataset(data)
+        dataset = self.dataset(data, quiet)
         result = evaluate(
             self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
             own_data=self.trained_on(dataset), write=self._write,

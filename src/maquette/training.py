@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,11 @@ from maquette.engine import train as run_job
 Say = Callable[[str], None]
 
 
-def prepare(recipe: Recipe, out: Path, say: Say) -> tuple[RunFolder, Dataset]:
+def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[RunFolder, Dataset]:
     """Opens the data and lays down a run folder that `train_folder` can start, and resume."""
-    dataset = open_data(recipe, say, like=_members_spec(recipe))
+    members = _members(recipe)
+    recipe = _prepared_as(members, recipe)
+    dataset = open_data(recipe, say, like=members[0].spec() if members else None)
     columns = dataset.train.columns
     given = recipe.given if recipe.given != "auto" else (("label",) if "label" in columns else ())
     for name in (*recipe.target, *given):
@@ -47,8 +50,12 @@ def prepare(recipe: Recipe, out: Path, say: Say) -> tuple[RunFolder, Dataset]:
         )
     spec = dataset.spec(recipe.target, given)
     train = _sized(recipe.train, spec)
+    check_processes(train, processes)
     recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec)
-    build_model(recipe, spec)  # a setting that does not fit the data is refused before anything is written
+    # A setting that does not fit the data is refused before anything is written.
+    _complete(build_model(recipe, spec))
+    for member in members:
+        _check_member(member, recipe, dataset, say)
     folder = create_run(out)
     folder.write_spec(spec)
     facts = {"fingerprint": dataset.fingerprint, **dataset.summary}
@@ -64,6 +71,9 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
     recipe, spec = folder.recipe(), folder.spec()
     reference = _reference(dataset, spec, recipe.train.preview_items)
     captions = _captions(reference, spec) if spec.x.kind == "text" else []
+    model = build_model(recipe, spec)
+    if not any(folder.checkpoints.glob("step-*")):  # a run that has begun holds all of its weights itself
+        _complete(model)
 
     def preview(samples: dict[str, Tensor], path: Path) -> None:
         (items,) = samples.values()
@@ -74,7 +84,7 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
             folder=folder,
             recipe=recipe,
             spec=spec,
-            model=build_model(recipe, spec),
+            model=model,
             batches=lambda size, rank, world: Loader(dataset.train, spec, size, recipe.train.seed, (rank, world)),
             items=dataset.train.items,
             reference=reference,
@@ -137,12 +147,75 @@ def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
     return train.model_copy(update={"batch_size": size, "batch_tokens": None})
 
 
-def _members_spec(recipe: Recipe) -> DataSpec | None:
-    """The specification of the first of the runs that a recipe brings together: they share its tokens."""
-    for member in recipe.model.get("members", ()):
-        path = member.get("run") if isinstance(member, dict) else member
-        return open_run(str(path)).spec() if path else None
-    return None
+def _complete(model: Model) -> None:
+    """Refuses to begin with a model that lacks some of what its first weights are made of."""
+    if model.lacking:
+        raise UserError(
+            f"There are no weights to begin with: {', '.join(model.lacking)}.",
+            "Put the run folders named in model.members back, or name others.",
+        )
+
+
+# -- runs made of runs -------------------------------------------------------------------------------
+
+SHARED = ("tokenizer", "vocab", "joint", "lowercase", "context", "longest", "test_share", "split_seed")
+
+
+def _members(recipe: Recipe) -> list[RunFolder]:
+    """The runs that a recipe brings together."""
+    named = [member.get("run") if isinstance(member, dict) else member for member in recipe.model.get("members", ())]
+    return [open_run(str(path)) for path in named if path]
+
+
+def _prepared_as(members: Sequence[RunFolder], recipe: Recipe) -> Recipe:
+    """The recipe with its texts prepared and split as those of its first member, so that no member has learned what
+    is held out here."""
+    if not members:
+        return recipe
+    theirs = members[0].recipe().data
+    for key in SHARED:
+        ours, its = getattr(recipe.data, key), getattr(theirs, key)
+        if key in recipe.data.model_fields_set and ours != its:
+            raise UserError(
+                f"data.{key} = {ours} was asked for, and member '{members[0].path}' was trained with {its}.",
+                f"Leave data.{key} out: texts are prepared and split as those of the members.",
+            )
+    return recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={key: getattr(theirs, key) for key in SHARED})}
+    )
+
+
+def _check_member(member: RunFolder, recipe: Recipe, dataset: Dataset, say: Say) -> None:
+    """Refuses a member that learned from other texts than these, or from what is held out here."""
+    its = member.recipe()
+    its = its.model_copy(update={"data": its.data.model_copy(update={"source": recipe.data.source})})
+    own = open_data(its, say, like=member.spec() if its.model.get("members") else None)
+    if own.fingerprint != member.data().get("fingerprint"):
+        raise UserError(
+            f"Member '{member.path}' was not trained on '{dataset.source}' as it is now: what is held out here may be "
+            "what it has learned.",
+            "Name the data that the members were trained on, or train them on this.",
+        )
+    if _held_out(own, its) != _held_out(dataset, recipe):
+        raise UserError(
+            f"Member '{member.path}' held out other texts of '{dataset.source}' than are held out here: some of these "
+            "it has learned.",
+            "Train all members with the same columns, data.split_seed, data.test_share and data.longest.",
+        )
+
+
+def _held_out(dataset: Dataset, recipe: Recipe) -> str:
+    """Digest of all held-out text, in whatever windows it is read."""
+    from maquette.evaluation.texts.read import passages
+
+    (name,) = recipe.target
+    state = hashlib.blake2b(digest_size=16)
+    for passage in passages(dataset.test, name, sys.maxsize):
+        state.update(passage.text.encode("utf-8") + b"\0")
+    return state.hexdigest()
+
+
+# -- data --------------------------------------------------------------------------------------------
 
 
 def open_data(

@@ -13,13 +13,13 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, build_model
-from maquette.core.model import Model
+from maquette.core.model import Cooperates, Model, Scores, Streams
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.rng import ItemRng
 from maquette.core.run import RunFolder, open_run, write_tensors
 from maquette.core.spec import DataSpec
 from maquette.models import cooperative
-from maquette.models.cooperative import Config, Experts, WriterAndCritic, opinions, resolve
+from maquette.models.cooperative import Config, Experts, Memories, WriterAndCritic, opinions, resolve
 from maquette.nets.gate import Gate
 from maquette.sampling import autoregressive
 from maquette.testing import _Contract, check_model, made_up_batch, text_spec
@@ -108,6 +108,35 @@ def test_who_decided_is_the_member_that_pushed_most(combine: str, framed: bool) 
     mean = (p * log_p).sum(-1)[..., 0]
     share = w * (said - mean) if combine == "product" else w * said.exp()
     assert torch.equal(decider[:, given], share.argmax(0))
+
+
+def test_deciders_are_found_a_few_tokens_at_a_time_and_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stirred(built(text_spec(framed=False, tokens=40), combine="product", gate_hidden=4))
+    assert isinstance(model, Experts)
+    read: list[int] = []
+    all_members = Experts._log_p
+
+    def counted(self: Experts, memory: Memories, tokens: Tensor) -> Tensor:
+        read.append(tokens.shape[1])
+        return all_members(self, memory, tokens)
+
+    monkeypatch.setattr(Experts, "_log_p", counted)
+    model.sample(3, {}, ItemRng(0, range(3)))
+    assert max(read) == 1, "each token is predicted as it is written, and not again"
+    answers = []
+    for size in (cooperative.SLICE, 7, 1000):
+        monkeypatch.setattr(cooperative, "SLICE", size)
+        read.clear()
+        answers.append(model.sample_with_deciders(3, {}, ItemRng(0, range(3))))
+        assert max(read) == min(size, 40)
+    assert all(torch.equal(a, b) for answer in answers[1:] for a, b in zip(answer, answers[0], strict=True))
+
+
+@pytest.mark.parametrize("settings", [{}, STEER])
+def test_both_ways_cooperate(settings: dict[str, object]) -> None:
+    model = built(text_spec(), **settings)
+    assert isinstance(model, Cooperates) and isinstance(model, Streams) and isinstance(model, Scores)
+    assert not isinstance(model.members[0], Cooperates)
 
 
 def test_one_candidate_is_the_writer_alone() -> None:

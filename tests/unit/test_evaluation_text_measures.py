@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import torch
 
 import toy_text_family as toy
 from maquette.core.batch import Batch
-from maquette.core.spec import PAD
+from maquette.core.recipe import DataConfig
+from maquette.core.spec import BOS, EOS, PAD, UNK
+from maquette.data import open_dataset
 from maquette.evaluation.bootstrap import TooFew, ratio
 from maquette.evaluation.texts import copies, translation, variety
 from maquette.evaluation.texts.form import find_forms, form_text, layout
@@ -19,6 +23,7 @@ from maquette.evaluation.texts.loss import held_out, held_out_sliding
 from maquette.evaluation.texts.read import Passage, joined, passages, text_digest
 from maquette.evaluation.texts.script import one_line, script_of
 from maquette.evaluation.texts.two_sample import two_sample
+from maquette.modalities.text import characters, encode
 
 RNG = np.random.default_rng
 PROSE = "the quick brown fox jumps over the lazy dog while seven wizards box for my daft jug\n" * 3
@@ -53,8 +58,9 @@ def test_windows_are_joined_into_the_text_they_were_cut_from(stride: int | None)
 def test_documents_that_do_not_continue_one_another_stay_apart() -> None:
     data = toy.windows(noise(200), noise(90, 1), context=16, stride=2)
     column = data.train.columns["text"]
-    both = torch.cat([column.values[:40], column.values[60:]])  # rows are missing: the text breaks off there
-    table = toy.lines_table({"text": (column.spec, both)})
+    kept = np.r_[:40, 60 : len(data.train)]  # rows are missing: the text breaks off there
+    table = toy.lines_table({"text": (column.spec, column.values[kept])})
+    table = replace(table, spans=data.train.spans[kept])
     found = list(joined(table, "text"))
     text = noise(200)
     parts = [p.text for p in passages(table, "text", 10**9)]
@@ -104,6 +110,39 @@ def test_each_token_is_predicted_once_however_the_windows_lie() -> None:
     # The first window scores its tokens from 1 .. 10 tokens, each of the 18 others from 6 .. 10.
     assert slid.tokens.sum() == 100 and slid.characters.sum() == 100
     assert slid.nats.sum() == pytest.approx((55 + 18 * 40) * math.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
+def test_characters_are_counted_once_where_a_window_cuts_them(tmp_path: Path, unit: str) -> None:
+    """With few merges, windows of byte tokens begin within a character again and again."""
+    chance = np.random.default_rng(0)
+    letters = list("абвгдежзиклмнопрсту    \n床前明月光")
+    whole = "".join(chance.choice(letters, 6000))
+    (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
+    config = DataConfig(tokenizer=unit, vocab=300, context=16)
+    data = open_dataset(tmp_path / "a.txt", config, target=("text",), cache=tmp_path / "cache")
+    spec = data.spec(["text"], [])
+    held = whole[int(0.9 * len(whole)) :]
+    model = OfContext(toy.Config(), spec)
+    first = data.test.columns["text"].take(np.array([0]))[0, :1]
+    expected = len(held) - int(characters(first, spec.x).sum())  # the first token is not predicted
+    for found in (held_out(model, data.test, spec), held_out_sliding(model, data.test, spec)):
+        assert found.characters.sum() == expected
+    with_unknown = encode("Ω a", spec.x)
+    assert characters(with_unknown, spec.x).sum() == 3
+    assert characters(np.array([PAD, BOS, EOS, UNK]), spec.x).tolist() == [0, 0, 0, 1]
+
+
+def test_a_short_document_does_not_break_the_sliding_loss(tmp_path: Path) -> None:
+    for i, n in enumerate([8, 3000, 2500, 12, 4000]):
+        path = tmp_path / "set" / f"{i}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(noise(n, i), encoding="utf-8")
+    data = open_dataset(tmp_path / "set", DataConfig(context=64), target=("text",), cache=tmp_path / "cache")
+    model = OfContext(toy.Config(), data.spec(["text"], []))
+    whole, slid = (measure(model, data.test, model.spec) for measure in (held_out, held_out_sliding))
+    assert slid.tokens.sum() == whole.tokens.sum() and slid.characters.sum() == whole.characters.sum()
+    assert slid.nats.sum() > whole.nats.sum()  # of this model: from more context
 
 
 def test_intervals_of_a_ratio_cover_the_truth() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from maquette.core import spec
 from maquette.core.rng import ItemRng
-from maquette.sampling import filters
+from maquette.sampling import autoregressive, filters, steered
 from maquette.sampling.autoregressive import stream, write
-from maquette.sampling.constraints import Pattern, parse, verse
+from maquette.sampling.beam import search
+from maquette.sampling.constraints import Pattern
 
 V = 12
 
@@ -120,7 +120,14 @@ def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
         texts(Bigram(torch.full((V, V), bad)), 2)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"min_p": 2}, {"top_k": -1}, {"max_tokens": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1}, {"temperature": float("inf")}, {"temperature": float("nan")}, {"temperature": 1e-42},
+        {"top_p": 0}, {"min_p": 2}, {"top_k": -1}, {"max_tokens": 0}, {"repetition_penalty": float("inf")},
+        {"repetition_penalty": 1e-42},
+    ],
+)  # fmt: skip
 def test_settings_out_of_range_are_named(model: Bigram, wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         texts(model, 1, **wrong)
@@ -160,6 +167,11 @@ def test_no_filter_leaves_an_empty_set_or_changes_what_stays(logits: Tensor) -> 
         assert stays.any(1).all() and torch.equal(out[stays], logits[stays])
 
 
+def test_a_temperature_too_low_for_the_logits_is_an_error() -> None:
+    with pytest.raises(ValueError, match="inf"):
+        texts(Bigram(torch.full((V, V), 1e37)), 1, temperature=0.001)
+
+
 def test_repetition_penalty_lowers_what_was_written(logits: Tensor) -> None:
     written = torch.tensor([[3, 3, 5]]).expand(300, 3)
     out = filters.repetition_penalty(logits, written, 1.3)
@@ -180,54 +192,60 @@ def test_top_takes_the_first_of_equals() -> None:
 
 # -- constraints -------------------------------------------------------------------------------------
 
-LETTERS = {c: 7 + i for i, c in enumerate("abcde")}
 
-
-def spelled(row: Tensor) -> str:
-    back = {i: c for c, i in LETTERS.items()}
-    return "".join(back[i] for i in row.tolist() if i > 6)
-
-
-PATTERNS = ("[ab]{3}c", "a*b", "[^a]+", "a{1,3}[b-d]?e{2}", "a?b?c?d?", ".{2}a{0}", "a{2,}")
-
-
-def test_patterns_are_kept_and_are_exact(model: Bigram) -> None:
-    patterns = [pattern for pattern in PATTERNS for _ in range(60)]
-    allowed = Pattern.of(patterns, LETTERS, V)
-    x = texts(model, len(patterns), length=40, allowed=allowed)
-    for pattern, row in zip(patterns, x, strict=True):
-        assert 2 in row.tolist() and re.fullmatch(pattern, spelled(row)), (pattern, spelled(row))
-    assert allowed.read == 0  # writing leaves the caller's constraint as it was
-    four = {spelled(row) for pattern, row in zip(patterns, x, strict=True) if pattern == PATTERNS[0]}
-    assert len(four) > 4
-
-
-def test_the_mask_is_what_can_go_on() -> None:
-    """Against brute force: after each prefix, exactly the tokens that some text of the pattern goes on with."""
-    from itertools import product
-
-    for pattern in ("a{1,3}[b-d]?e", "a?b?a", "[ab]*b", "a+b{0,2}"):
-        whole = {"".join(t) for k in range(6) for t in product("abcde", repeat=k) if re.fullmatch(pattern, "".join(t))}
-        for prefix in {text[:k] for text in whole if len(text) < 4 for k in range(len(text) + 1)}:
-            tokens = torch.tensor([[LETTERS[c] for c in prefix]], dtype=torch.int64)
-            mask = Pattern.of([pattern], LETTERS, V).mask(tokens)[0].nonzero()[:, 0].tolist()
-            goes_on = {LETTERS[text[len(prefix)]] for text in whole if text.startswith(prefix) and text != prefix}
-            assert set(mask) == goes_on | ({2} if prefix in whole else set()), (pattern, prefix)
-
-
-def test_fixed_layouts_by_row_and_prompts(model: Bigram) -> None:
-    allowed = Pattern.fixed([[{7}, {8, 9}, {10}], [{11}, {7, 8}]], V)
-    x = texts(model, 2, allowed=allowed)
-    assert x[0, 1] == 7 and x[0, 3:5].tolist() == [10, 2] and x[1, 1] == 11 and x[1, 3] == 2
-    y = texts(model, 2, allowed=allowed, prompt=torch.tensor([[7], [11]]))
+def test_forms_are_kept_row_by_row_and_prompts_count(model: Bigram) -> None:
+    allowed = Pattern([[{7}, {8, 9}, {10}], [{11}, {7, 8}], []], V, 2)
+    x = texts(model, 3, allowed=allowed)
+    assert x[0, 1] == 7 and x[0, 3:5].tolist() == [10, 2] and x[1, 1] == 11 and x[1, 3] == 2 and x[2, 1] == 2
+    assert {8, 9} == set(texts(model, 3 * 60, allowed=Pattern([[{7}, {8, 9}, {10}]] * 180, V, 2))[:, 2].tolist())
+    y = texts(model, 2, allowed=allowed.rows(torch.tensor([0, 1])), prompt=torch.tensor([[7], [11]]))
     assert y[0, 3:5].tolist() == [10, 2] and y[1, 3] == 2
 
 
-def test_patterns_that_cannot_be_read_are_named() -> None:
-    for pattern, said in (("(ab)+", "groups"), ("z", "no character"), ("a{3,1}", "backwards"), ("a|b", "groups")):
-        with pytest.raises(ValueError, match=said):
-            parse(pattern, LETTERS)
+def test_a_place_that_allows_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no token"):
+        Pattern([[{7}, set()]], V, 2)
 
 
-def test_verse_is_the_layout_of_regulated_poems() -> None:
-    assert re.fullmatch(verse(4, 5), "白日依山盡\uff0c黃河入海流\u3002\n欲窮千里目\uff0c更上一層樓\u3002")
+# -- where it happens --------------------------------------------------------------------------------
+
+
+class Reached(Exception):
+    """The model was read from the right place."""
+
+
+class Elsewhere(nn.Module):
+    """A model whose weights are on a device that tests always have, and that is not the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, device="meta"))
+
+    def begin(self, n: int, given: object, first: Tensor | None = None) -> Elsewhere:
+        assert first is None or first.device == self.weight.device
+        return self
+
+    def rows(self, index: Tensor) -> Elsewhere:
+        return self
+
+    def advance(self, memory: object, tokens: Tensor, logits: Tensor | None = None) -> Tensor:
+        assert tokens.device == self.weight.device, tokens.device
+        raise Reached
+
+
+@pytest.mark.parametrize("way", ["write", "search", "steered"])
+def test_a_model_is_read_where_its_weights_are_with_nothing_given(way: str) -> None:
+    model, layout = Elsewhere(), {"start": 1, "length": 5}
+    with pytest.raises(Reached):
+        if way == "write":
+            write(model, 2, {}, ItemRng(0, range(2)), **layout)
+        elif way == "search":
+            search(model, 2, {}, **layout)
+        else:
+            next(steered.stream(model, model, 2, {}, ItemRng(0, range(2)), **layout))
+
+
+def test_reserved_tokens_are_those_of_the_core() -> None:
+    others = set(range(len(spec.SPECIALS))) - {spec.EOS}
+    assert (autoregressive.PAD, autoregressive.EOS) == (spec.PAD, spec.EOS)
+    assert set(autoregressive.FORBIDDEN) == others

@@ -60,15 +60,13 @@ def all_texts() -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_wide_beam_is_exhaustive(alpha: float) -> None:
     n, model = 3, Table(3)
-    found = search(model, n, given(n), start=1, length=WIDTH, beam=400, n_best=4, alpha=alpha)
+    found = search(model, n, given(n), start=1, length=WIDTH, beam=400, alpha=alpha)
     for i in range(n):
         score = {text: model.log_prob(i, text) / length_penalty(len(text), alpha) for text in all_texts()}
-        best = sorted(score, key=lambda text: -score[text])[:4]
-        for j, text in enumerate(best):
-            assert found.ranked[i, j].tolist() == [1, *text, *[0] * (WIDTH - 1 - len(text))]
-            assert abs(float(found.scores[i, j]) - score[text]) < 1e-5
-            assert abs(float(found.log_prob[i, j]) - model.log_prob(i, text)) < 1e-5
-    assert torch.equal(found.tokens, found.ranked[:, 0])
+        text = max(score, key=lambda text: score[text])
+        assert found.tokens[i].tolist() == [1, *text, *[0] * (WIDTH - 1 - len(text))]
+        assert abs(float(found.scores[i]) - score[text]) < 1e-5
+        assert abs(float(found.log_prob[i]) - model.log_prob(i, text)) < 1e-5
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -86,32 +84,35 @@ def test_more_beams_find_likelier_texts_and_stopping_early_loses_nothing() -> No
 
 def test_a_source_does_not_depend_on_those_beside_it() -> None:
     model = Table(20, ties=True)
-    many = search(model, 20, given(20), start=1, length=WIDTH, beam=3, n_best=2)
+    many = search(model, 20, given(20), start=1, length=WIDTH, beam=3)
     for i in range(20):
-        one = search(model, 1, {"source": torch.tensor([i])}, start=1, length=WIDTH, beam=3, n_best=2)
-        assert torch.equal(one.ranked[0], many.ranked[i])
+        one = search(model, 1, {"source": torch.tensor([i])}, start=1, length=WIDTH, beam=3)
+        assert torch.equal(one.tokens[0], many.tokens[i])
 
 
-def test_texts_that_never_end_fill_the_places_left() -> None:
+def test_texts_that_never_end_are_taken_where_none_did() -> None:
     model = Table(2)
-    model.table[..., 2] = -1e4
-    found = search(model, 2, given(2), start=1, length=WIDTH, beam=3, n_best=3)
-    assert (found.ranked >= 1).all() and (found.scores.diff(dim=1) <= 0).all()
+    model.table[..., 2] = -torch.inf
+    found = search(model, 2, given(2), start=1, length=WIDTH, beam=400)
+    assert (found.tokens >= 1).all() and not (found.tokens == 2).any()
+    for i in range(2):
+        endless = product(range(7, V), repeat=WIDTH - 1)
+        assert tuple(found.tokens[i, 1:].tolist()) == max(endless, key=lambda text: model.log_prob(i, text))
     windows = search(model, 2, given(2), start=7, length=WIDTH, beam=3, framed=False).tokens
     assert windows.shape == (2, WIDTH) and (windows >= 7).all()
 
 
 def test_constraints_and_prompts_hold() -> None:
     model = Table(2)
-    allowed = Pattern.fixed([[{7}, {8, 9}], [{10}, {7, 8}, {9}]], V)
-    found = search(model, 2, given(2), start=1, length=WIDTH, beam=4, n_best=4, allowed=allowed)
-    assert found.ranked[0, :2, 1:4].tolist() in ([[7, 8, 2], [7, 9, 2]], [[7, 9, 2], [7, 8, 2]])
-    assert (found.scores[0, 2:] == -torch.inf).all()
-    assert (found.ranked[1, :2, 3:] == torch.tensor([9, 2])[: WIDTH - 3]).all()
+    allowed = Pattern([[{7}, {8, 9}], [{10}, {7, 8}, {9}]], V, 2)
+    found = search(model, 2, given(2), start=1, length=WIDTH, beam=4, allowed=allowed)
+    assert found.tokens[0, 1:4].tolist() in ([7, 8, 2], [7, 9, 2])
+    assert found.tokens[1, 1] == 10 and found.tokens[1, 3] == 9
     prompted = search(model, 2, given(2), start=1, length=WIDTH, beam=2, prompt=torch.tensor([9]))
     assert (prompted.tokens[:, :2] == torch.tensor([1, 9])).all()
 
 
-def test_settings_out_of_range_are_named() -> None:
-    with pytest.raises(ValueError, match="n_best"):
-        search(Table(1), 1, given(1), start=1, length=WIDTH, beam=1, n_best=2)
+@pytest.mark.parametrize("wrong", [{"beam": 0}, {"alpha": -1}, {"alpha": float("nan")}])
+def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        search(Table(1), 1, given(1), start=1, length=WIDTH, **wrong)

@@ -70,10 +70,10 @@ def cache(tmp_path: Path) -> Path:
 def opened(
     source: Path | str, cache: Path, target: str | None = "text", given: str | None = None, **config: Any
 ) -> Dataset:
-    like = config.pop("like", None)
+    like, own = config.pop("like", None), config.pop("own", None)
     return open_dataset(
         source, DataConfig(**{"vocab": 300, **config}), target=(target,) if target else (),
-        given=(given,) if given else (), like=like, cache=cache,
+        given=(given,) if given else (), like=like, own=own, cache=cache,
     )  # fmt: skip
 
 
@@ -196,6 +196,35 @@ def test_splits_of_tables_by_file_by_column_and_by_key(tmp_path: Path, cache: Pa
         assert said(dataset.train) == LINES[:90] and said(dataset.test) == LINES[100:], source
         assert said(dataset.splits["validation"]) == LINES[90:100] and "test" in dataset.splits
     assert "split" not in opened(tmp_path / "column.jsonl", cache).train.columns
+
+
+def test_what_has_no_name_of_a_split_is_learned_from(tmp_path: Path, cache: Path) -> None:
+    """corpus.en beside test.en, corpus.csv beside test.csv."""
+    some, rest = slice(100), slice(100, None)
+    files = {f"{stem}.{language}": lines(texts[part]) for language, texts in (("en", LINES), ("de", ZEILEN))
+             for stem, part in (("corpus", some), ("test", rest))}  # fmt: skip
+    pairs_ = opened(put(tmp_path / "pairs", files), cache, "de", "en")
+    tables = opened(put(tmp_path / "tables", {"corpus.csv": "text\n" + lines(LINES[some]),
+                                              "more.csv": "text\n" + lines(ZEILEN[:50]),
+                                              "val.csv": "text\n" + lines(LINES[rest])}), cache)  # fmt: skip
+    assert (said(pairs_.train, "en"), said(pairs_.test, "de")) == (LINES[some], ZEILEN[rest])
+    assert said(tables.train) == LINES[some] + ZEILEN[:50] and said(tables.test) == LINES[rest]
+    assert list(pairs_.splits) == ["test"] and list(tables.splits) == ["val"]
+    # Where something is named train, all else is held out, as before; and something must be learned from.
+    named = {"train.csv": lines(["text", *LINES[some]]), "test.csv": lines(["text", *LINES[rest]]),
+             "hard.csv": lines(["text", *ZEILEN])}  # fmt: skip
+    assert sorted(opened(put(tmp_path / "named", named), cache).splits) == ["hard", "test"]
+    nothing = put(tmp_path / "nothing", {"test.csv": lines(["text", *LINES]), "val.csv": lines(["text", *ZEILEN])})
+    assert "All of the data is held out: its splits are named test, val" in str(refused(nothing, cache))
+
+
+def test_folders_name_the_splits_of_parallel_files(tmp_path: Path, cache: Path) -> None:
+    files = {f"{split}/{name}.{language}": lines(texts[part]) for language, texts in (("en", LINES), ("de", ZEILEN))
+             for split, name, part in (("train", "data", slice(60)), ("train", "more", slice(60, 100)),
+                                       ("test", "data", slice(100, None)))}  # fmt: skip
+    dataset = opened(put(tmp_path / "a", files), cache, "de", "en")
+    assert said(dataset.train, "en") == LINES[:100] and said(dataset.test, "de") == ZEILEN[100:]
+    assert list(dataset.splits) == ["test"]
 
 
 def test_plain_texts_by_split(tmp_path: Path, cache: Path) -> None:
@@ -376,31 +405,28 @@ def test_other_data_is_read_with_the_tokens_of_a_run(tmp_path: Path, cache: Path
     spec = own.spec(("text",), ("mood",))
     others = [{"text": f"the zebra sees {i}", "mood": i % 3} for i in range(30)]
     path = put(tmp_path, {"b.jsonl": jsonl(others)}) / "b.jsonl"
-    other = opened(path, cache, given="mood", like=spec)
+    judged = {"given": "mood", "like": spec, "own": own.fingerprint}
+    other = opened(path, cache, **judged)
     assert other.test.columns["text"].spec.tokenizer == spec.x.tokenizer
     assert len(other.test) == len(other.train) == 20, "all of it is held out, but for classes that the run has not"
     assert other.summary["left_out"][0] == {"name": "b.jsonl:3", "reason": "the run knows no class '2' of 'mood'"}
     assert said(other.test)[0] == "the ebra sees 0", "a letter that the run does not know"
     # The run's own data, opened with its tokens, is the very same, from the cache or not.
     for where in (cache, tmp_path / "fresh"):
-        again = open_dataset(tmp_path / "a.jsonl", DataConfig(vocab=300), target=("text",), given=("mood",), like=spec,
-                             cache=where)  # fmt: skip
-        assert again.fingerprint == own.fingerprint and said(again.test) == said(own.test)
+        for how in (judged, judged | {"own": None}):
+            again = opened(tmp_path / "a.jsonl", where, **how)
+            assert again.fingerprint == own.fingerprint and said(again.test) == said(own.test)
     # Other texts of the very same letters are told apart by the fingerprint.
     twins = [{"text": sentence(i), "mood": i % 2} for i in range(120, 240)]
     path = put(tmp_path, {"d.jsonl": jsonl(twins)}) / "d.jsonl"
     for letters in (opened(path, cache, given="mood"), own):
         assert letters.train.columns["text"].spec.tokenizer == spec.x.tokenizer
-    foreign = open_dataset(path, DataConfig(vocab=300), target=("text",), given=("mood",), like=spec,
-                           own=own.fingerprint, cache=cache)  # fmt: skip
+    foreign = opened(path, cache, **judged)
     assert len(foreign.test) == 120 and foreign.summary["left_out_count"] == 0
-    kept = open_dataset(tmp_path / "a.jsonl", DataConfig(vocab=300), target=("text",), given=("mood",), like=spec,
-                        own=own.fingerprint, cache=cache)  # fmt: skip
-    assert kept.fingerprint == own.fingerprint and len(kept.test) == len(own.test)
     split = put(tmp_path / "c", {"train.jsonl": jsonl(others), "test.jsonl": jsonl(rows)})
-    assert len(opened(split, cache, given="mood", like=spec).test) == 120
+    assert len(opened(split, cache, **judged).test) == 120
     plain = put(tmp_path, {"c.txt": lines([f"{t}!" for t in LINES])}) / "c.txt"
-    spoken = opened(plain, cache, like=own.spec(("text",), ()))
+    spoken = opened(plain, cache, like=own.spec(("text",), ()), own=own.fingerprint)
     assert said(spoken.test) == LINES and spoken.test.names[2] == "c.txt:3", "a run of rows reads a text line by line"
     window = opened(plain, cache, context=16)
     made = opened(path, cache, like=window.spec(("text",), ()), context=99)

@@ -13,6 +13,7 @@ from maquette.core.spec import BOS, EOS, PAD
 from maquette.core.table import Dataset, Table
 from maquette.data import Loader, open_dataset
 from maquette.data.texts.windows import overlap_of, stride_of, windows
+from maquette.evaluation.texts.read import passages
 from maquette.modalities import text
 
 
@@ -80,6 +81,40 @@ def test_windows_cover_the_text_whatever_the_context(context: int) -> None:
     assert times.max() <= overlap_of(context) + 2 and times[4:1000].max() >= min(overlap_of(context), 16)
     # None goes over the end of a document.
     assert all((f >= 4 and f + s <= 1000) or f >= 1000 for f, s in zip(learned.first, learned.sizes, strict=True))
+
+
+@pytest.mark.parametrize("context", [64, 33])
+def test_windows_are_joined_into_the_documents_they_were_cut_from(tmp_path: Path, context: int) -> None:
+    """A short document first, one of two characters, and lines of nothing but spaces: told by where windows lie."""
+    chance = np.random.default_rng(0)
+    parts = [story(int(n), i) for i, n in enumerate([20, 2, *chance.integers(3, 5000, 28)])]
+    for i, part in enumerate(parts):
+        path = tmp_path / "set" / f"{i:02d}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(part, encoding="utf-8")
+    dataset = opened(tmp_path / "set", tmp_path, context=context, test_share=0.3)
+    everything = []
+    for table in (dataset.train, dataset.test):
+        found = list(passages(table, "text", 10**9))
+        assert [part.text for part in found] == [parts[int(Path(table.names[p.row][:6]).stem)] for p in found]
+        assert all(str(table.names[p.row]).endswith("token 0") for p in found)
+        everything += [part.text for part in found]
+    assert sorted(everything) == sorted(parts)
+
+
+@pytest.mark.parametrize("gap", [" ", "\n", "ab"])
+def test_windows_that_begin_within_a_run_of_equal_tokens_are_joined(tmp_path: Path, gap: str) -> None:
+    whole = (story(6000) + gap * 200 + story(1000, 1)) * 2
+    (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
+    cut = int(0.9 * len(whole))
+    (tmp_path / "b.txt").write_text(whole[: cut - 100] + gap * 200 + whole[cut:], encoding="utf-8")
+    for name in ("a.txt", "b.txt"):
+        dataset = opened(tmp_path / name, tmp_path, context=32)
+        text_ = (tmp_path / name).read_text(encoding="utf-8")
+        cut = int(0.9 * len(text_))
+        for table, side in ((dataset.train, text_[:cut]), (dataset.test, text_[cut:])):
+            (part,) = passages(table, "text", 10**9)
+            assert part.text == side and part.row == 0
 
 
 def test_a_text_shorter_than_a_window_is_one_window() -> None:

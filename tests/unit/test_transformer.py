@@ -189,16 +189,41 @@ def test_a_fresh_net_finds_all_tokens_equally_likely():
 def test_filling_gaps_puts_the_middle_last_and_loses_nothing():
     x = torch.tensor([[BOS, 10, 11, 12, 13, 14, EOS, PAD], [BOS, 20, 21, EOS, PAD, PAD, PAD, PAD]])
     cuts = torch.tensor([[0.9, 0.2], [0.0, 0.99]])  # of 5 tokens the gap is 1 .. 5; of 2 it is all
-    out = rearrange(x, torch.tensor([True, True]), cuts, framed=True)
+    out = rearrange(x, torch.tensor([True, True]), cuts, True, 8)
     assert out[0].tolist() == [BOS, PREFIX, 10, SUFFIX, MIDDLE, 11, 12, 13, 14, EOS, PAD]
     assert out[1].tolist() == [BOS, PREFIX, SUFFIX, MIDDLE, 20, 21, EOS, PAD, PAD, PAD, PAD]
-    assert rearrange(x, torch.tensor([False, True]), cuts, framed=True)[0, :8].tolist() == x[0].tolist()
+    assert rearrange(x, torch.tensor([False, True]), cuts, True, 8)[0, :8].tolist() == x[0].tolist()
 
 
 def test_a_window_with_a_gap_keeps_its_length():
     x = torch.arange(10, 20)[None]
-    out = rearrange(x, torch.tensor([True]), torch.tensor([[0.3, 0.6]]), framed=False)
+    out = rearrange(x, torch.tensor([True]), torch.tensor([[0.3, 0.6]]), False, 10)
     assert out[0].tolist() == [PREFIX, 10, 11, SUFFIX, 14, 15, MIDDLE, 12, 13, EOS]
+
+
+@pytest.mark.parametrize("beside", [7, 9, 12])
+def test_padding_is_no_text_and_a_text_shorter_than_a_window_keeps_what_there_is_room_for(beside):
+    """`beside`: tokens of the other text of the batch, on which nothing of this one depends."""
+    x = torch.full((2, max(beside, 6)), PAD)
+    x[0, :6], x[1, :beside] = torch.arange(10, 16), 20
+    out = rearrange(x, torch.tensor([True, True]), torch.tensor([[0.3, 0.6]] * 2), False, 12)
+    own = [PREFIX, 10, 11, SUFFIX, 14, 15, MIDDLE, 12, 13, EOS]
+    assert out[0, :10].tolist() == own and not out[0, 10:].any()
+    assert (out[1] == 20).sum() == min(beside, 8) and (out[1] == EOS).sum() == 1 and out.shape[1] <= 12
+
+
+def test_texts_shorter_than_a_window_learn_to_be_filled_alone_as_in_a_batch():
+    model = find_family("transformer").build(Config(width=32, heads=2, layers=1, infill=0.9), text_spec(framed=False))
+    awake(model)
+    x = texts(3, 16) % 13 + 7
+    x[0, 4:], x[1, 9:] = PAD, PAD
+    whole = model.nll(Batch({"text": x}), Step(0, 10, StepRng(0, 3)))
+    sizes = (4, 9, 16)
+    alone = [
+        model.nll(Batch({"text": x[i : i + 1, : sizes[i]]}), Step(0, 10, StepRng(0, 3, start=i))).total.item()
+        for i in range(3)
+    ]
+    assert whole.total.item() == pytest.approx(sum(alone) / 3, rel=1e-4)
 
 
 @pytest.mark.parametrize("framed", [False, True])
@@ -206,7 +231,7 @@ def test_rearranged_texts_hold_the_same_tokens(framed):
     x = torch.randint(7, VOCAB, (200, 20), generator=torch.Generator().manual_seed(0))
     if framed:
         x[:, 0], x[:, 15], x[:, 16:] = BOS, EOS, PAD
-    out = rearrange(x, torch.ones(200, dtype=torch.bool), torch.rand(200, 2), framed)
+    out = rearrange(x, torch.ones(200, dtype=torch.bool), torch.rand(200, 2), framed, 20)
     kept = x if framed else x[:, :16]
     for row, was in zip(out, kept, strict=True):
         assert sorted(t for t in row.tolist() if t > 6) == sorted(t for t in was.tolist() if t > 6)

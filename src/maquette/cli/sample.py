@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 )
 @click.option("--grid", is_flag=True, help="Pictures: one picture of them all instead of a file each.")
 @click.option("--format", "suffix", type=click.Choice(["png", "jpg", "webp", "txt"]), help="[default: png, or txt]")
+@click.option("--steps", type=int, help="Flows: steps from noise to picture; 1 is fastest. [default: the recipe's]")
+@click.option("--sampler", help="Flows: shortcut, euler, midpoint, heun, dopri5, stochastic. [default: the recipe's]")
+@click.option("--guidance", type=float, help="Flows: above 1, more typical of the label. [default: the recipe's]")
 @click.option("--prompt", default="", help="Texts: how they begin.")
 @click.option("--infill", default="", help="Texts: a text with [gap] where something is to be written.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Texts: 0 always takes the likeliest.")
@@ -36,14 +39,20 @@ if TYPE_CHECKING:
 @click.option("--stream", is_flag=True, help="Texts: show each as it is written.")
 def command(
     run: str, n: int | None, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool,
-    suffix: str | None, stream: bool, **decoding: Any,
+    suffix: str | None, steps: int | None, sampler: str | None, guidance: float | None, stream: bool, **decoding: Any,
 ) -> None:  # fmt: skip
     """Make N new items with the model of RUN."""
     from maquette import api
     from maquette.writing import Decoding
 
     loaded = api.load(run)
+    solving = {"steps": steps, "sampler": sampler, "guidance": guidance}
+    solving = {name: value for name, value in solving.items() if value is not None}
     if loaded.spec.x.kind == "text":
+        if solving:
+            raise click.UsageError(
+                f"{', '.join(f'--{name}' for name in solving)} is for pictures; '{run}' makes texts."
+            )
         _texts(loaded, 1 if n is None else n, label, unconditional, seed, out, stream, Decoding(**decoding))
     else:
         asked = [f"--{name.replace('_', '-')}" for name, value in decoding.items() if value != getattr(Decoding, name)]
@@ -51,15 +60,16 @@ def command(
             raise click.UsageError(
                 f"{', '.join(asked) or '--stream'} is for texts; '{run}' makes {loaded.spec.x.kind}s."
             )
-        _pictures(loaded, 16 if n is None else n, label, unconditional, seed, out, grid, suffix or "png")
+        _pictures(loaded, 16 if n is None else n, label, unconditional, seed, out, grid, suffix or "png", solving)
 
 
 def _pictures(
-    run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool, suffix: str
-) -> None:
+    run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool, suffix: str,
+    solving: dict[str, Any],
+) -> None:  # fmt: skip
     from maquette.core.files import atomic
 
-    samples = run.sample(n, label=label, seed=seed, unconditional=unconditional)
+    samples = run.sample(n, label=label, seed=seed, unconditional=unconditional, **solving)
     if not grid:
         folder = Path(out) if out else run.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix}")
@@ -78,10 +88,12 @@ def _texts(
     decoding: Decoding,
 ) -> None:  # fmt: skip
     from maquette.core.files import write_text
+    from maquette.core.generator import check_asked
 
     if stream:
         if out:
             raise click.UsageError("--stream shows texts as they are written: leave out -o.")
+        check_asked(n, seed)
         for item in range(n):
             pieces = run.stream(item, label=label, seed=seed, unconditional=unconditional, decoding=decoding)
             for piece in pieces:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_family
-from maquette.core.model import Model, Streams
+from maquette.core.model import Model
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
@@ -63,12 +64,16 @@ class Generator:
 
         label: a class name or number; None draws. An unconditional model gives {} for None.
         """
-        column = self.spec.label
         if self.spec.source is not None:
             raise UserError(
                 f"This model writes {', '.join(self.spec.target)} from '{self.spec.source}', and was given none.",
                 "Use `maquette translate RUN --input FILE`, or give the texts.",
             )
+        return self.classes(range(n), label, seed)
+
+    def classes(self, items: Sequence[int], label: str | int | None = None, seed: int = 0) -> dict[str, Tensor]:
+        """The classes of these items, by number, as `labels`: that of item i depends on (seed, i) alone."""
+        column = self.spec.label
         if column is None:
             if label is not None:
                 raise UserError(
@@ -78,10 +83,10 @@ class Generator:
             return {}
         classes = self.spec.columns[column].classes
         if label is not None:
-            return {column: torch.full((n,), class_number(label, classes))}
+            return {column: torch.full((len(items),), class_number(label, classes))}
         shares = np.asarray(self.spec.columns[column].shares or np.ones(len(classes)), dtype=np.float64)
         edges = torch.from_numpy(np.cumsum(shares / shares.sum()))
-        draws = ItemRng(derive(seed, "label"), range(n)).uniform(n).double()
+        draws = ItemRng(derive(seed, "label"), items).uniform(len(items)).double()
         return {column: torch.searchsorted(edges, draws, right=True).clamp(max=len(classes) - 1)}
 
     def sample(
@@ -99,18 +104,34 @@ class Generator:
         self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250, **options: Any
     ) -> Iterator[dict[str, Tensor]]:
         """The same in chunks, so that a long sample can be written as it is made."""
-        if n < 1:
-            raise UserError(f"n = {n}: a sample has at least one item.", "Ask for -n 1 or more.")
-        if seed < 0:
-            raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use --seed 0, 1, 2, ...")
-        if options and not isinstance(self.model, Streams):
-            raise UserError(f"This model takes no {', '.join(options)}.", "These are options of models of text.")
+        check_asked(n, seed)
+        self._check(options)
         given = self.labels(n, seed=seed) if given is None else given
         for start in range(0, n, chunk):
             rows = range(start, min(start + chunk, n))
             part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
             made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
             yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
+
+    def _check(self, options: dict[str, Any]) -> None:
+        """Refuses what the family's sampler has no parameter for."""
+        parameters = inspect.signature(self.model.sample).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return  # passed on to a function that knows them
+        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        if unknown := [name for name in options if name not in known]:
+            raise UserError(
+                f"This model takes no {', '.join(unknown)}.",
+                f"It takes {', '.join(known)}." if known else "Its family has one way to sample.",
+            )
+
+
+def check_asked(n: int, seed: int) -> None:
+    """Refuses a sample of nothing, and a seed that is none."""
+    if n < 1:
+        raise UserError(f"n = {n}: a sample has at least one item.", "Ask for -n 1 or more.")
+    if seed < 0:
+        raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use --seed 0, 1, 2, ...")
 
 
 def class_number(label: str | int, classes: tuple[str, ...]) -> int:

@@ -116,10 +116,13 @@ class Model(nn.Module):
     keeps:   names of the children that sampling and scoring need: their moving average (EMA) is what
              `weights.safetensors` holds. Empty means all of them.
     watches: alarms over what the phases log.
+    lacking: what the first weights should have come from and could not, for people: training cannot begin with such a
+             model, and one that was trained already is loaded over it.
     """
 
     keeps: tuple[str, ...] = ()
     watches: tuple[Watch, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     def phases(self) -> Sequence[Phase]:
         raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")

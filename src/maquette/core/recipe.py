@@ -170,11 +170,11 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         at = at.setdefault(section, {})
         if not isinstance(at, dict):
             raise UserError(f"'{section}' in '{key}' is not a section.", "Sections are data, model and train.")
-    if key == "train.batch_size":
-        at["batch_tokens"] = None  # what is asked for by hand counts
     if key == "train.batch_size" and value == "auto":
         at["micro_batch"] = "auto"  # the effective batch stays the recipe's: only micro-batches adapt
         return
+    if key == "train.batch_size":
+        at["batch_tokens"] = None  # what is asked for by hand counts
     try:
         at[last] = yaml.safe_load(value)
     except yaml.YAMLError:

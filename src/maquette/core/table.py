@@ -37,11 +37,14 @@ class Table:
 
     overlap: how many rows show the same thing: windows of a long text begin at many places, and one pass
              over the text is only a part of them
+    spans:   where each row begins and ends among the tokens of all texts, one after the other, i64[N, 2], of rows that
+             are windows: rows with a token in common are of the same text. None: each row stands for itself
     """
 
     columns: dict[str, Column]
     names: Sequence[str]
     overlap: int = 1
+    spans: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -43,7 +43,8 @@ def open_dataset(
     source: a folder, an archive, IDX, .npz or .npy files, a text, a table of texts, parallel files, a `datasets`
     data set on disk, hf:NAME, or digits, mnist, fashion-mnist. target, given: columns that are used; (): to look at
     all of them. like: the specification of a trained run, whose tokenizers and classes are used for texts; own: the
-    fingerprint of that run's data, by which it is told from other data of the same vocabulary.
+    fingerprint of that run's data, where the run is to be judged: other data that names no splits is then all
+    held out. Without it, the data is to be learned from, and is split.
     cache: where prepared data is kept. say: is told what happens.
     fetch: whether a named source may be fetched from the network; False takes only what is at hand.
     Raises UserError when there is nothing to use, or with config.strict when a file is unusable.

@@ -118,6 +118,15 @@ def pieces(item: Tensor | np.ndarray | Sequence[int], spec: ColumnSpec) -> list[
     return [known.piece(token) for token in _numbers(item).tolist()]
 
 
+def characters(item: Tensor | np.ndarray, spec: ColumnSpec) -> np.ndarray:
+    """How many characters begin in each token, i64 of the same shape: they sum to those of the text wherever it is cut.
+
+    An unknown character is one, and so is a run of them where the tokens are unigram pieces, which make it one token.
+    Other reserved tokens are none.
+    """
+    return vocabulary(spec.tokenizer).begun[np.asarray(item)]
+
+
 def check_known(text: str, spec: ColumnSpec) -> None:
     """Refuses a text with characters that are not in the vocabulary, by name."""
     unknown = vocabulary(spec.tokenizer).unknown(text)
@@ -233,6 +242,15 @@ class Vocabulary:
             made.append(tokens)
         return made
 
+    @cached_property
+    def begun(self) -> np.ndarray:
+        """Characters that begin in each token, i64[vocab]."""
+        reserved = np.arange(len(SPECIALS)) == UNK
+        return np.array([*reserved, *map(self._begins, range(len(SPECIALS), len(self)))], np.int64)
+
+    def _begins(self, token: int) -> int:
+        return len(self.tokens[token])
+
     def decode(self, tokens: np.ndarray) -> str:
         raise NotImplementedError
 
@@ -277,6 +295,9 @@ class _Bytes(Vocabulary):
     def _bytes(self) -> list[bytes]:
         byte_of = {character: byte for byte, character in enumerate(_byte_characters())}
         return [b""] * len(SPECIALS) + [bytes(byte_of[c] for c in token) for token in self.tokens[len(SPECIALS) :]]
+
+    def _begins(self, token: int) -> int:
+        return sum(byte & 0xC0 != 0x80 for byte in self._bytes[token])  # the others go on with a character
 
     def decode(self, tokens: np.ndarray) -> str:
         spelled = self._bytes

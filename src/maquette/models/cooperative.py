@@ -18,7 +18,6 @@ The members are frozen, and become part of the run: it works where theirs are go
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,6 +42,7 @@ from maquette.sampling import autoregressive, steered
 
 SUPPORTS = ("text",)
 NOBODY = -1  # decided by no agent: the prompt, and padding
+SLICE = 16  # tokens at a time whose deciders are found
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -110,11 +110,12 @@ class Cooperative(Model):
         for told in config.members:
             assert isinstance(told, Member)
             model = build_member(told, spec)
-            folder = RunFolder(Path(told.run or ""))
-            if told.run is not None and folder.weights_file.is_file():
-                # `resolve` refused what does not fit; what was trained anew since then does not concern this run.
-                with contextlib.suppress(UserError):
-                    fill(model, folder.weights(), told.run)
+            if told.run is not None:
+                # A run that was trained has its members' weights, wherever they are now; one that begins needs them.
+                try:
+                    fill(model, RunFolder(Path(told.run)).weights(), told.run)
+                except UserError as error:
+                    self.lacking = (*self.lacking, f"member '{told.run}': {error.problem}")
             members.append(model)
             self.givens.append(spec.given if told.given is None else told.given)
         self.members = nn.ModuleList(members)
@@ -164,9 +165,6 @@ class Cooperative(Model):
         return self.token_log_prob(batch).sum(1)
 
     # -- writing -----------------------------------------------------------------------------------------------
-
-    def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
-        return {self.target: self.sample_with_deciders(n, given, rng, **options)[0]}
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -232,6 +230,9 @@ class Experts(Cooperative):
             return torch.einsum("kbtv,kbt->btv", log_p, weights)
         return (log_p + weights.log().unsqueeze(-1)).logsumexp(0)
 
+    def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
+        return {self.target: autoregressive.write(self, n, given, rng, **self._layout(options))}
+
     @property
     def agents(self) -> tuple[str, ...]:
         return self.names
@@ -248,21 +249,28 @@ class Experts(Cooperative):
         first = torch.full_like(text[:, :1], self.start)
         # Windows without a prompt were read from the start token on, which is no part of the text.
         read = text[:, :-1] if head else torch.cat([first, text[:, :-1]], 1)
-        with torch.no_grad():
-            log_p = self._log_p(self.begin(n, given), read)
-            weights = self.gate(log_p)
-            written = text[:, 1:] if head else text
-            said = log_p.gather(-1, written.expand(len(log_p), -1, -1).unsqueeze(-1)).squeeze(-1)
-            if self.config.combine == "product":
-                p = self._together(log_p, weights).softmax(-1)
-                said = weights * (said - (p * log_p.clamp(min=-80)).sum(-1))
-            else:
-                said = weights.log() + said
-        decider = said.argmax(0)
+        written = text[:, 1:] if head else text
+        memory = self.begin(n, given)
+        # All predictions of all members at once would be far larger than the text.
+        slices = [part.split(SLICE, 1) for part in (read, written)]
+        decider = torch.cat([self._deciders(memory, *some) for some in zip(*slices, strict=True)], 1)
         if head:
             decider = torch.cat([decider[:, :1], decider], 1)
             decider[:, :head] = NOBODY
         return text, decider.masked_fill(text == PAD, NOBODY)
+
+    @torch.no_grad()
+    def _deciders(self, memory: Memories, read: Tensor, written: Tensor) -> Tensor:
+        """Who decided each of the tokens i64[B, T] that were written after those read, i64[B, T]."""
+        log_p = self._log_p(memory, read)
+        weights = self.gate(log_p)
+        said = log_p.gather(-1, written.expand(len(log_p), -1, -1).unsqueeze(-1)).squeeze(-1)
+        if self.config.combine == "product":
+            p = self._together(log_p, weights).softmax(-1)
+            said = weights * (said - (p * log_p.clamp(min=-80)).sum(-1))
+        else:
+            said = weights.log() + said
+        return said.argmax(0)
 
 
 # -- writer and critic -------------------------------------------------------------------------------------------
@@ -348,6 +356,9 @@ class WriterAndCritic(Cooperative):
         """The tokens after the prompt as they are kept, i64[n] each, a block at a time."""
         for tokens, _ in self.blocks(n, given, rng, **options):
             yield from tokens.unbind(1)
+
+    def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
+        return {self.target: self.sample_with_deciders(n, given, rng, **options)[0]}
 
     def sample_with_deciders(self, n: int, given: Given, rng: Rng, **options: Any) -> tuple[Tensor, Tensor]:
         """Texts i64[n, W], and who decided each token: 0 where it is the writer's first draft, 1 where the critic

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import PAD, DataSpec
@@ -87,15 +88,14 @@ class RecurrentModel(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.spec = config, spec
         (self.target,) = spec.target
-        self.source, self.label, self.classes = spec.source, spec.label, spec.num_classes
         (self.length,) = spec.x.shape
         self.start, self.framed, self.mean_length = spec.x.start, spec.x.framed, spec.x.mean_length
         self.context = self.length - 1  # of training; the states reach back further
         c, source = config, spec.columns[spec.source] if spec.source else None
         self.net = RecurrentNet(
-            spec.x.vocab, source.vocab if source else 0, self.classes,
+            spec.x.vocab, source.vocab if source else 0, spec.num_classes,
             cell=c.cell, layers=c.layers, width=c.width, embedding=c.embedding, bidirectional=c.bidirectional,
             reverse_source=c.reverse_source, attention=c.attention, query=c.query, input_feeding=c.input_feeding,
             shared=c.shared_embeddings and source is not None and source.tokenizer == spec.x.tokenizer,
@@ -115,7 +115,7 @@ class RecurrentModel(Model):
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""
         c, n, x = self.config, batch.size, batch.x
-        dropped = step.rng.uniform(n) < c.label_dropout if self.classes else None
+        dropped = step.rng.uniform(n) < c.label_dropout if self.spec.label else None
         masks = self.net.masks(step.rng.uniform(n, self.net.noise_size), c.dropout) if c.dropout else {}
         memory = self._begin(n, batch.given, dropped, masks)
         if c.scheduled_sampling:
@@ -146,22 +146,8 @@ class RecurrentModel(Model):
     def _begin(
         self, n: int, given: Given, dropped: Tensor | None = None, masks: dict[str, Tensor] | None = None
     ) -> Memory:
-        source = None
-        if self.source:
-            if self.source not in given:
-                raise UserError(f"This model writes '{self.target}' from '{self.source}', and was given none.",
-                                f"Give it the column '{self.source}'.")  # fmt: skip
-            source = given[self.source]
-        return self.net.begin(n, source, self._classes(given, n, dropped), masks)
-
-    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
-        if not self.classes:
-            return None
-        y = given.get(self.label or "")
-        if y is None:
-            return torch.full((n,), self.classes, device=next(self.parameters()).device)
-        return y if dropped is None else y.masked_fill(dropped, self.classes)
+        y = classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
+        return self.net.begin(n, source_of(given, self.spec), y, masks)
 
     # -- writing -------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec
@@ -104,9 +105,8 @@ class TransformerModel(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.spec = config, spec
         (self.target,) = spec.target
-        self.source, self.label, self.classes = spec.source, spec.label, spec.num_classes
         (self.length,) = spec.x.shape
         self.start, self.framed, self.mean_length = spec.x.start, spec.x.framed, spec.x.mean_length
         self.fills_gaps = config.infill > 0
@@ -119,7 +119,7 @@ class TransformerModel(Model):
             )
         self.net = Transformer(
             spec.x.vocab, c.width, c.layers, c.heads, self.length - 1, round(c.mlp * c.width),
-            dropout=c.dropout, classes=self.classes, source_vocab=source.vocab if source else 0,
+            dropout=c.dropout, classes=spec.num_classes, source_vocab=source.vocab if source else 0,
             encoder_layers=c.encoder_layers or c.layers, shared=alike and c.shared != "no", pad=PAD,
             ngrams=c.ngrams, ngram_rows=c.ngram_rows, shift=round(c.shift * c.width),
         )  # fmt: skip
@@ -137,10 +137,10 @@ class TransformerModel(Model):
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""
         c, n, x = self.config, batch.size, batch.x
-        dropped = step.rng.uniform(n) < c.label_dropout if self.classes else None
+        dropped = step.rng.uniform(n) < c.label_dropout if self.spec.label else None
         if c.infill:
             chosen, cuts = step.rng.uniform(n) < c.infill, step.rng.uniform(n, 2)
-            x = rearrange(x, chosen, cuts, self.framed)
+            x = rearrange(x, chosen, cuts, self.framed, self.length)
         tokens, after, y = x[:, :-1], x[:, 1:], self._classes(batch.given, n, dropped)
         pieces = self._pieces(tokens.shape[1], step.progress)
         if pieces > 1:
@@ -154,27 +154,14 @@ class TransformerModel(Model):
     def _pieces(self, length: int, progress: float) -> int:
         """How many pieces a window of so many tokens is cut into; texts with a beginning and an end stay whole."""
         size = next((tokens for until, tokens in self.config.short if progress < until), length)
-        whole = self.framed or self.config.infill or self.source or length % size
+        whole = self.framed or self.config.infill or self.spec.source or length % size
         return 1 if whole else length // size
 
     def _source(self, given: Given) -> Tensor | None:
-        if not self.source:
-            return None
-        if self.source not in given:
-            raise UserError(
-                f"This model writes '{self.target}' from '{self.source}', and was given none.",
-                f"Give it the column '{self.source}'.",
-            )
-        return given[self.source]
+        return source_of(given, self.spec)
 
     def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
-        if not self.classes:
-            return None
-        y = given.get(self.label or "")
-        if y is None:
-            return torch.full((n,), self.classes, device=next(self.parameters()).device)
-        return y if dropped is None else y.masked_fill(dropped, self.classes)
+        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -219,17 +206,20 @@ class AlignedTransformer(TransformerModel):
         return self.net.alignment(batch.x[:, :-1], source, self._classes(batch.given, batch.size))
 
 
-def rearrange(x: Tensor, chosen: Tensor, cuts: Tensor, framed: bool) -> Tensor:
+def rearrange(x: Tensor, chosen: Tensor, cuts: Tensor, framed: bool, longest: int) -> Tensor:
     """Texts i64[B, L], those chosen (bool[B]) as PREFIX before SUFFIX after MIDDLE between EOS.
 
     cuts: uniform f32[B, 2]: where the gap begins and ends, as shares of the text. A framed text keeps its BOS, and
-    the batch grows by three tokens; a window loses its last four, and keeps its length (Bavarian et al. 2022, PSM).
+    the batch grows by three tokens. A window has at most `longest` tokens: a whole one loses its last four, and keeps
+    its length (Bavarian et al. 2022, PSM); a text that is shorter than a window keeps what there is room for. What
+    becomes of a text never depends on the others of the batch.
     """
-    if framed:
-        x = torch.nn.functional.pad(x, (0, 3), value=PAD)
+    grown = 3 if framed else min(4, longest - x.shape[1])
+    x = torch.nn.functional.pad(x, (0, grown), value=PAD)
     first = int(framed)  # BOS stays where it is
     width = x.shape[1]
-    n = (x != PAD).sum(1, keepdim=True) - 2 if framed else torch.full_like(x[:, :1], width - 4)  # tokens of the text
+    n = (x != PAD).sum(1, keepdim=True)  # tokens of the text
+    n = n - 2 if framed else n.clamp(max=longest - 4)
     n = n.clamp(min=0)
     begin, end = ((cuts.sort(1).values * (n + 1)).long().clamp(max=n)).split(1, 1)  # the gap is begin .. end
     suffix, middle, last = begin + 1, 2 + begin + n - end, n + 3  # where SUFFIX, MIDDLE and EOS stand

@@ -10,17 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.sampling import filters
 from maquette.sampling.constraints import Allowed
 
+# Reserved tokens as core/spec.py numbers them, which this room may not import; a test holds the two together.
 PAD, EOS = 0, 2
-FORBIDDEN = (0, 1, 3, 4, 5, 6)  # reserved tokens that no text contains
+FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no text contains
 _CROWD = 0.75  # the memory is cut down when no more than this share of its texts still goes on
+
+# What the options of writing must be, in words and as a test. NaN passes none of them.
+LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("0, or from 0.001 to 1,000", lambda value: value == 0 or 1e-3 <= value <= 1e3),
+    "top_k": ("0 (off) or more", lambda value: value >= 0),
+    "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
+    "min_p": ("0 or more and at most 1", lambda value: 0 <= value <= 1),
+    "repetition_penalty": ("from 0.01 to 100", lambda value: 0.01 <= value <= 100),
+    "max_tokens": ("1 or more", lambda value: value is None or value >= 1),
+}
+
+
+def out_of_limits(options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first of these options that is not what it must be, and what that is."""
+    wrong = (
+        (name, LIMITS[name][0]) for name, value in options.items() if name in LIMITS and not LIMITS[name][1](value)
+    )
+    return next(wrong, None)
 
 
 class Writes(Protocol):
@@ -51,15 +71,9 @@ class Choice:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, right, what in (
-            ("temperature", self.temperature >= 0, "0 or more"),
-            ("top_k", self.top_k >= 0, "0 (off) or more"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("min_p", 0 <= self.min_p <= 1, "between 0 and 1"),
-            ("repetition_penalty", self.repetition_penalty > 0, "above 0"),
-        ):
-            if not right:
-                raise ValueError(f"{name} = {getattr(self, name)}: it is {what}")
+        if (wrong := out_of_limits(vars(self))) is not None:
+            name, expected = wrong
+            raise ValueError(f"{name} = {getattr(self, name)}: it must be {expected}")
 
     def token(self, logits: Tensor, written: Tensor, uniform: Tensor | None) -> Tensor:
         """i64[B] from logits f32[B, V], after the texts i64[B, t], at uniform f32[B] (None: temperature is 0)."""
@@ -189,7 +203,7 @@ def stream(
     live: Tensor | None = None  # i64[m]: the texts in the memory; a text that ended may stay in it for a while
     for t in range(open_.steps):
         if t == 0:
-            logits = model.advance(memory, open_.reads.to(device_of(given)))[:, -1]
+            logits = model.advance(memory, open_.reads.to(device_of(model, given)))[:, -1]
             device = logits.device
             never, live = never.to(device), torch.arange(n, device=device)
             text = torch.full((n, open_.width - open_.text), PAD, dtype=torch.int64, device=device)
@@ -224,5 +238,7 @@ def stream(
             return
 
 
-def device_of(given: Mapping[str, Tensor]) -> torch.device:
-    return next((value.device for value in given.values()), torch.device("cpu"))
+def device_of(model: Writes, given: Mapping[str, Tensor]) -> torch.device:
+    """Where a model reads: where its weights are or, if it has none, what it is given, which may be nothing."""
+    weights = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((value.device for value in chain(weights, given.values())), torch.device("cpu"))

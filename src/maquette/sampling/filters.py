@@ -24,7 +24,9 @@ def checked(logits: Tensor) -> Tensor:
 
 def temperature(logits: Tensor, degree: float) -> Tensor:
     """logits / degree: below 1 sharper, above 1 flatter; 0 keeps only the most likely token (greedy)."""
-    return top_k(logits, 1) if degree == 0 else logits / degree
+    if degree == 0:
+        return top_k(logits, 1)
+    return logits if degree == 1 else checked(logits / degree)
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:

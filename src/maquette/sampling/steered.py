@@ -62,7 +62,7 @@ def stream(
         raise ValueError(f"candidates = {k}, block = {block}: both are 1 or more")
     open_ = opening(n, start, length, framed, prompt, max_tokens)
     ends = framed if ends is None else ends
-    device = device_of(given)
+    device = device_of(writer, given)
     never = torch.tensor([*forbidden] if ends else [*forbidden, eos], dtype=torch.int64, device=device)
     reads = open_.reads.to(device)
     memory, judged = writer.begin(n, given), critic.begin(n, given, reads[:, :1])

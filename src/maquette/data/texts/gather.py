@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from maquette.core.errors import UserError
 from maquette.core.find import find_modality
 from maquette.core.modality import Unreadable
 from maquette.data.sources import ARCHIVES, Say, content, stamp
-from maquette.data.text import digest, shown, some
+from maquette.data.text import digest, some
 from maquette.data.texts.decode import Decoder, bytes_of, looks_like_text, refusal
 from maquette.data.texts.material import Material, refuse_if, role
 from maquette.data.texts.pairs import find_pairs, read_pairs
@@ -202,10 +201,3 @@ def _is_plain(name: str) -> bool:
 def _beside(name: str) -> bool:
     """Whether a file is about the data and not data."""
     return name.rpartition("/")[2].lower().partition(".")[0] in BESIDE
-
-
-def nothing(source: str, names: Sequence[str]) -> UserError:
-    return UserError(
-        f"There is no text in '{shown(source)}' ({len(names):,} files).",
-        "Name a .txt, a folder of them, a table (.csv, .tsv, .jsonl) or parallel files (train.en, train.de).",
-    )

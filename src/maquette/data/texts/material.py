@@ -81,6 +81,12 @@ def refuse_if(strict: bool, left_out: Sequence[tuple[str, str]]) -> None:
         )
 
 
+def split_of(name: str) -> str:
+    """The split that a file belongs to, of its name without suffixes: train, train/part-0, 2016/train -> train."""
+    stem = name.rpartition("/")[2]
+    return stem if role(stem) or "/" not in name else name.partition("/")[0]
+
+
 def role(stem: str) -> str:
     """What a split is for, by its name: "train", "val", "test", or "" for a further one."""
     lower = stem.lower()

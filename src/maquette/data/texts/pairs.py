@@ -9,7 +9,7 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data.text import shown, some
 from maquette.data.texts.decode import Decoder, refusal
-from maquette.data.texts.material import Material, role
+from maquette.data.texts.material import Material, role, split_of
 
 # ISO 639-1, the frequent ones of ISO 639-3, and names of the two sides.
 _CODES = """
@@ -46,7 +46,7 @@ def read_pairs(
     used = [language for language in languages if language in asked] or languages
     made = Material("parallel files", "rows", {name: [] for name in used}, [], [], [], [], pairs=True)
     made.encodings, made.text_columns = decoder.encodings, list(used)
-    splits = any(role(stem.rpartition("/")[2]) in ("test", "val") for stem in found) and len(found) > 1
+    splits = any(role(split_of(stem)) in ("test", "val") for stem in found) and len(found) > 1
     for stem, files in sorted(found.items()):
         missing = [language for language in used if language not in files]
         if missing and asked:
@@ -65,7 +65,7 @@ def read_pairs(
         made.files.append(files[used[0]] if used[0] in files else next(iter(files.values())))
         made.file += [len(made.files) - 1] * count
         made.line += range(1, count + 1)
-        made.stems += [stem.rpartition("/")[2] if splits else None] * count
+        made.stems += [split_of(stem) if splits else None] * count
         for language, values in made.columns.items():
             values += lines.get(language) or [None] * count
     if not made.files:

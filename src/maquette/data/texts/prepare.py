@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,12 +35,13 @@ def way(
     config: DataConfig, target: Sequence[str], given: Sequence[str], like: DataSpec | None, own: str | None
 ) -> tuple[object, ...]:
     """What decides how texts are prepared; `strict` only decides whether."""
-    known = [] if like is None else [
-        (name, spec.tokenizer, spec.classes, spec.framed, spec.shape) for name, spec in sorted(like.columns.items())
+    known: list[object] = [""] if like is None else [
+        *((name, spec.tokenizer, spec.classes, spec.framed, spec.shape) for name, spec in sorted(like.columns.items())),
+        "split" if own is None else ("judged", own),
     ]  # fmt: skip
     return (
         "texts", VERSION, config.tokenizer, config.vocab, config.joint, config.lowercase, config.context,
-        config.longest, config.test_share, config.split_seed, *target, "given", *given, *known, own or "",
+        config.longest, config.test_share, config.split_seed, *target, "given", *given, *known,
     )  # fmt: skip
 
 
@@ -49,7 +51,9 @@ def prepare(
 ) -> PreparedTexts | Dataset:  # fmt: skip
     """Prepares texts, or finds that the same ones were prepared before under another name or time.
 
-    like: the specification of a run, whose tokenizers and classes are used; own: the fingerprint of its data.
+    like: the specification of a run, whose tokenizers and classes are used
+    own:  the fingerprint of that run's data, where it is to be judged: other data without splits of its own is then
+          all held out. None: the data is to be learned from, and is split
     Without a target and with several columns to choose from, a Dataset of facts alone comes back.
     """
     started, name = time.perf_counter(), config.source or ""
@@ -66,10 +70,12 @@ def prepare(
     if known is not None:
         say("The same texts were prepared before")
         return known
-    items, tokenizers = _tokenizers(items, like, config, say)
-    prepared = _encoded(items, tokenizers, like, config, content, say)
-    split_here = not items.sides.own and len(items.sides.train) < len(items.material)
-    if own is not None and split_here and prepared.fingerprint != own:  # other data of the very same vocabulary
+    tokenizers = _trained(items, config, say) if like is None else _known(items, like)
+    prepared = None
+    # Other data may be too little to be split, or all of its held-out rows too long: to be held out it is enough.
+    with contextlib.nullcontext() if own is None or items.sides.own else contextlib.suppress(UserError):
+        prepared = _encoded(items, tokenizers, like, config, content, say)
+    if prepared is None or (own is not None and not items.sides.own and prepared.fingerprint != own):
         prepared = _encoded(_held_out(items), tokenizers, like, config, content, say)
     prepared.summary["seconds"] = {"prepare": round(time.perf_counter() - started, 3)}
     return store.keep(prepared, say)
@@ -87,7 +93,7 @@ def dataset(source: str, prepared: PreparedTexts, seconds: float, from_cache: bo
 
 def _table(prepared: PreparedTexts, side: str, items: np.ndarray) -> Table:
     columns: dict[str, Column] = {}
-    token, overlap = None, 1
+    token, overlap, spans = None, 1, None
     if prepared.context:
         (name,) = prepared.tokens
         learns = side == TRAIN
@@ -96,39 +102,26 @@ def _table(prepared: PreparedTexts, side: str, items: np.ndarray) -> Table:
         found = windows(prepared.offsets[name], items, prepared.context, stride)
         columns[name] = Tokens(prepared.specs[name], prepared.tokens[name], found.first, found.sizes, found.equal)
         items, token = found.item, found.first - prepared.offsets[name][found.item]
+        spans = np.stack([found.first, found.first + found.sizes], 1)
     else:
         for name, offsets in prepared.offsets.items():
             first = offsets[items]
             columns[name] = Tokens(prepared.specs[name], prepared.tokens[name], first, offsets[items + 1] - first)
     for k, name in enumerate(prepared.labels):
         columns[name] = Stored(prepared.specs[name], prepared.codes[k], items)
-    return Table(columns, Places(prepared.files, prepared.file, prepared.line, items, token), overlap)
+    return Table(columns, Places(prepared.files, prepared.file, prepared.line, items, token), overlap, spans)
 
 
 # -- tokens ------------------------------------------------------------------------------------------
 
 
-def _tokenizers(
-    items: Items, like: DataSpec | None, config: DataConfig, say: Say
-) -> tuple[Items, dict[str, Tokenizer]]:
-    """Tokenizers of the text columns: of the run that is asked for, or trained on the training split.
-
-    For a run, data without splits of its own is all held out, unless it is the very data the run was trained
-    on: then its own tokenizers come out of the training split once more.
-    """
-    if like is not None and items.sides.own:
-        return items, _known(items, like)
+def _trained(items: Items, config: DataConfig, say: Say) -> dict[str, Tokenizer]:
+    """Tokenizers of the text columns, trained on the training split."""
     learned = items.sides.train.tolist()
     texts: dict[str, Sequence[str]] = {
         name: [values[i] for i in learned] for name, values in items.columns.texts.items()
     }
-    made = vocabulary.train(texts, config, items.columns.source is not None, say)
-    if like is None:
-        return items, made
-    known = _known(items, like)
-    if all(made[name].json == known[name].json for name in made):
-        return items, known
-    return _held_out(items), known
+    return vocabulary.train(texts, config, items.columns.source is not None, say)
 
 
 def _held_out(items: Items) -> Items:
@@ -139,6 +132,7 @@ def _held_out(items: Items) -> Items:
 
 
 def _known(items: Items, like: DataSpec) -> dict[str, Tokenizer]:
+    """Those of a run."""
     made = {}
     for name in items.columns.texts:
         spec = like.columns.get(name)

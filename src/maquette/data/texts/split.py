@@ -10,6 +10,7 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.rng import derive
+from maquette.data.text import shown
 from maquette.data.texts.material import Material, role
 
 FEW = 10  # documents; fewer are each cut in two, since one held out whole would be too large a share
@@ -39,19 +40,27 @@ class Sides:
 
 
 def own_sides(material: Material, digests: np.ndarray) -> Sides | None:
-    """The split that the data itself names; None where it names none, or nothing to learn from.
+    """The split that the data itself names; None where it names none that is held out.
 
-    The first split named test is the test split; without one, the first named val.
+    The first split named test is the test split; without one, the first named val. Learned from is what is named
+    train, or named nothing; where there is neither (corpus.csv beside test.csv), whatever is not held out.
     """
     stems = list(dict.fromkeys(stem for stem in material.stems if stem))
     if len(stems) < 2 and not (stems and role(stems[0]) in ("test", "val")):
         return None
     of = np.array([stem or "" for stem in material.stems])
-    train = np.flatnonzero([role(stem) == "train" or not stem for stem in of])
-    held = sorted(stem for stem in stems if role(stem) != "train")
+    learned = {stem for stem in of.tolist() if role(stem) == "train" or not stem}
+    learned = learned or {stem for stem in stems if not role(stem)}
+    train = np.flatnonzero(np.isin(of, sorted(learned)))
+    held = sorted(stem for stem in stems if stem not in learned)
     tests = [stem for stem in held if role(stem) == "test"] or [stem for stem in held if role(stem) == "val"]
     if not tests:
         return None
+    if not len(train):
+        raise UserError(
+            f"All of the data is held out: its splits are named {', '.join(map(shown, held))}.",
+            "Name what is to be learned from train, or take the names of the splits away.",
+        )
     named = {stem: np.flatnonzero(of == stem) for stem in held}
     twins = np.isin(digests[train], np.concatenate([digests[rows] for rows in named.values()]))
     notes = []

@@ -15,7 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data.text import shown
 from maquette.data.texts.decode import Decoder, lone_surrogate, refusal
-from maquette.data.texts.material import Material, place, refuse_if, role
+from maquette.data.texts.material import Material, place, refuse_if, role, split_of
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 SPLIT_COLUMN = "split"
@@ -41,7 +41,7 @@ def read_tables(
     names: Sequence[str], read: Callable[[str], bytes], decoder: Decoder, asked: Sequence[str], strict: bool
 ) -> Material:
     """One material of all these files, one below the other. asked: columns that the user named."""
-    splits = [_stem(name) for name in names]
+    splits = [split_of(name.removesuffix(".gz").rpartition(".")[0]) for name in names]
     named = any(role(stem) in ("test", "val") for stem in splits) and len(names) > 1
     made = Material("table", "rows", {}, list(names), [], [], [], encodings=decoder.encodings)
     columns: dict[str, None] = {}
@@ -265,14 +265,6 @@ def _brief(error: Exception) -> str:
 def _suffix(name: str) -> str:
     bare = name.lower().removesuffix(".gz")
     return next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if bare.endswith(suffix))
-
-
-def _stem(name: str) -> str:
-    """train.csv, train/part-0.csv -> train."""
-    base = name.rpartition("/")[2].removesuffix(".gz")
-    stem = base.rpartition(".")[0]
-    top = name.partition("/")[0]
-    return stem if role(stem) or "/" not in name else top
 
 
 _READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {

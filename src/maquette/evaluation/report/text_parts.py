@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from maquette.core.generator import Generator
-from maquette.core.model import Aligns, Streams
+from maquette.core.model import Aligns, Cooperates, Streams
 from maquette.core.rng import derive
 from maquette.core.run import RunFolder
 from maquette.core.table import Dataset
@@ -64,7 +64,7 @@ def text_parts(
     if isinstance(model, Aligns) and spec.source is not None:
         maps = no_data if dataset is None else attempt(lambda: _maps(generator, model, dataset, seed))
     agents: Any = None
-    if hasattr(model, "sample_with_deciders") and getattr(model, "agents", None):
+    if isinstance(model, Cooperates):
         agents = attempt(lambda: _decided(generator, model, column, samples, seed))
     near: Any = None
     if spec.source is None:
@@ -83,7 +83,7 @@ def _maps(generator: Generator, model: Aligns, dataset: Dataset, seed: int) -> A
     return alignment_maps(generator, model, held_out_batch(dataset, generator.spec, 4, seed))
 
 
-def _decided(generator: Generator, model: Any, column: str, samples: Any, seed: int) -> Decided | Missing:
+def _decided(generator: Generator, model: Cooperates, column: str, samples: Any, seed: int) -> Decided | Missing:
     if not isinstance(samples, TextSamples):
         return Missing("There are no samples to show.")
     return decided(generator, model, column, samples.given, seed)

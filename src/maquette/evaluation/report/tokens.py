@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.generator import Generator
-from maquette.core.model import Aligns, Streams
+from maquette.core.model import Aligns, Cooperates, Streams
 from maquette.core.rng import ItemRng
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec
 from maquette.evaluation.texts.read import pieces
@@ -135,7 +134,9 @@ class Decided:
 
 
 @torch.no_grad()
-def decided(generator: Generator, model: Any, column: str, given: dict[str, Tensor], seed: int, n: int = 4) -> Decided:
+def decided(
+    generator: Generator, model: Cooperates, column: str, given: dict[str, Tensor], seed: int, n: int = 4
+) -> Decided:
     """Asks a model of several agents who chose what: `sample_with_deciders` -> tokens and agents, both i64[n, W]."""
     spec = generator.spec.columns[column]
     some = {name: value[:n].to(generator.device) for name, value in given.items()}

@@ -45,7 +45,7 @@ def evaluate_texts(
 ) -> Evaluation:
     """Measures a generator of text; arguments as of `evaluation.evaluate`.
 
-    samples: texts to write; None: 100 to 1,000, by the length of a text and the size of the held-out split
+    samples: texts to write; None: 100 to 1,000 by the length of a text, no more than are held out, and 20 at least
     """
     return _TextJudge(generator, dataset, samples, seed, say, own_data, write).run()
 

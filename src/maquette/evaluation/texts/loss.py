@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from maquette.core.batch import Batch
+from maquette.core.find import find_modality
 from maquette.core.model import Streams
-from maquette.core.spec import PAD, UNK, DataSpec
+from maquette.core.spec import PAD, ColumnSpec, DataSpec
 from maquette.core.table import Table
 from maquette.evaluation.bootstrap import Array, Estimate, TooFew, ratio
-from maquette.evaluation.texts.read import decoder, joined
+from maquette.evaluation.texts.read import joined
 
 AT_ONCE = 8192  # tokens in one call of the model
 
@@ -57,7 +58,7 @@ def held_out(
 ) -> HeldOut:
     """Scores every row of the table. The end of a sentence is a token to predict, and no character."""
     (name,) = spec.target
-    decode, n = decoder(spec.columns[name]), len(table)
+    n = len(table)
     if n == 0:
         raise TooFew("there is no held-out text")
     nats, tokens, characters = np.zeros(n), np.zeros(n), np.zeros(n)
@@ -68,7 +69,7 @@ def held_out(
         nats[rows] = -score.double().sum(1).cpu().numpy()
         after = batch.x[:, 1:]
         tokens[rows] = (after != PAD).sum(1).numpy()
-        characters[rows] = _characters(after, decode)
+        characters[rows] = _characters(after, spec.columns[name]).sum(1)
         told += len(rows)
         if say is not None and told // 2000 > (told - len(rows)) // 2000:
             say(f"Scored {told:,} of {n:,} held-out texts.")
@@ -95,10 +96,10 @@ def held_out_sliding(model: Streams, table: Table, spec: DataSpec, device: torch
     length = spec.columns[name].shape[0]
     context = min(model.context, length - 1)
     stride = max(1, context // 2)
-    decode = decoder(spec.columns[name])
     found: list[tuple[float, int, int]] = []
     for part in joined(table, name):
         whole, n = part.tokens, len(part.tokens) - 1
+        begun = _characters(whole, spec.columns[name])
         starts = [*range(0, max(n - context, 0), stride), max(n - context, 0)]
         ends = [min(start + context, n) for start in starts]
         scored_from = [0, *ends[:-1]]
@@ -109,19 +110,17 @@ def held_out_sliding(model: Streams, table: Table, spec: DataSpec, device: torch
             score = -model.token_log_prob(Batch({name: x}, {}, len(x)).to(torch.device(device))).double().cpu()
             for row, a, b, new in zip(score, starts[some], ends[some], scored_from[some], strict=True):
                 if b > new:
-                    found.append(
-                        (float(row[new - a :].sum()), b - new, _characters(whole[None, new + 1 : b + 1], decode)[0])
-                    )
+                    found.append((float(row[new - a :].sum()), b - new, int(begun[new + 1 : b + 1].sum())))
     if not found:
         raise TooFew("the held-out texts are empty")
     nats, tokens, characters = (np.array(column, dtype=np.float64) for column in zip(*found, strict=True))
     return HeldOut(nats, tokens, characters)
 
 
-def _characters(items: torch.Tensor, decode: Callable[[torch.Tensor], str]) -> list[int]:
-    """Characters that each row of tokens stands for; an unknown one is one."""
-    unknown = (items == UNK).sum(1).tolist()
-    return [len(decode(item)) + n for item, n in zip(items, unknown, strict=True)]
+def _characters(items: torch.Tensor, column: ColumnSpec) -> Array:
+    """Characters that begin in each token; a character that the edge of a window cuts counts once."""
+    found: Array = find_modality("text").characters(items, column)  # type: ignore[attr-defined]
+    return found
 
 
 def _batches(table: Table, spec: DataSpec) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def text_digest(table: Table, column: str) -> str:
 def passages(table: Table, column: str, most: int) -> Iterator[Passage]:
     """All of the text, each stretch of it once, until `most` characters have been read.
 
-    Items of their own are passages; windows are joined where they continue one another.
+    Items of their own are passages; windows are joined into the text that they were cut from.
     """
     spec = table.columns[column].spec
     decode, size = decoder(spec), 0
@@ -96,64 +97,44 @@ def passages(table: Table, column: str, most: int) -> Iterator[Passage]:
 
 
 def joined(table: Table, column: str, most: int | None = None) -> Iterator[Tokens]:
-    """Windows i64[L] of a table, joined wherever one continues the other.
+    """Windows i64[L] of a table, joined into the texts that they were cut from. most: tokens, about.
 
-    Windows overlap, and many may begin inside one another (Table.overlap), so only each so-manieth is read:
-    as far apart as still leaves one token in common, by which the joint is checked. Where it does not fit,
-    because another document begins, the rows in between are joined one by one. most: characters, about.
+    Windows overlap, and many may begin inside one another, so only as many are read as together hold the text.
     """
-    rows, stride = _rows_apart(table, column)
-    parts: list[Tensor] = []
-    first, size = 0, 0
-    before: tuple[int, Tensor] | None = None
-
-    def done() -> Tokens:
-        return Tokens(torch.cat(parts), first)
-
-    for chunk in _parts(rows):
-        for row, window in zip(chunk.tolist(), _windows(table, column, chunk), strict=True):
-            between = [(row, window)]
-            if before is not None and _rest(before[1], window, (row - before[0]) * stride) is None:
-                skipped = np.arange(before[0] + 1, row)
-                between = [*zip(skipped.tolist(), _windows(table, column, skipped), strict=True), *between]
-            for at, one in between:
-                rest = None if before is None else _rest(before[1], one, (at - before[0]) * stride)
-                if rest is None:
-                    if parts:
-                        yield done()
-                    parts, first, rest = [], at, one
-                parts.append(rest)
-                size += len(rest)
-                before = (at, one)
+    size = 0
+    for rows, known in _texts(table):
+        parts: list[Tensor] = []
+        for part in _parts(np.arange(len(rows))):
+            for window, skip in zip(_windows(table, column, rows[part]), known[part].tolist(), strict=True):
+                parts.append(window[skip:])
+                size += len(parts[-1])
+            if most is not None and size >= most:
+                break
+        yield Tokens(torch.cat(parts), int(rows[0]))
         if most is not None and size >= most:
-            break
-    if parts:
-        yield done()
+            return
 
 
-def _rows_apart(table: Table, column: str) -> tuple[np.ndarray, int]:
-    """Rows that together hold the whole text with little in common, and tokens from one row to the next."""
-    if len(table) < 2:
-        return np.arange(len(table)), 1
-    a, b = _windows(table, column, np.array([0, 1]))
-    length = len(a)
-    stride = next((s for s in range(1, length) if torch.equal(a[s:], b[: length - s])), length)
-    step = max(1, (length - 1) // stride)
-    rows = np.arange(0, len(table), step)
-    return (rows if rows[-1] == len(table) - 1 else np.append(rows, len(table) - 1)), stride
-
-
-def _rest(before: Tensor, window: Tensor, moved: int) -> Tensor | None:
-    """What `window` adds to the one before it, from which it was moved; None if it does not continue it."""
-    common = len(before) - moved
-    if common < 1 or len(window) < common or not torch.equal(before[moved:], window[:common]):
-        return None
-    return window[common:]
+def _texts(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each text: rows i64[K] that together hold it, and how many of its first tokens each shares with the last."""
+    if table.spans is None:
+        yield from ((np.array([row]), np.zeros(1, np.int64)) for row in range(len(table)))
+        return
+    if not len(table):
+        return
+    begin, end = table.spans.T
+    another = np.flatnonzero((begin[1:] >= end[:-1]) | (begin[1:] <= begin[:-1])) + 1
+    for first, stop in pairwise([0, *another.tolist(), len(table)]):
+        rows = [first]
+        while rows[-1] < stop - 1:
+            # The last row that begins where this one ends, or before.
+            reached = first + int(np.searchsorted(begin[first:stop], end[rows[-1]], side="right")) - 1
+            rows.append(max(reached, rows[-1] + 1))
+        some = np.array(rows)
+        yield some, np.concatenate([[0], end[some[:-1]] - begin[some[1:]]]).astype(np.int64)
 
 
 def _windows(table: Table, column: str, rows: np.ndarray) -> list[Tensor]:
-    if not len(rows):
-        return []
     return [item[item != PAD] for item in table.columns[column].take(rows)]
 
 
