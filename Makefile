@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts unit test smoke bench clean
+.PHONY: setup check lint types contracts unit test smoke bench bench-text clean
 
 setup: $(VENV)/installed
 
@@ -40,6 +40,20 @@ bench: setup  ## prints the tables of the documents; takes hours
 	$(BIN)/python benchmarks/judge.py train
 	for name in data_preparation engine_overhead gan_mnist startup textbook_gan vae_likelihood; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-text: setup  ## the same for text: trains each run and judges it; an hour
+	$(BIN)/python benchmarks/plain_gpt.py
+	$(BIN)/maquette train text/lm --data "$(MAQUETTE_DATA)/tinyshakespeare" --budget 82s -o runs/bench/lm-82s \
+	  model.width=192 model.heads=3 model.dropout=0
+	$(BIN)/maquette train text/lm --data "$(MAQUETTE_DATA)/tinyshakespeare" --budget 15m -o runs/bench/lm
+	for run in lm-82s lm; do $(BIN)/python benchmarks/lm_shakespeare.py --run runs/bench/$$run || exit 1; done
+	$(BIN)/python benchmarks/generation.py --run runs/bench/lm
+	$(BIN)/maquette train text/transformer --data "$(MAQUETTE_DATA)/multi30k" --given de --target en --epochs 3.35 \
+	  -o runs/bench/transformer
+	$(BIN)/maquette train text/seq2seq --data "$(MAQUETTE_DATA)/multi30k" --given de --target en --epochs 6 \
+	  -o runs/bench/seq2seq
+	for run in transformer seq2seq; do \
+	  $(BIN)/python benchmarks/translation_bleu.py --run runs/bench/$$run --split test_2016_flickr || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -131,8 +131,7 @@ class Cooperative(Model):
         return self.members[k].begin(n, {name: given[name] for name in self.givens[k] if name in given})  # type: ignore[operator]
 
     def _advance(self, k: int, memory: Memory, tokens: Tensor) -> Tensor:
-        # In full precision, as in writing: the noise is the writer itself, not its rounding.
-        with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
+        with torch.no_grad():
             return self.members[k].advance(memory, tokens)  # type: ignore[operator]
 
     def _optim(self) -> Optim:

@@ -279,6 +279,7 @@ class SelfAttention(nn.Module):
         v = qkv[2]
         if memory is not None:
             k, v = memory.extend(layer, k, v)
+            q = q.to(k.dtype)
         return self.out(attend(q, k, v, bias).transpose(1, 2).reshape(b, t, w))
 
     def _shifted(self, x: Tensor, layer: int, memory: Memory | None) -> Tensor:

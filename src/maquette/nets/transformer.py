@@ -226,7 +226,10 @@ class Transformer(nn.Module):
         """The memory of n texts of which nothing is written; the source is encoded here, once."""
         weight = self.embedding.weight
         room = min(_ROOM, self.context)
-        keys = weight.new_zeros(len(self.blocks), 2, n, self.heads, room, self.head_dim)
+        # Under autocast keys and values come in its precision.
+        kind = weight.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        keys = weight.new_zeros(len(self.blocks), 2, n, self.heads, room, self.head_dim, dtype=dtype)
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
