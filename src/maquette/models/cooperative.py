@@ -65,10 +65,13 @@ class Config(BaseModel):
     gate_hidden: int = Field(0, ge=0, description="experts: units of a gate that weighs anew for each token; 0: shares")
     free_sum: bool = Field(False, description="experts: the weights of a product need not sum to 1")
 
+    critic: Literal["ngrams", "recurrent"] = Field(
+        "ngrams", description="critic: judges by n-grams of tokens, or by all of the text and the members' opinions"
+    )
     candidates: Positive = Field(8, description="critic: drafts of each block, of which one is kept")
     block: Positive = Field(8, description="critic: tokens in a draft")
     continuation: Positive = Field(32, description="critic: tokens that are written after a real beginning in training")
-    width: Positive = Field(256, description="critic: numbers in its recurrent state")
+    width: Positive = Field(256, description="recurrent critic: numbers in its state")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="critic: of real and written")
 
     lr: float = Field(2e-3, gt=0)
@@ -290,7 +293,11 @@ class WriterAndCritic(Cooperative):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
-        self.critic = text_critic.TextCritic(spec.x.vocab, config.width, 2 * len(self.members))
+        self.critic: text_critic.NgramCritic | text_critic.RecurrentCritic = (
+            text_critic.NgramCritic(spec.x.vocab)
+            if config.critic == "ngrams"
+            else text_critic.RecurrentCritic(spec.x.vocab, config.width, 2 * len(self.members))
+        )
 
     def phases(self) -> Sequence[Phase]:
         return [Phase("critic", ("critic",), self.nce, self._optim())]
@@ -313,7 +320,8 @@ class WriterAndCritic(Cooperative):
         real = F.pad(x[:, : begun + m], (0, max(begun + m - x.shape[1], 0)), value=PAD)
         texts = torch.cat([real, written])
         twice = {name: torch.cat([value, value]) for name, value in batch.given.items()}
-        logits = self._advance(0, self._begin(0, 2 * n, twice), texts[:, :-1])
+        reads = self.critic.reads_opinions
+        logits = self._advance(0, self._begin(0, 2 * n, twice), texts[:, :-1]) if reads else None
         ratio = self.judge.advance(self.judge.begin(2 * n, twice, texts[:, :1]), texts[:, 1:], logits)[:, begun - 1 :]
         # A beginning that had ended has no continuation.
         counts = (texts[:, begun:] != PAD) & ~(x[:, :begun] == EOS).any(1).repeat(2).unsqueeze(1)
@@ -382,14 +390,19 @@ class Judge:
         self.model = model
 
     def begin(self, n: int, given: Given, first: Tensor) -> Reading:
-        readers = Memories([self.model._begin(k, n, given) for k in range(1, len(self.model.members))])
+        members = range(1, len(self.model.members)) if self.model.critic.reads_opinions else ()
+        readers = Memories([self.model._begin(k, n, given) for k in members])
         return Reading(self.model.critic.begin(n), readers, first)
 
-    def advance(self, memory: Reading, tokens: Tensor, logits: Tensor) -> Tensor:
+    def advance(self, memory: Reading, tokens: Tensor, logits: Tensor | None) -> Tensor:
+        ratio: Tensor
+        if logits is None or not self.model.critic.reads_opinions:
+            ratio = self.model.critic.advance(memory.state, tokens, None)  # type: ignore[arg-type]
+            return ratio
         read = torch.cat([memory.last, tokens[:, :-1]], 1)
         told = [logits] + [self.model._advance(k, m, read) for k, m in enumerate(memory.readers.members, 1)]
         memory.last = tokens[:, -1:]
-        ratio: Tensor = self.model.critic.advance(memory.state, tokens, opinions(told, tokens))
+        ratio = self.model.critic.advance(memory.state, tokens, opinions(told, tokens))
         return ratio
 
 

@@ -1,0 +1,289 @@
+"""Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): noise is carried to data along a learned field.
+
+One phase. Most items of a batch teach the velocity v(x_t, t) on the straight way from noise (t = 0) to data (t = 1);
+one in a few teaches u(x_t, t, h), the mean velocity over the next stretch h, as what two halves of it add up to
+(shortcut models, Frans et al. 2024). The velocity is u at h = 0: one network serves solvers of the ODE with many small
+steps, and pictures in one to four jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, get_args
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError, nearest
+from maquette.core.hardware import multiplies_bf16
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.rng import Rng
+from maquette.core.spec import DataSpec
+from maquette.losses import flow_matching as fm
+from maquette.nets.denoiser import Denoiser, fine_waves
+from maquette.sampling import ode
+
+SUPPORTS = ("image",)
+NOT_MUON = ("stem", "head", "time", "label")  # where pixels come in and go out, and what describes the condition
+HALVINGS = 3  # the shortest stretch is 1 / 2^3: jumps are learned for samples in 1, 2, 4 and 8
+ROWS = 64  # items in one pass of the network when sampling
+LAST = 1 - 1e-4  # likelihoods are those of pictures with so little noise left
+STEP = 1 / 127.5  # of an 8-bit pixel, on the scale [-1, 1]
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
+
+
+class Config(BaseModel):
+    """Settings of a flow."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    width: Positive = Field(64, description="channels on the finest grid; multiples of 32 suit the hardware")
+    deep: Positive = Field(128, description="channels on the coarser grids")
+    blocks: Positive = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
+    deep_blocks: Positive = Field(4, description="residual blocks of the coarsest grid")
+    condition: Positive = Field(128, description="numbers that describe time and class")
+
+    data_std: float = Field(0.5, gt=0, description="standard deviation of the pixels, which scales the network")
+    time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
+    time_std: float = Field(1.0, gt=0)
+    fine: Share = Field(
+        0.0, description="share of items whose time is very near the data, for likelihoods; 0: pictures only"
+    )
+    coupling: Literal["auto", "none", "transport"] = Field(
+        "auto",
+        description="transport: noise goes to the nearest picture of a batch and class; auto: only without labels",
+    )
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    shortcut_every: int = Field(4, ge=0, description="one item in so many teaches longer stretches; 0: none")
+    shortcut_after: Share = Field(0.3, description="share of the run in which all items teach the velocity")
+
+    sampler: Sampler = Field("shortcut", description="of samples, unless another is asked for")
+    steps: Positive = Field(4, description="of samples, unless others are asked for")
+    guidance: float = Field(
+        1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of their class"
+    )
+    churn: float = Field(1.0, ge=0, description="stochastic: how much noise is added on the way")
+
+    lr: float = Field(2e-3, gt=0)
+    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    beta1: Share = 0.9
+    beta2: Share = 0.99
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
+    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+
+    @model_validator(mode="after")
+    def _jumps_are_learned(self) -> Config:
+        if self.sampler == "shortcut" and not self.shortcut_every:
+            raise ValueError("sampler: shortcut needs shortcut_every above 0; heun does not")
+        return self
+
+
+def build(config: Config, spec: DataSpec) -> Flow:
+    return Flow(config, spec)
+
+
+class Flow(Model):
+    """p(x | y) as the law of noise carried along u. Meets Encodes and Scores."""
+
+    density: Literal["discrete", "continuous", "none"] = "continuous"
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        (self.target,) = spec.target
+        self.shape = spec.x.shape
+        self.label, self.classes = spec.label, spec.num_classes
+        c = config
+        inputs = self.shape[0] * (7 if c.fine else 1)
+        self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
+        self.scaling = fm.Scaling(c.data_std)
+        self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes)
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        optim = Optim(
+            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
+            clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
+        )  # fmt: skip
+        return [Phase("flow", ("net",), self.flow, optim)]
+
+    def flow(self, batch: Batch, step: Step) -> Loss:
+        """|u - target|^2 a pixel, where the target is x - e, or what two halves of a stretch add up to."""
+        c, n, rng = self.config, batch.size, step.rng
+        x, noise = self.dequantise(batch.x, rng), rng.normal(n, *self.shape)
+        times, places = self._times(n, rng), rng.uniform(n)
+        y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
+        if self.coupled:
+            noise = fm.couple(x, noise, y)
+        target, h = x - noise, torch.zeros_like(times)
+        chosen = None
+        if c.shortcut_every and step.progress >= c.shortcut_after:
+            chosen = slice(0, None, c.shortcut_every)
+            length = 0.5 ** (step.index % (HALVINGS + 1))  # one length a step, so that a step does one thing
+            times[chosen], h[chosen] = fm.stretch(places[chosen], length), length
+        at = fm.between(x, noise, times)
+        if chosen is not None:
+            target[chosen] = self._two_halves(at[chosen], times[chosen], length, None if y is None else y[chosen])
+        error = (self._mean_velocity(at, times, h, y) - target).square().flatten(1).mean(1)
+        parts = {}
+        if chosen is not None:
+            parts = {"shortcut": error[chosen].detach().mean()}
+        return Loss(error.mean(), parts)
+
+    @torch.no_grad()
+    def _two_halves(self, x: Tensor, t: Tensor, length: float, y: Tensor | None) -> Tensor:
+        """The mean velocity over a stretch from t: of two jumps over its halves (Frans et al. 2024, eq. 5), or for the
+        shortest, of one midpoint step along the guided velocity. So jumps are guided at no cost when sampling."""
+        half = length / 2
+        if length > 0.5**HALVINGS:
+            h = torch.full_like(t, half)
+            first = self._mean_velocity(x, t, h, y)
+            return (first + self._mean_velocity(x + half * first, t + half, h, y)) / 2
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            still = torch.zeros_like(t)
+            towards = self._mean_velocity(x, t, still, y)
+            if y is None or self.config.guidance == 1:
+                return towards
+            anyhow = self._mean_velocity(x, t, still, torch.full_like(y, self.classes))
+            return torch.lerp(anyhow, towards, self.config.guidance)
+
+        return velocity(x + half * velocity(x, t), t + half)
+
+    def _times(self, n: int, rng: Rng) -> Tensor:
+        c = self.config
+        times = fm.logit_normal(rng.normal(n), c.time_mean, c.time_std)
+        if not c.fine:
+            return times
+        return torch.where(rng.uniform(n) < c.fine, fm.near_data(rng.uniform(n), 1 - LAST), times)
+
+    def dequantise(self, x: Tensor, rng: Rng) -> Tensor:
+        """Anywhere within the step of its 8-bit value with equal probability, so that pictures have a density."""
+        return x + STEP * (rng.uniform(*x.shape) - 0.5)
+
+    def _mean_velocity(self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
+        """u(x, t, h) f32[B, C, H, W], t and h f32[B]."""
+        s = self.scaling
+        seen = x * fm.over(s.into(t), x)
+        if self.config.fine:
+            seen = torch.cat([seen, fine_waves(x, 1 - t, STEP)], 1)
+        said = self.net(seen, t, h, y)
+        return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * said
+
+    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
+        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
+        if not self.classes:
+            return None
+        y = given.get(self.label or "")
+        if y is None:
+            return torch.full((n,), self.classes, device=next(self.parameters()).device)
+        return y if dropped is None else y.masked_fill(dropped, self.classes)
+
+    # -- sampling ------------------------------------------------------------------------------------
+
+    def sample(
+        self, n: int, given: Given, rng: Rng, *, sampler: Sampler | None = None, steps: int | None = None,
+        guidance: float | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """sampler, steps, guidance: None takes those of the settings. dopri5 finds its steps by itself."""
+        noise = rng.normal(n, *self.shape)
+        made = self.carry(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape))
+        return {self.target: made.clamp(-1, 1)}
+
+    def carry(
+        self, x: Tensor, given: Given, sampler: Sampler | None = None, steps: int | None = None,
+        guidance: float | None = None, noise: Callable[[], Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Noise f32[B, C, H, W] carried to data. noise: draws more of it, for the stochastic sampler; heun without."""
+        c = self.config
+        sampler, steps = sampler or c.sampler, c.steps if steps is None else steps
+        guidance = c.guidance if guidance is None else guidance
+        if sampler not in get_args(Sampler):
+            raise UserError(f"There is no sampler '{sampler}'.", nearest(sampler, get_args(Sampler)))
+        if steps < 1:
+            raise UserError(f"steps = {steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
+        times = torch.linspace(0, 1, steps + 1, device=x.device)
+        if sampler == "shortcut":  # jumps have learned the guidance of the settings
+            return ode.jump(self.flow_map(given, len(x), guidance / c.guidance), x, times)
+        u = self.flow_map(given, len(x), guidance)
+
+        def v(x: Tensor, t: Tensor) -> Tensor:
+            return u(x, t, torch.zeros_like(t))
+
+        if sampler == "dopri5":
+            return ode.dopri5(v, x, 0.0, 1.0)
+        if sampler == "stochastic" and noise is not None:
+            return ode.stochastic(v, x, times, noise, c.churn)
+        return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)
+
+    def flow_map(self, given: Given, n: int, guidance: float = 1.0) -> ode.FlowMap:
+        """u(x, t, h) of n items, towards their class by `guidance` (Ho & Salimans 2021, eq. 6, with w + 1 for w)."""
+        y = self._classes(given, n)
+        if y is None or guidance == 1 or self.label not in given:
+            return lambda x, t, h: self._in_rows(x, t, h, y)
+        both = torch.cat([y, torch.full_like(y, self.classes)])
+
+        def guided(x: Tensor, t: Tensor, h: Tensor) -> Tensor:
+            towards, anyhow = self._in_rows(x.repeat(2, 1, 1, 1), t.repeat(2), h.repeat(2), both).chunk(2)
+            return torch.lerp(anyhow, towards, guidance)
+
+        return guided
+
+    def _in_rows(self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
+        """u in bf16 where the machine multiplies it, ROWS items at a time, the last ones filled up.
+
+        So many are what caches hold; and rounding depends on the size of a batch, which must not show in an item.
+        """
+        if not multiplies_bf16(x.device):
+            return self._mean_velocity(x, t, h, y)
+        n = len(x)
+        pick = torch.arange(-(-n // ROWS) * ROWS, device=x.device).clamp(max=n - 1)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            parts = [
+                self._mean_velocity(x[rows], t[rows], h[rows], None if y is None else y[rows])
+                for rows in pick.split(ROWS)
+            ]
+        return torch.cat(parts)[:n]
+
+    # -- Encodes and Scores ----------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        """The noise that a picture comes from is its code."""
+        channels, height, width = self.shape
+        return channels * height * width
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        return {self.target: self.carry(z.view(-1, *self.shape), given).clamp(-1, 1)}
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The ODE the other way."""
+        u = self.flow_map(batch.given, batch.size, self.config.guidance)
+        times = torch.linspace(1, 0, 33, device=batch.x.device)
+        return ode.midpoint(lambda x, t: u(x, t, torch.zeros_like(t)), batch.x, times).flatten(1)
+
+    def score_target(self, batch: Batch, rng: Rng) -> Batch:
+        return Batch({self.target: self.dequantise(batch.x, rng)}, batch.given, batch.items)
+
+    def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        """log p(x | y) with one Hutchinson probe; nothing is gained by several samples, since there is no bound."""
+        x, y = batch.x, self._classes(batch.given, batch.size)
+        probe = torch.where(rng.uniform(*x.shape) < 0.5, -1.0, 1.0)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=multiplies_bf16(x.device)):
+                return self._mean_velocity(x, t, torch.zeros_like(t), y)
+
+        field = ode.with_divergence(velocity, probe)
+        state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
+        state = ode.dopri5(field, state, LAST, 0.0, 1e-3, 1e-3)
+        return ode.log_normal(state[:, :-1]) - state[:, -1]

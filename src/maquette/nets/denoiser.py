@@ -1,0 +1,148 @@
+"""The network of a flow: a picture on its way from noise to data, the time, and its class -> a field of its shape.
+
+U-shaped, on grids of cells (space-to-depth, nets/encoder.py): down from 2x2 pixels a cell to at most 8 cells a side
+and up again. A block is steered by time and class through a scale and a shift of each channel (FiLM, Perez et al.
+2018), all of which come from one matrix product. A step costs passes over memory as much as arithmetic on a CPU, so a
+block has one normalisation only, over the channels of each cell, which lie side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maquette.nets.decoder import channels_by_level, pyramid
+from maquette.nets.encoder import Conv
+from maquette.nets.narrow import NarrowConv
+
+_WAVES = 16  # frequencies that describe a number in [0, 1]
+_FASTEST = 32.0  # radians that the fastest of them turns over it
+
+Film = tuple[Tensor, Tensor]  # scale and shift [B, C, 1, 1]
+
+
+class Block(nn.Module):
+    """h + conv(silu((1 + scale) norm(conv(silu(h))) + shift)), the norm over the channels of each cell."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = NarrowConv(width, width, gain=1.4), NarrowConv(width, width, gain=0.3)
+
+    def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        inner = self.inner(F.silu(h)).permute(0, 2, 3, 1)  # channels last already: no copy
+        inner = F.layer_norm(inner, inner.shape[-1:]).permute(0, 3, 1, 2)
+        return h + self.outer(F.silu(torch.addcmul(shift, inner, scale)))
+
+
+class Level(nn.Module):
+    """Blocks on one grid. films: scale and shift of each."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+
+    def forward(self, h: Tensor, films: Iterator[Film]) -> Tensor:
+        for block in self.blocks:
+            h = block(h, *next(films))
+        return h
+
+
+class Denoiser(nn.Module):
+    """x f32[B, C, H, W], t, h f32[B] in [0, 1], y i64[B] in 0..classes (the last: no label) or None -> f32[B, C, H, W].
+
+    inputs: channels of x where they are more than those of the picture
+    t: where x is between noise (0) and data (1)      h: how far the field is to carry it; 0: the velocity at t
+    """
+
+    waves: Tensor
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, width: int, deep: int, blocks: int, deep_blocks: int, condition: int,
+        inputs: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.grid = pyramid(shape)
+        channels = channels_by_level(self.grid, width, deep)[::-1]  # finest first
+        cells = shape[0] * self.grid.patch**2
+        self.time = nn.Sequential(nn.Linear(4 * _WAVES, condition), nn.SiLU(), nn.Linear(condition, condition))
+        self.label = nn.Embedding(classes + 1, condition) if classes else None
+        self.stem = Conv((inputs or shape[0]) * self.grid.patch**2, channels[0])
+        self.falls = nn.ModuleList(Conv(4 * a, b, 1) for a, b in pairwise(channels))
+        self.rises = nn.ModuleList(Conv(b, 4 * a, 1) for a, b in pairwise(channels))
+        self.down = nn.ModuleList(Level(c, blocks) for c in channels[:-1])
+        self.middle = Level(channels[-1], deep_blocks)
+        self.up = nn.ModuleList(Level(c, blocks) for c in channels[:-1])
+        self.head = Conv(channels[0], cells, gain=0.3)
+        fine = [c for c in channels[:-1] for _ in range(blocks)]
+        self.sizes = [*fine, *[channels[-1]] * deep_blocks, *fine[::-1]]  # of the blocks, in the order of passing
+        self.steer = nn.Linear(condition, 2 * sum(self.sizes))
+        nn.init.normal_(self.steer.weight, std=0.3 / math.sqrt(condition))
+        nn.init.zeros_(self.steer.bias)
+        # Until it learns of stretches, the mean velocity over any is the velocity.
+        nn.init.zeros_(cast(nn.Linear, self.time[0]).weight[:, 2 * _WAVES :])
+        if self.label is not None:
+            nn.init.normal_(self.label.weight)
+        self.register_buffer("waves", torch.logspace(-1, 0, _WAVES) * _FASTEST, persistent=False)
+
+    def forward(self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
+        films = iter(self._films(t, h, y))
+        u = self.stem(self.grid.cut(x))
+        kept: list[Tensor] = []
+        for level, fall in zip(self.down, self.falls, strict=True):
+            u = level(u, films)
+            kept.append(u)
+            u = fall(gather(u))
+        u = self.middle(u, films)
+        for level, rise in zip(reversed(self.up), reversed(self.rises), strict=True):
+            u = level(spread(rise(F.silu(u))) + kept.pop(), films)
+        return self.grid.join(self.head(F.silu(u))).float()
+
+    def _films(self, t: Tensor, h: Tensor, y: Tensor | None) -> list[Film]:
+        """Scale and shift [B, C, 1, 1] of each block, in the order in which blocks are passed."""
+        level = 0.25 * ((t + 1e-4) / (1 - t + 1e-4)).log()  # near both ends times differ by their ratio
+        e = self.time(torch.cat([_waves(level, self.waves), _waves(h, self.waves) - _waves(h * 0, self.waves)], 1))
+        if self.label is not None:
+            e = e + self.label(y)
+        scale, shift = self.steer(F.silu(e))[..., None, None].chunk(2, 1)
+        return list(zip((1 + scale).split(self.sizes, 1), shift.split(self.sizes, 1), strict=True))
+
+
+def fine_waves(x: Tensor, noise: Tensor, step: float) -> Tensor:
+    """Where pixels f32[B, C, H, W] are within a few steps of their 8-bit values, as waves f32[B, 6C, H, W].
+
+    Pictures have structure at that scale (Kingma et al. 2021, appendix C), which bf16 cannot tell. A wave fades where
+    the noise left, f32[B], hides it: E cos(w (x + s e)) = exp(-(w s)^2 / 2) cos(w x).
+    """
+    waves = []
+    for period in (2, 4, 8):
+        w = 2 * math.pi / (period * step)
+        seen = (-0.5 * (w * noise).square()).exp()[:, None, None, None]
+        waves += [seen * (w * x).cos(), seen * (w * x).sin()]
+    return torch.cat(waves, 1)
+
+
+def gather(h: Tensor) -> Tensor:
+    """[B, C, 2H, 2W] -> [B, 4C, H, W]: each 2x2 cells become one. Pixel-unshuffle but for the order of channels, which
+    here keeps those of a cell together: with channels last, several times faster to copy."""
+    b, c, rows, columns = h.shape
+    h = h.permute(0, 2, 3, 1).reshape(b, rows // 2, 2, columns // 2, 2, c).transpose(2, 3)
+    return h.reshape(b, rows // 2, columns // 2, 4 * c).permute(0, 3, 1, 2)
+
+
+def spread(h: Tensor) -> Tensor:
+    """The inverse of `gather`."""
+    b, c, rows, columns = h.shape
+    h = h.permute(0, 2, 3, 1).reshape(b, rows, columns, 2, 2, c // 4).transpose(2, 3)
+    return h.reshape(b, 2 * rows, 2 * columns, c // 4).permute(0, 3, 1, 2)
+
+
+def _waves(v: Tensor, frequencies: Tensor) -> Tensor:
+    """Cosines and sines of numbers f32[B], f32[B, 2 waves]."""
+    angles = v[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], 1)

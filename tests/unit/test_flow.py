@@ -1,0 +1,246 @@
+"""Flows: the path and its scaling against closed forms, coupling, what the options of a sample do, densities."""
+
+import pytest
+import torch
+
+from maquette.core.errors import UserError
+from maquette.core.generator import Generator
+from maquette.core.model import Encodes, Scores, Step
+from maquette.core.rng import ItemRng, StepRng
+from maquette.losses import flow_matching as fm
+from maquette.models import flow
+from maquette.nets.denoiser import fine_waves, gather, spread
+from maquette.nets.encoder import Conv
+from maquette.nets.narrow import NarrowConv, sheet
+from maquette.testing import check_model, image_spec, made_up_batch
+
+SMALL = {"width": 32, "deep": 32, "deep_blocks": 1, "condition": 16}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def make(classes=0, shape=(1, 12, 12), **settings):
+    spec = image_spec(*shape, classes=classes)
+    return flow.build(flow.Config(**(SMALL | settings)), spec).eval(), made_up_batch(spec, 6)
+
+
+def gaussian(model):
+    """The same model with a network that says nothing: the flow of data ~ N(0, data_std^2)."""
+    torch.nn.init.zeros_(model.net.head.weight)
+    torch.nn.init.zeros_(model.net.head.bias)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "settings"),
+    [
+        ((1, 28, 28), 3, {"shortcut_every": 0, "sampler": "midpoint", "fine": 0.3}),
+        ((4, 20, 34), 0, {"coupling": "none", "shortcut_after": 0.5}),
+        ((3, 72, 72), 2, {"sampler": "heun", "steps": 2, "guidance": 2.0, "blocks": 2}),
+    ],
+)
+def test_contract(shape, classes, settings):
+    assert "resume_equals_straight_run" in check_model(
+        "flow", image_spec(*shape, classes=classes), SMALL | settings, 30
+    )
+
+
+def test_gathering_and_spreading_are_inverse():
+    x = torch.randn(2, 6, 8, 4)
+    assert gather(x).shape == (2, 24, 4, 2) and torch.equal(spread(gather(x)), x)
+
+
+@pytest.mark.parametrize(("size", "items"), [(7, 8), (8, 6), (7, 6), (14, 4)])
+def test_sheets_give_the_gradients_of_the_convolution(size, items):
+    """Also where items do not fill whole sheets, or rows are long enough as they are."""
+    ours, plain = NarrowConv(32, 32), Conv(32, 32)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(items, 32, size, size).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn_like(x)
+    found = []
+    for net in (ours, plain):
+        given = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            made = net(given)
+        (made.float() * weight).sum().backward()
+        found.append((made, given.grad, net.weight.grad, net.bias.grad))
+    for a, b in zip(*found, strict=True):
+        assert (a - b).abs().max() < 0.02 * b.abs().max()
+
+
+def test_sheets_put_zeros_between_items():
+    x = torch.rand(4, 2, 3, 5) + 1
+    laid = sheet(x, 2, 1)
+    assert laid.shape == (2, 2, 3, 12)
+    assert torch.equal(laid[0, :, :, :5], x[0]) and torch.equal(laid[1, :, :, 6:11], x[3])
+    assert (laid[..., [5, 11]] == 0).all()
+
+
+def test_fine_waves_tell_steps_apart_and_fade_in_noise():
+    x = torch.tensor([0, 0.25, 1, 2, 4]).view(1, 1, 1, 5) * flow.STEP - 1
+    near = fine_waves(x, torch.zeros(1), flow.STEP)
+    assert near.shape == (1, 6, 1, 5)
+    apart = torch.cdist(near[0, :, 0].T, near[0, :, 0].T) + torch.eye(5)
+    assert apart.min() > 0.5  # all five are told apart, those a quarter of a step from one another too
+    assert fine_waves(x, torch.full((1,), 0.1), flow.STEP).abs().max() < 1e-6
+
+
+def test_times_near_the_data_are_log_uniform():
+    noise = 1 - fm.near_data(torch.rand(100_000, dtype=torch.float64), 1e-4)
+    assert noise.min() >= 0.99e-4 and noise.max() <= 1
+    assert noise.log10().mean().item() == pytest.approx(-2, abs=0.02)
+
+
+def test_the_scaling_is_that_of_gaussian_data():
+    """skip(t) x_t is the best linear guess of x - e, and what is left of it has the variance out(t)^2."""
+    scaling = fm.Scaling(0.5)
+    for time in (0.0, 0.3, 0.7, 1.0):
+        x, noise, t = 0.5 * torch.randn(200_000), torch.randn(200_000), torch.tensor([time])
+        at = fm.between(x, noise, t)
+        assert at.var().item() == pytest.approx(scaling.variance(t).item(), rel=0.02)
+        assert (at * scaling.into(t)).std().item() == pytest.approx(1.0, rel=0.01)
+        slope = (at * (x - noise)).mean() / at.square().mean()
+        assert slope.item() == pytest.approx(scaling.skip(t).item(), abs=0.02)
+        rest = x - noise - scaling.skip(t) * at
+        assert rest.std().item() == pytest.approx(scaling.out(t).item(), rel=0.02)
+
+
+def test_stretches_begin_where_those_of_so_many_jumps_do():
+    t = fm.stretch(torch.rand(4000), 0.25)
+    assert set(t.tolist()) == {0.0, 0.25, 0.5, 0.75}
+    assert (t == 0.5).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (fm.stretch(torch.rand(10), 1.0) == 0).all()
+
+
+def test_coupling_is_the_nearest_order_within_groups_and_classes():
+    x, noise = torch.randn(fm.COUPLED + 3, 2), torch.randn(fm.COUPLED + 3, 2)
+
+    def cost(noise):
+        return (x - noise).square().sum()
+
+    coupled = fm.couple(x, noise, None)
+    assert torch.equal(coupled.sort(0).values, noise.sort(0).values) and torch.equal(coupled[-3:], noise[-3:])
+    assert cost(coupled) < 0.7 * cost(noise)
+    assert torch.equal(fm.couple(x, coupled, None), coupled)  # no order is nearer
+    y = torch.arange(len(x)) % 2
+    within = fm.couple(x, noise, y)
+    for c in (0, 1):
+        assert torch.equal(within[y == c].sort(0).values, noise[y == c].sort(0).values)
+    assert cost(coupled) < cost(within) < cost(noise)
+
+
+def test_labelled_data_is_not_coupled_unless_asked():
+    assert make()[0].coupled and not make(classes=3)[0].coupled
+    assert make(classes=3, coupling="transport")[0].coupled and not make(coupling="none")[0].coupled
+
+
+def test_two_halves_of_the_exact_map_are_the_whole(monkeypatch):
+    model, _ = make()
+    s = model.scaling
+
+    def exact(x, t, h, y):
+        ratio = (s.variance(t + h) / s.variance(t)).sqrt()
+        return fm.over(torch.where(h > 0, (ratio - 1) / h, s.skip(t)), x) * x
+
+    monkeypatch.setattr(model, "_mean_velocity", exact)
+    x = torch.randn(2, 1, 12, 12)
+    for length, start, error in ((1.0, 0.0, 1e-5), (0.5, 0.5, 1e-5), (0.25, 0.75, 1e-5), (0.125, 0.5, 0.02)):
+        t = torch.full((2,), start)
+        whole = exact(x, t, torch.full((2,), length), None)  # the shortest is a midpoint step: third order
+        assert (model._two_halves(x, t, length, None) - whole).abs().max() < error
+
+
+def test_the_shortest_stretches_learn_the_guided_velocity(monkeypatch):
+    """A velocity that is the class, or 0 without one, becomes `guidance` times the class."""
+    model, _ = make(classes=3, guidance=1.5)
+
+    def velocity(x, t, h, y):
+        return fm.over(torch.where(y == 3, 0.0, y.float()), x).expand_as(x)
+
+    monkeypatch.setattr(model, "_mean_velocity", velocity)
+    x, y = torch.randn(4, 1, 12, 12), torch.arange(4)
+    found = model._two_halves(x, torch.zeros(4), 0.125, y)
+    assert found.mean((1, 2, 3)).tolist() == pytest.approx([0, 1.5, 3.0, 0])
+    assert model._two_halves(x, torch.zeros(4), 0.5, y).mean((1, 2, 3)).tolist() == pytest.approx([0, 1, 2, 0])
+
+
+def test_only_some_items_teach_stretches_and_only_after_their_share():
+    model, batch = make(shortcut_after=0.5)
+    early, late = (model.flow(batch, Step(i, 10, StepRng(0, 6))) for i in (4, 5))
+    assert "shortcut" not in early.parts and "shortcut" in late.parts
+
+
+def test_jumps_are_steps_along_the_velocity_until_stretches_are_learned():
+    """So that previews of the first part of a run show something."""
+    model, _ = make(shortcut_after=0.9)
+    x, t = torch.randn(4, 1, 12, 12), torch.full((4,), 0.3)
+    with torch.no_grad():
+        velocity, jump = (model._mean_velocity(x, t, torch.full((4,), h), None) for h in (0.0, 0.5))
+    assert torch.equal(velocity, jump)
+    with pytest.raises(ValueError, match="shortcut_every"):
+        flow.Config(shortcut_every=0)
+
+
+def test_dequantised_pixels_stay_within_their_step():
+    model, batch = make()
+    moved = (model.dequantise(batch.x, StepRng(0, 6)) - batch.x) * 127.5
+    assert moved.abs().max() <= 0.5 + 1e-4 and moved.std().item() == pytest.approx(12**-0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("sampler", ["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"])
+def test_every_sampler_makes_the_gaussian(sampler):
+    model = gaussian(make(classes=2)[0])
+    made = Generator(model, image_spec(1, 12, 12, classes=2)).sample(40, sampler=sampler, steps=24)["image"]
+    std = made.abs().median().item() / 0.6745  # a standard deviation that does not see what is cut off at -1 and 1
+    assert std == pytest.approx(0.5, rel=0.08)
+
+
+def test_options_are_checked():
+    model, _ = make(classes=2)
+    generator = Generator(model, image_spec(1, 12, 12, classes=2))
+    with pytest.raises(UserError, match="huen"):
+        generator.sample(1, sampler="huen")
+    with pytest.raises(UserError, match="steps = 0"):
+        generator.sample(1, steps=0)
+    with pytest.raises(UserError, match="takes no temperature"):
+        generator.sample(1, temperature=1.0)
+
+
+def test_guidance_goes_from_no_label_past_the_label():
+    model, batch = make(classes=3)
+    x, t, h = torch.randn(6, 1, 12, 12), torch.full((6,), 0.3), torch.zeros(6)
+    with torch.no_grad():
+        at = {w: model.flow_map(batch.given, 6, w)(x, t, h) for w in (0.0, 1.0, 2.0)}
+        anyhow = model.flow_map({}, 6, 2.0)(x, t, h)
+    assert torch.allclose(at[0.0], anyhow, atol=1e-5) and not torch.allclose(at[1.0], anyhow, atol=1e-3)
+    assert torch.allclose(at[2.0], 2 * at[1.0] - at[0.0], atol=1e-5)
+
+
+def test_rounding_does_not_show_how_many_are_made():
+    model, _ = make()
+    generator = Generator(model, image_spec(1, 12, 12))
+    many, few = (generator.sample(n, seed=1)["image"] for n in (flow.ROWS + 2, 2))
+    assert torch.equal(many[:2], few)
+
+
+def test_encodes_and_scores():
+    model, batch = make(classes=3)
+    assert isinstance(model, Encodes) and isinstance(model, Scores)
+    with torch.no_grad():
+        code = model.encode(batch)
+        assert code.shape == (6, model.latent_dim)
+        back = model.carry(code.view_as(batch.x), batch.given, "midpoint", 32)
+    assert (back - batch.x).abs().mean() < 0.02
+
+
+def test_the_density_is_that_of_what_is_sampled():
+    """Of the Gaussian flow it is known."""
+    model, batch = gaussian(make(classes=3)[0]), make(classes=3)[1]
+    with torch.no_grad():
+        found = model.log_prob(batch, ItemRng(0, range(6)))
+    std = model.scaling.variance(torch.tensor(flow.LAST)).sqrt().item()
+    exact = torch.distributions.Normal(0.0, std).log_prob(batch.x).flatten(1).sum(1)
+    assert torch.allclose(found, exact, rtol=2e-3)
