@@ -21,6 +21,7 @@ from maquette.core.spec import DataSpec
 from maquette.models import cooperative
 from maquette.models.cooperative import Config, Experts, Memories, WriterAndCritic, opinions, resolve
 from maquette.nets.gate import Gate
+from maquette.nets.text_critic import NgramCritic
 from maquette.sampling import autoregressive
 from maquette.testing import _Contract, check_model, made_up_batch, text_spec
 
@@ -50,11 +51,12 @@ def test_experts_meet_the_contract(settings: dict[str, object], spec: DataSpec) 
     assert "streaming_equals_reading" in check_model("cooperative", spec, {"members": MEMBERS, "lr": 0.05, **settings})
 
 
+@pytest.mark.parametrize("critic", ["ngrams", "recurrent"])
 @pytest.mark.parametrize("spec", [text_spec(), text_spec(framed=False, classes=2)])
-def test_the_critic_meets_the_contract_but_for_learning_a_batch(spec: DataSpec) -> None:
+def test_the_critic_meets_the_contract_but_for_learning_a_batch(spec: DataSpec, critic: str) -> None:
     """Its writer is frozen: no training makes a text likelier."""
     recipe = Recipe(about="contract", family="cooperative", target=spec.target, given=spec.given,
-                    model={"members": MEMBERS, "lr": 0.02, **STEER})  # fmt: skip
+                    model={"members": MEMBERS, "lr": 0.02, **STEER, "critic": critic})  # fmt: skip
     check = _Contract(recipe, spec, 60)
     for name in dir(check):
         if name.startswith("check_") and name != "check_one_batch_can_be_learned":
@@ -290,3 +292,29 @@ def test_recipes_can_be_read(name: str) -> None:
 
     recipe = parse_recipe(recipe_text(name))
     assert recipe.family == "cooperative" and yaml.safe_load(recipe.dump())["model"]["members"] == []
+
+
+def test_a_critic_of_ngrams_sums_a_weight_for_each() -> None:
+    critic = NgramCritic(vocab=5, order=3)
+    with torch.no_grad():
+        for n, table in enumerate(critic.weights, 1):
+            table.weight.copy_(torch.arange(5**n).unsqueeze(1) * 10.0**-n)
+    text = torch.tensor([[1, 4, 2]])
+    # Before the text is padding, 0. Numbers of n-grams have their last token as the most significant digit.
+    expected = [
+        1 / 10 + (1 * 5 + 0) / 100 + (1 * 25 + 0 * 5 + 0) / 1000,
+        4 / 10 + (4 * 5 + 1) / 100 + (4 * 25 + 1 * 5 + 0) / 1000,
+        2 / 10 + (2 * 5 + 4) / 100 + (2 * 25 + 4 * 5 + 1) / 1000,
+    ]
+    whole = critic.advance(critic.begin(1), text)
+    assert torch.allclose(whole, torch.tensor([expected]))
+    memory = critic.begin(1)
+    parts = [critic.advance(memory, text[:, :1]), critic.advance(memory, text[:, 1:])]
+    assert torch.equal(torch.cat(parts, 1), whole)
+
+
+def test_a_critic_of_ngrams_with_fewer_weights_than_ngrams_shares_them() -> None:
+    critic = NgramCritic(vocab=50, order=4, rows=64)
+    assert [table.num_embeddings for table in critic.weights] == [50, 64, 64, 64]
+    text = torch.randint(50, (3, 20), generator=torch.Generator().manual_seed(0))
+    assert critic.advance(critic.begin(3), text).shape == (3, 20)
