@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError, nearest
+from maquette.core.given import classes_of
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
@@ -99,7 +100,7 @@ class Flow(Model):
         self.config = config
         (self.target,) = spec.target
         self.shape = spec.x.shape
-        self.label, self.classes = spec.label, spec.num_classes
+        self.spec, self.label, self.classes = spec, spec.label, spec.num_classes
         c = config
         inputs = self.shape[0] * (7 if c.fine else 1)
         self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
@@ -180,13 +181,7 @@ class Flow(Model):
         return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * said
 
     def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
-        if not self.classes:
-            return None
-        y = given.get(self.label or "")
-        if y is None:
-            return torch.full((n,), self.classes, device=next(self.parameters()).device)
-        return y if dropped is None else y.masked_fill(dropped, self.classes)
+        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- sampling ------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.given import classes_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
@@ -119,7 +120,7 @@ class VAE(Model):
         super().__init__()
         self.config = config
         (self.target,) = spec.target
-        self.label, self.classes = spec.label, spec.num_classes
+        self.spec, self.classes = spec, spec.num_classes
         shape = spec.x.shape
         if config.network == "mlp":
             self.net: Flat | Ladder = Flat(shape, shape[0], self.classes, config.latent_dim, config.hidden)
@@ -190,13 +191,7 @@ class VAE(Model):
         return self.scale() if self.config.std == "learned" else torch.tensor(math.log(self.config.std))
 
     def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        """i64[n]: the class of each item, or the number `classes` where it is dropped or not given."""
-        if not self.classes:
-            return None
-        y = given.get(self.label or "")
-        if y is None:
-            return torch.full((n,), self.classes, device=next(self.parameters()).device)
-        return y if dropped is None else y.masked_fill(dropped, self.classes)
+        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- sampling ------------------------------------------------------------------------------------
 
