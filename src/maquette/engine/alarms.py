@@ -83,7 +83,8 @@ class History:
     """What has to be remembered of a log to judge a value: the best held-out loss, and what losses usually are.
 
     Derived values: `preview/over_fitting`, the held-out loss over its best, less 1; and `<phase>/loss_spike`, a
-    loss over its running median where it lies well above all recent ones.
+    loss over its running median where it lies well above all recent ones. Where a phase logs its loss a token, it is
+    that one: the sum over a batch of long texts is large without anything being wrong.
     """
 
     WINDOW, FEWEST = 50, 20
@@ -102,14 +103,21 @@ class History:
                 self._best = min(self._best, value)
                 if self._best > 0:
                     out[OVER_FITTING.key] = value / self._best - 1
-            elif key.endswith("/loss"):
+            elif key == _judged(key, values):
                 recent = self._recent.setdefault(key, deque(maxlen=self.WINDOW))
                 usual = median(recent) if len(recent) >= self.FEWEST else math.inf
                 # Losses that go below zero, and those that jump about all the time, have no spikes.
                 if usual > 0 and min(recent, default=0.0) > 0 and value > 1.5 * max(recent, default=math.inf):
-                    out[f"{key}_spike"] = value / usual
+                    out[f"{key.rpartition('/')[0]}/{SPIKE.key}"] = value / usual
                 recent.append(value)
         return out
+
+
+def _judged(key: str, values: Mapping[str, float]) -> str:
+    """The loss of the phase of this key that spikes are looked for in."""
+    phase = key.rpartition("/")[0]
+    a_token = f"{phase}/nats_per_token"
+    return a_token if a_token in values else f"{phase}/loss"
 
 
 class Alarms:
