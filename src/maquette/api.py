@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from maquette import writing
-from maquette.core.errors import MaquetteError, UserError
+from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import recipe_names
 from maquette.core.generator import Generator
 from maquette.core.recipe import Recipe, load_recipe
@@ -21,6 +21,7 @@ from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
+from maquette.editing import Editor
 from maquette.engine.log import check_trackers, speaker
 from maquette.engine.world import check_device, join_world
 from maquette.training import check_processes, fitting, launch, open_data, prepare, train_folder
@@ -164,6 +165,7 @@ class Run:
             own = self._own_split(str(data))
             if own is not None:
                 return own
+            self._check_named(str(data))
             config = self.recipe.data.model_copy(update={"source": str(data)})
             other = self.recipe.model_copy(update={"data": config})
             own_data = str(self.folder.data().get("fingerprint"))
@@ -188,6 +190,17 @@ class Run:
             return None
         own = self.dataset()
         return dataclasses.replace(own, source=f"{own.source}: {name}", test=own.splits[name])
+
+    def _check_named(self, name: str) -> None:
+        """Refuses what is neither a split, nor a path, nor a data set known by name; lists the splits there are."""
+        splits = self.folder.data().get("splits", {})
+        if splits and name not in NAMES and not name.startswith("hf:") and not Path(name).expanduser().exists():
+            close = closest(name, splits)
+            meant = f"Did you mean '{close}'? " if close else ""
+            raise UserError(
+                f"'{name}' is no split of this run's data, and there is no data at such a path.",
+                f"{meant}Name a split ({', '.join(splits)}), or a path.",
+            )
 
     def resume(self, quiet: bool = False, processes: int = 1) -> Run:
         """Goes on training from the newest whole checkpoint; nothing happens to a finished run."""
@@ -271,20 +284,28 @@ class Run:
         if decoding.pattern != writing.FORM:
             return []
         known, label = self.folder.data().get("layouts", {}), self.spec.label
-        classes = self.spec.columns[label].classes if label else ()
-        asked = [classes[i] for i in given[label].tolist()] if label in given else []
-        lacking = sorted(set(asked) - set(known))
-        if lacking or not asked:
+        remedy = "Give the form itself: --pattern '___, ___.', _ for a letter."
+        if label is None:
+            raise UserError("This run knows no labels, whose form could be kept.", remedy)
+        if label not in given:
+            raise UserError("The unconditional model was asked for, and a form is that of a label.", remedy)
+        classes = self.spec.columns[label].classes
+        asked = [classes[i] for i in given[label].tolist()]
+        if lacking := sorted(set(asked) - set(known)):
             raise UserError(
-                f"There is no form to keep{f' for {lacking[0]!r}' if lacking else ''}.",
-                "Most texts of a label must share one layout. Give it yourself: --pattern '___, ___.', _ for a letter.",
+                f"There is no form to keep for {lacking[0]!r}: at least half of its texts must share one layout.",
+                remedy,
             )
         return [known[name] for name in asked]
 
     def _labels(self, n: int, label: str | int | None, seed: int, unconditional: bool) -> dict[str, Tensor]:
         if unconditional and label is not None:
             raise UserError("A label was asked of the unconditional model.", "Drop one of the two.")
-        return {} if unconditional else self.generator.labels(max(n, 1), label, max(seed, 0))
+        if unconditional and self.spec.label is None and self.spec.source is None:
+            raise UserError("This run knows no labels: all that it makes is unconditional.", "Drop --unconditional.")
+        return (
+            {} if unconditional and self.spec.source is None else self.generator.labels(max(n, 1), label, max(seed, 0))
+        )
 
     @property
     def origin(self) -> dict[str, str]:
@@ -295,8 +316,13 @@ class Run:
             "Software": f"Maquette {__version__}",
             "Source": "AI-generated",
             "run": self.folder.path.resolve().name,
-            "recipe": self.recipe.family,
+            "family": self.recipe.family,
         }
+
+    @functools.cached_property
+    def edit(self) -> Editor:
+        """Changes pictures: run.edit.upscale("small.png", factor=4), .inpaint, .restore, .variations, ..."""
+        return Editor(self.generator, self.origin)
 
     def evaluate(
         self,

@@ -22,10 +22,10 @@ from maquette.core.generator import build_model
 from maquette.core.modality import write_preview
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig
-from maquette.core.run import RunFolder, create_run, open_run
-from maquette.core.spec import DataSpec
+from maquette.core.run import RunFolder, check_new, create_run, open_run
+from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Dataset
-from maquette.data import Loader, open_dataset
+from maquette.data import Loader, losses, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
 
@@ -33,7 +33,11 @@ Say = Callable[[str], None]
 
 
 def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[RunFolder, Dataset]:
-    """Opens the data and lays down a run folder that `train_folder` can start, and resume."""
+    """Opens the data and lays down a run folder that `train_folder` can start, and resume.
+
+    Whatever is refused is refused before the folder is made.
+    """
+    check_new(out)
     members = _members(recipe)
     recipe = _prepared_as(members, recipe)
     dataset = open_data(recipe, say, like=members[0].spec() if members else None)
@@ -51,7 +55,7 @@ def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[Ru
     spec = dataset.spec(recipe.target, given)
     train = _sized(recipe.train, spec)
     check_processes(train, processes)
-    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec)
+    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec, len(dataset.train))
     # A setting that does not fit the data is refused before anything is written.
     _complete(build_model(recipe, spec))
     for member in members:
@@ -64,7 +68,19 @@ def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[Ru
     write_json(folder.data_file, facts)
     # The recipe last: it is what makes a folder a run.
     folder.write_recipe(recipe)
+    for text in _told(dataset, spec):
+        say(text)
+    say(f"Run folder: {out}")
     return folder, dataset
+
+
+def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
+    """What is learned from, and what was left out or guessed on the way to it."""
+    summary, items = dataset.summary, "windows" if spec.x.kind == "text" and not spec.x.framed else "items"
+    given = f" given {', '.join(spec.given)}" if spec.given else ""
+    sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
+    notes = [f"Note: {text}" for text in (*losses(summary), *remarks(summary))]
+    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
 
 
 def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
@@ -130,12 +146,13 @@ def _captions(batch: Batch, spec: DataSpec) -> list[str]:
     return [spec.columns[spec.label].classes[i] for i in batch.given[spec.label].tolist()] if spec.label else []
 
 
-def _resolved(recipe: Recipe, spec: DataSpec) -> Recipe:
-    """The recipe with what its settings refer to (other runs) put in its place, where the family can do so."""
+def _resolved(recipe: Recipe, spec: DataSpec, items: int) -> Recipe:
+    """The recipe with what its settings refer to (other runs, the number of items) put in its place, where the family
+    can do so."""
     resolve = getattr(find_family(recipe.family), "resolve", None)
     if resolve is None:
         return recipe
-    return recipe.model_copy(update={"model": resolve(recipe.config, spec).model_dump(mode="json")})
+    return recipe.model_copy(update={"model": resolve(recipe.config, spec, items).model_dump(mode="json")})
 
 
 def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
@@ -162,9 +179,36 @@ SHARED = ("tokenizer", "vocab", "joint", "lowercase", "context", "longest", "tes
 
 
 def _members(recipe: Recipe) -> list[RunFolder]:
-    """The runs that a recipe brings together."""
+    """The runs that a recipe brings together; refuses runs that cannot write one text."""
     named = [member.get("run") if isinstance(member, dict) else member for member in recipe.model.get("members", ())]
-    return [open_run(str(path)) for path in named if path]
+    members = [_member(str(path)) for path in named if path]
+    for other in members[1:]:
+        ours, theirs = members[0].spec().x, other.spec().x
+        if ours.tokenizer != theirs.tokenizer:
+            raise UserError(
+                f"The members read text in different tokens: '{members[0].path}' {_tokens(ours)}, '{other.path}' "
+                f"{_tokens(theirs)}.",
+                "Train them on the same data, with the same data.tokenizer and data.vocab.",
+            )
+    return members
+
+
+def _member(path: str) -> RunFolder:
+    """A run of a model of text."""
+    remedy = "Name run folders of language models: model.members=[runs/a, runs/b]"
+    try:
+        folder = open_run(path)
+    except UserError as error:
+        raise UserError(f"A member cannot take part. {error.problem}", remedy) from None
+    kind = folder.spec().x.kind
+    if kind != "text":
+        raise UserError(f"Member '{path}' makes {kind}s, not texts.", remedy)
+    return folder
+
+
+def _tokens(spec: ColumnSpec) -> str:
+    """Tokenizers by what is known of them."""
+    return f"in {spec.vocab:,} tokens ({spec.unit})"
 
 
 def _prepared_as(members: Sequence[RunFolder], recipe: Recipe) -> Recipe:

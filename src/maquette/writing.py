@@ -66,6 +66,13 @@ class Decoding:
         if (wrong := autoregressive.out_of_limits(vars(self))) is not None:
             name, expected = wrong
             raise UserError(f"{name} = {getattr(self, name)!r} is not possible.", f"It must be {expected}.")
+        for name, text in (("prompt", self.prompt), ("infill", self.infill), ("pattern", self.pattern or ""),
+                           *(("stop", word) for word in self.stop)):  # fmt: skip
+            if not _is_unicode(text):
+                raise UserError(
+                    f"The {name} is no text: {text!a} holds half of a surrogate pair, or bytes that are not UTF-8.",
+                    "Write it as UTF-8; a terminal does so where its locale says UTF-8 (LANG=C.UTF-8).",
+                )
         if not all(self.stop):
             raise UserError("A text cannot end before an empty text.", "Give --stop a word, or leave it out.")
         if self.prompt and self.infill:
@@ -125,6 +132,15 @@ class Decoding:
                 "Leave it out: a form says itself how long a text is.",
             )
         return needed + 1
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether all of it are characters: the shell hands bytes that are none over as halves of surrogate pairs."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tokens(text: str, spec: ColumnSpec) -> list[int]:
@@ -399,14 +415,22 @@ def _translated(
         endless = [line for (line, _), row in zip(said, found, strict=True) if not bool((row == EOS).any())]
         if endless:
             say(_cut_off(endless, spec.x))
+        silent = [line for (line, _), text in zip(said, made, strict=True) if not text.strip() and line not in endless]
+        if silent:
+            say(f"{_numbered(silent)}: the model ended before it wrote anything, so nothing stands there.")
     each = iter(made)
     for _, text in lines:
         yield next(each) if text.strip() else ""
 
 
 def _cut_off(lines: list[int], spec: ColumnSpec) -> str:
-    shown = ", ".join(f"{line:,}" for line in lines[:5]) + (f" and {len(lines) - 5:,} more" if len(lines) > 5 else "")
     return (
-        f"{'Line' if len(lines) == 1 else 'Lines'} {shown}: no end came within {spec.shape[0]:,} tokens, the longest "
+        f"{_numbered(lines)}: no end came within {spec.shape[0]:,} tokens, the longest "
         "that the training data has, so the text is cut there."
     )
+
+
+def _numbered(lines: list[int]) -> str:
+    """Lines by their numbers, the first few of them."""
+    shown = ", ".join(f"{line:,}" for line in lines[:5]) + (f" and {len(lines) - 5:,} more" if len(lines) > 5 else "")
+    return f"{'Line' if len(lines) == 1 else 'Lines'} {shown}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from maquette.engine.alarms import Alarms, preview_diversity
 from maquette.evaluation import Evaluation, evaluate
 from maquette.evaluation.texts import inspect, judge
 from maquette.evaluation.texts.inspect import Known, text_inspector
+from maquette.evaluation.texts.script import script_of
 
 NOUNS, VERBS = ("cat", "dog", "fox", "owl", "bee", "hen", "cow", "pig"), ("sees", "hears", "likes", "finds", "meets")
 
@@ -84,7 +86,7 @@ def test_real_text_reaches_its_floors(real: Evaluation) -> None:
     assert all(m.reading for m in real.metrics)
     assert real["bits_per_char"].value == pytest.approx(real["nats_per_char"].value / math.log(2))
     assert real.settings.kind == "text" and real.settings.unit == "char" and real.settings.samples == 100
-    assert "held-out text of lines" in str(real) and "each token is predicted once" in str(real)
+    assert "judged on held-out texts of lines" in str(real) and "each token is predicted once" in str(real)
 
 
 def test_same_seed_same_numbers_and_they_can_be_kept(real: Evaluation, tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -127,6 +129,22 @@ def test_windows_say_their_protocol() -> None:
     assert "length" not in found and "copied_20" in found
 
 
+def test_real_pieces_are_fewer_where_held_out_text_is_short() -> None:
+    data = toy.windows("\n".join(TRAIN), "\n".join(TEST[:12]), context=32)
+    model, spec = toy.trained(data)
+    found = evaluate(Generator(model, spec), data, samples=60)
+    assert 8 < found["copied_20"].n_real < 30 and found["copied_20"].n_fake == 60
+    assert any(f"Held-out text has {found['copied_20'].n_real} pieces that do not" in text for text in found.warnings)
+
+
+def test_other_data_without_splits_is_no_floor_of_itself() -> None:
+    text = "\n".join(TRAIN)
+    data = toy.windows(text, text, context=32)
+    model, spec = toy.trained(data)
+    found = evaluate(Generator(model, spec), data, samples=100, own_data=False)
+    assert abs((found["two_sample"].floor or 0) - 0.5) < 0.15
+
+
 def test_the_form_of_a_class_is_checked() -> None:
     rng = np.random.default_rng(0)
     texts = {0: "ab\ncd", 1: "abc\nabc\nabc"}
@@ -166,6 +184,17 @@ def test_the_search_for_translations_can_be_handed_in() -> None:
     found = evaluate(Generator(model, spec), data, write=write, samples=20)
     assert sum(asked) == 20 and found["bleu"].value == 0 and found["exact"].value == 0
     assert any("20 of the 30" in note for note in found.notes)
+
+
+def test_what_was_judged_on_is_named() -> None:
+    data = pairs()
+    model, spec = toy.trained(data, given=["source"])
+    found = evaluate(Generator(model, spec), data, own_data=False)
+    assert "not the data that the model was trained on" in found.warnings[0] and "copies" not in found.warnings[0]
+    assert found.settings.judged_on == "texts of lines, which is not the data that the model was trained on"
+    named = replace(data, source="/somewhere/lines: val", splits={"val": data.test})
+    found = evaluate(Generator(model, spec), named)
+    assert found.settings.judged_on == "texts of the split 'val' of lines" and not found.warnings[0].startswith("This")
 
 
 # -- bad input -------------------------------------------------------------------------------------
@@ -252,9 +281,9 @@ def test_previews_are_inspected_beside_real_text() -> None:
 def test_remembered_passages_are_thinned_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     data = toy.lines(TRAIN, TEST)
     mixed = TRAIN[:100] + [text.replace("the", "our") for text in TRAIN[100:200]]
-    whole = Known.of(data, "text", 12)
+    whole = Known.of(data, "text", 12, script_of(TRAIN))
     monkeypatch.setattr(inspect, "KEPT", 300)
-    some = Known.of(data, "text", 12)
+    some = Known.of(data, "text", 12, script_of(TRAIN))
     assert some.shift > 0 and len(some._hashes) <= 300 < len(whole._hashes)
     assert some.share(TRAIN) == whole.share(TRAIN) == 1
     assert some.share(mixed) == pytest.approx(whole.share(mixed), abs=0.1)
@@ -284,6 +313,10 @@ def test_a_spike_is_far_above_all_recent_losses() -> None:
     assert raised(Alarms((), 1000), [*below_zero, {"elbo/loss": 50.0}]) == []
     early = [{"lm/loss": 1.0}] * 25 + [{"lm/loss": 9.0}]
     assert raised(Alarms((), 1000), early, apart=1) == []  # no run is judged by its first steps
+    short = {"nll/loss": 3.0, "nll/nats_per_token": 3.5}
+    long = {"nll/loss": 19.0, "nll/nats_per_token": 4.0}
+    assert raised(Alarms((), 1000), [short] * 60 + [long]) == []  # a sum over a batch of long texts, and no worse
+    assert raised(Alarms((), 1000), [short] * 60 + [{**short, "nll/nats_per_token": 14.0}]) == ["loss spike"]
 
 
 def test_repetition_and_copying_have_watches_and_a_familys_own_still_work() -> None:

@@ -17,7 +17,8 @@ from maquette.core.recipe import DataConfig
 from maquette.core.spec import BOS, EOS, PAD, UNK
 from maquette.data import open_dataset
 from maquette.evaluation.bootstrap import TooFew, ratio
-from maquette.evaluation.texts import copies, translation, variety
+from maquette.evaluation.texts import beside, copies, translation, variety
+from maquette.evaluation.texts.fold import fold
 from maquette.evaluation.texts.form import find_forms, form_text, layout
 from maquette.evaluation.texts.loss import held_out, held_out_sliding
 from maquette.evaluation.texts.read import Passage, joined, passages, text_digest
@@ -28,6 +29,9 @@ from maquette.modalities.text import characters, encode
 RNG = np.random.default_rng
 PROSE = "the quick brown fox jumps over the lazy dog while seven wizards box for my daft jug\n" * 3
 LETTERS = "abcdefghij klmnop\n"
+
+
+QUATRAIN = "床前明月光，\n疑是地上霜。"  # noqa: RUF001
 
 
 def noise(n: int, seed: int = 0, letters: str = LETTERS) -> str:
@@ -268,7 +272,7 @@ def test_copied_words_and_the_share() -> None:
 
 def test_the_longest_passage_is_that_of_brute_force_and_says_where_it_stands() -> None:
     known = [noise(150, seed, "abcd") for seed in range(4)]
-    training = copies.Training.of([Passage(text, row) for row, text in enumerate(known)])
+    training = copies.Training.of([Passage(text, row) for row, text in enumerate(known)], script_of(known))
     texts = [noise(80, 9, "abcd"), known[2][20:90] + "zz", "zz" + known[1][:30], "q"]
     source, queries = copies.codes(training.text), [copies.codes(text) for text in texts]
     found = copies.longest(texts, training, queries, source, 3)
@@ -280,6 +284,46 @@ def test_the_longest_passage_is_that_of_brute_force_and_says_where_it_stands() -
     assert (found[1].start, found[1].end) == (0, 70) and training.row(found[1].position) == 2
     assert training.row(found[2].position) == 1
     assert training.passage(found[2].position) == (151, 301)
+
+
+def test_where_a_position_stands_in_the_text_itself() -> None:
+    first, second = "one two\n\n  three\nfour", "five  six\nseven"
+    script = script_of([first])
+    training = copies.Training.of([Passage(first, 0), Passage(second, 9)], script)
+    assert training.text.split(copies.BREAK) == [one_line(first), one_line(second)]
+    assert training.place(training.text.index("two")) == (1, 5)
+    assert training.place(training.text.index("three") + 1) == (3, 4)
+    assert training.place(training.text.index("seven")) == (2, 1)
+    six = training.text.index("six")
+    assert training.row(six) == 9 and training.cut(six, six + len("six sev")) == "six\nsev"
+
+
+@pytest.mark.parametrize("text", [QUATRAIN, " two  words\n\nand \t more \n", "", "  ", "กินข้าว แล้ว!"])
+def test_folding_keeps_the_way_back(text: str) -> None:
+    folded = fold(text, script_of([text]))
+    back = "".join(text[i] for i in folded.at)
+    assert len(folded.at) == len(folded.text) and " ".join(back.split()) == " ".join(folded.text.split())
+    if folded.spaced:
+        assert folded.text == one_line(text)
+
+
+def test_punctuation_is_no_part_of_a_run_where_a_character_is_a_word() -> None:
+    folded = fold(QUATRAIN, script_of([QUATRAIN]))
+    assert folded.text == "床前明月光疑是地上霜" and folded.cut(3, 7) == QUATRAIN[3:9]
+    assert fold("กินข้าว แล้ว!", script_of(["กินข้าว"])).text == "กินข้าวแล้ว"  # vowel signs are no punctuation
+
+
+# -- real text beside samples ----------------------------------------------------------------------
+
+
+def test_pieces_beside_samples_do_not_overlap() -> None:
+    known = ["".join(map(chr, range(0x4E00 + 500 * k, 0x4E00 + 500 * k + 397))) for k in range(3)]
+    cut = beside.pieces(known, [20, 30], 30, RNG(0))
+    assert len(cut) == 30 and {len(piece) for piece in cut} == {20, 30}
+    assert len(set("".join(cut))) == len("".join(cut)) and all(any(p in text for text in known) for p in cut)
+    assert 40 < len(beside.pieces(known, [20, 30], 1000, RNG(0))) < 60  # all that the texts hold
+    assert beside.pieces(["ab"], [20], 5, RNG(0)) == ["ab"] and beside.pieces([], [3], 5, RNG(0)) == []
+    assert sorted(beside.whole(known, 9, RNG(0))) == sorted(known)
 
 
 # -- form, and telling apart -----------------------------------------------------------------------

@@ -24,12 +24,12 @@ from maquette.evaluation.card import escape, fenced, write_card
 from maquette.evaluation.report import compare, write_comparison, write_report
 from maquette.evaluation.report.latents import slerp
 from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.metrics import View, read_evaluation
+from maquette.evaluation.report.metrics import View, reached, read_evaluation, standing, tick
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.neighbours import find_neighbours
 from maquette.evaluation.report.page import duration, plotly_js
 from maquette.evaluation.report.pictures import tiles, to_bytes
-from maquette.evaluation.results import MINUS, NONE, Evaluation, number
+from maquette.evaluation.results import MINUS, NONE, Evaluation, Metric, number
 from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
@@ -277,6 +277,13 @@ def test_non_finite_values_leave_a_gap(tmp_path: Path) -> None:
     assert curve.mean[1] == 1.0 and curve.mean[0] != curve.mean[0]
 
 
+def test_a_value_that_never_changes_is_flat(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    lines = [{"step": s, "a/same": 0.0, "a/moves": s} for s in (1, 2, 3)]
+    folder.log_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert {curve.key: curve.flat for curve in read_log(folder).curves} == {"a/same": 0.0, "a/moves": None}
+
+
 def test_to_bytes_clamps() -> None:
     x = torch.tensor([-9.0, -1, 0, 1, 9, float("nan")]).view(1, 1, 1, 6)
     assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 0]
@@ -363,8 +370,34 @@ def test_unlike_data_are_never_compared(tmp_path: Path, data: Dataset) -> None:
     a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data, shift=5.0)
     write_json(b.data_file, {**b.data(), "fingerprint": "another"})
     found = compare([a, b])
-    assert found.same_data is False
+    assert found.same_data is False and any("trained on different data" in note for note in found.notes)
+    evaluation = Evaluation.load(b.metrics_file)
+    settings = evaluation.settings.model_copy(update={"fingerprint": "another", "own_data": False})
+    evaluation.model_copy(update={"settings": settings}).save(b.metrics_file)
+    found = compare([a, b])
     assert {row.verdict for row in found.metrics} == {"unlike"}
+    assert any("judged on different data" in note and "not the data that the model" in note for note in found.notes)
+
+
+def test_an_evaluation_on_another_split_is_no_training_on_other_data(tmp_path: Path, data: Dataset) -> None:
+    a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data)
+    found = Evaluation.load(b.metrics_file)
+    settings = found.settings.model_copy(update={"source": "digits: val", "split": "val"})
+    found.model_copy(update={"settings": settings}).save(b.metrics_file)
+    comparison = compare([a, b])
+    assert comparison.same_data is True and not any("trained on" in note for note in comparison.notes)
+    assert {row.verdict for row in comparison.metrics} == {"unlike"}
+    assert any("b: pictures of the split 'val' of digits" in note for note in comparison.notes)
+
+
+def test_copying_less_than_real_is_not_bad(data: Dataset) -> None:
+    less, more = (
+        Metric(name="copies", title="c", value=v, low=v, high=v, floor=0.01, floor_low=0.009, floor_high=0.011,
+               better="no more", unit="share") for v in (0.0004, 0.3)
+    )  # fmt: skip
+    assert reached(less) and standing(less) == "no more than real pictures" and less.show(less.value) == "0.04%"
+    assert [tick(less, x) for x in (0.0, 0.2, 0.0125)] == ["0%", "20%", "1.25%"]
+    assert not reached(more) and standing(more, "texts") == "more than real texts" and more.show(0.0) == "0%"
 
 
 def test_comparison_page(tmp_path: Path, nasty: Dataset) -> None:

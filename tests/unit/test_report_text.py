@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ from maquette.core.table import Dataset
 from maquette.evaluation import evaluate
 from maquette.evaluation.card import write_card
 from maquette.evaluation.report import compare, write_comparison, write_report
+from maquette.evaluation.report.facts import trained_at
+from maquette.evaluation.report.log import read_log
+from maquette.evaluation.report.page import language
 from maquette.evaluation.report.passages import nearest_passages
 from maquette.evaluation.report.texts import text_stages
-from maquette.evaluation.report.tokens import alignment_maps, coloured, percent, shade
+from maquette.evaluation.report.tokens import alignment_maps, coloured, named, percent, shade
+from maquette.modalities.text import RULE
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")
@@ -32,6 +38,7 @@ def sentence(i: int) -> str:
     return f"from the {a} to the {b} they went by the {c}."
 
 
+POEM = "床前明月光，\n疑是地上霜。\n舉頭望明月，\n低頭思故鄉。"  # noqa: RUF001
 TRAIN, TEST = [*map(sentence, range(120)), NASTY], [*map(sentence, range(500, 560)), NASTY]
 
 
@@ -122,7 +129,7 @@ def test_the_search_is_used_for_translations(tmp_path: Path) -> None:
     folder, generator, data = fake_run(tmp_path / "run", "source", measured=False)
     known = data.train.columns["text"].take(np.array([3]))
     page = page_of(folder, generator, data, write=lambda given: known.expand(len(given["source"]), -1))
-    assert page.count(f'<dd class="made">{TRAIN[3]}</dd>') == 12
+    assert page.count(f'<dd class="made" lang="">{TRAIN[3]}</dd>') == 12
 
 
 def test_colours_are_those_of_the_probabilities() -> None:
@@ -140,7 +147,7 @@ def test_colours_are_those_of_the_probabilities() -> None:
 def test_maps_are_of_the_source_and_the_target() -> None:
     data = toy.lines(["abc"], ["ab", "c"], sources=(["abc"], ["ab", "c"]))
     model, spec = toy.trained(data, given=["source"])
-    first, second = alignment_maps(Generator(model, spec), model, data.test.batch([0, 1], spec))  # type: ignore[arg-type]
+    second, first = alignment_maps(Generator(model, spec), model, data.test.batch([0, 1], spec))  # type: ignore[arg-type]
     assert first.source == ["a", "b", "¶"] == first.target and second.target == ["c", "¶"]
     assert {(c.x, c.y, c.weight) for c in first.cells} == {(0, 0, 1.0), (1, 1, 1.0), (2, 2, 1.0)}
 
@@ -158,9 +165,60 @@ def test_the_nearest_passage_is_the_one_that_was_copied() -> None:
     assert nearest_passages([TRAIN[17]], data, "text").rows[0].share == 1
 
 
+def test_a_poem_keeps_its_lines_and_long_text_its_places() -> None:
+    data = toy.lines([POEM, "春眠不覺曉\n處處聞啼鳥。"], [POEM])
+    (row,) = nearest_passages(["白日依山盡。\n明月光疑是地上"], data, "text").rows
+    passage = "".join(part.text for part in row.passage)
+    assert POEM.startswith(passage) and "\n" in passage and row.longest == 7
+    assert [part.text for part in row.sample if part.shared] == ["明月光疑是地上"]
+    assert [part.text for part in row.passage if part.shared] == [POEM[2:11]]
+    text = "\n".join(TRAIN)
+    (row,) = nearest_passages([TRAIN[60]], toy.windows(text, text, context=32), "text").rows
+    assert re.search(r"(?<! token 0), line \d+, character \d+$", row.where)
+
+
+def test_texts_say_their_language_where_their_script_tells() -> None:
+    assert [language(text) for text in ("五绝", "ひらがな", "word", "")] == ["zh", "ja", "", ""]
+
+
+def test_logged_values_of_members_have_their_names(tmp_path: Path) -> None:
+    folder, *_ = fake_run(tmp_path / "run", measured=False)
+    members = {"members": ["/x/lm", {"run": "/y/rnn"}]}
+    folder.write_recipe(Recipe(about="", family="cooperative", target=("text",), model=members))
+    keys = ("gate/member_0", "gate/member_1", "critic/accuracy", "critic/nats")
+    folder.log_file.write_text(json.dumps({"step": 1, "seconds": 1, **dict.fromkeys(keys, 0.5)}) + "\n")
+    notes = {curve.key: curve.note for curve in read_log(folder).curves}
+    assert "of lm alone" in notes["gate/member_0"] and "of rnn alone" in notes["gate/member_1"]
+    assert "0.5 is guessing" in notes["critic/accuracy"] and "0.69" in notes["critic/nats"]
+
+
+def test_what_it_means_that_a_critic_chose() -> None:
+    agents, how = named(["lm", "critic"], {"way": "critic", "candidates": 8, "block": 4})
+    assert agents == ["lm, first draft", "lm, a draft that the critic preferred"]
+    assert "8 drafts of 4 tokens" in how and "in 88 % of them" in how
+    assert named(["a", "b"], {"way": "experts"})[0] == ["a", "b"] and "chose it" in named(["a", "b"], {})[1]
+
+
+def test_the_date_of_training_is_no_date_of_a_file(tmp_path: Path) -> None:
+    folder, *_ = fake_run(tmp_path / "run", measured=False)
+    assert trained_at(folder, read_log(folder)) is None and "| Trained |" not in write_card(folder).read_text()
+    tracked = folder.path / "tracking"
+    tracked.mkdir()
+    (tracked / "events.out.tfevents.1700000000.host.1.0").touch()
+    assert trained_at(folder, read_log(folder)) == datetime.fromtimestamp(1_700_000_000)
+    with folder.log_file.open("a") as log:
+        log.write(json.dumps({"step": 101, "time": 1_700_000_500.0}) + "\n")
+    assert trained_at(folder, read_log(folder)) == datetime.fromtimestamp(1_700_000_500)
+
+
 def test_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> None:
     folder, *_ = fake_run(tmp_path / "run", measured=False)
     assert [stage.step for stage in text_stages(folder)] == [0, 50, 100]
+    for step in (1, 2, 3, 4):  # by step, not by number
+        (folder.samples / f"preview-{step:08d}.txt").write_text(f"one\n{RULE}\ntwo\n{RULE}\n" + "x" * 2000)
+    assert [stage.step for stage in text_stages(folder)] == [0, 50, 100]
+    (folder.samples / "preview-00000000.txt").unlink()
+    assert [part.text for part in text_stages(folder)[0].texts] == ["one", "two"]
     assert text_stages(RunFolder(tmp_path / "none")) == []
 
 
@@ -181,7 +239,9 @@ def test_runs_of_unlike_tokens_are_compared_by_the_character(tmp_path: Path) -> 
     found = Evaluation.load(b.metrics_file)
     settings = found.settings.model_copy(update={"network": "bpe-300-0000", "fingerprint": "other"})
     found.model_copy(update={"settings": settings}).save(b.metrics_file)
-    write_json(b.data_file, {"source": "lines", "fingerprint": "other"})
+    amounts = {"columns": {"text": {"characters": 500, "train_characters": 400, "unit": "char"}}, "train": 40}
+    write_json(a.data_file, {"source": "lines", "fingerprint": "one", **amounts})
+    write_json(b.data_file, {"source": "lines", "fingerprint": "other", **amounts})
     comparison = compare([a, b])
     verdicts = {row.name: row.verdict for row in comparison.metrics}
     assert verdicts["nats_per_token"] == verdicts["perplexity"] == "unlike"

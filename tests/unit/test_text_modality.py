@@ -170,6 +170,15 @@ def test_a_preview_shows_whole_texts_between_lines() -> None:
     assert text.preview(items, captions=["五绝", "b"], spec=spec) == f"[五绝]\nThe cat\n{text.RULE}\n[b]\non the mat"
 
 
+def test_a_preview_comes_apart_again() -> None:
+    spec = spec_of(["ab c\n\nd", "[x]\ny"])
+    first, second = (torch.from_numpy(text.encode(words, spec)) for words in ("ab c\n\nd", "[x]\ny"))
+    items = torch.stack([first, torch.cat([second, second.new_zeros(len(first) - len(second))])])
+    assert text.apart(text.preview(items, spec=spec), captioned=False) == [("", "ab c\n\nd"), ("", "[x]\ny")]
+    captioned = text.preview(items, captions=["a b", "c\nd"], spec=spec)
+    assert text.apart(captioned, captioned=True) == [("a b", "ab c\n\nd"), ("c\nd", "[x]\ny")]
+
+
 def test_canonical_tokens_are_whole_numbers() -> None:
     made = text.canonical(np.array([[1, 65535]], np.uint16))
     assert made.dtype == torch.int64 and made.tolist() == [[1, 65535]]

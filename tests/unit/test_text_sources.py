@@ -543,10 +543,10 @@ def test_files_that_are_not_parallel(tmp_path: Path, cache: Path) -> None:
 def test_empty_rows_are_left_out_by_name(tmp_path: Path, cache: Path) -> None:
     files = {"train.en": lines([*LINES[:50], "", *LINES[50:]]), "train.de": lines([*ZEILEN[:50], "x", *ZEILEN[50:]])}
     dataset = opened(put(tmp_path / "a", files), cache, "de", "en")
-    assert dataset.summary["left_out"] == [{"name": "train.de:51", "reason": "'en' is empty"}]
+    assert dataset.summary["left_out"] == [{"name": "train.en:51", "reason": "'en' is empty"}]
     assert (dataset.summary["found"], dataset.summary["used"], dataset.summary["left_out_count"]) == (121, 120, 1)
     assert len(dataset.train) + len(dataset.test) == 120
-    assert "'train.de:51' cannot be used: 'en' is empty" in str(
+    assert "'train.en:51' cannot be used: 'en' is empty" in str(
         refused(tmp_path / "a", cache, target="de", given="en", strict=True)
     )
     rows = [{"text": t} for t in [*LINES[:3], " \n", *LINES[3:]]]
@@ -574,7 +574,7 @@ def test_rows_that_are_too_long_are_left_out_and_never_cut(tmp_path: Path, cache
     files = {"train.en": lines([*LINES[:9], "".join(map(chr, range(33, 120)))]), "train.de": lines(ZEILEN[:10])}
     pair = opened(put(tmp_path / "p", files), cache, "de", "en", longest=50)
     assert "'en' has " in pair.summary["left_out"][0]["reason"] and pair.summary["left_out_count"] == 1
-    for place, file in (("a.jsonl:6", "a.jsonl"), ("train.de:10", "p")):
+    for place, file in (("a.jsonl:6", "a.jsonl"), ("train.en:10", "p")):
         wanted = ("text", None) if file == "a.jsonl" else ("de", "en")
         error = refused(tmp_path / file, tmp_path / "new", target=wanted[0], given=wanted[1], longest=50, strict=True)
         assert f"'{place}' cannot be used" in str(error)

@@ -265,6 +265,12 @@ def test_targets_that_do_not_end_are_named() -> None:
     assert len(made[0]) == 8 and made[1] == "" and len(said) == 1 and "Lines 1, 3:" in said[0]
 
 
+def test_targets_that_are_empty_are_named() -> None:
+    said: list[str] = []
+    assert list(writing.translate(translator([[EOS]]), ["ab", "", "a"], beam=1, say=said.append)) == ["", "", ""]
+    assert said == ["Lines 1, 3: the model ended before it wrote anything, so nothing stands there."]
+
+
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"length_penalty": -1.0}, {"length_penalty": float("nan")}])
 def test_options_of_translation_out_of_their_limits_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):

@@ -100,7 +100,7 @@ def _preview(dataset: Dataset, path: Path) -> None:
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from maquette.cli.tables import print_classes, print_left_out, print_table
+    from maquette.cli.tables import print_classes, print_left_out, print_remarks, print_table
 
     shape, twins = summary["prepared"], summary["duplicates"]
     sizes = ", ".join(f"{s['height']}x{s['width']} ({s['pictures']:,})" for s in summary["sizes"][:5])
@@ -124,11 +124,7 @@ def _print(summary: dict[str, Any]) -> None:
     print_left_out(summary)
     if twins["examples"]:
         print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
-    for text in (*summary["warnings"], *summary["notes"]):
-        click.echo(f"Note: {text}")
-    if summary["ignored_count"]:
-        listed = ", ".join(summary["ignored"][:3])
-        click.echo(f"Note: {summary['ignored_count']:,} files are no pictures and were passed over: {listed}")
+    print_remarks(summary)
 
 
 def _stem(source: str) -> str:

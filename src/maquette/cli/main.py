@@ -51,10 +51,16 @@ def cli() -> None:
 
     \b
     maquette demo                                              see the whole way, in minutes
-    maquette data inspect PICTURES                             what is in there
+    maquette data inspect PICTURES                             what is in there; texts likewise
     maquette train image/gan --data PICTURES -o runs/a --budget 10m
     maquette sample runs/a -n 64 --grid -o grid.png
     maquette evaluate runs/a && maquette report runs/a
+    \b
+    maquette train text/lm --data shakespeare.txt -o runs/lm --budget 15m
+    maquette sample runs/lm --prompt "ROMEO:" --temperature 0.8 --stream
+    maquette train text/transformer --data pairs/ --given en --target de -o runs/de
+    maquette translate runs/de --input test.en -o test.de
+    maquette summarise runs/titles --input poems.txt           as translate: one text a line
     """
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.train import leads
+
 
 @click.command("resume")
 @click.argument("run", type=click.Path())
@@ -14,5 +16,5 @@ def command(run: str, processes: int, quiet: bool) -> None:
     from maquette import api
 
     api.load(run).resume(quiet=quiet, processes=processes)
-    if not quiet:
+    if not quiet and processes == 1 and leads():  # several: the first of them has said so
         click.echo(f"Trained: {run}")

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from maquette.api import Run
+    from maquette.core.samples import Samples
     from maquette.writing import Decoding
 
 
@@ -49,18 +50,21 @@ def command(
     solving = {"steps": steps, "sampler": sampler, "guidance": guidance}
     solving = {name: value for name, value in solving.items() if value is not None}
     if loaded.spec.x.kind == "text":
-        if solving:
-            raise click.UsageError(
-                f"{', '.join(f'--{name}' for name in solving)} is for pictures; '{run}' makes texts."
-            )
+        of_pictures = [f"--{name}" for name in solving] + ["--grid"] * grid
+        if suffix not in (None, "txt"):
+            of_pictures.append(f"--format {suffix}")
+        _refuse(of_pictures, f"for pictures; '{run}' makes texts")
         _texts(loaded, 1 if n is None else n, label, unconditional, seed, out, stream, Decoding(**decoding))
     else:
         asked = [f"--{name.replace('_', '-')}" for name, value in decoding.items() if value != getattr(Decoding, name)]
-        if asked or stream:
-            raise click.UsageError(
-                f"{', '.join(asked) or '--stream'} is for texts; '{run}' makes {loaded.spec.x.kind}s."
-            )
+        of_texts = asked + ["--stream"] * stream + ["--format txt"] * (suffix == "txt")
+        _refuse(of_texts, f"for texts; '{run}' makes {loaded.spec.x.kind}s")
         _pictures(loaded, 16 if n is None else n, label, unconditional, seed, out, grid, suffix or "png", solving)
+
+
+def _refuse(options: list[str], why: str) -> None:
+    if options:
+        raise click.UsageError(f"{', '.join(options)} {'is' if len(options) == 1 else 'are'} {why}.")
 
 
 def _pictures(
@@ -87,8 +91,8 @@ def _texts(
     run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, stream: bool,
     decoding: Decoding,
 ) -> None:  # fmt: skip
-    from maquette.core.files import write_text
     from maquette.core.generator import check_asked
+    from maquette.modalities.text import RULE
 
     if stream:
         if out:
@@ -98,13 +102,44 @@ def _texts(
             pieces = run.stream(item, label=label, seed=seed, unconditional=unconditional, decoding=decoding)
             for piece in pieces:
                 click.echo(piece, nl=False)
-            click.echo("\n" if item < n - 1 else "")
+            click.echo(f"\n{RULE}" if item < n - 1 else "")
         return
+    file = _one_file(out)
     samples = run.sample(n, label=label, seed=seed, unconditional=unconditional, decoding=decoding)
-    if out is None:
-        click.echo(str(samples) if n > 1 else samples.texts[0])
-    elif Path(out).suffix:
-        write_text(Path(out), "\n\n".join(samples.texts) + "\n")
+    if file:
+        _write_all(samples, file)
         click.echo(out)
-    else:
+    elif out:
         click.echo(f"{len(samples.save(out))} files in {out}")
+    else:
+        click.echo(_together(samples))
+
+
+def _one_file(out: str | None) -> Path | None:
+    """The file that all texts go into; None where `-o` names a folder, or nothing. Refuses names of other things."""
+    from maquette.core.errors import UserError
+    from maquette.modalities.text import SUFFIXES
+
+    if out is None or out.endswith("/") or Path(out).is_dir() or not Path(out).suffix:
+        return None
+    if not out.lower().endswith((*SUFFIXES, ".gz")):
+        raise UserError(
+            f"Texts cannot be written as '{Path(out).name}'.",
+            "Use a name that ends in .txt (or .txt.gz), or name a folder for a file each: -o out/",
+        )
+    return Path(out)
+
+
+def _write_all(samples: Samples, file: Path) -> None:
+    """All texts into one file, and beside it what says that they are AI-generated."""
+    from maquette.core.files import write_json, write_text
+
+    about = {**samples.origin, "seed": str(samples.seed), "items": str(len(samples))}
+    write_text(file, _together(samples) + "\n")
+    bare = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    write_json(bare.with_suffix(".json"), about)
+
+
+def _together(samples: Samples) -> str:
+    """One text as it is; several under their labels, with ruled lines between them."""
+    return str(samples) if len(samples) > 1 else samples.texts[0]

@@ -8,24 +8,25 @@ from typing import BinaryIO, cast
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.texts.decode import Decoder
+from maquette.data.sources import Say
+from maquette.data.texts.lines import lines_of
 
 MOST = 2**16  # bytes that are taken at once, as many as a pipe holds
 NAME = "standard input"
 
 
-def blocks(stream: BinaryIO) -> Iterator[list[str]]:
+def blocks(stream: BinaryIO, say: Say = lambda text: None) -> Iterator[list[str]]:
     """All lines of a redirected file at once. Of a terminal or a pipe, the whole lines that are there, as they come.
 
-    What is not UTF-8 is read to its end first: its encoding is told from all of it.
+    What is not UTF-8 is read to its end first: its encoding is told from all of it. say: is told which one it is.
     """
     if stream.isatty() or not stream.seekable():
-        yield from _arriving(cast(BufferedReader, stream))
+        yield from _arriving(cast(BufferedReader, stream), say)
     elif data := stream.read():
-        yield _lines(data)
+        yield _lines(data, say)
 
 
-def _arriving(stream: BufferedReader) -> Iterator[list[str]]:
+def _arriving(stream: BufferedReader, say: Say) -> Iterator[list[str]]:
     rest = b""
     while data := stream.read1(MOST):
         lines, newline, rest = (rest + data).rpartition(b"\n")
@@ -33,9 +34,9 @@ def _arriving(stream: BufferedReader) -> Iterator[list[str]]:
             rest = lines + newline + rest + stream.read()
             break
         if newline:
-            yield _lines(lines + newline)
+            yield _lines(lines + newline, say)
     if rest:
-        yield _lines(rest)
+        yield _lines(rest, say)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -46,9 +47,8 @@ def _is_utf8(data: bytes) -> bool:
     return b"\0" not in data  # plain letters in UTF-16 are no error in UTF-8
 
 
-def _lines(data: bytes) -> list[str]:
+def _lines(data: bytes, say: Say) -> list[str]:
     try:
-        text = Decoder().text(data, NAME)
+        return lines_of(data, NAME, say)
     except Unreadable as error:
         raise UserError(f"What came by {NAME} cannot be read: {error}.", "Give text, UTF-8 if possible.") from None
-    return text.removesuffix("\n").split("\n") if text else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     from maquette.evaluation.results import HEADER
 
     print_table(HEADER, evaluation.rows())
-    for warning in evaluation.warnings:
-        Console().print(f"Note: {warning}", markup=False, highlight=False)
+    for text in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
+        Console().print(text, markup=False, highlight=False)
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -61,6 +62,14 @@ def print_left_out(summary: dict[str, Any]) -> None:
         count = summary["left_out_count"]
         rows += [("...", f"{count - SHOWN:,} more")] if count > SHOWN else []
         print_table(("left out", "reason"), rows)
+
+
+def print_remarks(summary: dict[str, Any]) -> None:
+    """What was changed or guessed, and what to beware of."""
+    from maquette.data import remarks
+
+    for text in remarks(summary):
+        click.echo(f"Note: {text}")
 
 
 def print_texts(summary: dict[str, Any]) -> None:
@@ -104,15 +113,16 @@ def print_texts(summary: dict[str, Any]) -> None:
         print_table((name, "text"), rows)
     print_classes(summary)
     print_left_out(summary)
-    for text in (*summary["warnings"], *summary["notes"]):
-        click.echo(f"Note: {text}")
-    if summary["ignored_count"]:
-        listed = ", ".join(summary["ignored"][:3])
-        click.echo(f"Note: {summary['ignored_count']:,} files were passed over: {listed}")
+    print_remarks(summary)
     if "target" not in summary:
-        names = list(summary["columns"])
-        given = f" --given {names[0]}" if len(names) > 1 and summary["what"] == "parallel files" else ""
-        click.echo(f"Choose what to make, for example: --target {names[-1]}{given}")
+        click.echo(f"Choose what to make, for example: {_choice(list(summary['columns']))}")
+
+
+def _choice(columns: list[str]) -> str:
+    """Options that choose among columns of text: the last one, from the first if there are two."""
+    quoted = [shlex.quote(name) for name in columns]
+    target = f"--target {quoted[-1]}"
+    return f"{target} --given {quoted[0]}, or {target} --given none" if len(quoted) > 1 else target
 
 
 def _line(text: str) -> str:

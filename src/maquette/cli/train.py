@@ -54,17 +54,26 @@ def command(
         extra.append(f"train.seed={seed}")
     if strict:
         extra.append("data.strict=true")
-    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if out is None and _processes() > 1:
         raise click.UsageError("Several processes need one name for the run: give it with -o.")
     out = out or str(free_folder(Path("runs") / Path(recipe).stem))
-    if not quiet:
-        click.echo(f"Run folder: {out}")
     run = api.train(
         recipe, data, out=out, target=target, given=given or None, size=size, steps=steps, epochs=epochs, budget=budget,
         settings=extra, processes=processes, quiet=quiet,
     )  # fmt: skip
-    if not quiet:
-        click.echo(f"Trained: {run.folder.path}")
+    if not quiet and leads():
+        if processes == 1:  # or the first of them has said so
+            click.echo(f"Trained: {run.folder.path}")
         use = "sample {} -n 64 --grid" if run.spec.x.kind == "image" else "sample {} -n 3"
         use = "translate {} --input FILE" if run.spec.source else use
         click.echo(f"Next: maquette {use.format(out)}, maquette evaluate {out}, maquette report {out}")
+
+
+def leads() -> bool:
+    """Whether this is the one process of several that speaks to people, or the only one."""
+    return _processes() == 1 or os.environ.get("RANK", "0") == "0"
+
+
+def _processes() -> int:
+    """Those that were started together by torchrun or `accelerate launch`, this one among them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

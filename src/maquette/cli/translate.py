@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -55,7 +56,8 @@ def rewrite_lines(
     loaded = api.load(run)
     if source is None and sys.stdin.isatty():
         click.echo("One text a line; Ctrl-D ends.", err=True)
-    arriving: Iterable[list[str]] = blocks(sys.stdin.buffer) if source is None else [read_lines(Path(source))]
+    say = functools.partial(click.echo, err=True)
+    arriving: Iterable[list[str]] = blocks(sys.stdin.buffer, say) if source is None else [read_lines(Path(source), say)]
     if escaped:
         arriving = ([line.replace("\\n", "\n") for line in block] for block in arriving)
     made = loaded.translate(arriving, beam=beam, length_penalty=length_penalty, label=label)

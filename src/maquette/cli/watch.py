@@ -36,8 +36,9 @@ def describe(line: dict[str, Any], total: int | None) -> str:
     """A line of the log for people."""
     if "alarm" in line:
         return f"Alarm at step {line['step']:,}: {line['alarm']}. {line['saw']}. Try: {line['advice']}."
-    losses = "  ".join(f"{k} {v:.3f}" for k, v in line.items() if k.endswith("/loss"))
-    text = f"step {line['step']:,}  {losses}  {line['items_per_s']:,.0f} items/s"
+    from maquette.engine.log import headline
+
+    text = f"step {line['step']:,}  {headline(line)}  {line['items_per_s']:,.0f} items/s"
     if total is None:
         return text
     left = (total - line["step"]) * line["seconds"] / max(line["step"], 1)

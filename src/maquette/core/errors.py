@@ -32,7 +32,13 @@ class Interrupted(MaquetteError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'?`, or the list of what is known when nothing is close."""
     options = sorted(known)
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
-    if close:
-        return f"Did you mean '{close[0]}'?"
+    close = closest(word, options)
+    if close is not None:
+        return f"Did you mean '{close}'?"
     return f"Known: {', '.join(options)}." if options else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """What a word that is not known is most likely a slip of, if anything."""
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    return found[0] if found else None

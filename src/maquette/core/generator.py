@@ -66,8 +66,8 @@ class Generator:
         """
         if self.spec.source is not None:
             raise UserError(
-                f"This model writes {', '.join(self.spec.target)} from '{self.spec.source}', and was given none.",
-                "Use `maquette translate RUN --input FILE`, or give the texts.",
+                f"This model writes '{', '.join(self.spec.target)}' from '{self.spec.source}', and was given none.",
+                "Give it texts to write from: maquette translate RUN --input FILE",
             )
         return self.classes(range(n), label, seed)
 

@@ -136,6 +136,17 @@ class RunFolder:
 
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
+    check_new(path)
+    folder = RunFolder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
+    return folder
+
+
+def check_new(path: Path) -> None:
+    """Refuses a path that cannot become a run folder, because something is there; makes nothing."""
     if path.is_file():
         raise UserError(f"'{path}' is a file.", "Name a new folder with -o.")
     if path.is_dir() and any(path.iterdir()):
@@ -144,12 +155,6 @@ def create_run(path: Path) -> RunFolder:
             f"'{path}' already holds {'a run' if run else 'other files'}; nothing was changed.",
             (f"Continue it with `maquette resume {path}`, or n" if run else "N") + "ame a new folder with -o.",
         )
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
 
 
 def free_folder(path: Path) -> Path:
@@ -165,7 +170,9 @@ def open_run(path: str | Path) -> RunFolder:
     """An existing run folder; says so when it is not one."""
     path = Path(path)
     if not path.exists():
-        raise UserError(f"There is no run at '{path}'.", "Train one: maquette train image/gan --data digits -o runs/a")
+        raise UserError(
+            f"There is no run at '{path}'.", "Name the folder that `maquette train` was given with -o, or chose itself."
+        )
     if not (path / "recipe.yaml").is_file():
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", "Name the folder given to -o.")
     return RunFolder(path)

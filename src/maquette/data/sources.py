@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from maquette.core.errors import UserError, nearest
+from maquette.core.errors import UserError, closest
 from maquette.core.modality import Unreadable
 
 if TYPE_CHECKING:
@@ -105,10 +107,9 @@ def find_source(source: str | Path, downloads: Path) -> Source | TextFile | Text
     except (OSError, ValueError) as error:
         raise UserError(f"'{text}' is not a path: {error}", f"Name {ACCEPTED}.") from None
     if not exists:
-        hint = nearest(text, named.NAMES) if "/" not in text else ""
         raise UserError(
             f"There is no data at '{text}'.",
-            f"{hint} Name {ACCEPTED}, or one of {', '.join(named.NAMES)}.".strip(),
+            f"{_meant(text, named.NAMES)} Name {ACCEPTED}, or one of {', '.join(named.NAMES)}.".strip(),
         )
     if is_folder:
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
@@ -133,6 +134,17 @@ def find_source(source: str | Path, downloads: Path) -> Source | TextFile | Text
     if gather.in_file(path):
         return gather.TextFile(path)
     raise UserError(f"'{text}' is not data that Maquette knows.", f"Name {ACCEPTED}.")
+
+
+def _meant(text: str, names: Sequence[str]) -> str:
+    """`Did you mean 'x'?`, where a data set of such a name is known, or lies in the folder of the user's data."""
+    root, held = os.environ.get("MAQUETTE_DATA"), dict[str, str]()
+    if root:
+        with contextlib.suppress(OSError):
+            held = {path.name: str(path) for path in Path(root).expanduser().iterdir()}
+    close = closest(text, {*names, *held}) if "/" not in text else None
+    # What ships is found by its name alone; of other data it takes the path.
+    return "" if close is None else f"Did you mean '{close if close in names else held[close]}'?"
 
 
 def content(payload: Payload) -> bytes:

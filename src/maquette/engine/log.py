@@ -19,6 +19,8 @@ from maquette.core.files import atomic
 from maquette.core.run import RunFolder
 from maquette.engine.alarms import Alarm
 
+NATS = "nats_per_token"  # the part of a loss whose unit is known, and free of smoothing and of lengths
+
 
 class Means:
     """Running means of logged values. Those on a GPU stay there until asked for: reading one back waits for it."""
@@ -50,7 +52,7 @@ class Log:
         self._accelerator: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps({**line, "time": round(time.time())}, ensure_ascii=False) + "\n")
         self._file.flush()
         if self._trackers and "step" in line and "alarm" not in line:
             self._track(line)
@@ -114,6 +116,15 @@ def speaker(quiet: bool) -> Callable[[str], None]:
     return say
 
 
+def headline(values: Mapping[str, float]) -> str:
+    """What people see of a line of the log: of each phase its likelihood in nats per token, or else its loss."""
+    shown = []
+    for phase in dict.fromkeys(key.partition("/")[0] for key in values if key.endswith("/loss")):
+        nats = values.get(f"{phase}/{NATS}")
+        shown.append(f"{phase} {values[f'{phase}/loss']:.3f}" if nats is None else f"{phase} {nats:.3f} nats per token")
+    return "  ".join(shown)
+
+
 class Progress:
     """A live bar on a terminal; a line every ten seconds elsewhere; nothing when quiet."""
 
@@ -144,8 +155,7 @@ class Progress:
 
     def values(self, step: int, rate: float, values: Mapping[str, float]) -> None:
         """Shows the losses by phase and the items a second."""
-        losses = "  ".join(f"{k.removesuffix('/loss')} {v:.3f}" for k, v in values.items() if k.endswith("/loss"))
-        text = f"{losses}  {rate:,.0f} items/s"
+        text = f"{headline(values)}  {rate:,.0f} items/s"
         if self._live is not None:
             self._live.update(self._task, values=text)
         elif not self._quiet and time.monotonic() - self._last_line > 10:

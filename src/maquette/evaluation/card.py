@@ -11,12 +11,12 @@ from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
 from maquette.evaluation.report.animation import previews
-from maquette.evaluation.report.facts import data_facts, data_of, date_text, shape_text, versions, written_at
+from maquette.evaluation.report.facts import data_facts, data_of, date_text, shape_text, trained_at, versions
 from maquette.evaluation.report.log import Log, read_log
 from maquette.evaluation.report.metrics import read_evaluation
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.page import count, duration, file_size
-from maquette.evaluation.report.texts import text_stages
+from maquette.evaluation.report.texts import TextStage, text_stages
 from maquette.evaluation.results import NONE, Evaluation, Metric, Settings
 
 # Everything that Markdown, or the HTML inside it, could take for a mark of its own inside a line, and at its
@@ -31,13 +31,13 @@ def write_card(folder: RunFolder) -> Path:
 
     Needs neither the model nor the data: only what the folder holds. Written again after an evaluation.
     """
-    recipe, spec, log = folder.recipe(), folder.spec(), read_log(folder)
+    recipe, spec, log, evaluation = folder.recipe(), folder.spec(), read_log(folder), read_evaluation(folder)
     sections = (
         _head(folder, recipe, spec, log),
         _use(folder, spec),
         _data(folder, spec),
-        _quality(read_evaluation(folder), "texts" if _makes_text(spec) else "pictures"),
-        _limits(spec, log),
+        _quality(evaluation, "texts" if _makes_text(spec) else "pictures"),
+        _limits(spec, log, evaluation),
         _training(folder, recipe, log),
     )
     return write_text(folder.card_file, "\n\n".join(sections) + "\n")
@@ -79,7 +79,7 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
                 ("Data", source),
                 ("Training", f"{duration(log.seconds)}, {count(log.steps)} steps, {count(log.items)} items seen"),
                 ("Weights", escape(_weights(folder))),
-                ("Trained", escape(date_text(written_at(folder)))),
+                *([("Trained", escape(date_text(trained)))] if (trained := trained_at(folder, log)) else []),
             ],
         ),
     ]
@@ -87,8 +87,16 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
     if known:
         lines.append(f"![Pictures that this model made](samples/{known[-1][1].name})")
     elif written:
-        lines += ["What it wrote at the end of its training, none chosen by hand:", fenced(written[-1].text, "text")]
+        drawn = ", drawn token by token rather than by beam search" if spec.source else ""
+        lines.append(f"What it wrote at the end of its training{drawn}, none chosen by hand:")
+        lines.append(fenced(_shown(written[-1]), "text"))
     return "\n\n".join(lines)
+
+
+def _shown(stage: TextStage) -> str:
+    """The texts of a preview with a rule between them that no page is too narrow for."""
+    texts = (f"[{part.caption}]\n{part.text}" if part.caption else part.text for part in stage.texts)
+    return f"\n{'─' * 20}\n".join(texts)
 
 
 def _given(spec: DataSpec) -> str:
@@ -184,7 +192,7 @@ def _data(folder: RunFolder, spec: DataSpec) -> str:
         lines.append("Classes: " + ", ".join(f"{escape(name)} ({n:,})" for name, n in shown) + rest + ".")
     lines += [escape(note) for note in about.notes]
     if about.left_out_count:
-        lines.append(f"{about.left_out_count:,} files could not be used and were left out; data.json names them.")
+        lines.append(f"{about.left_out_words} could not be used, as data.json says of each.")
     return "\n\n".join(lines)
 
 
@@ -194,8 +202,8 @@ def _quality(evaluation: Evaluation | Missing, things: str) -> str:
         # Its command names the folder as this machine does; whoever reads the card is inside it.
         return "\n\n".join([*lines, f"{escape(evaluation.why)} `maquette evaluate .`"])
     lines.append(
-        f"On held-out data. The floor is what real {things} score against other real {things}: no generator can be "
-        "asked to do better. "
+        f"Measured on {escape(evaluation.settings.judged_on)}. The floor is what real {things} score against other "
+        f"real {things}: no generator can be asked to do better. "
         + (
             "Numbers per token cannot be compared between tokenizers; those per character can."
             if things == "texts"
@@ -215,8 +223,8 @@ def _quality(evaluation: Evaluation | Missing, things: str) -> str:
 
 
 def _metric_row(metric: Metric) -> tuple[str, ...]:
-    good = {"lower": "low", "higher": "high", "floor": "near the floor"}[metric.better]
-    value = f"{metric.show(metric.value)} {metric.unit_text}".strip()
+    senses = {"lower": "low", "higher": "high", "floor": "near the floor", "no more": "not above the floor"}
+    value, good = f"{metric.show(metric.value)} {metric.unit_text}".strip(), senses[metric.better]
     floor = metric.show(metric.floor) or NONE
     return tuple(escape(cell) for cell in (metric.title, value, metric.interval_text or NONE, floor, good))
 
@@ -228,14 +236,16 @@ def _rests_on(settings: Settings) -> str:
     )
 
 
-def _limits(spec: DataSpec, log: Log) -> str:
+def _limits(spec: DataSpec, log: Log, evaluation: Evaluation | Missing) -> str:
     text = _makes_text(spec)
-    copies = "the passages copied" if text else "*Copies of training pictures*"
+    names = list(evaluation.names()) if isinstance(evaluation, Evaluation) else []
+    measured = any(name == "copies" or name.startswith("copied_") for name in names)
+    look = "Look at the copies measured above and" if measured else "Copies were not looked for: look"
     items = [
         "It knows its training data and nothing else; what was rare there is rare or missing here, and what was "
         "unfair there is unfair here.",
-        f"It can repeat training {'text' if text else 'pictures'}. Look at {copies} above and at the report before "
-        "giving away samples of private data; the numbers do not prove that nothing leaks.",
+        f"It can repeat training {'text' if text else 'pictures'}. {look} at the report before giving away samples of "
+        "private data; no number proves that nothing leaks.",
         "It is small and was trained for a short time. Do not rest a decision about a person on what it makes.",
         "What it makes is **AI-generated content**. Say so where you publish it; each file that Maquette writes says "
         "so in its metadata.",

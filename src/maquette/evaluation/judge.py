@@ -23,6 +23,7 @@ from maquette.evaluation.bootstrap import Array, Estimate, TooFew, mean
 from maquette.evaluation.columns import image_column, label_column
 from maquette.evaluation.features import FeatureNetwork, chunks
 from maquette.evaluation.frechet import frechet
+from maquette.evaluation.held_out import other_data, split_name
 from maquette.evaluation.inception import inception_features
 from maquette.evaluation.kernel import kernel_distance
 from maquette.evaluation.likelihood import Effort, coding, likelihood, psnr
@@ -193,6 +194,8 @@ class _Judge:
             classifier=self.classifier.identity if self.classifier else None,
             classifier_accuracy=accuracy,
             source=data.source,
+            split=split_name(data),
+            own_data=self.own_data,
             fingerprint=data.fingerprint,
             n_train=self.n_train,
             n_test=self.n_test,
@@ -339,10 +342,7 @@ class _Judge:
 
     def _copies(self, fake: _View, real: _View, asked: Labels | None) -> tuple[Copy, ...]:
         if not self.own_data:
-            self.warnings.append(
-                "This is not the data that the model was trained on, so copies of training pictures were not "
-                "looked for, and pictures held out here may have been trained on."
-            )
+            self.warnings.insert(0, other_data(True, "pictures"))
             return ()
         assert fake.small is not None and real.small is not None
         self.say("Looking for copies of training pictures.")
@@ -358,7 +358,7 @@ class _Judge:
             self._left_out("copies of training pictures", reason)
         else:
             title = "Nearer to a training picture than 99% of real ones"
-            self._add("copies", title, value, floor, "floor", unit="share", n_real=len(usual), n_fake=n)
+            self._add("copies", title, value, floor, "no more", unit="share", n_real=len(usual), n_fake=n)
         shares = copying.control_share(mine, usual)
         named = asked if asked is not None else fake.classes
         classes = self.dataset.train.columns[self.label].spec.classes if self.label else ()

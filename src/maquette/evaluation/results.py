@@ -21,11 +21,11 @@ NONE, MINUS, NBSP = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 # How numbers of a unit are written; those of every other unit have three significant digits.
 _FORMATS = {
-    "share": ".1f", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f", "points": ".1f",
+    "share": "%", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f", "points": ".1f",
     "nats/token": ".4f", "nats/character": ".4f", "bits/character": ".4f", "characters": ",.0f",
 }  # fmt: skip
 
-Better = Literal["lower", "higher", "floor"]
+Better = Literal["lower", "higher", "floor", "no more"]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -41,6 +41,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{places}f}".replace("-", MINUS)
 
 
+def _share(value: float) -> str:
+    """57.5% · 100% · 0.046%: a small share keeps what tells it from none at all."""
+    size = abs(value)
+    if size == 0 or size >= 0.9995:
+        return f"{100 * value:.0f}%"
+    return f"{100 * value:.1f}%" if size >= 0.001 else f"{100 * value:.1g}%" if size >= 1e-5 else "<0.001%"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +59,8 @@ class Metric(_Frozen):
     name:      key, e.g. "frechet"; title: for people, naming the features it was measured with
     low, high: bootstrap interval at `confidence`; None where none could be made
     floor:     the same measure on real training pictures in place of generated ones, at the same sizes
-    better:    "lower", "higher", or "floor": as near to the floor as possible
+    better:    "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor, and less is
+               neither better nor worse
     features:  "own" or "inception" for numbers that live in a feature space, else None
     unit:      "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
     p_value:   of the hypothesis "generated and real are alike", for tests
@@ -80,11 +89,7 @@ class Metric(_Frozen):
             return ""
         if not math.isfinite(value) or self.unit not in _FORMATS:
             return number(value)
-        style = _FORMATS[self.unit]
-        if self.unit == "share":
-            text = f"{100 * value:{style if abs(value) < 0.9995 else '.0f'}}%"
-        else:
-            text = f"{value:{style}}"
+        text = _share(value) if self.unit == "share" else f"{value:{_FORMATS[self.unit]}}"
         return text.replace("-", MINUS)
 
     @property
@@ -191,6 +196,8 @@ class Settings(_Frozen):
     """What it takes to repeat the evaluation, and what the numbers rest on.
 
     features, network, feature_dim are of evaluations of pictures; unit and sampled of those of text.
+    split:    the split that was held out, where it is not the test split: one that the data names, such as "val"
+    own_data: whether this is the data that the model was trained on
     """
 
     kind: str = "image"
@@ -205,12 +212,25 @@ class Settings(_Frozen):
     classifier: str | None = Field(None, description="identity of the classifier behind every class number")
     classifier_accuracy: float | None = Field(None, description="its accuracy on held-out real pictures")
     source: str
+    split: str = ""
+    own_data: bool = True
     fingerprint: str
     n_train: int
     n_test: int
     conditional: bool
     resamples: int
     seconds: float = 0.0
+
+    @property
+    def judged_on(self) -> str:
+        """What real data the numbers are about, by the name of its source alone: `held-out texts of poems`."""
+        what = "pictures" if self.kind == "image" else "texts"
+        name = Path(self.source).name or self.source
+        if not self.own_data:
+            return f"{what} of {name}, which is not the data that the model was trained on"
+        if self.split:
+            return f"{what} of the split '{self.split}' of {name.removesuffix(f': {self.split}')}"
+        return f"held-out {what} of {name}"
 
 
 class Evaluation(_Frozen):
@@ -243,7 +263,7 @@ class Evaluation(_Frozen):
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The table as text, one row a metric, under the columns of HEADER."""
-        sense = {"lower": "lower", "higher": "higher", "floor": "near floor"}
+        sense = {"lower": "lower", "higher": "higher", "floor": "near floor", "no more": "at most floor"}
         return [(m.title, m.value_text, m.floor_text, sense[m.better]) for m in self.metrics]
 
     def save(self, path: Path) -> Path:
@@ -265,8 +285,7 @@ class Evaluation(_Frozen):
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         lines.insert(1, "  ".join("-" * w for w in widths))
         s = self.settings
-        what = "pictures" if s.kind == "image" else s.kind
-        lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on held-out {what} of {s.source}."]
+        lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on {s.judged_on}."]
         lines += [f"Note: {text}" for text in (*self.warnings, *self.notes)]
         return "\n".join(lines)
 

@@ -83,6 +83,15 @@ def preview(
     return f"\n{RULE}\n".join(parts)
 
 
+def apart(shown: str, captioned: bool) -> list[tuple[str, str]]:
+    """(caption, text) of each text of a preview: `preview` the other way round."""
+    parts = shown.split(f"\n{RULE}\n")
+    if not captioned:
+        return [("", part) for part in parts]
+    cut = (part.removeprefix("[").partition("]\n") for part in parts)
+    return [(caption, text) for caption, _, text in cut]
+
+
 # -- tokens ------------------------------------------------------------------------------------------
 
 

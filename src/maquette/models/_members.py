@@ -47,8 +47,13 @@ def read(member: Member, spec: DataSpec) -> Member:
     for name in own.given:
         ours: ColumnSpec | None = spec.columns.get(name) if name in spec.given else None
         theirs = own.columns[name]
-        if ours is None or (ours.classes, ours.tokenizer) != (theirs.classes, theirs.tokenizer):
-            raise UserError(f"Member '{member.run}' needs the column '{name}', which is not given here.", same)
+        if ours is None:
+            columns = " ".join(f"--given {column}" for column in own.given)
+            raise UserError(
+                f"Member '{member.run}' needs the column '{name}', which is not given here.", f"Give it: {columns}"
+            )
+        if (ours.classes, ours.tokenizer) != (theirs.classes, theirs.tokenizer):
+            raise UserError(f"Member '{member.run}' knows other classes or tokens of '{name}' than the data has.", same)
     found = Member(
         run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),
         length=own.x.shape[0], given=own.given,

@@ -82,7 +82,7 @@ class Config(BaseModel):
 # -- the members -------------------------------------------------------------------------------------------------
 
 
-def resolve(config: Config, spec: DataSpec) -> Config:
+def resolve(config: Config, spec: DataSpec, items: int = 0) -> Config:
     """The settings with each run folder replaced by what it holds; UserError where a member does not fit the data."""
     members = tuple(read(Member(run=m) if isinstance(m, str) else m, spec) for m in config.members)
     return config.model_copy(update={"members": members})

@@ -20,12 +20,14 @@ from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
 from maquette.losses.adversarial import LOSSES, gradient_penalty, squared_gradient
+from maquette.nets.augment import DRAWS, Augment
 from maquette.nets.critic import ConvCritic
 from maquette.nets.dcgan import DcganCritic, DcganGenerator
 from maquette.nets.decoder import ConvGenerator
 from maquette.nets.mlp import MlpCritic, MlpGenerator
 
 SUPPORTS = ("image",)
+FEW = 5000  # pictures below which a critic begins to learn them by heart
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -62,6 +64,12 @@ class Config(BaseModel):
     penalty_every: Positive = Field(4, description="steps between penalties (Karras et al. 2020, appendix B)")
     critic_steps: Positive = Field(1, description="updates of the critic for one of the generator")
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    augment: Literal["auto", "adaptive"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto",
+        description="share of the pictures that each change happens to before the critic sees them; adaptive: as much "
+        "as it takes; auto: adaptive where there are few pictures",
+    )
+    augment_target: float = Field(0.4, gt=0, lt=1, description="adaptive: how sure the critic may be, 0 to 1")
 
     lr: float = Field(1e-3, gt=0)
     critic_lr: float | None = Field(None, gt=0, description="null: as lr")
@@ -69,6 +77,13 @@ class Config(BaseModel):
     beta2: Share = 0.99
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
+
+
+def resolve(config: Config, spec: DataSpec, items: int) -> Config:
+    """The settings with what depends on the number of training pictures put in its place."""
+    if config.augment != "auto":
+        return config
+    return config.model_copy(update={"augment": "adaptive" if items < FEW else 0.0})
 
 
 def build(config: Config, spec: DataSpec) -> GAN:
@@ -118,6 +133,11 @@ class GAN(Model):
         self.label, self.classes = spec.label, spec.num_classes
         self.generator, self.critic = networks(config, spec.x.shape, self.classes)
         self.loss = LOSSES[config.loss]
+        self.augment: Augment | None = None
+        if config.augment == "adaptive":
+            self.augment = Augment(0.0, config.augment_target)
+        elif config.augment != "auto" and config.augment > 0:
+            self.augment = Augment(config.augment)
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -138,8 +158,13 @@ class GAN(Model):
     def d(self, batch: Batch, step: Step) -> Loss:
         """D tells real from generated. `ranked`: share of pairs in which the real one has the higher logit."""
         y = self._classes(batch, step.rng)
-        real, fake = self._scores(batch.x, self._make(batch.size, y, step.rng), y)
+        real, fake = self._shown(batch.x, step.rng), self._shown(self._make(batch.size, y, step.rng), step.rng)
+        real, fake = self._scores(real, fake, y)
         parts = {"real": real.mean(), "fake": fake.mean(), "ranked": (real > fake).float().mean()}
+        if self.augment:
+            self.augment.adapt(step.index)
+            self.augment.observe(real, fake)
+            parts["augmented"] = self.augment.share
         return Loss(self.loss.critic(real, fake), {name: value.detach() for name, value in parts.items()})
 
     def penalty(self, batch: Batch, step: Step) -> Loss:
@@ -147,13 +172,13 @@ class GAN(Model):
         c, n = self.config, batch.size
         gamma = c.gamma * ((c.gamma_final or c.gamma) / c.gamma) ** step.progress
         y = self._classes(batch, step.rng)
-        x = batch.x
+        x = self._shown(batch.x, step.rng)
         if c.penalty == "wgan-gp":
-            fake = self._make(n, y, step.rng)
+            fake = self._shown(self._make(n, y, step.rng), step.rng)
             steep = gradient_penalty(lambda x: self.critic(x, y), x, fake, step.rng.uniform(n)).mean()
             return Loss(gamma * steep, {"gradient_penalty": steep.detach()})
         if c.penalty == "r1r2":
-            x = torch.cat([x, self._make(n, y, step.rng)])
+            x = torch.cat([x, self._shown(self._make(n, y, step.rng), step.rng)])
             y = None if y is None else torch.cat([y, y])
         slopes = squared_gradient(lambda x: self.critic(x, y), x).view(-1, n).mean(1)  # R1 and, if asked for, R2
         names = ("r1", "r2")[: len(slopes)]
@@ -162,15 +187,19 @@ class GAN(Model):
     def g(self, batch: Batch, step: Step) -> Loss:
         """G pleases D; only a relativistic loss looks at the data again."""
         y = self._classes(batch, step.rng)
-        fake = self.critic(self._make(batch.size, y, step.rng), y)
+        fake = self.critic(self._shown(self._make(batch.size, y, step.rng), step.rng), y)
         real = None
         if self.loss.pairs:
             with torch.no_grad():
-                real = self.critic(batch.x, y)
+                real = self.critic(self._shown(batch.x, step.rng), y)
         return Loss(self.loss.generator(fake, real), {"fake": fake.detach().mean()})
 
     def _make(self, n: int, y: Tensor | None, rng: Rng) -> Tensor:
         return self.generator(rng.normal(n, self.config.latent_dim), y)
+
+    def _shown(self, x: Tensor, rng: Rng) -> Tensor:
+        """Pictures as the critic sees them."""
+        return x if self.augment is None else self.augment(x, rng.uniform(len(x), DRAWS))
 
     def _scores(self, real: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits of both; in one pass unless batch statistics would mix them."""

@@ -12,7 +12,7 @@ from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
 from maquette.data.labels import MISSING, MOST_CLASSES
 from maquette.data.text import shown, some
-from maquette.data.texts.material import Material
+from maquette.data.texts.material import Fault, Material
 
 ROWS_A_CLASS = 20  # fewer rows than this a value, and a column is no label
 LONGEST_NAME = 100  # characters of a class
@@ -88,25 +88,25 @@ def choose(material: Material, target: Sequence[str], given: Sequence[str], like
     return made
 
 
-def unusable(columns: Columns, config: DataConfig, framed: bool) -> dict[int, str]:
-    """Items that lack a text or have far too much of it, with the reason of each."""
-    reasons: dict[int, str] = {}
+def unusable(columns: Columns, config: DataConfig, framed: bool) -> dict[int, Fault]:
+    """Items that lack a text or have far too much of it, with the fault of each."""
+    faults: dict[int, Fault] = {}
     most = CHARACTERS_A_TOKEN * config.longest
     several = len(columns.texts) > 1
     for name, values in columns.texts.items():
         where = f"'{shown(name)}' " if several else ""
         for i, value in enumerate(values):
             if not value or value.isspace():
-                reasons.setdefault(i, f"{where}is empty" if where else "empty")
+                faults.setdefault(i, Fault(f"{where}is empty" if where else "empty", name))
             elif framed and len(value) > most:
                 count = f"{where}has {len(value):,} characters" if where else f"{len(value):,} characters"
-                reasons.setdefault(i, f"{count}, more than data.longest={config.longest} tokens hold")
-    return reasons
+                faults.setdefault(i, Fault(f"{count}, more than data.longest={config.longest} tokens hold", name))
+    return faults
 
 
-def unknown_classes(columns: Columns, like: DataSpec | None) -> dict[int, str]:
+def unknown_classes(columns: Columns, like: DataSpec | None) -> dict[int, Fault]:
     """Items whose class the run that is asked for does not know."""
-    reasons: dict[int, str] = {}
+    faults: dict[int, Fault] = {}
     for name, values in columns.labels.items():
         spec = like.columns.get(name) if like else None
         if spec is not None and spec.kind == "label":
@@ -114,8 +114,8 @@ def unknown_classes(columns: Columns, like: DataSpec | None) -> dict[int, str]:
             for i, value in enumerate(values):
                 if (MISSING if value is None else shown(value)) not in known:
                     said = MISSING if value is None else shown(value)
-                    reasons.setdefault(i, f"the run knows no class '{said}' of '{shown(name)}'")
-    return reasons
+                    faults.setdefault(i, Fault(f"the run knows no class '{said}' of '{shown(name)}'", name))
+    return faults
 
 
 def classes(values: Sequence[str | None], known: Sequence[str] = ()) -> tuple[tuple[str, ...], np.ndarray]:

@@ -12,14 +12,19 @@ from pathlib import Path
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data.text import shown, some
+from maquette.data.texts import encodings
 
 MOST_BYTES = 2 * 2**30  # unpacked; what is larger has to be cut into several files
-SAMPLE = 2**18  # bytes by which an unknown encoding is guessed
+SAMPLE = 2**18  # bytes or characters at the beginning that are counted
+NOISE = 0.01  # share of control characters above which bytes are no text
+HALVES = 0.25  # share above which they are halves of the characters of UTF-16
+SURE = ("UTF-8", "UTF-16", "UTF-32")  # by a mark at the start, or because nothing else decodes as UTF-8
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"), (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"), (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )  # fmt: skip
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half of a pair, written as if it were a character
 _NO_TEXT = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 
@@ -37,7 +42,7 @@ class Decoder:
         data = unpacked(data)
         text, encoding = decoded(data)
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
-        if not encoding.startswith("UTF"):
+        if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
         return self.clean(text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n"), name)
 
@@ -71,9 +76,12 @@ def decoded(data: bytes) -> tuple[str, str]:
             except UnicodeDecodeError as error:
                 raise Unreadable(f"not {name} text, as its first bytes say: byte {error.start:,}") from None
     try:
-        return data.decode("utf-8"), "UTF-8"
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return _guessed(data, error.start)
+    # UTF-16 can be UTF-8, too: half of its bytes are then control characters.
+    found = encodings.guess(data, 0) if _controls(text) > HALVES else None
+    return found or (text, "UTF-8")
 
 
 def unpacked(data: bytes) -> bytes:
@@ -114,14 +122,14 @@ def looks_like_text(head: bytes) -> bool:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return False
-    return len(CONTROLS.findall(text)) <= len(text) // 100
+    return _controls(text) <= NOISE
 
 
 def refusal(name: str, error: Unreadable) -> UserError:
     """What is said of a single file that cannot be used."""
     return UserError(
         f"'{shown(name)}' cannot be read as text: {error}.",
-        "Save it as UTF-8 text (most editors can), or mend the place and try again.",
+        "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
     )
 
 
@@ -140,27 +148,33 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
     """Bytes that are not UTF-8 from offset `first` on."""
     line = data.count(b"\n", 0, first) + 1
     where = f"byte {first:,} (line {line:,}) is 0x{data[first]:02x}, which is not UTF-8"
+    if _SURROGATE.match(data, first) and _is_utf8(_SURROGATE.sub(b"", data)):
+        raise Unreadable(f"{where}, as the rest of it is: half of a surrogate pair, which is no character")
     repaired = data.decode("utf-8", "replace")
     broken = repaired.count("\ufffd")
     whole = sum(1 for c in repaired if c > "\x7f") - broken if len(data) < 2**24 else _beyond_ascii(data) - broken
-    if whole > 10 * broken:
+    if whole > 2 * broken:
         raise Unreadable(f"{where}, as the rest of it is: damaged")
-    if data.count(0, 0, SAMPLE) > 0:
+    found = encodings.guess(data, first)
+    if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
         raise Unreadable(f"{where}: not text")
-    from charset_normalizer import from_bytes
+    if found is None:
+        raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
+    return found
 
-    start = data.rfind(b"\n", 0, first) + 1
-    sample = data[start : start + SAMPLE]
-    best = from_bytes(sample).best()
-    if best is None:
-        raise Unreadable(f"{where}, nor any encoding that is known")
+
+def _controls(text: str) -> float:
+    """Share of control characters at the beginning of a text."""
+    head = text[:SAMPLE]
+    return len(CONTROLS.findall(head)) / max(len(head), 1)
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        text = data.decode(best.encoding)
-    except (UnicodeDecodeError, LookupError):
-        raise Unreadable(where) from None
-    if len(CONTROLS.findall(text[:SAMPLE])) > len(text[:SAMPLE]) // 100:
-        raise Unreadable(f"{where}: not text")
-    return text, best.encoding.replace("_", "-")
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _beyond_ascii(data: bytes) -> int:

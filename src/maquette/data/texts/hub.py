@@ -10,7 +10,7 @@ from maquette.data.hub import Hub, OnDisk, load
 from maquette.data.sources import Say
 from maquette.data.text import digest, shown
 from maquette.data.texts.decode import Decoder, lone_surrogate
-from maquette.data.texts.material import Material, refuse_if
+from maquette.data.texts.material import Fault, Material, refuse_if
 from maquette.data.texts.tables import is_text
 
 _PLAIN = ("string", "large_string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -58,7 +58,8 @@ class HubTexts:
                 if value and not value.isprintable():
                     values[i] = decoder.clean(value.replace("\r\n", "\n"), made.place(i))
         broken = {i for values in made.columns.values() for i, v in enumerate(values) if v and lone_surrogate([v])}
-        made.leave_out(dict.fromkeys(broken, "half of a surrogate pair stands alone: no character"), strict)
+        half = Fault("half of a surrogate pair stands alone: no character")
+        made.leave_out(dict.fromkeys(broken, half), strict)
         refuse_if(strict, made.left_out)
         made.text_columns = [name for name, values in made.columns.items() if is_text(values)]
         made.notes += decoder.notes()

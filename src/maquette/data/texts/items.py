@@ -13,7 +13,7 @@ from maquette.core.spec import DataSpec
 from maquette.data.text import digest, shown
 from maquette.data.texts import choose, split
 from maquette.data.texts.choose import Columns
-from maquette.data.texts.material import Material
+from maquette.data.texts.material import Fault, Material
 from maquette.data.texts.split import Sides
 
 HANDFUL = 5  # fewer rows than this teach nothing
@@ -46,17 +46,17 @@ def arrange(
         material.notes.append("The rows are long: each is read as a document, in windows of data.context tokens.")
     if documents and columns.source is not None:
         raise UserError("A long text cannot be learned from another one.", "Give it with --given none.")
-    reasons = choose.unknown_classes(columns, like) | choose.unusable(columns, config, framed=not documents)
-    leave_out(material, columns, reasons, config.strict)
+    faults = choose.unknown_classes(columns, like) | choose.unusable(columns, config, framed=not documents)
+    leave_out(material, columns, faults, config.strict)
     _enough(material, columns, documents, name)
     return sided(Items(material, columns, Sides.none(), documents), config)
 
 
-def leave_out(material: Material, columns: Columns, reasons: dict[int, str], strict: bool) -> None:
-    """Leaves out items by number, with the reason of each."""
-    kept = [i for i in range(len(material)) if i not in reasons]
-    material.leave_out(reasons, strict)
-    if reasons:
+def leave_out(material: Material, columns: Columns, faults: dict[int, Fault], strict: bool) -> None:
+    """Leaves out items by number, with the fault of each."""
+    kept = [i for i in range(len(material)) if i not in faults]
+    material.leave_out(faults, strict)
+    if faults:
         columns.keep(kept)
 
 

@@ -14,7 +14,7 @@ from maquette.data.text import shown
 from maquette.data.texts import choose
 from maquette.data.texts.choose import Columns
 from maquette.data.texts.items import HANDFUL, Items, content_of, digests_of, leave_out, sided
-from maquette.data.texts.material import Material
+from maquette.data.texts.material import Fault, Material
 from maquette.data.texts.split import Sides
 from maquette.data.texts.summary import survey
 from maquette.data.texts.windows import Places
@@ -24,11 +24,11 @@ def facts_alone(material: Material, config: DataConfig, name: str) -> Dataset:
     """A data set of label columns, whose summary describes every column of text."""
     columns = _columns(material)
     if material.pairs:
-        reasons = choose.unusable(columns, config, framed=False)
+        faults = choose.unusable(columns, config, framed=False)
     else:
         texts = list(columns.texts.values())
-        reasons = {i: "empty" for i in range(len(material)) if not any(values[i].strip() for values in texts)}
-    leave_out(material, columns, reasons, config.strict)
+        faults = {i: Fault("empty") for i in range(len(material)) if not any(values[i].strip() for values in texts)}
+    leave_out(material, columns, faults, config.strict)
     if len(material) < HANDFUL or not columns.texts:
         listed = ", ".join(map(shown, [*material.columns, *material.labels])) or "none"
         raise UserError(

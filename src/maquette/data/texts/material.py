@@ -13,6 +13,14 @@ TEST = "test"
 TRAIN = "train"
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Why an item is left out. column: the one at fault, where it is one of several."""
+
+    reason: str
+    column: str = ""
+
+
 @dataclass
 class Material:
     """Items of a source, each with the place it was read from.
@@ -24,6 +32,7 @@ class Material:
     files:   names of the files; file: i, the file of each item; line: its line there, 0 for a whole document
     stems:   the split that the data itself names for each item ("train", "val", "test_2016_flickr"), or None
     read:    names of all files that were read; parallel files have one entry in `files`
+    beside:  parallel files: of each entry in `files`, the file of each column
     text_columns: of `columns`, those that may be text (in their order); the others are numbers
     """
 
@@ -38,6 +47,7 @@ class Material:
     text_columns: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     pairs: bool = False
+    beside: list[dict[str, str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -46,9 +56,11 @@ class Material:
     def __len__(self) -> int:
         return len(self.line)
 
-    def place(self, i: int) -> str:
-        """Where an item was read: a file, and the line in it."""
-        return place(self.files[self.file[i]], self.line[i])
+    def place(self, i: int, column: str = "") -> str:
+        """Where an item, or one column of it, was read: a file, and the line in it."""
+        number = self.file[i]
+        files = self.beside[number] if self.beside else {}
+        return place(files.get(column, self.files[number]), self.line[i])
 
     def keep(self, items: Sequence[int]) -> None:
         """Only these items."""
@@ -58,14 +70,18 @@ class Material:
         self.file, self.line = [self.file[i] for i in items], [self.line[i] for i in items]
         self.stems = [self.stems[i] for i in items]
 
-    def leave_out(self, reasons: dict[int, str], strict: bool) -> None:
-        """Leaves out items by number, with the reason of each; the first one stops everything if `strict`."""
-        if not reasons:
+    def leave_out(self, faults: dict[int, Fault], strict: bool) -> None:
+        """Leaves out items by number, with the fault of each; the first one stops everything if `strict`."""
+        if not faults:
             return
-        found = [(self.place(i), reason) for i, reason in sorted(reasons.items())]
+        found = self.named(faults)
         refuse_if(strict, found)
         self.left_out += found
-        self.keep([i for i in range(len(self)) if i not in reasons])
+        self.keep([i for i in range(len(self)) if i not in faults])
+
+    def named(self, faults: dict[int, Fault]) -> list[tuple[str, str]]:
+        """The place and the reason of each fault, in the order of the items."""
+        return [(self.place(i, fault.column), fault.reason) for i, fault in sorted(faults.items())]
 
 
 def place(file: str, line: int) -> str:

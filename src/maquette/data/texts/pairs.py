@@ -63,6 +63,7 @@ def read_pairs(
             )
         (count,) = set(counts.values())
         made.files.append(files[used[0]] if used[0] in files else next(iter(files.values())))
+        made.beside.append(files)
         made.file += [len(made.files) - 1] * count
         made.line += range(1, count + 1)
         made.stems += [split_of(stem) if splits else None] * count

@@ -21,14 +21,15 @@ from maquette.data.texts import choose, split, vocabulary
 from maquette.data.texts.gather import Texts
 from maquette.data.texts.items import Items, arrange, content_of, digests_of
 from maquette.data.texts.look import facts_alone
-from maquette.data.texts.material import TEST, TRAIN, refuse_if
+from maquette.data.texts.material import TEST, TRAIN, Fault, refuse_if
 from maquette.data.texts.split import Sides
 from maquette.data.texts.store import PreparedTexts, TextStore
 from maquette.data.texts.summary import summarise, survey
 from maquette.data.texts.vocabulary import Tokenizer
 from maquette.data.texts.windows import Places, Tokens, overlap_of, stride_of, windows
 
-VERSION = 1  # of what is kept and of how it is computed: raise it, and old caches are left alone
+VERSION = 1  # of what is kept and of how it is computed: raise it, and old caches and runs fit no more
+READING = 2  # of how texts are read and described: raise it, and they are read again, to the same fingerprint
 
 
 def way(
@@ -40,7 +41,7 @@ def way(
         "split" if own is None else ("judged", own),
     ]  # fmt: skip
     return (
-        "texts", VERSION, config.tokenizer, config.vocab, config.joint, config.lowercase, config.context,
+        "texts", VERSION, READING, config.tokenizer, config.vocab, config.joint, config.lowercase, config.context,
         config.longest, config.test_share, config.split_seed, *target, "given", *given, *known,
     )  # fmt: skip
 
@@ -241,21 +242,22 @@ def _spec(
 
 def _without_longest(items: Items, bare: dict[str, list[np.ndarray]], config: DataConfig) -> Items:
     """The items without the items that have more than data.longest tokens, which are emptied and named."""
-    reasons: dict[int, str] = {}
+    faults: dict[int, Fault] = {}
     for name, texts in bare.items():
         for i, tokens in enumerate(texts):
             if len(tokens) > config.longest:
                 where = f"'{shown(name)}' has " if len(bare) > 1 else ""
-                reasons.setdefault(i, f"{where}{len(tokens):,} tokens, more than data.longest={config.longest}")
-    if not reasons:
+                reason = f"{where}{len(tokens):,} tokens, more than data.longest={config.longest}"
+                faults.setdefault(i, Fault(reason, name))
+    if not faults:
         return items
     material = items.material
-    found = [(material.place(i), reason) for i, reason in sorted(reasons.items())]
+    found = material.named(faults)
     refuse_if(config.strict, found)
     for texts in bare.values():
-        for i in reasons:
+        for i in faults:
             texts[i] = texts[i][:0]
-    out = np.array(sorted(reasons))
+    out = np.array(sorted(faults))
     sides = items.sides
     kept = replace(
         sides, train=np.setdiff1d(sides.train, out), test=np.setdiff1d(sides.test, out),

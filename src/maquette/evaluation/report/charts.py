@@ -17,6 +17,7 @@ def curve_charts(log: Log) -> dict[str, Any]:
         chart_id("curve", curve.key, index): {
             "kind": "curve",
             "log": curve.log,
+            "flat": curve.flat,
             "x": "step",
             "alarms": alarms,
             "lines": [_line(curve, curve.steps, "")],
@@ -39,6 +40,7 @@ def overlaid_charts(names: Sequence[str], logs: Sequence[Log]) -> dict[str, tupl
             {
                 "kind": "curve",
                 "log": all(curve.log for _, curve in found),
+                "flat": None,
                 "x": "minutes" if timed else "step",
                 "alarms": [],
                 "lines": [

@@ -16,12 +16,12 @@ from maquette.evaluation.report import facts
 from maquette.evaluation.report.animation import previews
 from maquette.evaluation.report.charts import overlaid_charts
 from maquette.evaluation.report.log import Log, read_log
-from maquette.evaluation.report.metrics import read_evaluation
+from maquette.evaluation.report.metrics import SENSES, read_evaluation
 from maquette.evaluation.report.missing import Missing
 from maquette.evaluation.report.page import count, duration, file_size, finite, render
 from maquette.evaluation.report.pictures import Tile, file_tile
 from maquette.evaluation.report.texts import TextStage, text_stages
-from maquette.evaluation.results import NONE, Better, Evaluation, Metric
+from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 
 Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
 
@@ -35,13 +35,17 @@ _VERDICTS: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class RunSide:
-    """One run of a comparison."""
+    """One run of a comparison.
+
+    trained: digest of what it was trained on, the same whatever the tokens; judged: of what its numbers are about;
+    judged_on: that in words. Each is "" where the run does not say.
+    """
 
     name: str
     path: Path
     family: str
     source: str
-    fingerprint: str
+    trained: str
     network: str
     steps: int | None
     seconds: float | None
@@ -49,12 +53,8 @@ class RunSide:
     weights_bytes: int | None
     alarms: tuple[str, ...]
     kind: str = "image"
-    held_out: str = ""
-
-    @property
-    def data(self) -> str:
-        """What its held-out numbers are about: of text the text itself, in whatever tokens."""
-        return self.held_out or self.fingerprint
+    judged: str = ""
+    judged_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class Comparison:
 _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
     ("family", lambda run: run.family),
     ("data", lambda run: run.source or NONE),
+    ("judged on", lambda run: run.judged_on or NONE),
     ("training time", lambda run: duration(run.seconds)),
     ("steps", lambda run: count(run.steps)),
     ("items seen", lambda run: count(run.items)),
@@ -143,7 +144,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         _side(folder, name, log, evaluation)
         for folder, name, log, evaluation in zip(folders, _names(folders), logs, found, strict=True)
     )
-    same_data = _same([run.data for run in runs])
+    same_data = _same([run.trained for run in runs])
     same_features = _same([run.network for run in runs])
     return Comparison(
         runs=runs,
@@ -164,6 +165,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
         title=" / ".join(comparison.names),
         comparison=comparison,
         facts=[(title, [show(run) for run in comparison.runs]) for title, show in _FACTS],
+        senses=SENSES,
         scales=[_shared_scale(row) for row in comparison.metrics],
         previews=[_last_preview(folder) for folder in folders],
         curves={key: curve for key, (curve, _) in charts.items()},
@@ -191,7 +193,7 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         path=folder.path,
         family=recipe.family,
         source=str(recipe.data.source or data.get("source", "")),
-        fingerprint=str(data.get("fingerprint", "") or (settings.fingerprint if settings else "")),
+        trained=_trained(data),
         network=settings.network if settings else "",
         steps=log.steps,
         seconds=log.seconds,
@@ -199,8 +201,24 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         alarms=tuple(alarm.name for alarm in log.alarms),
         kind=settings.kind if settings else "image",
-        held_out=settings.held_out if settings else "",
+        judged=_judged(settings) if settings else "",
+        judged_on=settings.judged_on if settings else "",
     )
+
+
+def _trained(data: Mapping[str, Any]) -> str:
+    """What a run was trained on: pictures by their digest; texts by their amounts, which no tokenizer changes."""
+    columns = data.get("columns")
+    if not isinstance(columns, Mapping) or not columns:
+        return str(data.get("fingerprint", ""))
+    amounts = ("characters", "train_characters", "test_characters", "distinct_characters")
+    texts = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(columns.items())]
+    return str((texts, data.get("train"), data.get("test")))
+
+
+def _judged(settings: Settings) -> str:
+    """What numbers are about: of text the text itself, in whatever tokens."""
+    return settings.held_out or f"{settings.fingerprint} {settings.split}"
 
 
 def _same(values: Sequence[str]) -> bool | None:
@@ -217,7 +235,7 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
         assert first is not None
         rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
         # A number about other held-out pictures is another number, even with the same network.
-        data = {runs[i].data for i in have}
+        data = {runs[i].judged for i in have}
         verdict: Verdict
         best = None
         if len(have) < 2:
@@ -241,6 +259,9 @@ def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int
         assert cell.low is not None and cell.high is not None
         if better == "higher":
             return -cell.value, -cell.high, -cell.low
+        if better == "no more":
+            over, least, most = (max(part - (cell.floor or 0.0), 0.0) for part in (cell.value, cell.low, cell.high))
+            return over, least, most
         if better == "floor":
             floor = cell.floor or 0.0
             ends = (abs(cell.low - floor), abs(cell.high - floor))
@@ -265,9 +286,16 @@ def _notes(
         if isinstance(evaluation, Missing):
             notes.append(f"{run.name}: {evaluation.why} {evaluation.command}")
     if same_data is False:
-        notes.append("The runs were trained on different data, so their numbers answer different questions.")
+        notes.append(
+            "The runs were trained on different data, so their numbers answer different questions, and what was held "
+            "out of one may have been learned by another."
+        )
     elif same_data is None:
         notes.append("Not every run says what data it was trained on; whether it is the same is unknown.")
+    judged = {run.judged: run for run in runs if run.judged}
+    if len(judged) > 1:
+        places = "; ".join(f"{run.name}: {run.judged_on}" for run in runs if run.judged)
+        notes.append(f"They were judged on different data, so their numbers cannot be compared ({places}).")
     if same_features is False and {run.kind for run in runs} == {"text"}:
         notes.append(
             "The runs have different tokenizers: numbers per token cannot be compared, those per character can."

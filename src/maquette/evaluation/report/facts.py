@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
+from maquette.evaluation.report.log import Log
 from maquette.evaluation.report.page import TIMES
 from maquette.evaluation.results import NONE
 
+UNSEEN = "never seen in training"
 PACKAGES = ("maquette", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "accelerate")
 
 
@@ -42,9 +45,13 @@ class Net:
 class DataFacts:
     """The data, as its doctor saw it.
 
-    classes: (name, number of pictures) of the training split     left_out: (file, reason)
+    part, parts: what it consists of, e.g. text, texts
+    classes: (name, number of them) in the training split     left_out: (name, reason)
     notes:   what the doctor thought worth saying, its warnings first
     """
+
+    part: str
+    parts: str
 
     source: str
     fingerprint: str
@@ -54,6 +61,12 @@ class DataFacts:
     left_out: list[tuple[str, str]]
     left_out_count: int
     notes: list[str]
+
+    @property
+    def left_out_words(self) -> str:
+        """E.g. `3 texts`; "" where nothing was left out."""
+        n = self.left_out_count
+        return f"{n:,} {self.part if n == 1 else self.parts}" if n else ""
 
 
 def networks(generator: Generator) -> list[Net]:
@@ -78,6 +91,12 @@ def shape_text(spec: DataSpec, column: str) -> str:
     return f"{shape[2]} {TIMES} {shape[1]} {channels}"
 
 
+def items_name(spec: DataSpec) -> str:
+    """What one item of training is called: pictures, texts, or windows of long texts."""
+    column = spec.columns[spec.target[0]]
+    return "pictures" if column.kind != "text" else "texts" if column.framed else "windows"
+
+
 def data_of(folder: RunFolder, dataset: Dataset | None) -> dict[str, Any]:
     """data.json, or what the data at hand says when the run has none."""
     try:
@@ -95,12 +114,19 @@ def data_facts(data: Mapping[str, Any], dataset: Dataset | None, spec: DataSpec 
     summary = {**data, **data["summary"]} if isinstance(data.get("summary"), Mapping) else dict(data)
     train = dataset.train.items if dataset is not None else summary.get("train")
     test = len(dataset.test) if dataset is not None else summary.get("test")
-    things = "texts" if spec is not None and spec.columns[spec.target[0]].kind == "text" else "pictures"
+    text = spec is not None and spec.columns[spec.target[0]].kind == "text"
+    things = "texts" if text else "pictures"
+    part, parts = ("text", "texts") if text else ("file", "files")
+    sizes = [Fact(f"Training {things}", _plain(train)), Fact(f"Held-out {things}", _plain(test), UNSEEN)]
+    if summary.get("context"):  # long texts, read in windows: their number says little
+        sizes = [
+            Fact("Training text", _characters(summary.get("train_characters"))),
+            Fact("Held-out text", _characters(summary.get("test_characters")), UNSEEN),
+        ]
     facts = [
         *(text_facts(spec) if spec is not None else []),
-        Fact(f"Training {things}", _plain(train)),
-        Fact(f"Held-out {things}", _plain(test), "never seen in training; every number rests on them"),
-        Fact("Files found", _plain(summary.get("found"))),
+        *sizes,
+        Fact(f"{parts.capitalize()} found", _plain(summary.get("found"))),
         Fact("Sizes", _sizes(summary)),
         Fact("Colours", _counts(summary.get("channels"))),
         Fact("Formats", _counts(summary.get("formats"))),
@@ -110,6 +136,8 @@ def data_facts(data: Mapping[str, Any], dataset: Dataset | None, spec: DataSpec 
     classes = _classes(summary)
     files, n = _left_out(summary)
     return DataFacts(
+        part=part,
+        parts=parts,
         source=str(summary.get("source", "")),
         fingerprint=str(summary.get("fingerprint", "")),
         facts=[fact for fact in facts if fact.value],
@@ -150,6 +178,10 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return value if isinstance(value, str) else ""
+
+
+def _characters(value: Any) -> str:
+    return f"{value:,} characters" if isinstance(value, int) else ""
 
 
 def _counts(value: Any) -> str:
@@ -211,10 +243,16 @@ def _left_out(summary: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:
     return pairs[:100], max(n, len(pairs)) if isinstance(n, int) else len(pairs)
 
 
-def written_at(folder: RunFolder) -> datetime | None:
-    """When the weights were last written."""
-    file = folder.weights_file if folder.weights_file.is_file() else folder.log_file
-    return datetime.fromtimestamp(file.stat().st_mtime) if file.is_file() else None
+def trained_at(folder: RunFolder, log: Log) -> datetime | None:
+    """When training ended, as the log says, or as TensorBoard's files tell when it began; None where neither does.
+
+    The dates of files are no evidence: copying a run, or unpacking it, sets them anew.
+    """
+    if log.ended is not None:
+        return datetime.fromtimestamp(log.ended)
+    started = [int(match[1]) for file in folder.path.glob("tracking/events.out.tfevents.*")
+               if (match := re.match(r"events\.out\.tfevents\.(\d{9,11})\.", file.name))]  # fmt: skip
+    return datetime.fromtimestamp(max(started)) if started else None
 
 
 def date_text(when: datetime | None) -> str:

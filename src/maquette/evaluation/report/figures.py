@@ -15,7 +15,7 @@ from maquette.core.files import atomic
 from maquette.core.run import RunFolder
 from maquette.evaluation.report.latents import LatentPlane, Reconstructions
 from maquette.evaluation.report.log import Log
-from maquette.evaluation.report.metrics import Scale
+from maquette.evaluation.report.metrics import Scale, tick
 from maquette.evaluation.report.pictures import to_bytes
 from maquette.evaluation.report.samples import Samples
 from maquette.evaluation.results import Evaluation, Metric
@@ -106,6 +106,8 @@ def curves(log: Log, path: Path) -> None:
             axes.fill_between(curve.steps, curve.low, curve.high, color=_ACCENT, alpha=0.18, linewidth=0)
             axes.plot(curve.steps, curve.mean, color=_ACCENT, linewidth=1.2)
             axes.set_title(curve.key, fontsize=8)
+            if curve.flat is not None:
+                axes.set_yticks([curve.flat], [f"{curve.flat:.3g}"])
             if curve.log:
                 axes.set_yscale("log")
             for alarm in log.alarms:
@@ -129,7 +131,8 @@ def metrics_floor(rows: Sequence[Metric], path: Path) -> None:
                 axes.axvline(row.floor, color=_REAL, linewidth=1.4)
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [0, 0], color=_ACCENT, linewidth=1.8)
-            axes.plot([row.value], [0], "o", color=_ACCENT, markersize=5)
+            axes.plot([row.value], [0], "o", color=_ACCENT, markersize=5, clip_on=False)
+            axes.xaxis.set_major_formatter(lambda x, _, row=row: tick(row, x))
             axes.set_xlim(scale.left, scale.right)
             axes.set_ylim(-1, 1)
             axes.set_yticks([0], [row.title], fontsize=7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # What each metric of an evaluation asks, by its name.
 METRICS: dict[str, str] = {
     "frechet": "How far the crowd of generated pictures is from the crowd of real ones, compared as two clouds of "
@@ -10,7 +12,8 @@ METRICS: dict[str, str] = {
     "kernel": "The same question as the Fréchet distance, asked without assuming that the clouds are bell-shaped; "
     "it is steadier when there are few pictures. 0 means no difference was found.",
     "two_sample": "A classifier is trained to tell real from generated items and tried on new ones. 50 % means it "
-    "can only guess, which is the best a generator can do; 100 % means it always knows.",
+    "can only guess, which is the best a generator can do; 100 % means it always knows. The floor tells real training "
+    "from real held-out items: it is above 50 % where the two are about different things, as parts of a long text are.",
     "precision": "Share of generated pictures that look like some real picture. Low: many samples are not believable.",
     "recall": "Share of real pictures that the generator could have made. Low: whole kinds of pictures are missing.",
     "density": "How deep inside the regions of real pictures the samples lie. Like precision, but less easily fooled "
@@ -89,12 +92,18 @@ PHASES: dict[str, str] = {
     "r1": "Regularisation of the discriminator, done now and then",
     "elbo": "Encoder and decoder, learning together to rebuild pictures through a small code",
     "vae": "Encoder and decoder, learning together to rebuild pictures through a small code",
+    "nll": "The model, learning to predict each next token",
+    "gate": "The gate: learns how much each member counts; the members stay as they are",
+    "critic": "The critic: learns to tell real continuations of a text from the writer's",
     "preview": "Measured on the previews",
     "val": "Measured on held-out data",
     "run": "The run itself",
 }
 
 PARTS: dict[str, str] = {
+    "critic/accuracy": "share of continuations, real and written, that it tells right; 0.5 is guessing",
+    "critic/nats": "its surprise at which are real, in nats a judgement; 0.69 is guessing",
+    "gate/nats_per_token": "surprise of all members together at each token of the training text",
     "loss": "what is minimised",
     "total": "what is minimised",
     "accuracy": "share of real and made pictures told apart; stuck at 1 means the generator has lost",
@@ -124,5 +133,9 @@ def phase_title(phase: str) -> str:
     return PHASES.get(phase, f"Phase “{phase}”")
 
 
-def part_note(part: str) -> str:
-    return PARTS.get(part, "")
+def part_note(phase: str, part: str, members: Sequence[str] = ()) -> str:
+    """What a logged value is. members: names of the runs that `member_0`, `member_1`, ... stand for."""
+    number = part.removeprefix("member_")
+    if number != part and number.isdecimal() and int(number) < len(members):
+        return f"surprise of {members[int(number)]} alone at each token of the training text"
+    return PARTS.get(f"{phase}/{part}", PARTS.get(part, ""))

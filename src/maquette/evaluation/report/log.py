@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from maquette.core.errors import MaquetteError
 from maquette.core.run import RunFolder
 from maquette.evaluation.report.glossary import part_note, phase_title
 
@@ -42,6 +44,12 @@ class Curve:
     log: bool
 
     @property
+    def flat(self) -> float | None:
+        """The one value that it has all the way, if so: an axis would stretch it to a range of nothing."""
+        known = [value for value in (*self.low, *self.high) if math.isfinite(value)]
+        return known[0] if known and min(known) == max(known) else None
+
+    @property
     def last(self) -> float:
         return next((value for value in reversed(self.mean) if math.isfinite(value)), math.nan)
 
@@ -55,13 +63,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Log:
-    """What a run's log says."""
+    """What a run's log says. ended: seconds since 1970, where the log tells the time."""
 
     phases: tuple[Phase, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     steps: int | None = None
     seconds: float | None = None
     items: int | None = None
+    ended: float | None = None
 
     @property
     def curves(self) -> list[Curve]:
@@ -92,12 +101,22 @@ def read_log(folder: RunFolder) -> Log:
 
     items = latest("items")
     return Log(
-        phases=_phases(lines),
+        phases=_phases(lines, _members(folder)),
         alarms=tuple(alarms.values()),
         steps=steps[-1] if steps else None,
         seconds=latest("seconds"),
         items=None if items is None else int(items),
+        ended=latest("time"),
     )
+
+
+def _members(folder: RunFolder) -> list[str]:
+    """Names of the runs that this one brings together, in the order in which the log numbers them."""
+    try:
+        named = folder.recipe().model.get("members") or ()
+    except (MaquetteError, OSError):
+        return []
+    return [Path(str(part.get("run") if isinstance(part, Mapping) else part)).name for part in named]
 
 
 def _alarm(line: Mapping[str, Any]) -> Alarm:
@@ -110,7 +129,7 @@ def _alarm(line: Mapping[str, Any]) -> Alarm:
     )
 
 
-def _phases(lines: list[Mapping[str, Any]]) -> tuple[Phase, ...]:
+def _phases(lines: list[Mapping[str, Any]], members: Sequence[str]) -> tuple[Phase, ...]:
     keys: dict[str, None] = {}
     for line in lines:
         keys.update(
@@ -120,7 +139,7 @@ def _phases(lines: list[Mapping[str, Any]]) -> tuple[Phase, ...]:
         )
     groups: dict[str, list[Curve]] = {}
     for key in keys:
-        curve = _curve(key, lines)
+        curve = _curve(key, lines, members)
         groups.setdefault(curve.phase, []).append(curve)
     # What is minimised comes first within a phase; speed and the like come last of all.
     for curves in groups.values():
@@ -129,7 +148,7 @@ def _phases(lines: list[Mapping[str, Any]]) -> tuple[Phase, ...]:
     return tuple(Phase(name, phase_title(name), tuple(groups[name])) for name in order)
 
 
-def _curve(key: str, lines: list[Mapping[str, Any]]) -> Curve:
+def _curve(key: str, lines: list[Mapping[str, Any]], members: Sequence[str]) -> Curve:
     phase, slash, part = key.partition("/")
     if not slash:
         phase, part = "run", key
@@ -143,7 +162,7 @@ def _curve(key: str, lines: list[Mapping[str, Any]]) -> Curve:
     at_steps, at_seconds, mean, low, high = ([float(value) for value in column] for column in columns)
     finite = values[np.isfinite(values)]
     wide = bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > 300)
-    return Curve(key, phase, part, part_note(part), at_steps, at_seconds, mean, low, high, log=wide)
+    return Curve(key, phase, part, part_note(phase, part, members), at_steps, at_seconds, mean, low, high, log=wide)
 
 
 def _number(value: Any) -> float:

@@ -10,9 +10,17 @@ from maquette.core.errors import UserError
 from maquette.core.run import RunFolder
 from maquette.evaluation.report.glossary import METRICS
 from maquette.evaluation.report.missing import Missing
-from maquette.evaluation.results import Evaluation, Metric
+from maquette.evaluation.results import MINUS, Better, Evaluation, Metric
 
-_AS_GOOD, _BEYOND = "as good as real, within the error", "beyond real"
+# What `better` asks, in words.
+SENSES: dict[Better, str] = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "floor": "the nearer to the floor, the better",
+    "no more": "no more than the floor is good",
+}
+
+_AS_GOOD, _NO_MORE, _BEYOND = "as good as real, within the error", "no more than real", "beyond real"
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | Missing:
@@ -44,7 +52,10 @@ def _finite(evaluation: Evaluation) -> Evaluation:
 
 @dataclass(frozen=True)
 class View:
-    """A metric as the page shows it. says: what it asks, from the glossary, or ""; standing: as `standing` says."""
+    """A metric as the page shows it.
+
+    says: what it asks, from the glossary, or ""; standing: as `standing` says; ends: of its axis, as text
+    """
 
     metric: Metric
     says: str
@@ -55,6 +66,16 @@ class View:
     def of(cls, metric: Metric, things: str = "pictures") -> View:
         return cls(metric, METRICS.get(metric.name, ""), standing(metric, things), Scale.of(metric))
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        return tick(self.metric, self.scale.left), tick(self.metric, self.scale.right)
+
+
+def tick(metric: Metric, value: float) -> str:
+    """A number on the metric's axis, with no more digits than it takes to read it: 20% · 1.77."""
+    share = metric.unit == "share"
+    return f"{100 * value if share else value:,.3g}{'%' if share else ''}".replace("-", MINUS)
+
 
 def standing(metric: Metric, things: str = "pictures") -> str:
     """Where the value is, seen from the floor, in words; "" without a floor."""
@@ -62,6 +83,8 @@ def standing(metric: Metric, things: str = "pictures") -> str:
         return ""
     low, high = _or(metric.low, metric.value), _or(metric.high, metric.value)
     floor_low, floor_high = _or(metric.floor_low, metric.floor), _or(metric.floor_high, metric.floor)
+    if metric.better == "no more":
+        return f"{_NO_MORE if low <= floor_high else 'more than real'} {things}"
     if low <= floor_high and floor_low <= high:
         return _AS_GOOD
     if (metric.better == "lower" and high < floor_low) or (metric.better == "higher" and low > floor_high):
@@ -76,7 +99,7 @@ def standing(metric: Metric, things: str = "pictures") -> str:
 
 def reached(metric: Metric) -> bool:
     """Whether real pictures score no better, as far as the two intervals can tell."""
-    return standing(metric).startswith((_AS_GOOD, _BEYOND))
+    return standing(metric).startswith((_AS_GOOD, _NO_MORE, _BEYOND))
 
 
 @dataclass(frozen=True)
@@ -97,7 +120,7 @@ class Scale:
         parts = (metric.value, metric.low, metric.high, metric.floor, metric.floor_low, metric.floor_high)
         known = [part for part in parts if part is not None]
         smallest, largest = min(known), max(known)
-        if smallest >= 0 and 0.3 < largest <= 1 and metric.better in ("higher", "floor"):
+        if smallest >= 0 and 0.3 < largest <= 1 and metric.better != "lower":
             left, right = 0.0, 1.0  # a share: its whole range is worth seeing
         elif smallest >= 0:
             left, right = 0.0, largest * 1.15 or 1.0

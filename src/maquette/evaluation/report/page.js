@@ -38,7 +38,12 @@
     }
     const layout = base();
     layout.xaxis = { ...axis(), showgrid: false, title: { text: chart.x === "minutes" ? "minutes of training" : "step" } };
-    layout.yaxis = { ...axis(), type: chart.log ? "log" : "linear", tickformat: chart.log ? ".1~e" : "" };
+    layout.yaxis = { ...axis(), type: chart.log ? "log" : "linear", tickformat: chart.log ? ".4~g" : "" };
+    if (chart.flat !== null) {
+      const margin = Math.abs(chart.flat) / 2 || 1;
+      Object.assign(layout.yaxis, { type: "linear", tickformat: ".3~g", tickvals: [chart.flat],
+        range: [chart.flat - margin, chart.flat + margin] });
+    }
     layout.shapes = chart.alarms.map((alarm) => ({
       type: "line", x0: alarm.step, x1: alarm.step, yref: "paper", y0: 0, y1: 1,
       line: { color: colour("--warn"), width: 1.2, dash: "dot" },

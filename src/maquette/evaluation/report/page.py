@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from maquette.evaluation.results import NONE, number
+from maquette.evaluation.texts.script import script_of
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -45,7 +46,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, count=count, size=file_size)
+    environment.filters.update(number=number, duration=duration, count=count, size=file_size, language=language)
     scripts = {"plotly": plotly_js() if values.get("charts") else "", "page": asset("page.js")}
     policy = " ".join(
         (
@@ -56,6 +57,11 @@ def render(template: str, **values: Any) -> str:
     )
     page = environment.get_template(template)
     return page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values)
+
+
+def language(text: str) -> str:
+    """For the attribute `lang` of a text from the data: the language where its script tells it; "" is unknown."""
+    return script_of([text]).language
 
 
 def finite(value: Any) -> Any:

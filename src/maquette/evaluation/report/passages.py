@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maquette.core.table import Dataset
 from maquette.evaluation.texts.copies import Hashes, Training, codes, rolling
-from maquette.evaluation.texts.read import passages
-from maquette.evaluation.texts.script import one_line, script_of
+from maquette.evaluation.texts.fold import Folded, fold
+from maquette.evaluation.texts.read import passages, where
+from maquette.evaluation.texts.script import script_of
 
 SEARCHED = 20_000_000  # characters
 _AT_ONCE = 4_000_000
@@ -30,7 +32,7 @@ class Nearest:
     """A sample and the passage that shares most with it.
 
     share: of the sample's characters that stand in the passage too, in runs of n or more; longest: such run
-    where: the name of the row that the passage begins in
+    where: the file, and the place in it, at which the passage begins
     """
 
     sample: list[Stretch]
@@ -55,12 +57,13 @@ def nearest_passages(texts: Sequence[str], dataset: Dataset, column: str, held_o
 
     typical: the mean share that `held_out` texts have in common with their nearest passage
     """
-    training = Training.of(list(passages(dataset.train, column, SEARCHED)))
-    script = script_of([training.text[:200_000]])
+    known = list(passages(dataset.train, column, SEARCHED))
+    script = script_of(part.text for part in known)
+    training = Training.of(known, script)
     n = 8 if script.spaced else 3
-    lines = [one_line(text) for text in (*texts, *held_out)]
-    places = _places([rolling(codes(line), n) for line in lines], training, n)
-    found = [_nearest(line, place, training, dataset, n) for line, place in zip(lines, places, strict=True)]
+    folded = [fold(text, script) for text in (*texts, *held_out)]
+    places = _places([rolling(codes(part.text), n) for part in folded], training, n)
+    found = [_nearest(part, place, training, dataset, n) for part, place in zip(folded, places, strict=True)]
     control = [row.share for row in found[len(texts) :]]
     rows = sorted(found[: len(texts)], key=lambda row: -row.share)
     return NearestTable(rows, n, len(training.text), float(np.mean(control)) if control else float("nan"))
@@ -85,10 +88,11 @@ def _places(queries: Sequence[Hashes], training: Training, n: int) -> list[tuple
     return out
 
 
-def _nearest(line: str, place: tuple[np.ndarray, Hashes], training: Training, dataset: Dataset, n: int) -> Nearest:
+def _nearest(sample: Folded, place: tuple[np.ndarray, Hashes], training: Training, dataset: Dataset, n: int) -> Nearest:
     at, runs = place
     if not len(at):
-        return Nearest([Stretch(line, False)], [], 0.0, 0, "")
+        return Nearest([Stretch(sample.whole, False)], [], 0.0, 0, "")
+    line = sample.text
     # Stretches of the text's own length, each half a length on from the last, so that one of them holds most;
     # they end where a passage does.
     size = max(len(line), 2 * n)
@@ -104,19 +108,33 @@ def _nearest(line: str, place: tuple[np.ndarray, Hashes], training: Training, da
     begin, end = training.passage(int(inside[0]))
     middle = (int(inside[0]) + int(inside[-1]) + n) // 2
     begin, end = max(begin, middle - size * 3 // 4), min(end, middle + size * 3 // 4)
-    passage = training.text[begin:end]
-    ours, theirs = _marked(line, passage, n), _marked(passage, line, n)
-    shared = [len(part.text) for part in ours if part.shared]
-    row = training.row(int(inside[0]))
-    return Nearest(ours, theirs, sum(shared) / max(len(line), 1), max(shared, default=0), str(dataset.train.names[row]))
+    passage = fold(training.cut(begin, end), training.script)
+    ours, theirs = _covered(line, passage.text, n), _covered(passage.text, line, n)
+    longest = max((int(b - a) for a, b in _runs(ours) if ours[a]), default=0)
+    start = where(dataset.train, training.row(begin), *training.place(begin))
+    return Nearest(_marked(sample, ours), _marked(passage, theirs), float(ours.mean()), longest, start)
 
 
-def _marked(text: str, other: str, n: int) -> list[Stretch]:
-    """The text in stretches: those covered by runs of n characters that the other has too, and the rest."""
+def _covered(text: str, other: str, n: int) -> NDArray[np.bool_]:
+    """Which characters stand in runs of n that the other text has too."""
     known = {other[i : i + n] for i in range(len(other) - n + 1)}
     covered = np.zeros(len(text), dtype=bool)
     for i in range(len(text) - n + 1):
         if text[i : i + n] in known:
             covered[i : i + n] = True
-    edges = [0, *(np.flatnonzero(np.diff(covered)) + 1).tolist(), len(text)]
-    return [Stretch(text[a:b], bool(covered[a])) for a, b in pairwise(edges) if b > a]
+    return covered
+
+
+def _marked(folded: Folded, covered: NDArray[np.bool_]) -> list[Stretch]:
+    """The text itself, line breaks and all, in stretches that are covered and others."""
+    whole = np.zeros(len(folded.whole), dtype=bool)
+    for a, b in _runs(covered):
+        if covered[a]:  # with the punctuation and the line breaks between its characters
+            whole[folded.at[a] : folded.at[b - 1] + 1] = True
+    return [Stretch(folded.whole[a:b], bool(whole[a])) for a, b in _runs(whole)]
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Beginning and end of each stretch of equal flags."""
+    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]

@@ -18,7 +18,7 @@ from maquette.evaluation.report.charts import chart_id, curve_charts, scatter_ch
 from maquette.evaluation.report.figures import write_figures
 from maquette.evaluation.report.latents import LatentPlane, latent_plane, reconstruct, walk
 from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.metrics import View, read_evaluation
+from maquette.evaluation.report.metrics import SENSES, View, read_evaluation
 from maquette.evaluation.report.missing import Missing, attempt
 from maquette.evaluation.report.neighbours import evaluated_copies, find_neighbours
 from maquette.evaluation.report.page import finite, render
@@ -83,15 +83,16 @@ def write_report(
         recipe=recipe,
         spec=generator.spec,
         shape=facts.shape_text(generator.spec, column or generator.spec.target[0]),
-        written=facts.date_text(facts.written_at(folder)),
+        trained=facts.date_text(facts.trained_at(folder, log)),
         now=facts.date_text(datetime.now()),
         nets=facts.networks(generator),
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         source=source,
-        summary=summarise(evaluation, log, near, about_data.left_out_count if about_data else 0, things),
+        summary=summarise(evaluation, log, near, about_data.left_out_words if about_data else "", things),
         samples=samples,
         text=text,
         things=things,
+        items=facts.items_name(generator.spec),
         animation=read_animation(folder),
         log=log,
         curve_ids={curve.key: chart_id("curve", curve.key, i) for i, curve in enumerate(log.curves)},
@@ -101,6 +102,7 @@ def write_report(
         walks=walks,
         plane=plane,
         evaluation=evaluation,
+        senses=SENSES,
         views=[View.of(metric, things) for metric in measured.metrics] if measured else [],
         data=about_data,
         recipe_text=highlight(_recipe_text(folder, recipe)),

@@ -21,9 +21,10 @@ class Point:
 
 
 def summarise(
-    evaluation: Evaluation | Missing, log: Log, near: object, left_out: int, things: str = "pictures"
+    evaluation: Evaluation | Missing, log: Log, near: object, left_out: str = "", things: str = "pictures"
 ) -> list[Point]:
-    """near: nearest training pictures, if they were looked for; things: what the model makes."""
+    """near: nearest training pictures, if they were looked for; left_out: what of the data, e.g. "3 texts"; things:
+    what the model makes."""
     points = []
     known: dict[str, Metric] = {}
     if isinstance(evaluation, Missing):
@@ -35,7 +36,10 @@ def summarise(
     )
     copied = next((name for name in ("copied_30", "copied_10") if name in known), "")
     shown = (quality, "class_accuracy", "copies", "form", "repetition", copied)
-    points += [_sentence(known[name], things) for name in shown if name in known]
+    for name in shown:
+        if name in known:
+            where = evaluation.settings.judged_on if isinstance(evaluation, Evaluation) and name == quality else ""
+            points.append(_sentence(known[name], things, where))
     if "copies" not in known and isinstance(near, NeighbourTable):
         few = near.suspicious <= 0.05
         share = f"{100 * near.suspicious:.0f} %"
@@ -53,7 +57,7 @@ def summarise(
     elif log.steps:
         points.append(Point("good", "Training raised no alarm."))
     if left_out:
-        points.append(Point("note", f"{_n(left_out, 'file')} of the data could not be used; they are listed below."))
+        points.append(Point("note", f"{left_out} of the data could not be used, as listed below."))
     if isinstance(evaluation, Evaluation) and evaluation.warnings:
         points.append(Point("note", evaluation.warnings[0]))
     return points
@@ -63,11 +67,12 @@ def _n(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _sentence(metric: Metric, things: str) -> Point:
-    text = f"{metric.title}: {metric.show(metric.value)}"
+def _sentence(metric: Metric, things: str, where: str) -> Point:
+    """where: the data that the number is about; "" where it was said before."""
+    text = f"{metric.title}{f', on {where}' if where else ''}: {metric.show(metric.value)}"
     if metric.unit_text:
         text += f" {metric.unit_text}"
-    if metric.interval_text:
+    if metric.interval_text and metric.low != metric.high:
         text += f" (between {metric.interval_text.replace(' to ', ' and ')})"
     if metric.floor is not None:
         text += f"; real {things} score {metric.show(metric.floor)}"

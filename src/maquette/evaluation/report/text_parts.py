@@ -65,7 +65,7 @@ def text_parts(
         maps = no_data if dataset is None else attempt(lambda: _maps(generator, model, dataset, seed))
     agents: Any = None
     if isinstance(model, Cooperates):
-        agents = attempt(lambda: _decided(generator, model, column, samples, seed))
+        agents = attempt(lambda: _decided(folder, generator, model, column, samples, seed))
     near: Any = None
     if spec.source is None:
         near = no_data if dataset is None else attempt(lambda: _near(samples, dataset, column, seed))
@@ -83,10 +83,12 @@ def _maps(generator: Generator, model: Aligns, dataset: Dataset, seed: int) -> A
     return alignment_maps(generator, model, held_out_batch(dataset, generator.spec, 4, seed))
 
 
-def _decided(generator: Generator, model: Cooperates, column: str, samples: Any, seed: int) -> Decided | Missing:
+def _decided(
+    folder: RunFolder, generator: Generator, model: Cooperates, column: str, samples: Any, seed: int
+) -> Decided | Missing:
     if not isinstance(samples, TextSamples):
         return Missing("There are no samples to show.")
-    return decided(generator, model, column, samples.given, seed)
+    return decided(generator, model, column, samples.given, seed, folder.recipe().model)
 
 
 def _near(samples: Any, dataset: Dataset, column: str, seed: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,11 @@ from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.report.missing import Missing
-from maquette.evaluation.texts.read import Write, decoded
+from maquette.evaluation.texts.read import Write, apart, decoded
 
 SHOWN, PER_CLASS, CLASSES = 8, 3, 12
 LONGEST = 1500  # characters of one text on the page
+PREVIEWED, FEW = 900, 4  # characters of a preview, and texts; one text at least
 PAIRS = 12
 
 
@@ -45,6 +47,7 @@ class TextSamples:
     """texts as they come; rows by class; layout: whether lines and spaces are a part of what is said.
 
     items: tokens i64[n, T] of `texts`; given: what they were written from
+    how:   how they were found, of texts with a source
     """
 
     texts: list[Written]
@@ -55,6 +58,7 @@ class TextSamples:
     given: dict[str, Tensor]
     seed: int
     source: str | None = None
+    how: str = ""
 
 
 def text_column(spec: DataSpec) -> str | None:
@@ -103,7 +107,8 @@ def _from_sources(generator: Generator, column: str, dataset: Dataset, seed: int
     asked = decoded(batch.given[source], spec.columns[source])
     made, real = (decoded(side, spec.columns[column]) for side in (items, batch.x))
     texts = [Written(cut(a), cut(b), cut(c)) for a, b, c in zip(made, asked, real, strict=True)]
-    return TextSamples(texts, [], 0, False, items, batch.given, seed, source)
+    how = "beam search" if write is not None else "taking the likeliest token at each step"
+    return TextSamples(texts, [], 0, False, items, batch.given, seed, source, how)
 
 
 def held_out_batch(dataset: Dataset, spec: DataSpec, rows: int, seed: int) -> Batch:
@@ -112,10 +117,10 @@ def held_out_batch(dataset: Dataset, spec: DataSpec, rows: int, seed: int) -> Ba
     return table.batch(np.sort(np.random.default_rng(derive(seed, "held out")).permutation(len(table))[:rows]), spec)
 
 
-def cut(text: str) -> str:
+def cut(text: str, longest: int = LONGEST) -> str:
     """A text no longer than the page wants it, without the line breaks around it."""
     text = text.strip("\n")
-    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"
+    return text if len(text) <= longest else text[:longest].rstrip() + " …"
 
 
 def has_layout(texts: list[str]) -> bool:
@@ -126,25 +131,40 @@ def has_layout(texts: list[str]) -> bool:
 
 @dataclass(frozen=True)
 class TextStage:
-    """What a preview said at a step of the training."""
+    """What a preview said at a step of the training: its first few texts."""
 
     step: int
-    text: str
+    texts: list[Written]
 
 
 def text_stages(folder: RunFolder) -> list[TextStage]:
-    """The first, the middle and the last of `samples/preview-<step>.txt`."""
+    """The first of `samples/preview-<step>.txt`, the one nearest to half of the steps, and the last."""
     found = []
     for path in folder.samples.glob("preview-*.txt") if folder.samples.is_dir() else ():
         match = re.fullmatch(r"preview-(\d+)", path.stem)
         if match:
             found.append((int(match[1]), path))
     found.sort()
-    chosen = sorted({0, len(found) // 2, len(found) - 1}) if found else []
+    if not found:
+        return []
+    middle = min(found, key=lambda stage: abs(2 * stage[0] - found[-1][0]))
+    spec = folder.spec()
+    captioned = bool(spec.label or spec.source)
     stages = []
-    for i in chosen:
+    for step, path in sorted({found[0], middle, found[-1]}):
         try:
-            stages.append(TextStage(found[i][0], cut(found[i][1].read_text(encoding="utf-8"))))
+            stages.append(TextStage(step, _first(apart(path.read_text(encoding="utf-8"), captioned))))
         except (OSError, UnicodeDecodeError):
             continue
     return stages
+
+
+def _first(texts: Sequence[tuple[str, str]]) -> list[Written]:
+    """As many of the texts, each with its caption, as the page has room for."""
+    shown, size = list[Written](), 0
+    for caption, text in texts[:FEW]:
+        size += len(caption) + len(text)
+        if shown and size > PREVIEWED:
+            break
+        shown.append(Written(cut(text, PREVIEWED), cut(caption, PREVIEWED)))
+    return shown

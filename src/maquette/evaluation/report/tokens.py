@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from maquette.evaluation.texts.read import pieces
 STEPS = (0.5, 0.2, 0.05, 0.01, 0.001)
 MOST_TOKENS = 600  # of one text
 MAPS, WIDEST = 4, 40  # pairs, and tokens on a side of a map
+LONGEST_NAME = 16  # characters of a token beside a map
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,15 @@ class Map:
     target: list[str]
     cells: list[Cell]
 
+    @property
+    def left(self) -> int:
+        """Pixels that the names of the rows take; `top`: those of the columns, which stand at 60 degrees."""
+        return _room(self.target)
+
+    @property
+    def top(self) -> int:
+        return round(_room(self.source) * 0.87) + 8
+
 
 @torch.no_grad()
 def alignment_maps(generator: Generator, model: Aligns, batch: Batch) -> list[Map]:
@@ -111,7 +123,13 @@ def alignment_maps(generator: Generator, model: Aligns, batch: Batch) -> list[Ma
                 Cell(x, y, round(w, 3)) for x, (s, _) in enumerate(columns) if (w := float(weights[i, t - 1, s])) > 0.02
             ]
         maps.append(Map([text for _, text in columns], [text for _, text in rows], cells))
-    return maps
+    return sorted(maps, key=lambda pair: len(pair.target))  # those that share a row of the page are of like height
+
+
+def _room(names: Sequence[str]) -> int:
+    """Pixels of the longest name: an ideograph is as wide as two letters."""
+    widths = [sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name[:LONGEST_NAME]) for name in names]
+    return 14 + round(6.5 * max(widths, default=0))
 
 
 def _shown(tokens: Tensor, spec: ColumnSpec) -> list[tuple[int, str]]:
@@ -126,8 +144,9 @@ def _shown(tokens: Tensor, spec: ColumnSpec) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class Decided:
-    """Texts by the agent that chose each token. shares: of the tokens, by agent."""
+    """Texts by the agent that chose each token. shares: of the tokens, by agent; how: what choosing means, in words."""
 
+    how: str
     agents: list[str]
     texts: list[list[Piece]]
     shares: list[float]
@@ -135,15 +154,19 @@ class Decided:
 
 @torch.no_grad()
 def decided(
-    generator: Generator, model: Cooperates, column: str, given: dict[str, Tensor], seed: int, n: int = 4
-) -> Decided:
-    """Asks a model of several agents who chose what: `sample_with_deciders` -> tokens and agents, both i64[n, W]."""
+    generator: Generator, model: Cooperates, column: str, given: dict[str, Tensor], seed: int,
+    settings: Mapping[str, Any], n: int = 4,
+) -> Decided:  # fmt: skip
+    """Asks a model of several agents who chose what: `sample_with_deciders` -> tokens and agents, both i64[n, W].
+
+    settings: of the model, as its recipe has them
+    """
     spec = generator.spec.columns[column]
     some = {name: value[:n].to(generator.device) for name, value in given.items()}
     n = min(n, *(len(value) for value in some.values())) if some else n
     tokens, deciders = model.sample_with_deciders(n, some, ItemRng(seed, range(n), generator.device))
     tokens, deciders = tokens.cpu(), deciders.cpu()
-    agents = [str(name) for name in model.agents]
+    agents, how = named([str(name) for name in model.agents], settings)
     counted = torch.zeros(len(agents))
     texts = []
     for row, who in zip(tokens, deciders, strict=True):
@@ -156,4 +179,19 @@ def decided(
             counted[agent] += known
             shown.append(Piece(text, f"run-{agent % 6}" if known else "first", agents[agent] if known else "given"))
         texts.append(shown)
-    return Decided(agents, texts, (counted / counted.sum().clamp_min(1)).tolist())
+    return Decided(how, agents, texts, (counted / counted.sum().clamp_min(1)).tolist())
+
+
+def named(agents: list[str], settings: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The agents as the legend names them, and what it means that one chose a token."""
+    drafts, block = settings.get("candidates"), settings.get("block")
+    if settings.get("way") == "critic" and isinstance(drafts, int) and drafts > 0:
+        writer, blind = agents[0], f"{100 * (1 - 1 / drafts):.0f} %"
+        return [f"{writer}, first draft", f"{writer}, a draft that the critic preferred"], (
+            f"{writer} wrote every token. It makes {drafts} drafts of {block} tokens at a time, of which the critic "
+            f"keeps one. A critic that chose blindly would pass over the first draft in {blind} of them, so the share "
+            "does not say how well it chooses: the measures above, set beside those of the writer alone, do."
+        )
+    if settings.get("way") == "experts":
+        return agents, "All models predict each token together. It has the colour of the one that spoke most for it."
+    return agents, "Several models write together. Each token has the colour of the one that chose it."

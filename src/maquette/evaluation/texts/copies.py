@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maquette.evaluation.bootstrap import Estimate, TooFew, ratio
+from maquette.evaluation.texts.fold import Folded, fold
 from maquette.evaluation.texts.read import Passage
-from maquette.evaluation.texts.script import one_line
+from maquette.evaluation.texts.script import Script
 
 Hashes = NDArray[np.uint64]
 
@@ -68,32 +69,46 @@ def rolling(items: Hashes, n: int) -> Hashes:
 
 @dataclass(frozen=True)
 class Training:
-    """All of the training text on one line: passages with BREAK between them.
+    """All of the training text as it is compared: folded passages with BREAK between them.
 
     starts: where each passage begins; rows: the row of the table that it begins in
-    whole:  whether nothing was left out for want of time
     """
 
     text: str
+    script: Script
+    passages: tuple[Folded, ...]
     starts: tuple[int, ...]
     rows: tuple[int, ...]
-    whole: bool = True
 
     @classmethod
-    def of(cls, passages: Sequence[Passage], whole: bool = True) -> Training:
-        lines = [one_line(passage.text) for passage in passages]
-        ends = np.cumsum([len(line) + 1 for line in lines]) if lines else np.zeros(0, int)
-        starts = tuple(int(e) - len(line) - 1 for e, line in zip(ends, lines, strict=True))
-        return cls(BREAK.join(lines), starts, tuple(passage.row for passage in passages), whole)
+    def of(cls, passages: Sequence[Passage], script: Script) -> Training:
+        folded = tuple(fold(passage.text, script) for passage in passages)
+        ends = np.cumsum([len(part.text) + 1 for part in folded]) if folded else np.zeros(0, int)
+        starts = tuple(int(e) - len(part.text) - 1 for e, part in zip(ends, folded, strict=True))
+        text = BREAK.join(part.text for part in folded)
+        return cls(text, script, folded, starts, tuple(passage.row for passage in passages))
+
+    def _index(self, position: int) -> int:
+        return max(bisect_right(self.starts, position) - 1, 0)
 
     def row(self, position: int) -> int:
-        return self.rows[max(bisect_right(self.starts, position) - 1, 0)]
+        return self.rows[self._index(position)]
 
     def passage(self, position: int) -> tuple[int, int]:
         """Where the passage that holds this position begins and ends."""
-        index = max(bisect_right(self.starts, position) - 1, 0)
-        end = self.starts[index + 1] - 1 if index + 1 < len(self.starts) else len(self.text)
-        return self.starts[index], end
+        start = self.starts[self._index(position)]
+        return start, start + len(self.passages[self._index(position)].text)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Line of its passage, and character of that line, at which this position stands; both from 1."""
+        folded = self.passages[self._index(position)]
+        at = int(folded.at[position - self.starts[self._index(position)]])
+        return folded.whole.count("\n", 0, at) + 1, at - folded.whole.rfind("\n", 0, at)
+
+    def cut(self, start: int, end: int) -> str:
+        """The text itself between two positions of one passage."""
+        first = self.starts[self._index(start)]
+        return self.passages[self._index(start)].cut(start - first, end - first)
 
 
 def found_in(queries: Sequence[Hashes], source: Hashes, n: int) -> list[NDArray[np.bool_]]:
@@ -123,7 +138,7 @@ def copied(found: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> Esti
 class Longest:
     """The longest stretch of a text that stands in the training text.
 
-    start, end: in the text, on one line; position: in Training.text
+    start, end: in the folded text; position: in Training.text
     """
 
     start: int
@@ -138,7 +153,7 @@ class Longest:
 def longest(
     texts: Sequence[str], training: Training, queries: Sequence[Hashes], source: Hashes, level: int, most: int = 24
 ) -> dict[int, Longest]:
-    """The longest stretches of texts (on one line) that stand in the training text, by the number of the text.
+    """The longest stretches of folded texts that stand in the training text, by the number of the text.
 
     queries, source: `codes` of the texts and of the training text
     level: characters that a stretch has at least

@@ -16,9 +16,10 @@ from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import Array
 from maquette.evaluation.texts.copies import Hashes, codes, rolling
+from maquette.evaluation.texts.fold import fold
 from maquette.evaluation.texts.loss import held_out_nats
 from maquette.evaluation.texts.read import decoded, passages, texts_of
-from maquette.evaluation.texts.script import one_line, script_of
+from maquette.evaluation.texts.script import Script, script_of
 from maquette.evaluation.texts.variety import repeats
 
 REPETITION, COPIED, HELD_OUT = "preview/repetition", "preview/copied", "preview/held_out_nats"
@@ -47,10 +48,10 @@ def text_inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
     held = texts_of(dataset.test, name, rows)
     script = script_of(held)
     usual = _share(*repeats([script.words(text) for text in held], 4)) or 0.0
-    typical = int(np.median([len(one_line(text)) for text in held])) if held else 0
+    typical = int(np.median([len(fold(text, script).text) for text in held])) if held else 0
     known = None
     if spec.source is None:  # that a sentence is translated twice alike is no copying
-        known = Known.of(dataset, name, max(min(script.telling, typical // 2), 4))
+        known = Known.of(dataset, name, max(min(script.telling, typical // 2), 4), script)
     control = (known.share(held) or 0.0) if known else 0.0
     batch = dataset.test.batch(_some(rows, dataset, spec), spec) if len(rows) else None
 
@@ -77,17 +78,17 @@ class Known:
     remains an estimate without bias.
     """
 
-    def __init__(self, n: int, hashes: Hashes, shift: int) -> None:
-        self.n, self.shift = n, shift
+    def __init__(self, n: int, hashes: Hashes, shift: int, script: Script) -> None:
+        self.n, self.shift, self.script = n, shift, script
         self._hashes = hashes
 
     @classmethod
-    def of(cls, dataset: Dataset, column: str, n: int) -> Known:
+    def of(cls, dataset: Dataset, column: str, n: int, script: Script) -> Known:
         kept, shift = np.zeros(0, np.uint64), 0
         waiting: list[Hashes] = []
         size = 0
         for passage in passages(dataset.train, column, READ):
-            part = rolling(codes(one_line(passage.text)), n)
+            part = rolling(codes(fold(passage.text, script).text), n)
             part = part[_kept(part, shift)]
             waiting.append(part)
             size += len(part)
@@ -95,11 +96,11 @@ class Known:
                 kept, shift = _thinned(np.unique(np.concatenate([kept, *waiting])), shift)
                 waiting, size = [], 0
         kept, shift = _thinned(np.unique(np.concatenate([kept, *waiting])), shift)
-        return cls(n, kept, shift)
+        return cls(n, kept, shift, script)
 
     def share(self, texts: Sequence[str]) -> float | None:
         """Share of the texts' runs of n characters that are known; None where there is no run to ask for."""
-        runs = [rolling(codes(one_line(text)), self.n) for text in texts]
+        runs = [rolling(codes(fold(text, self.script).text), self.n) for text in texts]
         asked = np.concatenate(runs) if runs else np.zeros(0, np.uint64)
         asked = asked[_kept(asked, self.shift)]
         if not len(asked) or not len(self._hashes):

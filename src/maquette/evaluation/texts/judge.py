@@ -16,6 +16,7 @@ from maquette.core.rng import derive
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import TooFew, mean
 from maquette.evaluation.columns import text_column
+from maquette.evaluation.held_out import other_data, split_name
 from maquette.evaluation.results import CopiedPassage, Evaluation, FormRow, Settings
 from maquette.evaluation.texts import translation
 from maquette.evaluation.texts.ledger import Ledger
@@ -92,14 +93,18 @@ class _TextJudge:
             n, sampled = self._translate()
         else:
             n, sampled, forms, found = self._sampled()
+        if not self.own_data:
+            self.ledger.warnings.insert(0, other_data(self.generator.spec.source is None, "texts"))
         if self.n_test < 100:
+            things = "text" if self.spec.framed else "window"
             self.ledger.warnings.append(
-                f"Only {self.n_test} held-out text{'' if self.n_test == 1 else 's'}: intervals are wide"
+                f"Only {self.n_test} held-out {things}{'' if self.n_test == 1 else 's'}: intervals are wide"
                 + (", or missing." if self.n_test < 2 else ".")
             )
         spec, data = self.generator.spec, self.dataset
         settings = Settings(
             kind="text", samples=n, seed=self.seed, unit=self.spec.unit, sampled=sampled, source=data.source,
+            split=split_name(data), own_data=self.own_data,
             features="tokens", network=tokenizer_identity(self.spec),
             held_out=text_digest(data.test, self.target), fingerprint=data.fingerprint,
             n_train=data.train.items, n_test=self.n_test,
@@ -202,9 +207,10 @@ class _TextJudge:
         cased = translation.bleu(ours, theirs, script, self.ledger.rng("bleu"))
         lower = translation.bleu(ours, theirs, script, self.ledger.rng("bleu"), lower=True)
         letters = translation.chrf(ours, theirs, self.ledger.rng("chrf"))
-        self.ledger.add("bleu", "BLEU", cased.estimate, better="higher", unit="points", of=of)
-        self.ledger.add("bleu_lc", "BLEU, lower-cased", lower.estimate, better="higher", unit="points", of=of)
-        self.ledger.add("chrf", "chrF", letters.estimate, better="higher", unit="points", of=of)
+        for name, title, scored in (("bleu", "BLEU", cased), ("bleu_lc", "BLEU, lower-cased", lower),
+                                    ("chrf", "chrF", letters)):  # fmt: skip
+            self.ledger.add(name, title, scored.estimate, better="higher", unit="points", of=of,
+                            signature=scored.signature)  # fmt: skip
         for name, value in translation.rouge(ours, theirs, script, self.ledger.rng("rouge")).items():
             title = f"ROUGE-{name.removeprefix('rouge_').upper()}"
             self.ledger.add(name, title, value, better="higher", unit="points", of=of)
@@ -215,9 +221,12 @@ class _TextJudge:
             for side, word in ((ours, "ours"), (theirs, "theirs"))
         )
         self.ledger.add("length", "Characters of a text", value, floor, "floor", unit="characters", of=of)
-        self.ledger.notes += [f"BLEU: {cased.signature}", f"BLEU, lower-cased: {lower.signature}",
-                       f"chrF: {letters.signature}",
-                       f"ROUGE: F-scores by {script.word}s, lower-cased, no stemming"]  # fmt: skip
+        self.ledger.notes += [
+            f"BLEU: {cased.signature}",
+            f"BLEU, lower-cased: {lower.signature}",
+            f"chrF: {letters.signature}",
+            f"ROUGE: F-scores by {script.word}s, lower-cased, no stemming",
+        ]
         return n, "beam search" if self.write else "the most likely token at each step"
 
     def _written(self, given: dict[str, Tensor]) -> Tensor:
@@ -254,9 +263,4 @@ class _TextJudge:
         if self.own_data:
             self.say("Looking for passages of the training text.")
             found = written.copies()
-        else:
-            self.ledger.warnings.append(
-                "This is not the data that the model was trained on, so copies of training text were not looked "
-                "for, and text held out here may have been trained on."
-            )
         return n, "sampled at temperature 1", forms, found

@@ -35,15 +35,17 @@ class Ledger:
         of: tuple[int, int],
         unit: str = "",
         features: str | None = None,
+        signature: str = "",
     ) -> None:
-        """of: how many real texts and how many samples it was measured on."""
+        """of: how many real texts and how many samples it was measured on; signature: of a score that has one."""
         metric = Metric(
             name=name, title=title, value=value.value, low=value.low, high=value.high,
             floor=floor.value if floor else None, floor_low=floor.low if floor else None,
             floor_high=floor.high if floor else None, better=better, p_value=value.p_value,
             n_real=of[0], n_fake=of[1], unit=unit, features=features,
         )  # fmt: skip
-        self.metrics.append(metric.model_copy(update={"reading": reading(metric)}))
+        said = f"{reading(metric)} Signature: {signature}." if signature else reading(metric)
+        self.metrics.append(metric.model_copy(update={"reading": said}))
 
     def attempt(self, title: str, measure: Callable[[], Estimate]) -> Estimate | None:
         """What the measure gives, or None, and a warning by name, where there is too little to measure."""

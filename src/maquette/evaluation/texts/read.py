@@ -48,6 +48,11 @@ def pieces(tokens: Tensor, spec: ColumnSpec) -> list[str]:
     return list(find_modality("text").pieces(tokens, spec))  # type: ignore[attr-defined]
 
 
+def apart(preview: str, captioned: bool) -> list[tuple[str, str]]:
+    """(caption, text) of each text of a preview."""
+    return list(find_modality("text").apart(preview, captioned))  # type: ignore[attr-defined]
+
+
 def decoded(items: Iterable[Tensor], spec: ColumnSpec) -> list[str]:
     """Texts of i64[T] items."""
     decode = decoder(spec)
@@ -73,6 +78,17 @@ def text_digest(table: Table, column: str) -> str:
     text = "".join(passage.text for passage in passages(table, column, 1 << 20))[: 1 << 20]
     size = 1 << max(len(text).bit_length() - 1, 0)
     return hashlib.blake2b(text[:size].encode("utf-8", "replace"), digest_size=8).hexdigest() if text else ""
+
+
+def where(table: Table, row: int, line: int, character: int) -> str:
+    """Where a place in the passage that begins with this row is to be found, for people.
+
+    An item of its own is named well enough; in a long text it takes the line and the character.
+    """
+    name = str(table.names[row])
+    if table.spans is None:
+        return name
+    return f"{name.removesuffix(' token 0')}, line {line:,}, character {character:,}"
 
 
 def passages(table: Table, column: str, most: int) -> Iterator[Passage]:

@@ -22,10 +22,12 @@ class Script:
     """spaced: whether words stand apart; where they do not, a character is taken for a word.
 
     bleu: the tokenizer that sacreBLEU is asked for ("13a", "zh", "char")
+    language: where the script tells it: "zh", "ja" or ""
     """
 
     spaced: bool
     bleu: str
+    language: str = ""
 
     @property
     def word(self) -> str:
@@ -63,9 +65,11 @@ def script_of(texts: Iterable[str]) -> Script:
     unspaced = len(_UNSPACED.findall(sample))
     if unspaced <= 0.3 * max(len(_LETTER.findall(sample)), 1):
         return Script(spaced=True, bleu="13a")
-    if _KANA.search(sample) or len(_HAN.findall(sample)) < 0.5 * unspaced:
+    if _KANA.search(sample):
+        return Script(spaced=False, bleu="char", language="ja")
+    if len(_HAN.findall(sample)) < 0.5 * unspaced:
         return Script(spaced=False, bleu="char")
-    return Script(spaced=False, bleu="zh")
+    return Script(spaced=False, bleu="zh", language="zh")
 
 
 def one_line(text: str) -> str:

@@ -12,11 +12,12 @@ from torch import Tensor
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset, Table
 from maquette.evaluation.bootstrap import Estimate, mean
-from maquette.evaluation.results import CopiedPassage, FormRow
-from maquette.evaluation.texts import copies, variety
+from maquette.evaluation.results import Better, CopiedPassage, FormRow
+from maquette.evaluation.texts import beside, copies, variety
+from maquette.evaluation.texts.fold import fold
 from maquette.evaluation.texts.form import find_forms, form_text
 from maquette.evaluation.texts.ledger import Ledger
-from maquette.evaluation.texts.read import Passage, passages, texts_of
+from maquette.evaluation.texts.read import passages, texts_of, where
 from maquette.evaluation.texts.script import Script, one_line
 from maquette.evaluation.texts.two_sample import two_sample
 
@@ -29,7 +30,8 @@ SHOWN = 300  # characters of a passage
 class Written:
     """The measures of one sample.
 
-    made:  the texts; real, train: as many held-out and training texts, of the same lengths where text is cut anywhere
+    made:  the texts; real, train: as many held-out and training texts, of the same lengths where text is cut anywhere,
+           and fewer where there are no more
     known: all of the training text
     """
 
@@ -37,23 +39,30 @@ class Written:
         (self.target,) = spec.target
         self.made, self.dataset, self.spec, self.script, self.ledger = list(made), dataset, spec, script, ledger
         self.known = list(passages(dataset.train, self.target, MOST_TRAINING))
-        self.real = self._beside(list(passages(dataset.test, self.target, MOST_TRAINING)), "real")
-        self.train = self._beside(self.known, "train")
+        known, held = [part.text for part in self.known], self._held_out()
+        if known == held:  # other data that names no splits is all on both sides: a floor takes two parts of it
+            both = self._beside(held, "real", 2 * len(self.made))
+            self.real, self.train = both[::2], both[1::2]
+        else:
+            self.real = self._beside(held, "real", len(self.made))
+            self.train = self._beside(known, "train", len(self.made))
         self.of = (len(self.real), len(self.made))
+        if len(self.real) < len(self.made):
+            pieces = "texts" if spec.x.framed else "pieces that do not overlap"
+            ledger.warnings.append(
+                f"Held-out text has {len(self.real):,} {pieces} to set beside the {len(self.made):,} samples: floors "
+                "rest on fewer, and the floor of the longest passage is low for it."
+            )
 
-    def _beside(self, known: Sequence[Passage], word: str) -> list[str]:
-        """Real texts drawn at random: whole ones, or pieces of the samples' lengths cut from one long text."""
+    def _held_out(self) -> list[str]:
+        return [part.text for part in passages(self.dataset.test, self.target, MOST_TRAINING)]
+
+    def _beside(self, known: Sequence[str], word: str, n: int) -> list[str]:
+        """Up to n real texts: whole ones, or pieces of the samples' lengths."""
         rng = self.ledger.rng("beside", word)
         if self.spec.x.framed:
-            return [known[i].text for i in rng.permutation(len(known))[: len(self.made)]]
-        sizes = np.array([len(part.text) for part in known], dtype=np.float64)
-        out = []
-        for text in self.made:
-            places = np.where(sizes >= len(text), sizes - len(text) + 1, 0)
-            part = int(rng.choice(len(known), p=places / places.sum())) if places.sum() else int(sizes.argmax())
-            start = int(rng.integers(max(int(sizes[part]) - len(text), 0) + 1))
-            out.append(known[part].text[start : start + len(text)])
-        return out
+            return beside.whole(known, n, rng)
+        return beside.pieces(known, [len(text) for text in self.made], n, rng)
 
     # -- variety -----------------------------------------------------------------------------------
 
@@ -78,13 +87,13 @@ class Written:
             title = "Repetition inside a text, runs of 8 characters"
             self._both("repetition_8", title, "share", variety.repetition, (mine, 8), (real, 8))
 
-    def _both(self, name: str, title: str, unit: str, measure, ours, theirs) -> None:
+    def _both(self, name: str, title: str, unit: str, measure, ours, theirs, better: Better = "floor") -> None:
         """A measure of the samples, and of real text as its floor."""
         value = self.ledger.attempt(title, lambda: measure(*ours, self.ledger.rng(name)))
         if value is None:
             return
         floor = self.ledger.attempt(f"{title}, of real text", lambda: measure(*theirs, self.ledger.rng(name, "floor")))
-        self.ledger.add(name, title, value, floor, "floor", unit=unit, of=self.of)
+        self.ledger.add(name, title, value, floor, better, unit=unit, of=self.of)
 
     # -- likeness ----------------------------------------------------------------------------------
 
@@ -149,26 +158,26 @@ class Written:
 
     def copies(self) -> tuple[CopiedPassage, ...]:
         """Shares of runs of characters and words that stand in the training text; the longest passages."""
-        training = copies.Training.of(self.known)
+        script = self.script
+        training = copies.Training.of(self.known, script)
         if sum(len(passage.text) for passage in self.known) >= MOST_TRAINING:
             self.ledger.warnings.append(
                 f"Copies were looked for in the first {MOST_TRAINING // 10**6} million characters of training text."
             )
         n = len(self.made)
-        lines = [one_line(text) for text in (*self.made, *self.real)]
+        folded = [fold(text, script) for text in (*self.made, *self.real)]
+        lines = [part.text for part in folded]
         letters, source = [copies.codes(line) for line in lines], copies.codes(training.text)
-        for size in self.script.copied:
-            found = copies.found_in(letters, source, size)
-            title = f"Runs of {size} characters in training text"
-            self._both(f"copied_{size}", title, "share", copies.copied, (found[:n],), (found[n:],))
-        if self.script.copied_words:
-            words = [copies.word_codes(self.script.words(line)) for line in lines]
-            text = copies.word_codes(self.script.words(training.text))
-            for size in self.script.copied_words:
-                found = copies.found_in(words, text, size)
-                title = f"Runs of {size} words in training text"
-                self._both(f"copied_words_{size}", title, "share", copies.copied, (found[:n],), (found[n:],))
-        level = self.script.copied[0] // 2
+        for size in script.copied:
+            self._copied(f"copied_{size}", f"Runs of {size} characters", copies.found_in(letters, source, size))
+        if script.copied_words:
+            words = [copies.word_codes(script.words(line)) for line in lines]
+            text = copies.word_codes(script.words(training.text))
+            for size in script.copied_words:
+                self._copied(f"copied_words_{size}", f"Runs of {size} words", copies.found_in(words, text, size))
+        if not script.spaced:
+            self.ledger.notes.append("Copied characters are letters and digits; punctuation is passed over.")
+        level = script.copied[0] // 2
         best, usual = (
             copies.longest(lines[side], training, letters[side], source, level) for side in (slice(n), slice(n, None))
         )
@@ -176,15 +185,22 @@ class Written:
             sizes = [max((stretch.size for stretch in side.values()), default=0) for side in (best, usual)]
             value, floor = (Estimate(float(size)) for size in sizes)
             title = "Longest passage in training text"
-            self.ledger.add("longest_copied", title, value, floor, "floor", unit="characters", of=self.of)
+            self.ledger.add("longest_copied", title, value, floor, "no more", unit="characters", of=self.of)
         ranked = sorted(best.items(), key=lambda pair: -pair[1].size)[:LISTED]
         return tuple(
             CopiedPassage(
                 sample=i,
-                text=lines[i][stretch.start : min(stretch.end, stretch.start + SHOWN)],
+                text=folded[i].cut(stretch.start, min(stretch.end, stretch.start + SHOWN))
+                + (" …" if stretch.size > SHOWN else ""),
                 characters=stretch.size,
                 train_row=(row := training.row(stretch.position)),
-                train_name=str(self.dataset.train.names[row]),
+                train_name=where(self.dataset.train, row, *training.place(stretch.position)),
             )
             for i, stretch in ranked
         )
+
+    def _copied(self, name: str, what: str, found: Sequence[NDArray[np.bool_]]) -> None:
+        """Share of the runs that were found in the training text; those of the samples come first."""
+        n = len(self.made)
+        title = f"{what} in training text"
+        self._both(name, title, "share", copies.copied, (found[:n],), (found[n:],), better="no more")

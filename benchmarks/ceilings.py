@@ -1,0 +1,121 @@
+"""What one training step asks of the machine, what the machine can do, and how far one is from the other.
+
+    python benchmarks/ceilings.py --recipe image/flow
+    python benchmarks/ceilings.py --recipe image/gan --batch 64
+
+Operations are those of convolutions and matrix products, counted by PyTorch (a multiplication and an addition are two).
+Bytes are what all operators read and write: what memory would have to carry if caches held nothing. Ceilings are
+measured in the same process: a large matrix product in bf16, and an addition over an array that no cache holds.
+Pictures are made up, 1x28x28 with ten classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from maquette.core.batch import Batch
+from maquette.core.generator import build_model
+from maquette.core.recipe import load_recipe
+from maquette.engine.loop import Loop
+from maquette.engine.plan import prepare_model
+from maquette.engine.state import State
+from maquette.engine.world import World
+from maquette.testing import image_spec
+
+SIDE, FLOATS = 4096, 64 * 2**20
+VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "split", "detach", "unsqueeze", "squeeze",
+         "as_strided", "_unsafe_view", "alias", "empty_like", "empty", "empty_strided", "narrow"}  # fmt: skip
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that operators read and write, by operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name not in VIEWS:
+            tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
+            self.bytes[name] += sum(x.numel() * x.element_size() for x in tensors)
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="image/flow")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=24)
+    args = parser.parse_args()
+    spec = image_spec(1, 28, 28, classes=10)
+    recipe = load_recipe(args.recipe)
+    world = World("cpu")
+    model = prepare_model(build_model(recipe, spec), world, recipe.train, False)
+    batch = Batch(
+        {"image": torch.rand(args.batch, 1, 28, 28) * 2 - 1},
+        {"label": torch.randint(0, 10, (args.batch,))},
+        args.batch,
+    ).to(world.device, channels_last=True)
+    loop = Loop(State(model, recipe.train.ema_decay), world, 0, 10**6, args.batch, "bf16")
+    # Every phase is due in as many steps as the rarest of them asks for.
+    turn = max(phase.every for phase in loop.state.phases)
+
+    def step() -> None:
+        for _ in range(turn):
+            loop.step(batch)
+
+    step()
+    operations, traffic = FlopCounterMode(display=False), Traffic()
+    with operations:
+        step()
+    with traffic:
+        step()
+    flops, moved = operations.get_total_flops() / turn, sum(traffic.bytes.values()) / turn
+    seconds = median(step, args.steps // turn) / turn
+
+    a, b = (torch.randn(SIDE, SIDE).bfloat16() for _ in range(2))
+    peak = 2 * SIDE**3 / median(lambda: torch.mm(a, b), 7)
+    x, y, out = (torch.ones(FLOATS) for _ in range(3))
+    bandwidth = 3 * 4 * FLOATS / median(lambda: torch.add(x, y, out=out), 7)
+
+    print(f"{args.recipe}, batch of {args.batch}, bf16, {torch.get_num_threads()} threads")
+    print(f"a step: {1e3 * seconds:.0f} ms, {args.batch / seconds:,.0f} pictures/s")
+    print(
+        f"  {flops / 1e9:.1f} G operations ({flops / args.batch / 1e6:.0f} M a picture), {moved / 2**30:.2f} GiB moved"
+    )
+    print(f"  {flops / moved:.0f} operations a byte; the machine's balance is {peak / bandwidth:.0f}")
+    print(f"ceilings: {peak / 1e12:.2f} T bf16 operations/s, {bandwidth / 1e9:.1f} GB/s")
+    print(
+        f"  arithmetic alone would take {1e3 * flops / peak:.0f} ms: {100 * flops / peak / seconds:.0f} % of the step"
+    )
+    print(f"  traffic alone would take {1e3 * moved / bandwidth:.0f} ms: {100 * moved / bandwidth / seconds:.0f} %")
+    for name, size in traffic.bytes.most_common(8):
+        print(f"  {name:<32} {100 * size / turn / moved:3.0f} % of the bytes")
+
+
+def median(do: Callable[[], object], times: int) -> float:
+    """Seconds, after one for warming up."""
+    do()
+    taken = []
+    for _ in range(max(times, 3)):
+        began = time.perf_counter()
+        do()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    main()

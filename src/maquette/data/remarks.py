@@ -1,0 +1,30 @@
+"""What people should know of a data set before they learn from it: what was left out, changed or guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maquette.data.text import some
+
+
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """Warnings and notes of a Dataset.summary, the most serious first."""
+    made = [*summary["warnings"], *summary["notes"]]
+    if count := summary["ignored_count"]:
+        which = "1 file was" if count == 1 else f"{count:,} files were"
+        made.append(f"{which} passed over: {_and_others(summary['ignored'], count)}.")
+    return made
+
+
+def losses(summary: dict[str, Any]) -> list[str]:
+    """What was left out in one line; none where nothing was."""
+    count = summary["left_out_count"]
+    if not count:
+        return []
+    first = summary["left_out"][0]
+    more = f", and {count - 1:,} more" if count > 1 else ""
+    return [f"{count:,} of {summary['found']:,} left out: '{first['name']}' ({first['reason']}){more}."]
+
+
+def _and_others(names: list[str], count: int) -> str:
+    return some(names[:3]) + (f" and {count - 3:,} more" if count > 3 else "")
