@@ -22,6 +22,7 @@ from maquette.data.text import shown
 CHUNK = 256  # pictures handed to a worker at once
 MANY = 400  # pictures for which starting workers pays
 HANDFUL = 5  # fewer pictures than this teach nothing
+FEW = 1000  # fewer pictures than this are soon known by heart
 FAR_BELOW = 4  # a picture whose side is less than a quarter of the target's would be a blur
 NATIVE_SIDE = 256  # pictures of one common size are kept at it up to this many pixels
 MIXED_SIDE = 64  # and pictures of many sizes become squares of at most this
@@ -87,6 +88,16 @@ def refuse_if_strict(left_out: Sequence[tuple[str, str]], config: DataConfig) ->
             f"'{shown(name)}' cannot be used: {reason} ({len(left_out):,} so far; --strict stops here).",
             "Mend or remove it, or leave --strict away to go on without it.",
         )
+
+
+def number(train: int) -> list[str]:
+    """Warnings about the number of training pictures."""
+    if train >= FEW:
+        return []
+    return [
+        f"{train:,} pictures to learn from are few: what is made of them will stay near to them, and some of it can be "
+        "copies, which the report looks for. More pictures help most; of the recipes, image/gan copies least."
+    ]
 
 
 def balance(counts: dict[str, int], column: str) -> list[str]:

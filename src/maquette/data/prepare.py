@@ -124,7 +124,7 @@ def _summary(
         side: {name: _counts(column, rows) for name, column in columns.items()}
         for side, rows in (("train", parts.train), ("test", parts.test))
     }
-    warnings = list(survey.warnings)
+    warnings = doctor.number(len(parts.train)) + survey.warnings
     for name in columns:
         warnings += doctor.balance(counted["train"][name], name)
     exact_groups, exact_extra = sizes(groups.exact)
