@@ -69,7 +69,7 @@ class Config(BaseModel):
         description="share of the pictures that each change happens to before the critic sees them; adaptive: as much "
         "as it takes; auto: adaptive where there are few pictures",
     )
-    augment_target: float = Field(0.4, gt=0, lt=1, description="adaptive: how sure the critic may be, 0 to 1")
+    augment_target: float = Field(0.3, gt=0, lt=1, description="adaptive: how sure the critic may be, 0 to 1")
 
     lr: float = Field(1e-3, gt=0)
     critic_lr: float | None = Field(None, gt=0, description="null: as lr")
