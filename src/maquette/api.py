@@ -21,6 +21,7 @@ from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
+from maquette.editing import Editor
 from maquette.engine.log import check_trackers, speaker
 from maquette.engine.world import check_device, join_world
 from maquette.training import check_processes, fitting, launch, open_data, prepare, train_folder
@@ -317,6 +318,11 @@ class Run:
             "run": self.folder.path.resolve().name,
             "family": self.recipe.family,
         }
+
+    @functools.cached_property
+    def edit(self) -> Editor:
+        """Changes pictures: run.edit.upscale("small.png", factor=4), .inpaint, .restore, .variations, ..."""
+        return Editor(self.generator, self.origin)
 
     def evaluate(
         self,

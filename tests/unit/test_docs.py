@@ -80,7 +80,10 @@ def test_commands_parse(page: Path) -> None:
         if isinstance(command, click.Group):
             if not rest:
                 continue
-            command, rest = command.commands[rest[0]], rest[1:]
+            own = sum(isinstance(parameter, click.Argument) for parameter in command.params)  # `edit RUN upscale ...`
+            if len(rest) <= own:
+                continue
+            command, rest = command.commands[rest[own]], rest[own + 1 :]
         if not rest and any(parameter.required for parameter in command.params):
             continue  # the verb is only named
         context = command.make_context(verb, list(rest))

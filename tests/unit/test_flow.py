@@ -141,7 +141,7 @@ def test_two_halves_of_the_exact_map_are_the_whole(monkeypatch):
     model, _ = make()
     s = model.scaling
 
-    def exact(x, t, h, y):
+    def exact(x, t, h, y, seen=None):
         ratio = (s.variance(t + h) / s.variance(t)).sqrt()
         return fm.over(torch.where(h > 0, (ratio - 1) / h, s.skip(t)), x) * x
 
@@ -157,7 +157,7 @@ def test_the_shortest_stretches_learn_the_guided_velocity(monkeypatch):
     """A velocity that is the class, or 0 without one, becomes `guidance` times the class."""
     model, _ = make(classes=3, guidance=1.5)
 
-    def velocity(x, t, h, y):
+    def velocity(x, t, h, y, seen=None):
         return fm.over(torch.where(y == 3, 0.0, y.float()), x).expand_as(x)
 
     monkeypatch.setattr(model, "_mean_velocity", velocity)

@@ -12,8 +12,8 @@ import click
 from maquette.core.errors import MaquetteError, nearest
 
 VERBS = (
-    "demo", "data", "recipes", "train", "resume", "watch", "sample", "translate", "summarise", "evaluate", "report",
-    "compare",
+    "demo", "data", "recipes", "train", "resume", "watch", "sample", "edit", "translate", "summarise", "evaluate",
+    "report", "compare",
 )  # fmt: skip
 
 

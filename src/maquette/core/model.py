@@ -190,6 +190,35 @@ class Scores(Protocol):
         ...
 
 
+@runtime_checkable
+class Carries(Protocol):
+    """Carries noise (t = 0) to items (t = 1) along x_t = (1 - t) e + t x: unlocks the editing of pictures.
+
+    undoes: what the model was trained to undo ("noise", "hole", ...); empty: nothing
+    """
+
+    @property
+    def undoes(self) -> tuple[str, ...]: ...
+
+    def flow_map(
+        self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """u(x, t, h) of n items: the mean velocity from t to t + h, f32[n, ...]; at h = 0 the velocity E[x - e | x_t].
+
+        guidance: towards the label; 1 is the law that was learned
+        seen:     for a model that undoes something, what is known of the items: their channels and a mask that is 1
+                  where they are seen
+        """
+        ...
+
+    def carry(
+        self, x: Tensor, given: Given, *, steps: int | None = None, noise: Callable[[], Tensor] | None = None,
+        seen: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Noise f32[n, ...] to items, as samples are made. noise: draws more of it, for samplers that need some."""
+        ...
+
+
 class Memory(Protocol):
     """What a model remembers of the texts it is writing: the encoded source, keys and values, or states."""
 

@@ -4,6 +4,10 @@ One phase. Most items of a batch teach the velocity v(x_t, t) on the straight wa
 one in a few teaches u(x_t, t, h), the mean velocity over the next stretch h, as what two halves of it add up to
 (shortcut models, Frans et al. 2024). The velocity is u at h = 0: one network serves solvers of the ODE with many small
 steps, and pictures in one to four jumps.
+
+With `degrade`, the network also reads the picture as it is seen through a hole, through noise or on a coarser grid, and
+learns p(x | what is seen): restoring by a conditional model (Saharia et al. 2022). Some items are not seen at all, so
+that the same network makes pictures out of nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from maquette.core.spec import DataSpec
 from maquette.losses import flow_matching as fm
 from maquette.nets.denoiser import Denoiser, fine_waves
 from maquette.sampling import ode
+from maquette.sampling.degrade import Kind, spoil
 
 SUPPORTS = ("image",)
 NOT_MUON = ("stem", "head", "time", "label")  # where pixels come in and go out, and what describes the condition
@@ -35,6 +40,7 @@ STEP = 1 / 127.5  # of an 8-bit pixel, on the scale [-1, 1]
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[int, Field(gt=1)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
 
 
@@ -60,6 +66,9 @@ class Config(BaseModel):
         description="transport: noise goes to the nearest picture of a batch and class; auto: only without labels",
     )
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    degrade: tuple[Kind, ...] = Field((), description="ways of spoiling pictures that it learns to undo; empty: none")
+    factors: tuple[Factor, ...] = Field((2, 4), min_length=1, description="of `downscale`")
+    unseen: Share = Field(0.15, description="share of items of which nothing is seen, where there is something to undo")
     shortcut_every: int = Field(4, ge=0, description="one item in so many teaches longer stretches; 0: none")
     shortcut_after: Share = Field(0.3, description="share of the run in which all items teach the velocity")
 
@@ -85,13 +94,20 @@ class Config(BaseModel):
             raise ValueError("sampler: shortcut needs shortcut_every above 0; heun does not")
         return self
 
+    @model_validator(mode="after")
+    def _noise_is_independent(self) -> Config:
+        # Noise that is near the picture would say what of it is not seen, and sampling does not know that.
+        if self.degrade and self.coupling == "transport":
+            raise ValueError("coupling: transport is not for restoring (degrade); leave it at auto")
+        return self
+
 
 def build(config: Config, spec: DataSpec) -> Flow:
     return Flow(config, spec)
 
 
 class Flow(Model):
-    """p(x | y) as the law of noise carried along u. Meets Encodes and Scores."""
+    """p(x | y) as the law of noise carried along u. Meets Encodes, Scores and Carries."""
 
     density: Literal["discrete", "continuous", "none"] = "continuous"
 
@@ -102,10 +118,10 @@ class Flow(Model):
         self.shape = spec.x.shape
         self.spec, self.label, self.classes = spec, spec.label, spec.num_classes
         c = config
-        inputs = self.shape[0] * (7 if c.fine else 1)
+        inputs = self.shape[0] * (7 if c.fine else 1) + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
         self.scaling = fm.Scaling(c.data_std)
-        self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes)
+        self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes and not c.degrade)
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -123,6 +139,9 @@ class Flow(Model):
         x, noise = self.dequantise(batch.x, rng), rng.normal(n, *self.shape)
         times, places = self._times(n, rng), rng.uniform(n)
         y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
+        seen = None
+        if c.degrade:
+            seen = spoil(batch.x, c.degrade, c.factors, c.unseen, rng.uniform(n, 9), rng.normal(n, *self.shape))
         if self.coupled:
             noise = fm.couple(x, noise, y)
         target, h = x - noise, torch.zeros_like(times)
@@ -133,29 +152,31 @@ class Flow(Model):
             times[chosen], h[chosen] = fm.stretch(places[chosen], length), length
         at = fm.between(x, noise, times)
         if chosen is not None:
-            target[chosen] = self._two_halves(at[chosen], times[chosen], length, None if y is None else y[chosen])
-        error = (self._mean_velocity(at, times, h, y) - target).square().flatten(1).mean(1)
+            target[chosen] = self._two_halves(at[chosen], times[chosen], length, _rows(y, chosen), _rows(seen, chosen))
+        error = (self._mean_velocity(at, times, h, y, seen) - target).square().flatten(1).mean(1)
         parts = {}
         if chosen is not None:
             parts = {"shortcut": error[chosen].detach().mean()}
         return Loss(error.mean(), parts)
 
     @torch.no_grad()
-    def _two_halves(self, x: Tensor, t: Tensor, length: float, y: Tensor | None) -> Tensor:
+    def _two_halves(
+        self, x: Tensor, t: Tensor, length: float, y: Tensor | None, seen: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """The mean velocity over a stretch from t: of two jumps over its halves (Frans et al. 2024, eq. 5), or for the
         shortest, of one midpoint step along the guided velocity. So jumps are guided at no cost when sampling."""
         half = length / 2
         if length > 0.5**HALVINGS:
             h = torch.full_like(t, half)
-            first = self._mean_velocity(x, t, h, y)
-            return (first + self._mean_velocity(x + half * first, t + half, h, y)) / 2
+            first = self._mean_velocity(x, t, h, y, seen)
+            return (first + self._mean_velocity(x + half * first, t + half, h, y, seen)) / 2
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             still = torch.zeros_like(t)
-            towards = self._mean_velocity(x, t, still, y)
+            towards = self._mean_velocity(x, t, still, y, seen)
             if y is None or self.config.guidance == 1:
                 return towards
-            anyhow = self._mean_velocity(x, t, still, torch.full_like(y, self.classes))
+            anyhow = self._mean_velocity(x, t, still, torch.full_like(y, self.classes), seen)
             return torch.lerp(anyhow, towards, self.config.guidance)
 
         return velocity(x + half * velocity(x, t), t + half)
@@ -171,13 +192,18 @@ class Flow(Model):
         """Anywhere within the step of its 8-bit value with equal probability, so that pictures have a density."""
         return x + STEP * (rng.uniform(*x.shape) - 0.5)
 
-    def _mean_velocity(self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
-        """u(x, t, h) f32[B, C, H, W], t and h f32[B]."""
+    def _mean_velocity(
+        self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """u(x, t, h) f32[B, C, H, W], t and h f32[B]. seen: what is known of the pictures, and a mask of where, as
+        f32[B, C + 1, H, W]; None: nothing."""
         s = self.scaling
-        seen = x * fm.over(s.into(t), x)
+        read = [x * fm.over(s.into(t), x)]
         if self.config.fine:
-            seen = torch.cat([seen, fine_waves(x, 1 - t, STEP)], 1)
-        said = self.net(seen, t, h, y)
+            read.append(fine_waves(x, 1 - t, STEP))
+        if self.config.degrade:
+            read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
+        said = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
         return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * said
 
     def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
@@ -187,16 +213,17 @@ class Flow(Model):
 
     def sample(
         self, n: int, given: Given, rng: Rng, *, sampler: Sampler | None = None, steps: int | None = None,
-        guidance: float | None = None,
+        guidance: float | None = None, seen: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """sampler, steps, guidance: None takes those of the settings. dopri5 finds its steps by itself."""
+        """sampler, steps, guidance: None takes those of the settings. dopri5 finds its steps by itself. seen: as
+        `flow_map` takes it."""
         noise = rng.normal(n, *self.shape)
-        made = self.carry(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape))
+        made = self.carry(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape), seen)
         return {self.target: made.clamp(-1, 1)}
 
     def carry(
         self, x: Tensor, given: Given, sampler: Sampler | None = None, steps: int | None = None,
-        guidance: float | None = None, noise: Callable[[], Tensor] | None = None,
+        guidance: float | None = None, noise: Callable[[], Tensor] | None = None, seen: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Noise f32[B, C, H, W] carried to data. noise: draws more of it, for the stochastic sampler; heun without."""
         c = self.config
@@ -208,8 +235,8 @@ class Flow(Model):
             raise UserError(f"steps = {steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
         times = torch.linspace(0, 1, steps + 1, device=x.device)
         if sampler == "shortcut":  # jumps have learned the guidance of the settings
-            return ode.jump(self.flow_map(given, len(x), guidance / c.guidance), x, times)
-        u = self.flow_map(given, len(x), guidance)
+            return ode.jump(self.flow_map(given, len(x), guidance / c.guidance, seen), x, times)
+        u = self.flow_map(given, len(x), guidance, seen)
 
         def v(x: Tensor, t: Tensor) -> Tensor:
             return u(x, t, torch.zeros_like(t))
@@ -220,31 +247,38 @@ class Flow(Model):
             return ode.stochastic(v, x, times, noise, c.churn)
         return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)
 
-    def flow_map(self, given: Given, n: int, guidance: float = 1.0) -> ode.FlowMap:
+    @property
+    def undoes(self) -> tuple[Kind, ...]:
+        return self.config.degrade
+
+    def flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
         """u(x, t, h) of n items, towards their class by `guidance` (Ho & Salimans 2021, eq. 6, with w + 1 for w)."""
         y = self._classes(given, n)
         if y is None or guidance == 1 or self.label not in given:
-            return lambda x, t, h: self._in_rows(x, t, h, y)
+            return lambda x, t, h: self._in_rows(x, t, h, y, seen)
         both = torch.cat([y, torch.full_like(y, self.classes)])
+        twice = None if seen is None else seen.repeat(2, 1, 1, 1)
 
         def guided(x: Tensor, t: Tensor, h: Tensor) -> Tensor:
-            towards, anyhow = self._in_rows(x.repeat(2, 1, 1, 1), t.repeat(2), h.repeat(2), both).chunk(2)
+            towards, anyhow = self._in_rows(x.repeat(2, 1, 1, 1), t.repeat(2), h.repeat(2), both, twice).chunk(2)
             return torch.lerp(anyhow, towards, guidance)
 
         return guided
 
-    def _in_rows(self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
+    def _in_rows(
+        self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         """u in bf16 where the machine multiplies it, ROWS items at a time, the last ones filled up.
 
         So many are what caches hold; and rounding depends on the size of a batch, which must not show in an item.
         """
         if not multiplies_bf16(x.device):
-            return self._mean_velocity(x, t, h, y)
+            return self._mean_velocity(x, t, h, y, seen)
         n = len(x)
         pick = torch.arange(-(-n // ROWS) * ROWS, device=x.device).clamp(max=n - 1)
         with torch.autocast(x.device.type, torch.bfloat16):
             parts = [
-                self._mean_velocity(x[rows], t[rows], h[rows], None if y is None else y[rows])
+                self._mean_velocity(x[rows], t[rows], h[rows], _rows(y, rows), _rows(seen, rows))
                 for rows in pick.split(ROWS)
             ]
         return torch.cat(parts)[:n]
@@ -282,3 +316,7 @@ class Flow(Model):
         state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
         state = ode.dopri5(field, state, LAST, 0.0, 1e-3, 1e-3)
         return ode.log_normal(state[:, :-1]) - state[:, -1]
+
+
+def _rows(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:
+    return None if x is None else x[rows]

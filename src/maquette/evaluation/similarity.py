@@ -1,0 +1,34 @@
+"""How near one picture is to another: peak signal-to-noise ratio and structural similarity. Pictures in [-1, 1]."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_WINDOW, _SIGMA = 11, 1.5  # pixels
+_K1, _K2 = 0.01, 0.03
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """10 log10(range^2 / mean squared error) of each item, f32[B], in dB, with the range 2 of [-1, 1]."""
+    error = (a - b).square().flatten(1).mean(1)
+    return 10 * (4 / error.clamp(min=1e-12)).log10()
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of f32[B, C, H, W], f32[B], at most 1 (Wang et al. 2004, eq. 13): Gaussian windows of
+    11 pixels, only those wholly inside the picture; a side must have 11 pixels. Channels are averaged."""
+    channels = a.shape[1]
+    place = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
+    row = (-0.5 * (place / _SIGMA).square()).exp()
+    kernel = (row[:, None] * row / row.sum() ** 2).expand(channels, 1, -1, -1)
+
+    def mean(x: Tensor) -> Tensor:
+        return F.conv2d(x, kernel, groups=channels)
+
+    ma, mb = mean(a), mean(b)
+    va, vb, both = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+    c1, c2 = (_K1 * 2) ** 2, (_K2 * 2) ** 2
+    found = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return found.flatten(1).mean(1)
