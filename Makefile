@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts unit test smoke bench bench-text clean
+.PHONY: setup check lint types contracts unit test smoke bench bench-pictures bench-text clean
 
 setup: $(VENV)/installed
 
@@ -40,6 +40,17 @@ bench: setup  ## prints the tables of the documents; takes hours
 	$(BIN)/python benchmarks/judge.py train
 	for name in data_preparation engine_overhead gan_mnist startup textbook_gan vae_likelihood; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-pictures: setup  ## flows, editing, few pictures, modes; two hours
+	$(BIN)/python benchmarks/flow_mnist.py --budget 20m --out runs/bench/flow
+	$(BIN)/python benchmarks/flow_mnist.py --run runs/bench/flow --sampler midpoint --steps 4 --guidance 1.2
+	$(BIN)/python benchmarks/flow_mnist.py --budget 5m
+	$(BIN)/maquette train image/restore --data mnist --steps 2400 -o runs/bench/restore
+	$(BIN)/python benchmarks/editing_mnist.py --restore runs/bench/restore --flow runs/bench/flow
+	$(BIN)/python benchmarks/few_pictures.py --steps 3000
+	$(BIN)/python benchmarks/stacked_mnist.py --budget 30m
+	$(BIN)/python benchmarks/engine_overhead.py --recipe image/flow --compile
+	$(BIN)/python benchmarks/ceilings.py --recipe image/flow
 
 bench-text: setup  ## the same for text: trains each run and judges it; an hour
 	$(BIN)/python benchmarks/plain_gpt.py

@@ -1,12 +1,13 @@
 """What one training step asks of the machine, what the machine can do, and how far one is from the other.
 
     python benchmarks/ceilings.py --recipe image/flow
-    python benchmarks/ceilings.py --recipe image/gan --batch 64
+    python benchmarks/ceilings.py --recipe image/vae --batch 64
 
 Operations are those of convolutions and matrix products, counted by PyTorch (a multiplication and an addition are two).
 Bytes are what all operators read and write: what memory would have to carry if caches held nothing. Ceilings are
-measured in the same process: a large matrix product in bf16, and an addition over an array that no cache holds.
-Pictures are made up, 1x28x28 with ten classes.
+measured in the same process: the fastest of several square matrix products and of a wide convolution in bf16, and an
+addition over an array that no cache holds.
+Pictures are made up, 1x28x28 with ten classes. Losses that differentiate twice (gradient penalties) cannot be counted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.testing import image_spec
 
-SIDE, FLOATS = 4096, 64 * 2**20
+SIDES, FLOATS = (512, 1024, 2048, 4096), 64 * 2**20
 VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "split", "detach", "unsqueeze", "squeeze",
          "as_strided", "_unsafe_view", "alias", "empty_like", "empty", "empty_strided", "narrow"}  # fmt: skip
 
@@ -86,8 +87,9 @@ def main() -> None:
     flops, moved = operations.get_total_flops() / turn, sum(traffic.bytes.values()) / turn
     seconds = median(step, args.steps // turn) / turn
 
-    a, b = (torch.randn(SIDE, SIDE).bfloat16() for _ in range(2))
-    peak = 2 * SIDE**3 / median(lambda: torch.mm(a, b), 7)
+    squares = [(torch.randn(side, side).bfloat16(), torch.randn(side, side).bfloat16()) for side in SIDES]
+    peak = max(2 * len(a) ** 3 / median(lambda a=a, b=b: torch.mm(a, b), 15) for a, b in squares)
+    peak = max(peak, convolution())
     x, y, out = (torch.ones(FLOATS) for _ in range(3))
     bandwidth = 3 * 4 * FLOATS / median(lambda: torch.add(x, y, out=out), 7)
 
@@ -104,6 +106,14 @@ def main() -> None:
     print(f"  traffic alone would take {1e3 * moved / bandwidth:.0f} ms: {100 * moved / bandwidth / seconds:.0f} %")
     for name, size in traffic.bytes.most_common(8):
         print(f"  {name:<32} {100 * size / turn / moved:3.0f} % of the bytes")
+
+
+@torch.no_grad()
+def convolution(channels: int = 256, side: int = 14, items: int = 64) -> float:
+    """bf16 operations a second of a 3x3 convolution, channels last."""
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).bfloat16().to(memory_format=torch.channels_last)
+    x = torch.randn(items, channels, side, side).bfloat16().to(memory_format=torch.channels_last)
+    return 2 * 9 * channels**2 * side**2 * items / median(lambda: layer(x), 15)
 
 
 def median(do: Callable[[], object], times: int) -> float:
