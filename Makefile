@@ -48,7 +48,7 @@ bench-pictures: setup  ## flows, editing, few pictures, modes; two hours
 	$(BIN)/maquette train image/restore --data mnist --steps 2400 -o runs/bench/restore
 	$(BIN)/python benchmarks/editing_mnist.py --restore runs/bench/restore --flow runs/bench/flow
 	$(BIN)/python benchmarks/few_pictures.py --steps 3000
-	$(BIN)/python benchmarks/stacked_mnist.py --budget 30m
+	$(BIN)/python benchmarks/stacked_mnist.py --budget 9m
 	$(BIN)/python benchmarks/engine_overhead.py --recipe image/flow --compile
 	$(BIN)/python benchmarks/ceilings.py --recipe image/flow
 
