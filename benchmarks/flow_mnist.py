@@ -13,44 +13,26 @@ Bits/dim: log p(x | label) of the first --score pictures of a shuffle of the tes
 
 from __future__ import annotations
 
-import argparse
 import math
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
+import _run
 import judge
 import maquette
 from maquette.core.rng import StepRng, derive
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="image/flow")
-    parser.add_argument("--budget", default="20m")
-    parser.add_argument("--out", type=Path, help="keep the run here")
-    parser.add_argument("--run", type=Path, help="judge this run; train none")
+    parser = _run.parser(__doc__, "image/flow", "20m")
     parser.add_argument("--steps", default="1,2,4", help="numbers of steps, with commas between")
     parser.add_argument("--sampler", default="shortcut")
     parser.add_argument("--guidance", type=float, help="default: the recipe's")
     parser.add_argument("--score", type=int, default=0, help="held-out pictures for bits/dim; minutes for each 1,000")
-    parser.add_argument("settings", nargs="*")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        if args.run:
-            run = maquette.load(args.run)
-        else:
-            out = args.out or Path(folder) / "run"
-            run = maquette.train(args.recipe, "mnist", out=out, budget=args.budget, settings=args.settings)
-        wall = time.monotonic() - began
-        last = [line for line in run.folder.log() if "items_per_s" in line][-1]
-        print(f"recipe {args.recipe}  budget {run.recipe.train.budget}  wall {wall:.0f} s")
-        speed = last["items"] / last["seconds"]
-        print(f"training {last['seconds']:.0f} s  pictures {last['items']:,}  per s {speed:,.0f}")
+    with _run.trained(args, "mnist") as run:
         run.sample(256)  # what is loaded lazily is loaded
         for steps in map(int, args.steps.split(",")):
             began = time.monotonic()

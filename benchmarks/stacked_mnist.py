@@ -10,7 +10,6 @@ and KL is that of their shares from uniform ones, nats (Lin et al. 2018). 26,000
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 import time
@@ -20,33 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import _run
 import judge
-import maquette
 
 SAMPLES, MODES = 26_000, 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="image/gan")
-    parser.add_argument("--budget", default="30m")
-    parser.add_argument("--out", type=Path, help="keep the run here")
-    parser.add_argument("--run", type=Path, help="judge this run; train none")
-    parser.add_argument("settings", nargs="*")
-    args = parser.parse_args()
+    args = _run.parser(__doc__, "image/gan", "30m").parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if args.run:
-            run = maquette.load(args.run)
-        else:
-            data = Path(folder) / "stacked.npz"
+        data = Path(folder) / "stacked.npz"
+        if not args.run:
             np.savez(data, x_train=stacked("train", 60_000), x_test=stacked("test", 10_000))
-            out = args.out or Path(folder) / "run"
-            run = maquette.train(args.recipe, data, out=out, budget=args.budget, settings=args.settings)
-        last = [line for line in run.folder.log() if "items_per_s" in line][-1]
-        print(f"recipe {args.recipe}  training {last['seconds']:.0f} s  pictures {last['items']:,}")
-        began = time.monotonic()
-        samples = run.sample(SAMPLES, seed=0).x
-        print(f"{SAMPLES / (time.monotonic() - began):,.0f} samples/s")
+        with _run.trained(args, data) as run:
+            began = time.monotonic()
+            samples = run.sample(SAMPLES, seed=0).x
+            print(f"{SAMPLES / (time.monotonic() - began):,.0f} samples/s")
     for name, pictures in (("samples", samples), ("real", _pictures(stacked("test", SAMPLES)))):
         shares = torch.bincount(modes(pictures), minlength=MODES) / len(pictures)
         some = shares[shares > 0]

@@ -12,41 +12,22 @@ difference between the two on a random subset; the interval (95 %) covers both. 
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
-from pathlib import Path
 
+import _run
 import judge
-import maquette
 from maquette.evaluation.likelihood import Effort, likelihood
 
 SETTINGS = ["model.binarize=dynamic"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="30m")
+    parser = _run.parser(__doc__, "image/vae", "30m")
     parser.add_argument("--steps", type=int, help="instead of a budget")
-    parser.add_argument("--out", type=Path, help="keep the run here")
-    parser.add_argument("--run", type=Path, help="score this run; train none")
     parser.add_argument("--subset", type=int, default=200, help="pictures scored with 5,000 samples")
-    parser.add_argument("settings", nargs="*", help="further settings of the recipe")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        length = {"steps": args.steps} if args.steps else {"budget": args.budget}
-        run = (
-            maquette.load(args.run)
-            if args.run
-            else maquette.train(
-                "image/vae", "mnist", out=args.out or Path(folder) / "run", given=(), **length,
-                settings=[*SETTINGS, *args.settings],
-            )
-        )  # fmt: skip
-        last = [line for line in run.folder.log() if "items_per_s" in line][-1]
-        print(f"wall {time.monotonic() - began:.0f} s  training {last['seconds']:.0f} s")
-        print(f"pictures {last['items']:,}  pictures/s {last['items'] / last['seconds']:,.0f}")
+    length = {"steps": args.steps, "budget": None} if args.steps else {}
+    with _run.trained(args, "mnist", given=(), settings=[*SETTINGS, *args.settings], **length) as run:
         print("5,000 unconditional prior samples, as Bernoulli means:")
         print(judge.verdict(run.sample(5000, seed=0, unconditional=True).x))
         began = time.monotonic()

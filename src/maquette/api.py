@@ -301,11 +301,11 @@ class Run:
     def _labels(self, n: int, label: str | int | None, seed: int, unconditional: bool) -> dict[str, Tensor]:
         if unconditional and label is not None:
             raise UserError("A label was asked of the unconditional model.", "Drop one of the two.")
-        if unconditional and self.spec.label is None and self.spec.source is None:
+        if not unconditional or self.spec.source is not None:
+            return self.generator.labels(max(n, 1), label, max(seed, 0))
+        if self.spec.label is None:
             raise UserError("This run knows no labels: all that it makes is unconditional.", "Drop --unconditional.")
-        return (
-            {} if unconditional and self.spec.source is None else self.generator.labels(max(n, 1), label, max(seed, 0))
-        )
+        return {}
 
     @property
     def origin(self) -> dict[str, str]:

@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.files import atomic
 from maquette.core.generator import Generator, check_asked
-from maquette.core.modality import Unreadable
 from maquette.core.model import Carries, Encodes
 from maquette.core.rng import ItemRng, derive
 from maquette.core.samples import Samples
-from maquette.core.spec import ColumnSpec
-from maquette.modalities import image
+from maquette.pictures import Pictures, masks_in, pictures_in
 from maquette.sampling import degrade, ode, posterior
 from maquette.sampling.style import towards_style
-
-Pictures = Tensor | str | Path | Sequence[str | Path]
 
 CHUNK = 256  # pictures that are edited side by side
 STEPS, REPEATS = 15, 4  # of zero-shot samples: 60 evaluations of the network
@@ -86,18 +80,18 @@ class Editor:
                 f"A factor of {factor} does not give {width}x{height}, the size that this model makes.",
                 f"Use --factor {' or '.join(fitting)}." if fitting else "No whole factor does.",
             )
-        y = self._read(pictures, fit, (channels, height // factor, width // factor), f"at factor {factor} ")
-        known = factor in getattr(getattr(self.model, "config", None), "factors", ())
-        seen = _shown(degrade.enlarge(y, factor)) if known else None
-        return self._undo("upscale", y, degrade.BlockAverage(factor), "downscale", seen, asked)
+        small = self.spec.x.model_copy(update={"shape": (channels, height // factor, width // factor)})
+        y = pictures_in(pictures, small, fit, f"at factor {factor} ")
+        seen = _shown(degrade.enlarge(y, factor))
+        return self._undo("upscale", y, degrade.BlockAverage(factor), f"downscale {factor}", seen, asked)
 
     def inpaint(
         self, pictures: Pictures, mask: Pictures, asked: Asked = Asked(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
         self._carries("inpaint")
-        y = self._read(pictures, fit)
-        seen = 1 - self._mask(mask, len(y), fit)
+        y = pictures_in(pictures, self.spec.x, fit)
+        seen = 1 - masks_in(mask, self.spec.x, len(y), fit)
         return self._undo("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), asked)
 
     def restore(
@@ -114,7 +108,7 @@ class Editor:
             raise UserError(f"--{' and --'.join(named)} exclude one another.", "Name what spoils the picture most.")
         if any(value is not None and value <= 0 for value in (noise, blur, jpeg)) or (jpeg or 0) > 100:
             raise UserError("--noise, --blur and --jpeg are above 0, and --jpeg is 100 at most.", "Leave it out.")
-        y = self._read(pictures, fit)
+        y = pictures_in(pictures, self.spec.x, fit)
         if self._trained("noise", "blur", "jpeg") and not asked.zero_shot:
             if named:
                 raise UserError(
@@ -196,7 +190,7 @@ class Editor:
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             field, start = _field(model, given, len(rows)), self._on(posterior.time_of(levels[rows]))
-            x = self._on(y[rows]) * degrade.over(start)
+            x = self._on(y[rows]) * ode.over(start, y)
             if asked.expected:
                 return posterior.expected(field, x, start)
             return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, len(rows)))
@@ -211,7 +205,7 @@ class Editor:
         """Pictures like these: noise is added until t = 1 - strength, and taken out again (SDEdit; Meng et al. 2022).
         Of a model that knows codes, the code is turned towards another one by strength."""
         _within("strength", strength)
-        y = self._read(pictures, fit)
+        y = pictures_in(pictures, self.spec.x, fit)
         carries = isinstance(self.model, Carries)
         if not carries:
             self._encodes("vary pictures")
@@ -238,7 +232,7 @@ class Editor:
             raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
         if not isinstance(self.model, Encodes):
             self._encodes("interpolate")
-        y = self._read(pictures, fit)
+        y = pictures_in(pictures, self.spec.x, fit)
         if len(y) < 2:
             raise UserError("There is one picture, and nothing to go to from it.", "Name two pictures or more.")
         with torch.no_grad():
@@ -262,7 +256,7 @@ class Editor:
         is moved so that its small patches are distributed as those of `like` (sampling/style.py)."""
         _within("strength", strength)
         model = self._carries("lend a style")
-        y, styles = self._read(pictures, fit), self._read(like, fit)
+        y, styles = (pictures_in(x, self.spec.x, fit) for x in (pictures, like))
         if len(styles) not in (1, len(y)):
             raise UserError(f"There are {len(styles)} styles for {len(y)} pictures.", "Name one, or as many.")
         styles = styles.expand(len(y), -1, -1, -1)
@@ -279,44 +273,6 @@ class Editor:
             return posterior.corrected(field, start, times, correct, lambda: self._noise(rng, n), REDONE)
 
         return self._samples("style", edit, len(y), asked.samples, asked)
-
-    # -- reading ---------------------------------------------------------------------------------------
-
-    def _read(
-        self, pictures: Pictures, fit: str | None, shape: Sequence[int] | None = None, said: str = ""
-    ) -> Tensor:  # fmt: skip
-        """f32[N, C, H, W] of this shape; None: that of the model. said: of the size, in the error."""
-        column = self.spec.x.model_copy(update={"shape": tuple(shape or self.spec.x.shape)})
-        if isinstance(pictures, Tensor):
-            if pictures.ndim != 4 or pictures.shape[1:] != column.shape:
-                raise UserError(
-                    f"These pictures are {tuple(pictures.shape)}; this takes (N, {', '.join(map(str, column.shape))}).",
-                    "Give canonical tensors in [-1, 1].",
-                )
-            return pictures.float()
-        return torch.cat([_picture(path, column, fit, said) for path in files(pictures)])
-
-    def _mask(self, mask: Pictures, n: int, fit: str | None) -> Tensor:
-        """f32[N or 1, 1, H, W], 1 where pixels are to be filled."""
-        _, height, width = self.spec.x.shape
-        if isinstance(mask, Tensor):
-            found = mask.float()
-            if found.ndim != 4 or found.shape[1:] != (1, height, width):
-                raise UserError(
-                    f"The mask is {tuple(found.shape)}; the pictures are {width}x{height}.",
-                    f"Give f32[N, 1, {height}, {width}], 1 where pixels are to be filled.",
-                )
-        else:
-            column = self.spec.x.model_copy(update={"shape": (1, height, width)})
-            found = torch.cat([_picture(path, column, fit, "", mask=True) for path in files(mask)])
-            found = (found > 0).float()
-        if len(found) not in (1, n):
-            raise UserError(f"There are {len(found)} masks for {n} pictures.", "Give one mask, or one for each.")
-        if bool((found.flatten(1).sum(1) == 0).any()):
-            raise UserError(
-                "A mask is all black: nothing would be filled.", "White is what is to be filled; invert it if need be."
-            )
-        return found.expand(n, -1, -1, -1)
 
     # -- what edits share ------------------------------------------------------------------------------
 
@@ -408,82 +364,3 @@ def _at(observation: degrade.Observation | None, rows: Tensor) -> degrade.Observ
 def _within(name: str, value: float) -> None:
     if not 0 < value <= 1:
         raise UserError(f"{name} = {value}: it is above 0, and at most 1.", "1 leaves nothing of the picture.")
-
-
-# -- files ---------------------------------------------------------------------------------------------
-
-
-def files(pictures: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of a path, a folder, or several of them, in the order of their names within a folder."""
-    named = [pictures] if isinstance(pictures, str | Path) else list(pictures)
-    found: list[Path] = []
-    for path in map(Path, named):
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in image.SUFFIXES and p.is_file())
-            if not inside:
-                raise UserError(
-                    f"'{path}' has no pictures.", f"It may hold {', '.join(image.SUFFIXES[:4])} and others."
-                )
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"There is no picture at '{path}'.", "Check the path.")
-    if not found:
-        raise UserError("No pictures were named.", "Name a file, several, or a folder.")
-    return found
-
-
-def _picture(path: Path, column: ColumnSpec, fit: str | None, said: str, mask: bool = False) -> Tensor:
-    """One file as f32[1, C, H, W]; without `fit`, only of the size and colours of the column."""
-    channels, height, width = column.shape
-    try:
-        data = path.read_bytes()
-        facts = image.probe(data, path.name)
-        stored = image.read(data, column, fit=fit or "crop")
-        plain = stored if mask or fit or facts.colour == "grey" else image.read(data, _coloured(column, facts))
-    except Unreadable as error:
-        raise UserError(f"'{path}' cannot be read: {error}.", "Save it again as PNG.") from None
-    if fit is None:
-        if (facts.height, facts.width) != (height, width):
-            raise UserError(
-                f"'{path}' is {facts.width}x{facts.height}; {said}this model takes {width}x{height}.",
-                "Add --fit crop, pad or stretch to make it so.",
-            )
-        if facts.colour == "rgba" and channels != 4 and not mask:
-            raise UserError(
-                f"'{path}' has transparent pixels, and this model makes none.",
-                "Add --fit crop to lay it on white, or save it without an alpha channel.",
-            )
-        if channels == 1 and not mask and bool((plain[:3] != plain[:1]).any()):
-            raise UserError(
-                f"'{path}' is in colour, and this model makes grey pictures.", "Add --fit crop to make it grey."
-            )
-    return image.canonical(stored[None])
-
-
-def _coloured(column: ColumnSpec, facts: image.Facts) -> ColumnSpec:
-    return column.model_copy(update={"shape": (4 if facts.colour == "rgba" else 3, facts.height, facts.width)})
-
-
-def write_frames(samples: Samples, path: Path, seconds: float = 3.0) -> Path:
-    """The pictures one after the other and back again, as an animated GIF, PNG or WebP, which says where it is from."""
-    from PIL import Image, PngImagePlugin
-
-    one_way = [image.picture(item) for item in samples.x]
-    scale = max(1, round(128 / max(one_way[0].size)))
-    one_way = [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in one_way]
-    shown = one_way + one_way[-2:0:-1]
-    about = {**samples.origin, "seed": str(samples.seed)}
-    options: dict[str, Any] = {"comment": "; ".join(f"{key}: {value}" for key, value in about.items()).encode()}
-    if path.suffix.lower() != ".gif":
-        text = PngImagePlugin.PngInfo()
-        for key, value in about.items():
-            text.add_text(key, value)
-        options = {"pnginfo": text}
-    with atomic(path) as temporary:
-        shown[0].save(
-            temporary, save_all=True, append_images=shown[1:], duration=int(1000 * seconds / len(one_way)), loop=0,
-            **options,
-        )  # fmt: skip
-    return path

@@ -25,7 +25,7 @@ from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, open_run
 from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Dataset
-from maquette.data import Loader, losses, open_dataset, remarks
+from maquette.data import Loader, left_out, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
 
@@ -79,7 +79,7 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     summary, items = dataset.summary, "windows" if spec.x.kind == "text" and not spec.x.framed else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
     sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
-    notes = [f"Note: {text}" for text in (*losses(summary), *remarks(summary))]
+    notes = [f"Note: {text}" for text in (*left_out(summary), *remarks(summary))]
     return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
 
 

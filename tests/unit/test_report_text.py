@@ -147,7 +147,7 @@ def test_colours_are_those_of_the_probabilities() -> None:
 def test_maps_are_of_the_source_and_the_target() -> None:
     data = toy.lines(["abc"], ["ab", "c"], sources=(["abc"], ["ab", "c"]))
     model, spec = toy.trained(data, given=["source"])
-    second, first = alignment_maps(Generator(model, spec), model, data.test.batch([0, 1], spec))  # type: ignore[arg-type]
+    second, first = alignment_maps(Generator(model, spec), model, data.test.batch(np.array([0, 1]), spec))
     assert first.source == ["a", "b", "¶"] == first.target and second.target == ["c", "¶"]
     assert {(c.x, c.y, c.weight) for c in first.cells} == {(0, 0, 1.0), (1, 1, 1.0), (2, 2, 1.0)}
 

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from maquette.core.samples import Samples
-    from maquette.editing import Editor
-
 ANIMATED = (".gif", ".png")
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp")
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What all edits of a command line share."""
-
-    run: str
-
-    def editor(self) -> Editor:
-        from maquette import api
-
-        return api.load(self.run).edit
 
 
 @click.group("edit")
@@ -43,7 +26,7 @@ def command(context: click.Context, run: str) -> None:
     maquette edit runs/f interpolate a.png b.png --frames 16 -o way.gif
     maquette edit runs/f style content.png --like style.png -o out.png
     """
-    context.obj = Edit(run)
+    context.obj = run
 
 
 def options(samples: bool = True, expected: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -81,9 +64,9 @@ PICTURES = click.argument("pictures", nargs=-1, required=True, type=click.Path()
 @click.option("--factor", type=int, required=True, help="How many times larger.")
 @options(expected=True)
 @click.pass_obj
-def upscale(edit: Edit, pictures: tuple[str, ...], factor: int, out: str, fit: str | None, **asked: Any) -> None:
+def upscale(run: str, pictures: tuple[str, ...], factor: int, out: str, fit: str | None, **asked: Any) -> None:
     """Enlarge PICTURES to the size that the model makes."""
-    _run(edit, "upscale", pictures, out, asked, factor=factor, fit=fit)
+    _edit(run, "upscale", pictures, out, asked, factor=factor, fit=fit)
 
 
 @command.command("inpaint")
@@ -91,9 +74,9 @@ def upscale(edit: Edit, pictures: tuple[str, ...], factor: int, out: str, fit: s
 @click.option("--mask", required=True, type=click.Path(), help="White is filled. A file, or a folder of one for each.")
 @options(expected=True)
 @click.pass_obj
-def inpaint(edit: Edit, pictures: tuple[str, ...], mask: str, out: str, fit: str | None, **asked: Any) -> None:
+def inpaint(run: str, pictures: tuple[str, ...], mask: str, out: str, fit: str | None, **asked: Any) -> None:
     """Fill what is white in the mask; the rest stays as it is."""
-    _run(edit, "inpaint", pictures, out, asked, also=[mask], mask=mask, fit=fit)
+    _edit(run, "inpaint", pictures, out, asked, also=[mask], mask=mask, fit=fit)
 
 
 @command.command("restore")
@@ -104,11 +87,11 @@ def inpaint(edit: Edit, pictures: tuple[str, ...], mask: str, out: str, fit: str
 @click.option("--jpeg", type=int, help="Zero-shot: the quality it was saved with.")
 @click.pass_obj
 def restore(
-    edit: Edit, pictures: tuple[str, ...], out: str, fit: str | None, noise: float | None, blur: float | None,
+    run: str, pictures: tuple[str, ...], out: str, fit: str | None, noise: float | None, blur: float | None,
     jpeg: int | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Take noise, blur or JPEG artefacts away."""
-    _run(edit, "restore", pictures, out, asked, fit=fit, noise=noise, blur=blur, jpeg=jpeg)
+    _edit(run, "restore", pictures, out, asked, fit=fit, noise=noise, blur=blur, jpeg=jpeg)
 
 
 @command.command("variations")
@@ -118,10 +101,10 @@ def restore(
 @options(samples=False)
 @click.pass_obj
 def variations(
-    edit: Edit, pictures: tuple[str, ...], strength: float, out: str, fit: str | None, **asked: Any
+    run: str, pictures: tuple[str, ...], strength: float, out: str, fit: str | None, **asked: Any
 ) -> None:  # fmt: skip
     """Make pictures like these."""
-    _run(edit, "variations", pictures, out, asked, strength=strength, fit=fit)
+    _edit(run, "variations", pictures, out, asked, strength=strength, fit=fit)
 
 
 @command.command("interpolate")
@@ -129,9 +112,9 @@ def variations(
 @click.option("--frames", type=int, default=16, show_default=True, help="Pictures in all, both ends included.")
 @options(samples=False)
 @click.pass_obj
-def interpolate(edit: Edit, pictures: tuple[str, ...], frames: int, out: str, fit: str | None, **asked: Any) -> None:
+def interpolate(run: str, pictures: tuple[str, ...], frames: int, out: str, fit: str | None, **asked: Any) -> None:
     """Go from each picture to the next; -o a folder of frames, or an animated .gif or .png."""
-    _run(edit, "interpolate", pictures, out, asked, frames=frames, fit=fit)
+    _edit(run, "interpolate", pictures, out, asked, frames=frames, fit=fit)
 
 
 @command.command("style")
@@ -141,20 +124,22 @@ def interpolate(edit: Edit, pictures: tuple[str, ...], frames: int, out: str, fi
 @options()
 @click.pass_obj
 def style(
-    edit: Edit, pictures: tuple[str, ...], like: str, strength: float, out: str, fit: str | None, **asked: Any
+    run: str, pictures: tuple[str, ...], like: str, strength: float, out: str, fit: str | None, **asked: Any
 ) -> None:  # fmt: skip
     """Draw what PICTURES show with the strokes of another picture."""
-    _run(edit, "style", pictures, out, asked, also=[like], like=like, strength=strength, fit=fit)
+    _edit(run, "style", pictures, out, asked, also=[like], like=like, strength=strength, fit=fit)
 
 
-def _run(
-    edit: Edit, verb: str, pictures: Sequence[str], out: str, asked: dict[str, Any], also: Sequence[str] = (),
+def _edit(
+    run: str, verb: str, pictures: Sequence[str], out: str, asked: dict[str, Any], also: Sequence[str] = (),
     **own: Any,
 ) -> None:  # fmt: skip
+    from maquette import api
     from maquette.core.errors import UserError
-    from maquette.editing import Asked, files, write_frames
+    from maquette.editing import Asked
+    from maquette.pictures import files, write_frames
 
-    editor, inputs, target = edit.editor(), files(pictures), Path(out)
+    editor, inputs, target = api.load(run).edit, files(pictures), Path(out)
     wanted = Asked(**asked)
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
     animated = verb == "interpolate" and target.suffix.lower() in ANIMATED
@@ -173,12 +158,6 @@ def _run(
     if animated:
         click.echo(str(write_frames(samples, target)))
     elif single:
-        click.echo(str(_write(samples, target)))
+        click.echo(str(samples.write(target)))
     else:
         click.echo(f"{len(samples.save(target))} files in {target}")
-
-
-def _write(samples: Samples, path: Path) -> Path:
-    from maquette.modalities import image
-
-    return image.write(samples.x[0], path, {**samples.origin, "seed": str(samples.seed)}, samples.spec.x)

@@ -194,7 +194,7 @@ class Scores(Protocol):
 class Carries(Protocol):
     """Carries noise (t = 0) to items (t = 1) along x_t = (1 - t) e + t x: unlocks the editing of pictures.
 
-    undoes: what the model was trained to undo ("noise", "hole", ...); empty: nothing
+    undoes: what the model was trained to undo ("noise", "hole", "downscale 4", ...); empty: nothing
     """
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,17 +70,23 @@ class Samples:
         suffix: of the files, e.g. ".jpg"; None: ".png" for pictures, ".txt" for texts
         """
         (name,) = self.target
-        spec = self.spec.columns[name]
-        modality = find_modality(spec.kind)
-        suffix = suffix or modality.PREVIEW_SUFFIX
-        captions: Sequence[str] = self.captions or [""] * len(self)
+        suffix = suffix or find_modality(self.spec.columns[name].kind).PREVIEW_SUFFIX
         paths = []
-        for i, (item, caption) in enumerate(zip(self.target[name], captions, strict=True), start):
-            about = {**self.origin, "seed": str(self.seed), "item": str(i)} | ({"label": caption} if caption else {})
+        for i in range(len(self)):
             # A class name comes from a folder name and must not become a path.
-            tail = "-" + re.sub(r"[^\w.-]+", "_", caption) if caption else ""
-            paths.append(modality.write(item, Path(folder) / f"{i:05d}{tail}{suffix}", about, spec))
+            tail = "-" + re.sub(r"[^\w.-]+", "_", self.captions[i]) if self.captions else ""
+            paths.append(self.write(Path(folder) / f"{start + i:05d}{tail}{suffix}", i, start))
         return paths
+
+    def write(self, path: str | Path, item: int = 0, start: int = 0) -> Path:
+        """Writes one item to a file, with its metadata. start: the number of the first item."""
+        (name,) = self.target
+        spec = self.spec.columns[name]
+        about = {**self.origin, "seed": str(self.seed), "item": str(start + item)}
+        if self.captions:
+            about["label"] = self.captions[item]
+        written: Path = find_modality(spec.kind).write(self.target[name][item], Path(path), about, spec)
+        return written
 
     def __str__(self) -> str:
         shown = self.preview()

@@ -16,7 +16,7 @@ def remarks(summary: dict[str, Any]) -> list[str]:
     return made
 
 
-def losses(summary: dict[str, Any]) -> list[str]:
+def left_out(summary: dict[str, Any]) -> list[str]:
     """What was left out in one line; none where nothing was."""
     count = summary["left_out_count"]
     if not count:

@@ -17,6 +17,7 @@ from maquette.core.model import Watch
 from maquette.core.spec import DataSpec
 
 DIVERSITY = "preview/diversity"
+NATS = "nats_per_token"  # the part of a loss whose unit is known, and free of smoothing and of lengths
 HELD_OUT = "preview/held_out_nats"
 # Every model looks collapsed before it has learned anything; no run is judged by its first steps.
 SOONEST_STEP = 300
@@ -116,7 +117,7 @@ class History:
 def _judged(key: str, values: Mapping[str, float]) -> str:
     """The loss of the phase of this key that spikes are looked for in."""
     phase = key.rpartition("/")[0]
-    a_token = f"{phase}/nats_per_token"
+    a_token = f"{phase}/{NATS}"
     return a_token if a_token in values else f"{phase}/loss"
 
 

@@ -17,9 +17,7 @@ from torch import Tensor
 from maquette.core.errors import UserError
 from maquette.core.files import atomic
 from maquette.core.run import RunFolder
-from maquette.engine.alarms import Alarm
-
-NATS = "nats_per_token"  # the part of a loss whose unit is known, and free of smoothing and of lengths
+from maquette.engine.alarms import NATS, Alarm
 
 
 class Means:

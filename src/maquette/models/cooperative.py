@@ -395,14 +395,13 @@ class Judge:
         return Reading(self.model.critic.begin(n), readers, first)
 
     def advance(self, memory: Reading, tokens: Tensor, logits: Tensor | None) -> Tensor:
-        ratio: Tensor
-        if logits is None or not self.model.critic.reads_opinions:
-            ratio = self.model.critic.advance(memory.state, tokens, None)  # type: ignore[arg-type]
-            return ratio
-        read = torch.cat([memory.last, tokens[:, :-1]], 1)
-        told = [logits] + [self.model._advance(k, m, read) for k, m in enumerate(memory.readers.members, 1)]
-        memory.last = tokens[:, -1:]
-        ratio = self.model.critic.advance(memory.state, tokens, opinions(told, tokens))
+        told = None
+        if logits is not None and self.model.critic.reads_opinions:
+            read = torch.cat([memory.last, tokens[:, :-1]], 1)
+            readers = [self.model._advance(k, m, read) for k, m in enumerate(memory.readers.members, 1)]
+            memory.last = tokens[:, -1:]
+            told = opinions([logits, *readers], tokens)
+        ratio: Tensor = self.model.critic.advance(memory.state, tokens, told)
         return ratio
 
 

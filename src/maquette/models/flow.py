@@ -61,6 +61,12 @@ class Config(BaseModel):
     fine: Share = Field(
         0.0, description="share of items whose time is very near the data, for likelihoods; 0: pictures only"
     )
+    logit: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="a of logit(a + (1 - 2a) p), as which pixels p in [0, 1] are learned; 0: as they are",
+    )
     coupling: Literal["auto", "none", "transport"] = Field(
         "auto",
         description="transport: noise goes to the nearest picture of a batch and class; auto: only without labels",
@@ -121,6 +127,8 @@ class Flow(Model):
         inputs = self.shape[0] * (7 if c.fine else 1) + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
         self.scaling = fm.Scaling(c.data_std)
+        self.space = fm.Logit(c.logit) if c.logit else fm.Linear()
+        self.last = 1 - 1e-3 if c.logit else LAST
         self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes and not c.degrade)
 
     # -- learning ------------------------------------------------------------------------------------
@@ -136,7 +144,7 @@ class Flow(Model):
     def flow(self, batch: Batch, step: Step) -> Loss:
         """|u - target|^2 a pixel, where the target is x - e, or what two halves of a stretch add up to."""
         c, n, rng = self.config, batch.size, step.rng
-        x, noise = self.dequantise(batch.x, rng), rng.normal(n, *self.shape)
+        x, noise = self.space.into(self.dequantise(batch.x, rng)), rng.normal(n, *self.shape)
         times, places = self._times(n, rng), rng.uniform(n)
         y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
         seen = None
@@ -186,7 +194,7 @@ class Flow(Model):
         times = fm.logit_normal(rng.normal(n), c.time_mean, c.time_std)
         if not c.fine:
             return times
-        return torch.where(rng.uniform(n) < c.fine, fm.near_data(rng.uniform(n), 1 - LAST), times)
+        return torch.where(rng.uniform(n) < c.fine, fm.near_data(rng.uniform(n), 1 - self.last), times)
 
     def dequantise(self, x: Tensor, rng: Rng) -> Tensor:
         """Anywhere within the step of its 8-bit value with equal probability, so that pictures have a density."""
@@ -200,7 +208,7 @@ class Flow(Model):
         s = self.scaling
         read = [x * fm.over(s.into(t), x)]
         if self.config.fine:
-            read.append(fine_waves(x, 1 - t, STEP))
+            read.append(fine_waves(x, 1 - t, STEP * 2 if self.config.logit else STEP))
         if self.config.degrade:
             read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
         said = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
@@ -219,7 +227,7 @@ class Flow(Model):
         `flow_map` takes it."""
         noise = rng.normal(n, *self.shape)
         made = self.carry(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape), seen)
-        return {self.target: made.clamp(-1, 1)}
+        return {self.target: self.space.out(made).clamp(-1, 1)}
 
     def carry(
         self, x: Tensor, given: Given, sampler: Sampler | None = None, steps: int | None = None,
@@ -248,8 +256,10 @@ class Flow(Model):
         return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)
 
     @property
-    def undoes(self) -> tuple[Kind, ...]:
-        return self.config.degrade
+    def undoes(self) -> tuple[str, ...]:
+        c = self.config
+        enlarges = [f"downscale {factor}" for factor in c.factors] if "downscale" in c.degrade else []
+        return (*(kind for kind in c.degrade if kind != "downscale"), *enlarges)
 
     def flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
         """u(x, t, h) of n items, towards their class by `guidance` (Ho & Salimans 2021, eq. 6, with w + 1 for w)."""
@@ -305,7 +315,7 @@ class Flow(Model):
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
         """log p(x | y) with one Hutchinson probe; nothing is gained by several samples, since there is no bound."""
-        x, y = batch.x, self._classes(batch.given, batch.size)
+        x, y = self.space.into(batch.x), self._classes(batch.given, batch.size)
         probe = torch.where(rng.uniform(*x.shape) < 0.5, -1.0, 1.0)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
@@ -314,8 +324,8 @@ class Flow(Model):
 
         field = ode.with_divergence(velocity, probe)
         state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
-        state = ode.dopri5(field, state, LAST, 0.0, 1e-3, 1e-3)
-        return ode.log_normal(state[:, :-1]) - state[:, -1]
+        state = ode.dopri5(field, state, self.last, 0.0, 1e-3, 1e-3)
+        return ode.log_normal(state[:, :-1]) - state[:, -1] + self.space.log_det(batch.x)
 
 
 def _rows(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.given import classes_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
@@ -132,8 +133,8 @@ class GAN(Model):
         super().__init__()
         self.config = config
         (self.target,) = spec.target
-        self.label, self.classes = spec.label, spec.num_classes
-        self.generator, self.critic = networks(config, spec.x.shape, self.classes)
+        self.spec = spec
+        self.generator, self.critic = networks(config, spec.x.shape, spec.num_classes)
         self.loss = LOSSES[config.loss]
         self.augment: Augment | None = None
         if config.augment == "adaptive":
@@ -213,17 +214,12 @@ class GAN(Model):
 
     def _classes(self, batch: Batch, rng: Rng) -> Tensor | None:
         """i64[B]: the class of each item, or the number `classes` where it is hidden."""
-        y = self._asked(batch.given, batch.size)
-        if y is None or not self.config.label_dropout:
-            return y
-        return y.masked_fill(rng.uniform(batch.size) < self.config.label_dropout, self.classes)
+        share = self.config.label_dropout
+        dropped = rng.uniform(batch.size) < share if share and self.spec.label else None
+        return self._asked(batch.given, batch.size, dropped)
 
-    def _asked(self, given: Given, n: int) -> Tensor | None:
-        if not self.classes:
-            return None
-        device = next(self.parameters()).device
-        y = given.get(self.label or "")
-        return torch.full((n,), self.classes, device=device) if y is None else y
+    def _asked(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
+        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- sampling ------------------------------------------------------------------------------------
 

@@ -40,8 +40,9 @@ class RecurrentCritic(nn.Module):
     def begin(self, n: int) -> Memory:
         return Memory(self.embed.weight.new_zeros(n, self.rnn.hidden_size))
 
-    def advance(self, memory: Memory, tokens: Tensor, features: Tensor) -> Tensor:
+    def advance(self, memory: Memory, tokens: Tensor, features: Tensor | None) -> Tensor:
         """Tokens i64[B, T] and features f32[B, T, F] that follow those read before; the memory moves on, in place."""
+        assert features is not None  # it reads opinions
         x = torch.cat([self.embed(tokens), features], -1)
         h, last = self.rnn(x, memory.state.to(x.dtype).unsqueeze(0).contiguous())
         memory.state = last[0]
@@ -68,12 +69,12 @@ class NgramCritic(nn.Module):
         self.vocab, self.order = vocab, order
         self.rows = [min(rows, vocab**n) for n in range(1, order + 1)]
         self.weights = nn.ModuleList(nn.Embedding(n, 1) for n in self.rows)
-        for table in self.weights:
-            nn.init.zeros_(table.weight)  # type: ignore[arg-type]
+        for weight in self.weights.parameters():
+            nn.init.zeros_(weight)
 
     def begin(self, n: int) -> Memory:
-        device = self.weights[0].weight.device
-        return Memory(torch.zeros(n, self.order - 1, dtype=torch.int64, device=device))  # type: ignore[arg-type]
+        device = next(self.parameters()).device
+        return Memory(torch.zeros(n, self.order - 1, dtype=torch.int64, device=device))
 
     def advance(self, memory: Memory, tokens: Tensor, features: Tensor | None = None) -> Tensor:
         """Tokens i64[B, T] that follow those read before; the memory moves on, in place."""

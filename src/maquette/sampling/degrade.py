@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maquette.sampling.ode import over
+
 Kind = Literal["downscale", "hole", "noise", "blur", "jpeg"]
 NOISE = (0.05, 1.0)  # standard deviations that `spoil` draws, on the scale of [-1, 1]
 BLUR = (0.02, 0.1)  # standard deviations, as shares of the longer side
@@ -145,7 +147,7 @@ def spoil(
         if name == "downscale":
             chosen = (amount * len(factors)).long()
             for place, factor in enumerate(factors):
-                made = torch.where(over(chosen == place), block_means(x, factor), made)
+                made = torch.where(over(chosen == place, x), block_means(x, factor), made)
         elif name == "hole":
             mask = random_holes(u[:, 3:], noise[:, :1])
             made = x * mask
@@ -155,14 +157,9 @@ def spoil(
             made = blur(x, (BLUR[0] + (BLUR[1] - BLUR[0]) * amount) * max(x.shape[2:]))
         else:
             made = jpeg(x, QUALITY[0] * (QUALITY[1] / QUALITY[0]) ** amount)
-        ours = over(kind == number)
+        ours = over(kind == number, x)
         shown, seen = torch.where(ours, made, shown), torch.where(ours, mask, seen)
-    return torch.cat([shown, seen], 1) * over(u[:, 2] >= hidden)
-
-
-def over(v: Tensor) -> Tensor:
-    """Values [B] beside pictures [B, C, H, W]."""
-    return v.view(-1, 1, 1, 1)
+    return torch.cat([shown, seen], 1) * over(u[:, 2] >= hidden, x)
 
 
 def enlarge(y: Tensor, factor: int) -> Tensor:
@@ -196,7 +193,7 @@ def _blur_matrix(sigma: Tensor, size: int) -> Tensor:
 
 def add_noise(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """x + sigma noise, f32[B, C, H, W] with sigma f32[B] on the scale of [-1, 1]; clipped to it, as a file is."""
-    return (x + over(sigma) * noise).clamp(-1, 1)
+    return (x + over(sigma, x) * noise).clamp(-1, 1)
 
 
 def random_holes(u: Tensor, field: Tensor) -> Tensor:
@@ -243,7 +240,7 @@ def jpeg_tables(quality: Tensor) -> Tensor:
     """Quantisation tables f32[B, 2, 8, 8], luminance and chrominance, for qualities f32[B] in 1..100 (libjpeg)."""
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).floor()
     tables = torch.tensor([_LUMINANCE, _CHROMINANCE], dtype=torch.float32, device=quality.device)
-    return ((tables * over(scale) + 50) / 100).floor().clamp(1, 255)
+    return ((tables * scale.view(-1, 1, 1, 1) + 50) / 100).floor().clamp(1, 255)
 
 
 def jpeg(x: Tensor, quality: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def _at(t: Tensor, x: Tensor) -> Tensor:
     return t.to(x).expand(len(x))
 
 
-def _over(v: Tensor, x: Tensor) -> Tensor:
+def over(v: Tensor, x: Tensor) -> Tensor:
     """Numbers f32[B] beside items f32[B, ...]."""
     return v.view(-1, *[1] * (x.ndim - 1))
 
@@ -111,14 +111,14 @@ def dopri5(
         if not bool((left > 0).any()):
             return x
         h = torch.minimum(step, left)  # 0 for items that have arrived: they stay
-        signed, slopes = _over((sign * h).to(x), x), [slope]
+        signed, slopes = over((sign * h).to(x), x), [slope]
         for node, weights in zip(_NODES, _STAGES, strict=True):
             reached = x + signed * _sum(weights, slopes)
             slopes.append(field(reached, (start + sign * (done + node * h)).to(x)))
         scale = atol + rtol * torch.maximum(x.abs(), reached.abs())
         norm = (signed * _sum(_ERROR, slopes) / scale).flatten(1).square().mean(1).sqrt().double()
         good = norm <= 1
-        x, slope = torch.where(_over(good, x), reached, x), torch.where(_over(good, x), slopes[-1], slope)
+        x, slope = torch.where(over(good, x), reached, x), torch.where(over(good, x), slopes[-1], slope)
         done = torch.where(good, torch.where(h >= left, total, done + h), done)
         step = torch.where(left > 0, h * (0.9 * norm.clamp(min=1e-10) ** -0.2).clamp(0.2, 5.0), step)
     raise ArithmeticError(f"no end of the trajectory within {most} steps: the field is too rough for its tolerance")

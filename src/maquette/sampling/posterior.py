@@ -12,15 +12,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from maquette.sampling.degrade import Observation, over
-from maquette.sampling.ode import Field
+from maquette.sampling.degrade import Observation
+from maquette.sampling.ode import Field, over
 
 Correct = Callable[[Tensor, Tensor], Tensor]  # (E[x | x_t], t) -> what it should be
 
 
 def expected(field: Field, x: Tensor, t: Tensor) -> Tensor:
     """E[x | x_t] of x_t f32[B, C, H, W] at times f32[B]."""
-    return x + over(1 - t) * field(x, t)
+    return x + over(1 - t, x) * field(x, t)
 
 
 def corrected(
@@ -69,7 +69,7 @@ def carry_on(field: Field, x: Tensor, start: Tensor, steps: int, noise: Callable
         clean = expected(field, x, t)
         left = t * (1 - s) ** 2 / (s * (1 - t) ** 2)  # of the noise in x_t
         fresh = (1 - s) * (1 - (t * (1 - s) / (s * (1 - t))) ** 2).clamp(min=0).sqrt()
-        x = over(s) * clean + over(left) * (x - over(t) * clean) + over(fresh) * noise()
+        x = over(s, x) * clean + over(left, x) * (x - over(t, x) * clean) + over(fresh, x) * noise()
     return x
 
 
