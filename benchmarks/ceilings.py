@@ -5,8 +5,8 @@
 
 Operations are those of convolutions and matrix products, counted by PyTorch (a multiplication and an addition are two).
 Bytes are what all operators read and write: what memory would have to carry if caches held nothing. Ceilings are
-measured in the same process: the fastest of several square matrix products and of a wide convolution in bf16, and an
-addition over an array that no cache holds.
+measured in the same process: the fastest of several square matrix products and of a wide convolution, and an addition
+over an array that no cache holds. All in bf16 where the machine multiplies it, else in fp32.
 Pictures are made up, 1x28x28 with ten classes. Losses that differentiate twice (gradient penalties) cannot be counted.
 """
 
@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maquette.core.batch import Batch
 from maquette.core.generator import build_model
+from maquette.core.hardware import multiplies_bf16
 from maquette.core.recipe import load_recipe
 from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
@@ -61,6 +62,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=24)
     args = parser.parse_args()
+    precision = "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
+    kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
     spec = image_spec(1, 28, 28, classes=10)
     recipe = load_recipe(args.recipe)
     world = World("cpu")
@@ -70,7 +73,7 @@ def main() -> None:
         {"label": torch.randint(0, 10, (args.batch,))},
         args.batch,
     ).to(world.device, channels_last=True)
-    loop = Loop(State(model, recipe.train.ema_decay), world, 0, 10**6, args.batch, "bf16")
+    loop = Loop(State(model, recipe.train.ema_decay), world, 0, 10**6, args.batch, precision)
     # Every phase is due in as many steps as the rarest of them asks for.
     turn = max(phase.every for phase in loop.state.phases)
 
@@ -87,19 +90,19 @@ def main() -> None:
     flops, moved = operations.get_total_flops() / turn, sum(traffic.bytes.values()) / turn
     seconds = median(step, args.steps // turn) / turn
 
-    squares = [(torch.randn(side, side).bfloat16(), torch.randn(side, side).bfloat16()) for side in SIDES]
+    squares = [(torch.randn(side, side, dtype=kind), torch.randn(side, side, dtype=kind)) for side in SIDES]
     peak = max(2 * len(a) ** 3 / median(lambda a=a, b=b: torch.mm(a, b), 15) for a, b in squares)
-    peak = max(peak, convolution())
+    peak = max(peak, convolution(kind))
     x, y, out = (torch.ones(FLOATS) for _ in range(3))
     bandwidth = 3 * 4 * FLOATS / median(lambda: torch.add(x, y, out=out), 7)
 
-    print(f"{args.recipe}, batch of {args.batch}, bf16, {torch.get_num_threads()} threads")
+    print(f"{args.recipe}, batch of {args.batch}, {precision}, {torch.get_num_threads()} threads")
     print(f"a step: {1e3 * seconds:.0f} ms, {args.batch / seconds:,.0f} pictures/s")
     print(
         f"  {flops / 1e9:.1f} G operations ({flops / args.batch / 1e6:.0f} M a picture), {moved / 2**30:.2f} GiB moved"
     )
     print(f"  {flops / moved:.0f} operations a byte; the machine's balance is {peak / bandwidth:.0f}")
-    print(f"ceilings: {peak / 1e12:.2f} T bf16 operations/s, {bandwidth / 1e9:.1f} GB/s")
+    print(f"ceilings: {peak / 1e12:.2f} T {precision} operations/s, {bandwidth / 1e9:.1f} GB/s")
     print(
         f"  arithmetic alone would take {1e3 * flops / peak:.0f} ms: {100 * flops / peak / seconds:.0f} % of the step"
     )
@@ -109,10 +112,10 @@ def main() -> None:
 
 
 @torch.no_grad()
-def convolution(channels: int = 256, side: int = 14, items: int = 64) -> float:
-    """bf16 operations a second of a 3x3 convolution, channels last."""
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).bfloat16().to(memory_format=torch.channels_last)
-    x = torch.randn(items, channels, side, side).bfloat16().to(memory_format=torch.channels_last)
+def convolution(kind: torch.dtype, channels: int = 256, side: int = 14, items: int = 64) -> float:
+    """Operations a second of a 3x3 convolution, channels last."""
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(kind).to(memory_format=torch.channels_last)
+    x = torch.randn(items, channels, side, side).to(kind).to(memory_format=torch.channels_last)
     return 2 * 9 * channels**2 * side**2 * items / median(lambda: layer(x), 15)
 
 

@@ -30,6 +30,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from maquette.core.hardware import multiplies_bf16
+
 SEED = 4_711
 EPOCHS = 6
 FLOOR = 0.29  # what 5,000 real training pictures score, by definition of the unit
@@ -79,7 +81,7 @@ def mnist(split: str) -> tuple[Tensor, Tensor]:
 def train() -> Judge:
     """Train the judge with small random shifts, rotations and scalings; save it with its test accuracy."""
     images, labels = mnist("train")
-    batch, rng = 128, torch.Generator().manual_seed(SEED)
+    batch, rng, bf16 = 128, torch.Generator().manual_seed(SEED), multiplies_bf16(torch.device("cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         judge = Judge().to(memory_format=torch.channels_last)
@@ -91,7 +93,7 @@ def train() -> Judge:
             if step % (steps // EPOCHS) == 0:
                 order = torch.randperm(len(images), generator=rng)
             pick = order[step % (steps // EPOCHS) * batch :][:batch]
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss = F.cross_entropy(judge(_jitter(images[pick], rng)).float(), labels[pick])
             optimizer.zero_grad()
             loss.backward()
