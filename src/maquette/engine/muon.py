@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maquette.core.hardware import multiplies_bf16
+
 # Coefficients of the quintic that pulls singular values towards 1 fastest (Jordan et al. 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
@@ -52,11 +54,13 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(x: Tensor, iterations: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrices to x[K, m, n], roughly: singular values end within about 0.7 to 1.2.
 
-    Newton-Schulz in bf16, which this iteration tolerates.
+    Newton-Schulz in bf16, which this iteration tolerates, where the machine multiplies it: emulated, it would take
+    more time than all the rest of a step.
     """
+    kind = torch.bfloat16 if multiplies_bf16(x.device) else torch.float32
     tall = x.shape[-2] > x.shape[-1]
     y = x.mT if tall else x
-    y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16().contiguous()  # strided operands take twice as long
+    y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(kind).contiguous()  # strided operands take twice as long
     for _ in range(iterations):
         a = y @ y.mT
         y = torch.baddbmm(y, torch.baddbmm(a, a, a, beta=_B, alpha=_C), y, beta=_A)
