@@ -24,7 +24,7 @@ from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, open_run
 from maquette.core.spec import ColumnSpec, DataSpec
-from maquette.core.table import Dataset
+from maquette.core.table import Dataset, Table
 from maquette.data import Loader, left_out, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
@@ -55,7 +55,7 @@ def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[Ru
     spec = dataset.spec(recipe.target, given)
     train = _sized(recipe.train, spec)
     check_processes(train, processes)
-    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec, len(dataset.train))
+    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec, dataset.train)
     # A setting that does not fit the data is refused before anything is written.
     _complete(build_model(recipe, spec))
     for member in members:
@@ -146,13 +146,13 @@ def _captions(batch: Batch, spec: DataSpec) -> list[str]:
     return [spec.columns[spec.label].classes[i] for i in batch.given[spec.label].tolist()] if spec.label else []
 
 
-def _resolved(recipe: Recipe, spec: DataSpec, items: int) -> Recipe:
-    """The recipe with what its settings refer to (other runs, the number of items) put in its place, where the family
+def _resolved(recipe: Recipe, spec: DataSpec, train: Table) -> Recipe:
+    """The recipe with what its settings refer to (other runs, the training data) put in its place, where the family
     can do so."""
     resolve = getattr(find_family(recipe.family), "resolve", None)
     if resolve is None:
         return recipe
-    return recipe.model_copy(update={"model": resolve(recipe.config, spec, items).model_dump(mode="json")})
+    return recipe.model_copy(update={"model": resolve(recipe.config, spec, train).model_dump(mode="json")})
 
 
 def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
@@ -169,7 +169,7 @@ def _complete(model: Model) -> None:
     if model.lacking:
         raise UserError(
             f"There are no weights to begin with: {', '.join(model.lacking)}.",
-            "Put the run folders named in model.members back, or name others.",
+            "Put the run folders that the recipe names back, or name others.",
         )
 
 

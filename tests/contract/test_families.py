@@ -22,8 +22,8 @@ SPECS: dict[str, dict[str, DataSpec]] = {
 }
 # Dropout draws from the engine's own generator, so cutting a batch up changes it; the contract is about the rest.
 EXACT = {"dropout": 0.0}
-# Recipes that bring trained runs together are tested in tests/unit/test_cooperative.py.
-TOGETHER = ("text/cooperative", "text/writer-critic")
+# Recipes that bring trained runs together are tested in tests/unit: test_cooperative.py, test_latent.py.
+TOGETHER = ("text/cooperative", "text/writer-critic", "image/latent")
 CASES = [(name, spec) for name in recipe_names() if name not in TOGETHER for spec in SPECS[name.partition("/")[0]]]
 
 

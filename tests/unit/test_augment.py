@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from maquette.core.table import Table
 from maquette.models import gan
 from maquette.nets.augment import DRAWS, Augment
 from maquette.testing import check_model, image_spec
@@ -57,9 +58,10 @@ def test_the_share_rises_while_the_critic_is_sure_and_falls_when_it_is_not() -> 
 
 def test_few_pictures_switch_it_on() -> None:
     spec = image_spec(1, 8, 8)
-    assert gan.resolve(gan.Config(), spec, 200).augment == "adaptive"
-    assert gan.resolve(gan.Config(), spec, 60_000).augment == 0
-    assert gan.resolve(gan.Config(augment=0.25), spec, 200).augment == 0.25
+    few, many = (Table({}, [""] * n) for n in (200, 60_000))
+    assert gan.resolve(gan.Config(), spec, few).augment == "adaptive"
+    assert gan.resolve(gan.Config(), spec, many).augment == 0
+    assert gan.resolve(gan.Config(augment=0.25), spec, few).augment == 0.25
 
 
 def test_the_contract_holds_with_augmentation() -> None:

@@ -3,11 +3,15 @@
 import pytest
 import torch
 
+from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator
+from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Encodes, Scores, Step
 from maquette.core.rng import ItemRng, StepRng
+from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
+from maquette.losses.levels import LEVELS, STEP
 from maquette.models import flow
 from maquette.nets.denoiser import fine_waves, gather, spread
 from maquette.nets.encoder import Conv
@@ -39,6 +43,7 @@ def gaussian(model):
     [
         ((1, 28, 28), 3, {"shortcut_every": 0, "sampler": "midpoint", "fine": 0.3}),
         ((4, 20, 34), 0, {"coupling": "none", "shortcut_after": 0.5}),
+        ((1, 16, 16), 0, {"levels": "auto", "data_std": 1.0, "fine": 0.9, "shortcut_every": 0, "sampler": "heun"}),
         ((3, 72, 72), 2, {"sampler": "heun", "steps": 2, "guidance": 2.0, "blocks": 2}),
     ],
 )
@@ -80,12 +85,12 @@ def test_sheets_put_zeros_between_items():
 
 
 def test_fine_waves_tell_steps_apart_and_fade_in_noise():
-    x = torch.tensor([0, 0.25, 1, 2, 4]).view(1, 1, 1, 5) * flow.STEP - 1
-    near = fine_waves(x, torch.zeros(1), flow.STEP)
+    x = torch.tensor([0, 0.25, 1, 2, 4]).view(1, 1, 1, 5) * STEP - 1
+    near = fine_waves(x, torch.zeros(1), STEP)
     assert near.shape == (1, 6, 1, 5)
     apart = torch.cdist(near[0, :, 0].T, near[0, :, 0].T) + torch.eye(5)
     assert apart.min() > 0.5  # all five are told apart, those a quarter of a step from one another too
-    assert fine_waves(x, torch.full((1,), 0.1), flow.STEP).abs().max() < 1e-6
+    assert fine_waves(x, torch.full((1,), 0.1), STEP).abs().max() < 1e-6
 
 
 def test_times_near_the_data_are_log_uniform():
@@ -184,12 +189,6 @@ def test_jumps_are_steps_along_the_velocity_until_stretches_are_learned():
         flow.Config(shortcut_every=0)
 
 
-def test_dequantised_pixels_stay_within_their_step():
-    model, batch = make()
-    moved = (model.dequantise(batch.x, StepRng(0, 6)) - batch.x) * 127.5
-    assert moved.abs().max() <= 0.5 + 1e-4 and moved.std().item() == pytest.approx(12**-0.5, rel=0.05)
-
-
 @pytest.mark.parametrize("sampler", ["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"])
 def test_every_sampler_makes_the_gaussian(sampler):
     model = gaussian(make(classes=2)[0])
@@ -223,7 +222,10 @@ def test_rounding_does_not_show_how_many_are_made():
     model, _ = make()
     generator = Generator(model, image_spec(1, 12, 12))
     many, few = (generator.sample(n, seed=1)["image"] for n in (flow.ROWS + 2, 2))
-    assert torch.equal(many[:2], few)
+    if multiplies_bf16(few.device):
+        assert torch.equal(many[:2], few)
+    else:  # fp32 rounds a thousand times finer than a file shows
+        assert torch.allclose(many[:2], few, atol=1e-5)
 
 
 def test_encodes_and_scores():
@@ -244,3 +246,48 @@ def test_the_density_is_that_of_what_is_sampled():
     std = model.scaling.variance(torch.tensor(flow.LAST)).sqrt().item()
     exact = torch.distributions.Normal(0.0, std).log_prob(batch.x).flatten(1).sum(1)
     assert torch.allclose(found, exact, rtol=2e-3)
+
+
+SPREAD = {"levels": tuple(range(1, LEVELS + 1)), "data_std": 1.0, "shortcut_every": 0, "sampler": "heun"}
+
+
+def test_the_density_of_spread_levels_is_that_of_their_shares():
+    """A network that says nothing leaves N(0, 1), which is each pixel by itself, drawn by its share."""
+    model, batch = gaussian(make(**SPREAD)[0]), make()[1]
+    shares = torch.tensor(SPREAD["levels"]).double() / sum(SPREAD["levels"])
+    level = ((batch.x + 1) / STEP).round().long()
+    exact = (shares[level] / STEP).log().flatten(1).sum(1)
+    with torch.no_grad():
+        drawn = model.score_target(Batch({"image": level * STEP - 1}, {}, 6), StepRng(0, 6))
+        found = model.log_prob(drawn, ItemRng(0, range(6)))
+    assert torch.allclose(found.double(), exact, rtol=1e-3)
+
+
+def test_samples_and_codes_of_spread_levels():
+    model, batch = make(**SPREAD)
+    made = Generator(gaussian(model), image_spec(1, 12, 12)).sample(200)["image"]
+    assert made.mean().item() == pytest.approx(1 / 3, abs=0.02)  # shares rise with the level: the mean is at 2/3
+    model, batch = make(**SPREAD)
+    with torch.no_grad():
+        back = model.decode(model.encode(batch), batch.given)["image"]
+    assert (back - batch.x).abs().mean() < 0.05
+    with pytest.raises(UserError, match="image/restore"):
+        model.flow_map({}, 1)
+
+
+def test_levels_are_counted_in_the_training_data():
+    pictures = torch.full((4, 1, 2, 2), -1.0)
+    pictures[0] = 1.0
+
+    class Shown:
+        def take(self, rows):
+            return pictures[rows]
+
+    found = flow.resolve(flow.Config(levels="auto"), image_spec(1, 2, 2), Table({"image": Shown()}, [""] * 4)).levels
+    assert len(found) == LEVELS and sum(found) == pytest.approx(1, abs=1e-3)
+    assert found[0] == pytest.approx(13 / 272, rel=1e-3) and found[255] == pytest.approx(5 / 272, rel=1e-3)
+    assert min(found) == pytest.approx(1 / 272, rel=1e-3)
+    with pytest.raises(ValueError, match="256 shares"):
+        flow.Config(levels=(0.5, 0.5))
+    with pytest.raises(ValueError, match="not for restoring"):
+        flow.Config(levels="auto", degrade=("noise",))

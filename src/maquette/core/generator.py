@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -115,10 +114,9 @@ class Generator:
 
     def _check(self, options: dict[str, Any]) -> None:
         """Refuses what the family's sampler has no parameter for."""
-        parameters = inspect.signature(self.model.sample).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return  # passed on to a function that knows them
-        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        known = self.model.options
+        if known is None:
+            return
         if unknown := [name for name in options if name not in known]:
             raise UserError(
                 f"This model takes no {', '.join(unknown)}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -137,6 +138,14 @@ class Model(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must say how it samples: sample()")
 
     @property
+    def options(self) -> tuple[str, ...] | None:
+        """What `sample` takes more by keyword; None: it passes them on to a function that knows them."""
+        parameters = inspect.signature(self.sample).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return None
+        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    @property
     def kept(self) -> dict[str, nn.Module]:
         """The children named in `keeps`, or all."""
         children = dict(self.named_children())
@@ -164,6 +173,17 @@ class Encodes(Decodes, Protocol):
     def encode(self, batch: Batch) -> Tensor:
         """Mean code of each item, f32[B, latent_dim]; deterministic."""
         ...
+
+
+@runtime_checkable
+class OnGrid(Encodes, Protocol):
+    """Its code may be a small picture: unlocks models of the codes.
+
+    code_grid: channels, rows and columns as which a code can be laid out; None: it is no picture
+    """
+
+    @property
+    def code_grid(self) -> tuple[int, int, int] | None: ...
 
 
 @runtime_checkable

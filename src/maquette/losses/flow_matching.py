@@ -5,7 +5,6 @@ x_t = (1 - t) e + t x with noise e ~ N(0, I), data x and t in [0, 1]; its veloci
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,41 +84,3 @@ def couple(x: Tensor, noise: Tensor, y: Tensor | None) -> Tensor:
         _, order[rows] = linear_sum_assignment(cost.float().cpu().numpy())
         order[rows] += start
     return noise[torch.from_numpy(order).to(noise.device)]
-
-
-class Linear:
-    """Pictures as they are."""
-
-    def into(self, x: Tensor) -> Tensor:
-        return x
-
-    def out(self, y: Tensor) -> Tensor:
-        return y
-
-    def log_det(self, x: Tensor) -> Tensor:
-        return x.new_zeros(len(x))
-
-
-@dataclass(frozen=True)
-class Logit:
-    """y = logit(a + (1 - 2a) p) / SPREAD of dequantised pixels p in [0, 1], so that values near black and white, where
-    8-bit pictures have steps, are spread out (Dinh et al. 2017, section 4.1)."""
-
-    a: float
-    spread: float = 8.0
-    reach: float = 1 + 1 / 255  # dequantised pixels lie in [-reach, reach]
-
-    def _p(self, x: Tensor) -> Tensor:
-        return self.a + (1 - 2 * self.a) * ((x / self.reach + 1) / 2).clamp(0, 1)
-
-    def into(self, x: Tensor) -> Tensor:
-        return self._p(x).logit() / self.spread
-
-    def out(self, y: Tensor) -> Tensor:
-        p = ((self.spread * y).sigmoid() - self.a) / (1 - 2 * self.a)
-        return self.reach * (2 * p - 1)
-
-    def log_det(self, x: Tensor) -> Tensor:
-        p = self._p(x)
-        each = -(p * (1 - p)).log() + math.log((1 - 2 * self.a) / (2 * self.reach * self.spread))
-        return each.flatten(1).sum(1)

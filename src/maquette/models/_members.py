@@ -1,4 +1,4 @@
-"""Trained language models as members of another model: found in their run folders, rebuilt, filled with weights."""
+"""Trained models as members of another model: found in their run folders, rebuilt, filled with weights."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from maquette.core.spec import ColumnSpec, DataSpec
 
 
 class Member(BaseModel):
-    """A language model that takes part.
+    """A model that takes part.
 
     run:    the folder it was trained in, read when training begins and not needed afterwards
-    family, model, length, given: what that folder says; filled in from it
+    family, model, length, given: what that folder says; filled in from it. length: of a text
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,7 +33,7 @@ class Member(BaseModel):
 
 
 def read(member: Member, spec: DataSpec) -> Member:
-    """The member with what its run folder says; UserError where it does not fit the data."""
+    """A language model with what its run folder says; UserError where it does not fit the data."""
     if member.family is not None or member.run is None:
         return member
     folder = open_run(member.run)
@@ -58,25 +58,30 @@ def read(member: Member, spec: DataSpec) -> Member:
         run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),
         length=own.x.shape[0], given=own.given,
     )  # fmt: skip
-    fill(build(found, spec), folder.weights(), member.run)
+    fill(build_writer(found, spec), folder.weights(), member.run)
     return found
 
 
-def build(member: Member, spec: DataSpec) -> Model:
-    """A member with fresh weights."""
-    assert member.family is not None
-    refuse_foreign_family(member.family, member.run or "model.members")
-    family = find_family(member.family)
-    (name,) = spec.target
-    own = spec.x if member.length is None else spec.x.model_copy(update={"shape": (member.length,)})
-    given = spec.given if member.given is None else member.given
-    model = family.build(family.Config(**member.model), DataSpec(
-        columns={**spec.columns, name: own}, target=spec.target, given=given
-    ))  # fmt: skip
+def build_writer(member: Member, spec: DataSpec) -> Model:
+    """A language model with fresh weights."""
+    model = build_member(member, spec)
     if not isinstance(model, Streams):
         raise UserError(
             f"Member '{member.run or member.family}' does not write token by token.", "Name runs of language models."
         )
+    return model
+
+
+def build_member(member: Member, spec: DataSpec) -> Model:
+    """A member with fresh weights."""
+    assert member.family is not None
+    refuse_foreign_family(member.family, member.run or "the recipe")
+    family = find_family(member.family)
+    (name,) = spec.target
+    own = spec.x if member.length is None else spec.x.model_copy(update={"shape": (member.length,)})
+    given = spec.given if member.given is None else member.given
+    columns = {**spec.columns, name: own}
+    model = family.build(family.Config(**member.model), DataSpec(columns=columns, target=spec.target, given=given))
     assert isinstance(model, Model)
     return model
 
@@ -87,7 +92,7 @@ def fill(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
         for name, net in model.kept.items():
             net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")})
     except RuntimeError as error:
-        raise UserError(f"The weights of member '{where}' do not fit its recipe: {error}", "Train it again.") from None
+        raise UserError(f"The weights of '{where}' do not fit its recipe: {error}", "Train it again.") from None
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -33,9 +33,9 @@ from maquette.core.model import Given, Loss, Memory, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.run import RunFolder
 from maquette.core.spec import EOS, PAD, DataSpec
+from maquette.core.table import Table
 from maquette.losses import sequence
-from maquette.models._members import Member, distinct, fill, read
-from maquette.models._members import build as build_member
+from maquette.models._members import Member, build_writer, distinct, fill, read
 from maquette.nets import text_critic
 from maquette.nets.gate import Gate
 from maquette.sampling import autoregressive, steered
@@ -82,7 +82,7 @@ class Config(BaseModel):
 # -- the members -------------------------------------------------------------------------------------------------
 
 
-def resolve(config: Config, spec: DataSpec, items: int = 0) -> Config:
+def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Config:
     """The settings with each run folder replaced by what it holds; UserError where a member does not fit the data."""
     members = tuple(read(Member(run=m) if isinstance(m, str) else m, spec) for m in config.members)
     return config.model_copy(update={"members": members})
@@ -112,7 +112,7 @@ class Cooperative(Model):
         members, self.givens = [], list[tuple[str, ...]]()
         for told in config.members:
             assert isinstance(told, Member)
-            model = build_member(told, spec)
+            model = build_writer(told, spec)
             if told.run is not None:
                 # A run that was trained has its members' weights, wherever they are now; one that begins needs them.
                 try:

@@ -12,9 +12,11 @@ that the same network makes pictures out of nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, get_args
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
@@ -26,7 +28,9 @@ from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
+from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
+from maquette.losses.levels import LEVELS, STEP, Pixels, Ranks, count, dequantise
 from maquette.nets.denoiser import Denoiser, fine_waves
 from maquette.sampling import ode
 from maquette.sampling.degrade import Kind, spoil
@@ -34,9 +38,11 @@ from maquette.sampling.degrade import Kind, spoil
 SUPPORTS = ("image",)
 NOT_MUON = ("stem", "head", "time", "label")  # where pixels come in and go out, and what describes the condition
 HALVINGS = 3  # the shortest stretch is 1 / 2^3: jumps are learned for samples in 1, 2, 4 and 8
+COUNTED = 10_000  # training pictures whose levels are counted
 ROWS = 64  # items in one pass of the network when sampling
-LAST = 1 - 1e-4  # likelihoods are those of pictures with so little noise left
-STEP = 1 / 127.5  # of an 8-bit pixel, on the scale [-1, 1]
+LAST = 1 - 1e-4  # likelihoods are those of pictures with so little noise left,
+LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
+TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit a pixel
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -61,11 +67,10 @@ class Config(BaseModel):
     fine: Share = Field(
         0.0, description="share of items whose time is very near the data, for likelihoods; 0: pictures only"
     )
-    logit: float = Field(
-        0.0,
-        ge=0,
-        lt=0.5,
-        description="a of logit(a + (1 - 2a) p), as which pixels p in [0, 1] are learned; 0: as they are",
+    levels: Literal["auto", "none"] | tuple[float, ...] = Field(
+        "none",
+        description="share of each 8-bit level among training pixels, by which pixels are spread out to N(0, 1) and "
+        "learned so, for likelihoods; auto: counted",
     )
     coupling: Literal["auto", "none", "transport"] = Field(
         "auto",
@@ -107,6 +112,26 @@ class Config(BaseModel):
             raise ValueError("coupling: transport is not for restoring (degrade); leave it at auto")
         return self
 
+    @model_validator(mode="after")
+    def _levels_are_those_of_pictures(self) -> Config:
+        if self.degrade and self.levels != "none":
+            raise ValueError("levels: spread out, they are not for restoring (degrade); leave it at none")
+        if isinstance(self.levels, tuple) and (len(self.levels) != LEVELS or min(self.levels) <= 0):
+            raise ValueError(f"levels: {LEVELS} shares above 0, or auto, or none")
+        return self
+
+
+def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
+    """The settings with the shares of levels counted, if they are asked for."""
+    if config.levels != "auto":
+        return config
+    rows = np.linspace(0, len(train) - 1, min(len(train), COUNTED)).astype(np.int64)
+    counts = np.ones(LEVELS)  # of each one more than there are, so that none is impossible
+    for part in np.array_split(rows, -(-len(rows) // 500)):
+        counts += count(train.batch(part, spec).x)
+    shares = counts / counts.sum()
+    return config.model_copy(update={"levels": tuple(float(f"{share:.4g}") for share in shares)})
+
 
 def build(config: Config, spec: DataSpec) -> Flow:
     return Flow(config, spec)
@@ -124,11 +149,14 @@ class Flow(Model):
         self.shape = spec.x.shape
         self.spec, self.label, self.classes = spec, spec.label, spec.num_classes
         c = config
-        inputs = self.shape[0] * (7 if c.fine else 1) + (self.shape[0] + 1 if c.degrade else 0)
+        self.waves = bool(c.fine) and c.levels == "none"
+        inputs = self.shape[0] * (7 if self.waves else 1) + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
         self.scaling = fm.Scaling(c.data_std)
-        self.space = fm.Logit(c.logit) if c.logit else fm.Linear()
-        self.last = 1 - 1e-3 if c.logit else LAST
+        self.space: Pixels | Ranks = Pixels()
+        if c.levels != "none":
+            self.space = Ranks((1.0,) * LEVELS if c.levels == "auto" else c.levels)  # auto: not counted, all alike
+        self.last = LAST if c.levels == "none" else LAST_RANKS
         self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes and not c.degrade)
 
     # -- learning ------------------------------------------------------------------------------------
@@ -144,7 +172,8 @@ class Flow(Model):
     def flow(self, batch: Batch, step: Step) -> Loss:
         """|u - target|^2 a pixel, where the target is x - e, or what two halves of a stretch add up to."""
         c, n, rng = self.config, batch.size, step.rng
-        x, noise = self.space.into(self.dequantise(batch.x, rng)), rng.normal(n, *self.shape)
+        x, noise = self._dequantised(batch.x, rng), rng.normal(n, *self.shape)
+        x = self.space.into(x)
         times, places = self._times(n, rng), rng.uniform(n)
         y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
         seen = None
@@ -196,9 +225,8 @@ class Flow(Model):
             return times
         return torch.where(rng.uniform(n) < c.fine, fm.near_data(rng.uniform(n), 1 - self.last), times)
 
-    def dequantise(self, x: Tensor, rng: Rng) -> Tensor:
-        """Anywhere within the step of its 8-bit value with equal probability, so that pictures have a density."""
-        return x + STEP * (rng.uniform(*x.shape) - 0.5)
+    def _dequantised(self, x: Tensor, rng: Rng) -> Tensor:
+        return dequantise(x, rng.uniform(*x.shape))
 
     def _mean_velocity(
         self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
@@ -207,8 +235,8 @@ class Flow(Model):
         f32[B, C + 1, H, W]; None: nothing."""
         s = self.scaling
         read = [x * fm.over(s.into(t), x)]
-        if self.config.fine:
-            read.append(fine_waves(x, 1 - t, STEP * 2 if self.config.logit else STEP))
+        if self.waves:
+            read.append(fine_waves(x, 1 - t, STEP))
         if self.config.degrade:
             read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
         said = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
@@ -243,8 +271,8 @@ class Flow(Model):
             raise UserError(f"steps = {steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
         times = torch.linspace(0, 1, steps + 1, device=x.device)
         if sampler == "shortcut":  # jumps have learned the guidance of the settings
-            return ode.jump(self.flow_map(given, len(x), guidance / c.guidance, seen), x, times)
-        u = self.flow_map(given, len(x), guidance, seen)
+            return ode.jump(self._flow_map(given, len(x), guidance / c.guidance, seen), x, times)
+        u = self._flow_map(given, len(x), guidance, seen)
 
         def v(x: Tensor, t: Tensor) -> Tensor:
             return u(x, t, torch.zeros_like(t))
@@ -262,6 +290,15 @@ class Flow(Model):
         return (*(kind for kind in c.degrade if kind != "downscale"), *enlarges)
 
     def flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
+        """u(x, t, h) of n items, for edits: these compare what is on its way with pixels."""
+        if not isinstance(self.space, Pixels):
+            raise UserError(
+                "This run has learned pixels spread out by their levels (model.levels), which edits cannot guide.",
+                "Use a run of image/flow or image/restore.",
+            )
+        return self._flow_map(given, n, guidance, seen)
+
+    def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
         """u(x, t, h) of n items, towards their class by `guidance` (Ho & Salimans 2021, eq. 6, with w + 1 for w)."""
         y = self._classes(given, n)
         if y is None or guidance == 1 or self.label not in given:
@@ -302,16 +339,16 @@ class Flow(Model):
         return channels * height * width
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
-        return {self.target: self.carry(z.view(-1, *self.shape), given).clamp(-1, 1)}
+        return {self.target: self.space.out(self.carry(z.view(-1, *self.shape), given)).clamp(-1, 1)}
 
     def encode(self, batch: Batch) -> Tensor:
         """The ODE the other way."""
-        u = self.flow_map(batch.given, batch.size, self.config.guidance)
+        u = self._flow_map(batch.given, batch.size, self.config.guidance)
         times = torch.linspace(1, 0, 33, device=batch.x.device)
-        return ode.midpoint(lambda x, t: u(x, t, torch.zeros_like(t)), batch.x, times).flatten(1)
+        return ode.midpoint(lambda x, t: u(x, t, torch.zeros_like(t)), self.space.into(batch.x), times).flatten(1)
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
-        return Batch({self.target: self.dequantise(batch.x, rng)}, batch.given, batch.items)
+        return Batch({self.target: self._dequantised(batch.x, rng)}, batch.given, batch.items)
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
         """log p(x | y) with one Hutchinson probe; nothing is gained by several samples, since there is no bound."""
@@ -323,9 +360,11 @@ class Flow(Model):
                 return self._mean_velocity(x, t, torch.zeros_like(t), y)
 
         field = ode.with_divergence(velocity, probe)
-        state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1)
-        state = ode.dopri5(field, state, self.last, 0.0, 1e-3, 1e-3)
-        return ode.log_normal(state[:, :-1]) - state[:, -1] + self.space.log_det(batch.x)
+        # What is on its way to x is at last * x when all but a trace of noise is gone.
+        state = torch.cat([self.last * x.flatten(1), x.new_zeros(len(x), 1)], 1)
+        state = ode.dopri5(field, state, self.last, 0.0, TOLERANCE, TOLERANCE)
+        traced = ode.log_normal(state[:, :-1]) - state[:, -1]
+        return traced + self.latent_dim * math.log(self.last) + self.space.log_det(batch.x)
 
 
 def _rows(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:

@@ -20,6 +20,7 @@ from maquette.core.given import classes_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
+from maquette.core.table import Table
 from maquette.losses.adversarial import LOSSES, gradient_penalty, squared_gradient
 from maquette.nets.augment import DRAWS, Augment
 from maquette.nets.critic import ConvCritic
@@ -82,11 +83,11 @@ class Config(BaseModel):
     warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
 
 
-def resolve(config: Config, spec: DataSpec, items: int) -> Config:
+def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
     """The settings with what depends on the number of training pictures put in its place."""
     if config.augment != "auto":
         return config
-    return config.model_copy(update={"augment": "adaptive" if items < FEW else 0.0})
+    return config.model_copy(update={"augment": "adaptive" if len(train) < FEW else 0.0})
 
 
 def build(config: Config, spec: DataSpec) -> GAN:

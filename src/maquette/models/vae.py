@@ -4,8 +4,9 @@ One phase minimises the negative ELBO, in nats per item,
 
     -elbo = -E_q[log p(x | u, y)] + beta KL(q(u | x, y) || N(0, I))
 
-with x the target, u the latent code and y the class, if there is one. Two networks: `mlp` is the textbook
-one, `conv` a ladder of latents (nets/ladder.py). With `importance_samples` = k > 1 it is the bound of
+with x the target, u the latent code and y the class, if there is one. Three networks: `mlp` is the textbook
+one, `conv` a ladder of latents (nets/ladder.py), `codec` turns large pictures into small ones, of which another model
+can be learned (models/latent.py; Rombach et al. 2022). With `importance_samples` = k > 1 it is the bound of
 Burda et al. 2016 instead.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
@@ -26,6 +27,7 @@ from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
 from maquette.losses import likelihood
 from maquette.losses.divergence import free_bits
+from maquette.nets.codec import Codec
 from maquette.nets.flat import Flat
 from maquette.nets.ladder import Ladder
 from maquette.nets.latent import Pass, repeat
@@ -33,7 +35,7 @@ from maquette.nets.latent import Pass, repeat
 SUPPORTS = ("image",)
 ACTIVE = 0.01  # a latent is active when its posterior mean varies more than this (Burda et al. 2016, section 5.2)
 # Where pixels come in and go out, and what is no matrix at all.
-NOT_MUON = ("encoder.stem", "out", "start", "label", "log_std")
+NOT_MUON = ("stem", "encoder.stem", "out", "start", "label", "log_std")
 _ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
 
 Positive = Annotated[int, Field(gt=0)]
@@ -44,19 +46,23 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    network: Literal["mlp", "conv"] = "conv"
+    network: Literal["mlp", "conv", "codec"] = "conv"
 
     latent_dim: Positive = Field(20, description="mlp: numbers in the latent code; 2 gives a plane to draw")
     hidden: tuple[Positive, ...] = Field((400,), description="mlp: widths of the encoder; the decoder mirrors them")
 
-    width: Positive = Field(64, description="conv: channels on the grid; multiples of 32 suit the hardware")
-    encoder_blocks: Positive = Field(3, description="conv: residual blocks of the encoder")
+    width: Positive = Field(64, description="conv, codec: channels on the grid; multiples of 32 suit the hardware")
+    encoder_blocks: Positive = Field(3, description="conv, codec: residual blocks of the encoder")
     groups: tuple[tuple[Literal["global", "local"], Positive], ...] = Field(
         (("global", 16), ("global", 16), ("local", 4), ("local", 4), ("local", 4)),
         min_length=1,
         description="conv: groups of latents from the top down: [global, numbers] or [local, channels per cell]",
     )
     head: Positive = Field(256, description="conv: channels of the layer before the pixels")
+
+    channels: Positive = Field(4, description="codec: latents in each cell of the code")
+    factor: int = Field(0, ge=0, description="codec: pixels a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
+    decoder_blocks: Positive = Field(4, description="codec: residual blocks of the decoder on the grid of the code")
 
     likelihood: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
     std: Annotated[float, Field(gt=0)] | Literal["learned"] = Field(
@@ -85,6 +91,13 @@ class Config(BaseModel):
     beta2: float = Field(0.99, ge=0, lt=1)
     warmup: float = Field(0.01, ge=0, lt=1, description="share of the run in which the learning rate grows")
     clip: float = Field(200.0, ge=0, description="largest gradient norm; the loss is a sum of nats over pixels")
+
+    @field_validator("factor")
+    @classmethod
+    def _is_a_power_of_2(cls, factor: int) -> int:
+        if factor == 1 or factor & (factor - 1):
+            raise ValueError("a cell of a code is 2, 4, 8, ... pixels a side; 0 chooses")
+        return factor
 
 
 def build(config: Config, spec: DataSpec) -> VAE:
@@ -123,7 +136,12 @@ class VAE(Model):
         self.spec, self.classes = spec, spec.num_classes
         shape = spec.x.shape
         if config.network == "mlp":
-            self.net: Flat | Ladder = Flat(shape, shape[0], self.classes, config.latent_dim, config.hidden)
+            self.net: Flat | Ladder | Codec = Flat(shape, shape[0], self.classes, config.latent_dim, config.hidden)
+        elif config.network == "codec":
+            self.net = Codec(
+                shape, shape[0], config.channels, config.factor, config.width, config.encoder_blocks,
+                config.decoder_blocks,
+            )  # fmt: skip
         else:
             self.net = Ladder(
                 shape, shape[0], self.classes, config.width, config.groups, config.encoder_blocks, config.head
@@ -225,6 +243,10 @@ class VAE(Model):
     def latent_dim(self) -> int:
         return self.net.latent_dim
 
+    @property
+    def code_grid(self) -> tuple[int, int, int] | None:
+        return self.net.code_grid if isinstance(self.net, Codec) else None
+
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
         return {self.target: self.mean(self.net(None, self._classes(given, len(z)), z).out)}
 
@@ -232,6 +254,8 @@ class VAE(Model):
         x, n = batch.x, batch.size
         if self.config.binarize == "dynamic":
             x = likelihood.binarize(x, torch.full_like(x, 0.5))  # what the encoder has learned to read
+        if isinstance(self.net, Codec):
+            return self.net.encode(x)
         passed: Pass = self.net(x, self._classes(batch.given, n), x.new_zeros(n, self.latent_dim))
         return passed.code
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.decoder import channels_by_level, pyramid
-from maquette.nets.encoder import Conv
+from maquette.nets.encoder import Conv, gather, spread
 from maquette.nets.narrow import NarrowConv
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -125,21 +125,6 @@ def fine_waves(x: Tensor, noise: Tensor, step: float) -> Tensor:
         seen = (-0.5 * (w * noise).square()).exp()[:, None, None, None]
         waves += [seen * (w * x).cos(), seen * (w * x).sin()]
     return torch.cat(waves, 1)
-
-
-def gather(h: Tensor) -> Tensor:
-    """[B, C, 2H, 2W] -> [B, 4C, H, W]: each 2x2 cells become one. Pixel-unshuffle but for the order of channels, which
-    here keeps those of a cell together: with channels last, several times faster to copy."""
-    b, c, rows, columns = h.shape
-    h = h.permute(0, 2, 3, 1).reshape(b, rows // 2, 2, columns // 2, 2, c).transpose(2, 3)
-    return h.reshape(b, rows // 2, columns // 2, 4 * c).permute(0, 3, 1, 2)
-
-
-def spread(h: Tensor) -> Tensor:
-    """The inverse of `gather`."""
-    b, c, rows, columns = h.shape
-    h = h.permute(0, 2, 3, 1).reshape(b, rows, columns, 2, 2, c // 4).transpose(2, 3)
-    return h.reshape(b, 2 * rows, 2 * columns, c // 4).permute(0, 3, 1, 2)
 
 
 def _waves(v: Tensor, frequencies: Tensor) -> Tensor:

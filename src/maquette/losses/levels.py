@@ -1,0 +1,82 @@
+"""8-bit pictures as numbers with a density: dequantised, and if asked, spread out by how often each level comes.
+
+Many pictures have levels that come very often (the ground of a drawing, the white of a scan). Uniform noise within the
+step of such a level is a narrow box, which a flow of pixels would have to learn to 1 / 127.5 of the scale and finer.
+Spread out to N(0, 1) by its share, the same box is as wide as the level is frequent.
+
+A space has into(x), out(y) and log_det(x) = sum log |dy/dx|, f32[B], for x f32[B, ...] in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEVELS = 256
+STEP = 2 / (LEVELS - 1)  # of a level, on the scale [-1, 1]
+_LEAST = 1e-6  # probability in each tail that fp32 no longer tells apart
+
+
+def dequantise(x: Tensor, uniform: Tensor) -> Tensor:
+    """Anywhere within the step of its level with equal probability, given `uniform` ~ U[0, 1): then pictures have a
+    density, whose mean over a step is at most the probability of the level (Theis et al. 2016, eq. 4)."""
+    return x + STEP * (uniform - 0.5)
+
+
+def count(x: Tensor) -> np.ndarray:
+    """How often each level comes in pictures of [-1, 1], i64[256]."""
+    levels = ((x + 1) / STEP).round().long().clamp(0, LEVELS - 1)
+    return torch.bincount(levels.flatten(), minlength=LEVELS).cpu().numpy()
+
+
+class Pixels:
+    """Pictures as they are."""
+
+    def into(self, x: Tensor) -> Tensor:
+        return x
+
+    def out(self, y: Tensor) -> Tensor:
+        return y
+
+    def log_det(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x))
+
+
+class Ranks:
+    """y = Phi^-1(F(x)), with F the distribution of single dequantised pixels: each pixel alone is N(0, 1) (marginal
+    Gaussianisation; Chen & Gopinath 2000, Meng et al. 2020). F is linear within a level, and so is exactly inverted.
+
+    shares: of each level among the pixels of training pictures, 256 numbers above 0 of any sum
+    """
+
+    def __init__(self, shares: Sequence[float]) -> None:
+        share = torch.tensor(shares, dtype=torch.float64)
+        share = share / share.sum()
+        self._share, self._below = share.float(), (share.cumsum(0) - share).float()
+
+    def into(self, x: Tensor) -> Tensor:
+        level, within = self._level(x)
+        rank = self._below.to(x.device)[level] + self._share.to(x.device)[level] * within
+        return torch.special.ndtri(rank.clamp(_LEAST, 1 - _LEAST))
+
+    def out(self, y: Tensor) -> Tensor:
+        rank, below, share = torch.special.ndtr(y.float()), self._below.to(y.device), self._share.to(y.device)
+        level = (torch.bucketize(rank, below, right=True) - 1).clamp(min=0)
+        within = ((rank - below[level]) / share[level]).clamp(0, 1)
+        return STEP * (level + within - 0.5) - 1
+
+    def log_det(self, x: Tensor) -> Tensor:
+        level, _ = self._level(x)
+        density = (self._share.to(x.device)[level] / STEP).log()
+        normal = -0.5 * (self.into(x).square() + math.log(2 * math.pi))
+        return (density - normal).flatten(1).sum(1)
+
+    def _level(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The level of each dequantised pixel, i64, and where within its step it is, in [0, 1]."""
+        v = (x.float() + 1) / STEP + 0.5
+        level = v.floor().clamp(0, LEVELS - 1)
+        return level.long(), (v - level).clamp(0, 1)

@@ -1,0 +1,172 @@
+"""Two stages for large pictures (Rombach et al. 2022): a codec that was trained before makes them small, and a model of
+another family learns the small ones.
+
+A code is to that model a picture like any other, of a few channels in [-1, 1]: the codec's latents, whose prior is
+N(0, I), over SPAN. So whatever learns pictures in one phase can learn codes; `flow` does so best.
+
+The codec is frozen, and becomes part of the run: it works where the codec's own run is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from torch import Tensor
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.find import find_family, refuse_foreign_family
+from maquette.core.model import Encodes, Given, Loss, Model, OnGrid, Phase, Step
+from maquette.core.rng import Rng
+from maquette.core.run import RunFolder, open_run
+from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.table import Table
+from maquette.models._members import Member, build_member, fill
+
+SUPPORTS = ("image",)
+SPAN = 4.0  # standard deviations of the latents that a code reaches
+ROWS = 16  # pictures decoded at a time: bounds the memory
+REMEDY = "Name a run of image/codec: model.codec=runs/codec"
+
+
+class Config(BaseModel):
+    """Settings of a model of codes."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    codec: Member | str | None = Field(None, description="run folder of a codec, trained on pictures of the same size")
+    prior: dict[str, Any] = Field({"family": "flow"}, description="family that learns the codes, and its settings")
+
+    @field_validator("prior")
+    @classmethod
+    def _settings_of_its_family(cls, prior: dict[str, Any]) -> dict[str, Any]:
+        name = prior.get("family", "flow")
+        refuse_foreign_family(name, "model.prior")
+        own = {key: value for key, value in prior.items() if key != "family"}
+        try:
+            return {"family": name, **find_family(name).Config(**own).model_dump(mode="json")}
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"prior.{key}: {first['msg']}; see the settings of {name}") from None
+
+
+def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Config:
+    """The settings with the codec's run folder replaced by what it holds; UserError where it does not fit the data."""
+    told = Member(run=config.codec) if isinstance(config.codec, str) else config.codec
+    if told is None:
+        raise UserError("A model of codes takes a codec, and the recipe names none.", REMEDY)
+    if told.run is None or told.family is not None:
+        return config.model_copy(update={"codec": told})
+    folder = open_run(told.run)
+    recipe, own = folder.recipe(), folder.spec()
+    if own.x.kind != "image" or own.given:
+        what = f"makes {own.x.kind}s" if own.x.kind != "image" else f"was trained with {', '.join(own.given)}"
+        raise UserError(f"'{told.run}' {what}: it is no codec of pictures.", REMEDY)
+    if own.x.shape != spec.x.shape:
+        _, height, width = own.x.shape
+        raise UserError(
+            f"Codec '{told.run}' reads pictures of {_said(own.x)}; these are {_said(spec.x)}.",
+            f"Train a codec on this data, or set data.size=[{height},{width}].",
+        )
+    codec = Member(
+        run=str(Path(told.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=()
+    )
+    fill(_codec(codec, spec), folder.weights(), told.run)
+    return config.model_copy(update={"codec": codec})
+
+
+def build(config: Config, spec: DataSpec) -> Latent:
+    return Latent(resolve(config, spec), spec)
+
+
+class Latent(Model):
+    """p(x | y) as a codec's picture of z ~ p(z | y). Meets Encodes, through the codec and the model of the codes."""
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        (self.target,) = spec.target
+        assert isinstance(config.codec, Member)
+        codec = _codec(config.codec, spec)
+        if config.codec.run is not None:
+            try:
+                fill(codec, RunFolder(Path(config.codec.run)).weights(), config.codec.run)
+            except UserError as error:
+                self.lacking = (f"codec '{config.codec.run}': {error.problem}",)
+        assert isinstance(codec, OnGrid) and codec.code_grid is not None
+        self.grid = codec.code_grid
+        self.codec = codec.eval().requires_grad_(False)
+        settings = {key: value for key, value in config.prior.items() if key != "family"}
+        family = find_family(config.prior["family"])
+        columns = {**spec.columns, self.target: ColumnSpec(kind="image", shape=self.grid)}
+        self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
+        self.watches = self.prior.watches
+        if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
+            raise UserError(f"'{config.prior['family']}' cannot learn codes.", "Use flow: model.prior.family=flow")
+
+    def train(self, mode: bool = True) -> Latent:
+        """The codec stays as it is used."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def codes(self, batch: Batch) -> Batch:
+        """The batch with its pictures as codes f32[B, channels, rows, columns] in [-1, 1]."""
+        with torch.no_grad():
+            z = self.codec.encode(Batch(batch.target, {}, batch.items))
+        return Batch({self.target: (z.view(-1, *self.grid) / SPAN).clamp(-1, 1)}, batch.given, batch.items)
+
+    def phases(self) -> Sequence[Phase]:
+        (phase,) = self.prior.phases()
+        frozen = tuple(f"{net}.{name}" for net in phase.nets for name in phase.optim.not_muon)
+
+        def loss(batch: Batch, step: Step) -> Loss:
+            return phase.loss(self.codes(batch), step)
+
+        return [replace(phase, nets=("prior",), loss=loss, optim=replace(phase.optim, not_muon=frozen))]
+
+    # -- sampling ------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> tuple[str, ...] | None:
+        return self.prior.options
+
+    def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
+        """options: of the model of the codes."""
+        (codes,) = self.prior.sample(n, given, rng, **options).values()
+        return self._pictures(codes)
+
+    def _pictures(self, codes: Tensor) -> dict[str, Tensor]:
+        flat = (SPAN * codes).flatten(1)
+        return {self.target: torch.cat([self.codec.decode(part, {})[self.target] for part in flat.split(ROWS)])}
+
+    # -- Encodes -------------------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        return self.prior.latent_dim
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        (codes,) = self.prior.decode(z, given).values()
+        return self._pictures(codes)
+
+    def encode(self, batch: Batch) -> Tensor:
+        return self.prior.encode(self.codes(batch))
+
+
+def _codec(told: Member, spec: DataSpec) -> Model:
+    model = build_member(told, spec)
+    if not isinstance(model, OnGrid) or model.code_grid is None:
+        raise UserError(f"'{told.run or told.family}' has no codes that are small pictures.", REMEDY)
+    return model
+
+
+def _said(column: ColumnSpec) -> str:
+    channels, height, width = column.shape
+    return f"{width}x{height} in {channels} channel{'s' if channels > 1 else ''}"
