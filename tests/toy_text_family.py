@@ -46,6 +46,7 @@ class Read:
 
 class Bigrams(Model):
     density = "discrete"
+    exact = True
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

@@ -259,6 +259,7 @@ class Linear(Model):
 
     latent_dim = 3
     wide = 1.3
+    exact = False
     density = "discrete"  # so that nats turn into bits without the width of a pixel
 
     def __init__(self, dims: int = 16) -> None:
@@ -331,6 +332,29 @@ def test_likelihood_metrics_are_reported(tmp_path: Path) -> None:
     assert found["active_units"].value == 2 and "of 3" in found["active_units"].title
     error = found["reconstruction"].value
     assert 0 < error < 0.5 and found["psnr"].value == pytest.approx(10 * math.log10(4 / error))
+
+
+@torch.no_grad()
+def test_a_likelihood_that_is_known_is_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each picture, and called by its name; the interval is that of the bits."""
+    model, calls = Linear(), []
+    monkeypatch.setattr(Linear, "exact", True)
+
+    def log_prob(batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        calls.append(batch.size)
+        return model.truth(batch.x)
+
+    monkeypatch.setattr(model, "log_prob", log_prob)
+    monkeypatch.setattr(model, "density", "continuous")
+    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    x = Generator(model, spec).sample(600, seed=9)["image"]
+    data = Dataset("lines", "test-lines", table(x[:300], None), table(x[300:], None))
+    found = evaluate(Generator(model, spec), data, cache=tmp_path, samples=100, effort=Effort(exact_items=150))
+    assert sum(calls) == 150 and not {"elbo", "iwae", "iwae_large"} & set(found.names())
+    nats, bits = found["log_likelihood"], found["bits_per_dim"]
+    assert nats.value == pytest.approx(float(model.truth(x[300:]).mean()), abs=2)
+    assert bits.value == pytest.approx(np.log2(127.5) - nats.value / 16 / math.log(2))
+    assert bits.low == pytest.approx(np.log2(127.5) - nats.high / 16 / math.log(2)) and bits.low < bits.value
 
 
 @torch.no_grad()

@@ -194,14 +194,16 @@ class Scores(Protocol):
 
     density: what exp(log_prob) is: "discrete" probabilities, a "continuous" density over the canonical
              range, or "none" (a cross-entropy), which must not be called a likelihood
+    exact:   whether log_prob is log p itself, or an unbiased estimate of it; else it is a lower bound
     """
 
     density: Literal["discrete", "continuous", "none"]
+    exact: bool
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
-        """Importance-weighted lower bound on log p(x | given) with `samples` samples, f32[B], nats.
+        """log p(x | given), f32[B], nats; or the importance-weighted lower bound on it with `samples` samples.
 
-        samples = 1 is the ELBO (beta = 1). Burda et al. 2016, eq. 8.
+        As a bound, samples = 1 is the ELBO (beta = 1). Burda et al. 2016, eq. 8.
         """
         ...
 

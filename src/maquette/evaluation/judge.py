@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from maquette.evaluation.frechet import frechet
 from maquette.evaluation.held_out import other_data, split_name
 from maquette.evaluation.inception import inception_features
 from maquette.evaluation.kernel import kernel_distance
-from maquette.evaluation.likelihood import Effort, coding, likelihood, psnr
+from maquette.evaluation.likelihood import Effort, coding, likelihood, log_likelihood, psnr
 from maquette.evaluation.manifold import Manifold, manifold
 from maquette.evaluation.own_features import RESERVE, OwnFeatures, order, own_features
 from maquette.evaluation.readings import reading
@@ -379,6 +380,9 @@ class _Judge:
         if not isinstance(model, Scores):
             return
         self.say("Scoring held-out pictures.")
+        if model.exact:
+            self._log_likelihood(model)
+            return
         try:
             found = likelihood(
                 model, self.dataset.test, self.generator.spec, self.seed, self.effort, self.generator.device
@@ -394,18 +398,33 @@ class _Judge:
             best, samples = found.large, found.large_k
             title = f"Log-likelihood bound, {samples:,} samples (on {found.large_items} pictures)"
             self._add("iwae_large", title, best, better="higher", unit="nats", n_real=n)
-        bits = -1 / (found.dims * np.log(2))
-        low, high = (None if x is None else x * bits for x in (best.high, best.low))
         if model.density == "none":
             self.warnings.append(
                 "Grey pixels under a Bernoulli likelihood: the ELBO and the bounds are cross-entropies in nats, to "
                 "compare with models trained in the same way, and no log-likelihoods (model.binarize=dynamic is one)."
             )
             return
+        self._bits(f"Bits per dimension, {samples:,} samples", best, model, found.dims, n)
+
+    def _log_likelihood(self, model: Scores) -> None:
+        spec = self.generator.spec
+        try:
+            nats = log_likelihood(model, self.dataset.test, spec, self.seed, self.effort, self.generator.device)
+        except TooFew as reason:
+            self._left_out("likelihood", reason)
+            return
+        best, n = mean(nats, self._rng("log_likelihood")), len(nats)
+        self._add("log_likelihood", "Log-likelihood", best, better="higher", unit="nats", n_real=n)
+        dims = sum(math.prod(spec.columns[name].shape) for name in spec.target)
+        self._bits("Bits per dimension", best, model, dims, n)
+
+    def _bits(self, title: str, nats: Estimate, model: Scores, dims: int, n: int) -> None:
         if model.density == "continuous":  # of values in [-1, 1]; a step of an 8-bit pixel is 1 / 127.5 of that
-            best = best.shifted(-found.dims * np.log(127.5))
-        title = f"Bits per dimension, {samples:,} samples"
-        self._add("bits_per_dim", title, Estimate(best.value * bits, low, high), unit="bits/dim", n_real=n)
+            nats = nats.shifted(-dims * np.log(127.5))
+        scale = -1 / (dims * np.log(2))
+        value, low, high = (None if x is None else x * scale for x in (nats.value, nats.high, nats.low))
+        assert value is not None
+        self._add("bits_per_dim", title, Estimate(value, low, high), unit="bits/dim", n_real=n)
 
     def _coding(self) -> None:
         model = self.generator.model

@@ -1,6 +1,6 @@
 """How likely held-out pictures are under the model, and how well it codes them.
 
-For models that can score (`core.model.Scores`): the ELBO, the importance-weighted bound
+For models that can score (`core.model.Scores`): log p where they know it, else the ELBO, the importance-weighted bound
 L_k = E log (1/k) sum_j p(x, z_j) / q(z_j | x), which rises towards log p(x) with k (Burda et al. 2016,
 eq. 8), and bits per dimension. For those that can encode: active units (Burda et al. 2016, section 5.3)
 and the reconstruction error.
@@ -29,9 +29,10 @@ ACTIVE = 0.01  # variance over the data of a latent's mean, above which it is in
 class Effort:
     """How much work the estimate may be.
 
-    items, k:         pictures scored, and importance samples for each
+    items, k:         pictures scored, and importance samples for each, where the model knows a bound
     large_items, large_k: the subset scored again with many more samples; 0 items leaves that out
     at_once:          pictures times samples in one call of the model
+    exact_items:      pictures scored where it knows log p itself, which may take many passes
     """
 
     items: int = 1000
@@ -39,6 +40,7 @@ class Effort:
     large_items: int = 20
     large_k: int = 5000
     at_once: int = 5000
+    exact_items: int = 200
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,23 @@ def _device(batch: Batch) -> torch.device:
 
 def _scored(model: Scores, batch: Batch, seed: int, start: int, device: torch.device) -> Batch:
     return model.score_target(batch.to(device), StepRng(derive(seed, "target", start), batch.size, device=device))
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: Scores, table: Table, spec: DataSpec, seed: int = 0, effort: Effort | None = None,
+    device: torch.device | str = "cpu",
+) -> Array:  # fmt: skip
+    """log p of the first `effort.exact_items` rows of a shuffle of the table, f64[n], nats."""
+    n = min((effort or Effort()).exact_items, len(table))
+    if n == 0:
+        raise TooFew("there are no held-out pictures")
+    rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
+    found = []
+    for start in range(0, n, 100):
+        batch = _scored(model, table.batch(rows[start : start + 100], spec), seed, start, torch.device(device))
+        found.append(bound(model, batch, 1, derive(seed, "exact", start)))
+    return np.concatenate(found)
 
 
 @torch.no_grad()

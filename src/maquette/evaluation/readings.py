@@ -54,6 +54,8 @@ def reading(m: Metric) -> str:
                 else "No more than chance."
             )
             return f"{v} of generated pictures are nearer to a training picture than 99% of new real ones are. {end}"
+        case "log_likelihood":
+            return f"The log-probability density of a held-out picture, dequantised, is {v} nats on average."
         case "elbo":
             return f"The model's lower bound on the log-probability of a held-out picture is {v} nats on average."
         case "iwae":
@@ -63,7 +65,7 @@ def reading(m: Metric) -> str:
                 f"Nearly the log-probability itself: {v} nats, with the last step estimated on a part of the pictures."
             )
         case "bits_per_dim":
-            return f"At that bound, a held-out picture costs {v} bits per number."
+            return f"At that probability, a held-out picture costs {v} bits per number."
         case "active_units":
             return f"{v} of the latent numbers carry information about the picture; the rest are noise."
         case "reconstruction":

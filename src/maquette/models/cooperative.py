@@ -102,6 +102,7 @@ class Cooperative(Model):
     """What both ways share. Meets Streams, Scores and Cooperates."""
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
+    exact = True
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

@@ -141,6 +141,7 @@ class Flow(Model):
     """p(x | y) as the law of noise carried along u. Meets Encodes, Scores and Carries."""
 
     density: Literal["discrete", "continuous", "none"] = "continuous"
+    exact = True
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

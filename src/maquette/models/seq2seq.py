@@ -85,6 +85,7 @@ class RecurrentModel(Model):
     """p(target | source, y), token by token. Meets Streams and Scores."""
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
+    exact = True
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

@@ -91,6 +91,7 @@ class TransformerModel(Model):
     """p(target | source, y), token by token. Meets Streams and Scores."""
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
+    exact = True
     watches = (
         Watch(
             name="exploding gradient",

@@ -118,6 +118,8 @@ class Scale(nn.Module):
 class VAE(Model):
     """p(x | y) with a latent code u ~ N(0, I). Meets Encodes and Scores."""
 
+    exact = False  # the ELBO, or the importance-weighted bound
+
     watches = (
         Watch(
             name="posterior collapse",

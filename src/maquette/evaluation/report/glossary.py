@@ -28,6 +28,8 @@ METRICS: dict[str, str] = {
     ),
     "copies": "Share of samples that lie closer to a training picture than new real pictures do. Well above the "
     "floor means that the model repeats what it was shown instead of making something new.",
+    "log_likelihood": "How probable the model finds pictures it has never seen, in nats per picture: the density of "
+    "pictures whose 8-bit values were spread out over their steps. Higher is better.",
     "elbo": "A lower bound on how probable the model finds unseen pictures, in nats: how well it rebuilds them, "
     "minus what the code costs.",
     **dict.fromkeys(
