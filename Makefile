@@ -41,7 +41,7 @@ bench: setup  ## prints the tables of the documents; takes hours
 	for name in data_preparation engine_overhead gan_mnist startup textbook_gan vae_likelihood; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-bench-pictures: setup  ## flows, editing, few pictures, modes; two hours
+bench-pictures: setup  ## flows, editing, few pictures, modes, likelihoods; three hours
 	$(BIN)/python benchmarks/flow_mnist.py --budget 20m --out runs/bench/flow
 	$(BIN)/python benchmarks/flow_mnist.py --run runs/bench/flow --sampler midpoint --steps 4 --guidance 1.2
 	$(BIN)/python benchmarks/flow_mnist.py --budget 5m
@@ -49,6 +49,9 @@ bench-pictures: setup  ## flows, editing, few pictures, modes; two hours
 	$(BIN)/python benchmarks/editing_mnist.py --restore runs/bench/restore --flow runs/bench/flow
 	$(BIN)/python benchmarks/few_pictures.py --steps 3000
 	$(BIN)/python benchmarks/stacked_mnist.py --budget 9m
+	$(BIN)/python benchmarks/stacked_mnist.py --recipe image/flow --budget 30m
+	$(BIN)/maquette train image/density --data mnist --given none --budget 20m -o runs/bench/density
+	$(BIN)/python benchmarks/flow_mnist.py --run runs/bench/density --sampler heun --steps 16 --score 1000
 	$(BIN)/python benchmarks/engine_overhead.py --recipe image/flow --compile
 	$(BIN)/python benchmarks/ceilings.py --recipe image/flow
 

@@ -1,8 +1,10 @@
 """Flows: the path and its scaling against closed forms, coupling, what the options of a sample do, densities."""
 
+import numpy as np
 import pytest
 import torch
 
+import maquette
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator
@@ -291,3 +293,14 @@ def test_levels_are_counted_in_the_training_data():
         flow.Config(levels=(0.5, 0.5))
     with pytest.raises(ValueError, match="not for restoring"):
         flow.Config(levels="auto", degrade=("noise",))
+
+
+def test_a_flow_is_judged_by_its_likelihood_alone(tmp_path):
+    """Its codes are the pictures: to run through thousands of them again would say nothing."""
+    x = torch.rand(60, 1, 8, 8).mul(255).byte().numpy()
+    np.savez(tmp_path / "data.npz", images=x[:, 0])
+    own = ["train.trackers=[]", "train.preview_items=2", *(f"model.{k}={v}" for k, v in SMALL.items())]
+    run = maquette.train("image/flow", tmp_path / "data.npz", out=tmp_path / "run", steps=2, settings=own)
+    found = run.evaluate(samples=20)
+    assert {"log_likelihood", "bits_per_dim"} <= set(found.names())
+    assert not {"elbo", "active_units", "psnr"} & set(found.names())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.generator import Generator
-from maquette.core.model import Encodes, Scores
+from maquette.core.model import Carries, Encodes, Scores
 from maquette.core.rng import derive
 from maquette.core.table import Dataset
 from maquette.evaluation import classes as by_class
@@ -428,8 +428,8 @@ class _Judge:
 
     def _coding(self) -> None:
         model = self.generator.model
-        if not isinstance(model, Encodes):
-            return
+        if not isinstance(model, Encodes) or isinstance(model, Carries):
+            return  # a picture that is carried back to noise is all there: nothing was squeezed
         spec, device = self.generator.spec, self.generator.device
         try:
             found = coding(model, self.dataset.test, spec, self._rng("coding"), self.seed, device=device)
