@@ -31,12 +31,6 @@ def logit_normal(z: Tensor, mean: float, std: float) -> Tensor:
     return (mean + std * z).sigmoid()
 
 
-def near_data(u: Tensor, least: float) -> Tensor:
-    """Times from u ~ U[0, 1) at which the noise that is left, 1 - t, is log-uniform from 1 down to `least`: what the
-    likelihood weighs alike (Kingma et al. 2021, section 5.1)."""
-    return 1 - least**u
-
-
 def stretch(u: Tensor, length: float) -> Tensor:
     """Where a stretch of this length begins, f32[B], from u ~ U[0, 1): at a multiple of it, as those of samples in
     1 / length jumps do (Frans et al. 2024, section 4)."""

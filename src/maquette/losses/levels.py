@@ -56,7 +56,9 @@ class Ranks:
     def __init__(self, shares: Sequence[float]) -> None:
         share = torch.tensor(shares, dtype=torch.float64)
         share = share / share.sum()
-        self._share, self._below = share.float(), (share.cumsum(0) - share).float()
+        ends = torch.cat([share.new_zeros(1), share.cumsum(0).clamp(max=1)])
+        self._share, self._below = share.float(), ends[:-1].float()
+        self._edges = torch.special.ndtri(ends)  # f64[257], the first and the last infinite
 
     def into(self, x: Tensor) -> Tensor:
         level, within = self._level(x)
@@ -74,6 +76,31 @@ class Ranks:
         density = (self._share.to(x.device)[level] / STEP).log()
         normal = -0.5 * (self.into(x).square() + math.log(2 * math.pi))
         return (density - normal).flatten(1).sum(1)
+
+    def expected(self, at: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        """E[y | x_t, level of x] for x_t = (1 - t) e + t y with e ~ N(0, I), f32[B, ...], of pictures x before they are
+        dequantised and times f32[B].
+
+        Where within its step a pixel lies is noise that nobody can predict. Given its level, y is N(0, 1) cut off at
+        the ends of the level, and given x_t as well, another normal cut off there, whose mean is known (Johnson et al.
+        1994, section 10.1). To learn from that mean leads to the same velocity as to learn from y, with a fraction of
+        the variance (Rao-Blackwell).
+        """
+        level, _ = self._level(x)
+        time, at = t.double().view(-1, *[1] * (at.ndim - 1)), at.double()
+        variance = time**2 + (1 - time) ** 2
+        mean, std = time * at / variance, (1 - time) / variance.sqrt()
+        edges = self._edges.to(at.device)
+        low, high = edges[level], edges[level + 1]
+        # In the tail in which it lies, so that nothing is lost where both ends are far above the mean.
+        a, b = (low - mean) / std, (high - mean) / std
+        sign = torch.where(a + b > 0, -1.0, 1.0)
+        a, b = torch.where(sign > 0, a, -b), torch.where(sign > 0, b, -a)
+        mass = torch.special.ndtr(b) - torch.special.ndtr(a)
+        density = ((-0.5 * a.square()).exp() - (-0.5 * b.square()).exp()) / math.sqrt(2 * math.pi)
+        cut = mean + sign * std * density / mass.clamp(min=1e-300)
+        nearest = torch.minimum(torch.maximum(mean, low), high)
+        return torch.where(mass > 1e-250, torch.minimum(torch.maximum(cut, low), high), nearest).float()
 
     def _level(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The level of each dequantised pixel, i64, and where within its step it is, in [0, 1]."""

@@ -30,8 +30,8 @@ from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec
 from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
-from maquette.losses.levels import LEVELS, STEP, Pixels, Ranks, count, dequantise
-from maquette.nets.denoiser import Denoiser, fine_waves
+from maquette.losses.levels import LEVELS, Pixels, Ranks, count, dequantise
+from maquette.nets.denoiser import Denoiser
 from maquette.sampling import ode
 from maquette.sampling.degrade import Kind, spoil
 
@@ -64,9 +64,6 @@ class Config(BaseModel):
     data_std: float = Field(0.5, gt=0, description="standard deviation of the pixels, which scales the network")
     time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
     time_std: float = Field(1.0, gt=0)
-    fine: Share = Field(
-        0.0, description="share of items whose time is very near the data, for likelihoods; 0: pictures only"
-    )
     levels: Literal["auto", "none"] | tuple[float, ...] = Field(
         "none",
         description="share of each 8-bit level among training pixels, by which pixels are spread out to N(0, 1) and "
@@ -150,8 +147,7 @@ class Flow(Model):
         self.shape = spec.x.shape
         self.spec, self.label, self.classes = spec, spec.label, spec.num_classes
         c = config
-        self.waves = bool(c.fine) and c.levels == "none"
-        inputs = self.shape[0] * (7 if self.waves else 1) + (self.shape[0] + 1 if c.degrade else 0)
+        inputs = self.shape[0] + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
         self.scaling = fm.Scaling(c.data_std)
         self.space: Pixels | Ranks = Pixels()
@@ -175,7 +171,7 @@ class Flow(Model):
         c, n, rng = self.config, batch.size, step.rng
         x, noise = self._dequantised(batch.x, rng), rng.normal(n, *self.shape)
         x = self.space.into(x)
-        times, places = self._times(n, rng), rng.uniform(n)
+        times, places = fm.logit_normal(rng.normal(n), c.time_mean, c.time_std), rng.uniform(n)
         y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
         seen = None
         if c.degrade:
@@ -189,6 +185,8 @@ class Flow(Model):
             length = 0.5 ** (step.index % (HALVINGS + 1))  # one length a step, so that a step does one thing
             times[chosen], h[chosen] = fm.stretch(places[chosen], length), length
         at = fm.between(x, noise, times)
+        if isinstance(self.space, Ranks) and not self.coupled:
+            target = (self.space.expected(at, times, batch.x) - at) / fm.over(1 - times, at)
         if chosen is not None:
             target[chosen] = self._two_halves(at[chosen], times[chosen], length, _rows(y, chosen), _rows(seen, chosen))
         error = (self._mean_velocity(at, times, h, y, seen) - target).square().flatten(1).mean(1)
@@ -219,13 +217,6 @@ class Flow(Model):
 
         return velocity(x + half * velocity(x, t), t + half)
 
-    def _times(self, n: int, rng: Rng) -> Tensor:
-        c = self.config
-        times = fm.logit_normal(rng.normal(n), c.time_mean, c.time_std)
-        if not c.fine:
-            return times
-        return torch.where(rng.uniform(n) < c.fine, fm.near_data(rng.uniform(n), 1 - self.last), times)
-
     def _dequantised(self, x: Tensor, rng: Rng) -> Tensor:
         return dequantise(x, rng.uniform(*x.shape))
 
@@ -236,8 +227,6 @@ class Flow(Model):
         f32[B, C + 1, H, W]; None: nothing."""
         s = self.scaling
         read = [x * fm.over(s.into(t), x)]
-        if self.waves:
-            read.append(fine_waves(x, 1 - t, STEP))
         if self.config.degrade:
             read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
         said = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)

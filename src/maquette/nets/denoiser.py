@@ -113,20 +113,6 @@ class Denoiser(nn.Module):
         return list(zip((1 + scale).split(self.sizes, 1), shift.split(self.sizes, 1), strict=True))
 
 
-def fine_waves(x: Tensor, noise: Tensor, step: float) -> Tensor:
-    """Where pixels f32[B, C, H, W] are within a few steps of their 8-bit values, as waves f32[B, 6C, H, W].
-
-    Pictures have structure at that scale (Kingma et al. 2021, appendix C), which bf16 cannot tell. A wave fades where
-    the noise left, f32[B], hides it: E cos(w (x + s e)) = exp(-(w s)^2 / 2) cos(w x).
-    """
-    waves = []
-    for period in (2, 4, 8):
-        w = 2 * math.pi / (period * step)
-        seen = (-0.5 * (w * noise).square()).exp()[:, None, None, None]
-        waves += [seen * (w * x).cos(), seen * (w * x).sin()]
-    return torch.cat(waves, 1)
-
-
 def _waves(v: Tensor, frequencies: Tensor) -> Tensor:
     """Cosines and sines of numbers f32[B], f32[B, 2 waves]."""
     angles = v[:, None] * frequencies
