@@ -8,7 +8,8 @@
 Judged as gan_mnist.py does: by judge.py, 5,000 samples with labels drawn by their share, against the 10,000 test
 pictures. A step is one evaluation of the network, but two with midpoint and heun; guidance doubles
 them, except that jumps (shortcut) have learned that of the recipe.
-Bits/dim: log p(x | label) of the first --score pictures of a shuffle of the test split, dequantised uniformly.
+Bits/dim: log p(x), or p(x | label) of a run that was given labels, of the first --score pictures of a shuffle of the
+test split, dequantised uniformly.
 """
 
 from __future__ import annotations
@@ -16,13 +17,10 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
-import torch
-
 import _run
 import judge
 import maquette
-from maquette.core.rng import StepRng, derive
+from maquette.evaluation.likelihood import Effort, log_likelihood
 
 
 def main() -> None:
@@ -47,18 +45,12 @@ def main() -> None:
             print(bits_per_dim(run, args.score))
 
 
-@torch.no_grad()
 def bits_per_dim(run: maquette.Run, items: int) -> str:
     """-log2 p of the 8-bit pictures over their numbers: a step of a pixel is 1 / 127.5 of the scale [-1, 1]."""
     model, test, began = run.generator.model, run.dataset().test, time.monotonic()
-    rows = np.random.default_rng(0).permutation(len(test))[:items]
-    nats = []
-    for start in range(0, items, 100):
-        batch = test.batch(rows[start : start + 100], run.spec)
-        rng = StepRng(derive(0, "score", start), batch.size)
-        nats.append(model.log_prob(model.score_target(batch, rng), rng))
+    nats = log_likelihood(model, test, run.spec, effort=Effort(exact_items=items))
     dims = math.prod(run.spec.x.shape)
-    bits = (math.log(127.5) - torch.cat(nats) / dims) / math.log(2)
+    bits = (math.log(127.5) - nats / dims) / math.log(2)
     error = 1.96 * float(bits.std()) / math.sqrt(items)
     return (
         f"bits/dim {float(bits.mean()):.3f} +- {error:.3f} on {items} test pictures, {time.monotonic() - began:.0f} s"

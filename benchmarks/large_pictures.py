@@ -1,10 +1,10 @@
 """Large pictures in two stages (a codec, then a flow on its codes) beside one stage of the same time in all.
 
     npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
-    python benchmarks/large_pictures.py --data package/assets --size 128 --budget 10m --out runs/large
+    python benchmarks/large_pictures.py --data package/assets --budget 10m --out runs/large data.channels=rgb
 
-3,391 colour pictures of 256x256, drawn in three dimensions (MIT licence), put on a black ground. Any other folder of
-pictures will do. Codec and flow of codes get the budget each; image/flow on pixels, with --one-stage, both together.
+3,391 pictures of 256x256, drawn in three dimensions (MIT licence), on white. Any other folder of pictures will do.
+Codec and flow of codes get the budget each; image/flow on pixels, with --one-stage, what that says.
 
 What the codec keeps of held-out pictures: PSNR and SSIM, and the Frechet distance between them and themselves decoded.
 Distances are in the features of a network that was trained on the training pictures (docs/evaluation.md); the floor is

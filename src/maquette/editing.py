@@ -209,6 +209,7 @@ class Editor:
         carries = isinstance(self.model, Carries)
         if not carries:
             self._encodes("vary pictures")
+            self._no_steps(asked)
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             x, n = self._on(y[rows]), len(rows)
@@ -230,8 +231,8 @@ class Editor:
         included. The ends are the pictures as the model renders them."""
         if frames < 2:
             raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
-        if not isinstance(self.model, Encodes):
-            self._encodes("interpolate")
+        self._encodes("interpolate")
+        self._no_steps(asked)
         y = pictures_in(pictures, self.spec.x, fit)
         if len(y) < 2:
             raise UserError("There is one picture, and nothing to go to from it.", "Name two pictures or more.")
@@ -322,6 +323,10 @@ class Editor:
             f"This run cannot {verb}: it makes pictures, and cannot read any. A flow or a VAE can.",
             "Train one with: maquette train image/flow --data PICTURES -o RUN (or image/vae)",
         )
+
+    def _no_steps(self, asked: Asked) -> None:
+        if asked.steps is not None:
+            raise UserError("--steps is of no use here: the way to a code and back has its own.", "Leave it out.")
 
     def _codes(self, x: Tensor, given: dict[str, Tensor], rng: ItemRng) -> Tensor:
         """The code of each picture f32[B, D]. Of a flow the noise that it comes from, by the ODE: unguided, so that the

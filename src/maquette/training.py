@@ -38,7 +38,7 @@ def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[Ru
     Whatever is refused is refused before the folder is made.
     """
     check_new(out)
-    members = _members(recipe)
+    members, codec = _members(recipe), _codec(recipe)
     recipe = _prepared_as(members, recipe)
     dataset = open_data(recipe, say, like=members[0].spec() if members else None)
     columns = dataset.train.columns
@@ -60,6 +60,8 @@ def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[Ru
     _complete(build_model(recipe, spec))
     for member in members:
         _check_member(member, recipe, dataset, say)
+    if codec is not None and codec.data().get("fingerprint") != dataset.fingerprint:
+        say("Note: the codec has learned other data, or other pictures were held out of it: it may know these.")
     folder = create_run(out)
     folder.write_spec(spec)
     facts = {"fingerprint": dataset.fingerprint, **dataset.summary}
@@ -193,6 +195,13 @@ def _members(recipe: Recipe) -> list[RunFolder]:
     return members
 
 
+def _codec(recipe: Recipe) -> RunFolder | None:
+    """The run whose codes a recipe is about, if it is about any."""
+    named = recipe.model.get("codec")
+    path = named.get("run") if isinstance(named, dict) else named
+    return open_run(str(path)) if path else None
+
+
 def _member(path: str) -> RunFolder:
     """A run of a model of text."""
     remedy = "Name run folders of language models: model.members=[runs/a, runs/b]"
@@ -322,7 +331,9 @@ def launch(folder: RunFolder, processes: int, quiet: bool) -> None:
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), recipe.family]))
+    prior = recipe.model.get("prior") or {}
+    vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, prior.get("family")]
+    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
                "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
     child = subprocess.Popen(command, env=env)

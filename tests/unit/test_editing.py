@@ -157,8 +157,8 @@ def test_restoring_is_not_coupled():
         flow.Config(degrade=ALL, coupling="transport")
 
 
-def test_contract_of_colour_with_fine_waves():
-    settings = SMALL | {"degrade": ALL, "fine": 0.2, "label_dropout": 0.5}
+def test_contract_of_colour():
+    settings = SMALL | {"degrade": ALL, "label_dropout": 0.5}
     assert check_model("flow", image_spec(3, 12, 20, classes=2), settings, 40)
 
 

@@ -12,9 +12,11 @@ import torch
 import maquette
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.model import Carries, Encodes, OnGrid, Step
+from maquette.core.model import Carries, Coded, Encodes, OnGrid, Step
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
+from maquette.editing import Asked
+from maquette.evaluation.likelihood import Effort, effort_for
 from maquette.models import latent, vae
 from maquette.models._members import Member
 from maquette.nets.codec import Codec
@@ -113,7 +115,13 @@ def test_options_are_those_of_the_model_of_codes():
 
 @pytest.mark.parametrize(
     ("prior", "said"),
-    [({"family": "flow", "widht": 3}, "prior.widht"), ({"family": "gan"}, "cannot learn codes")],
+    [
+        ({"family": "flow", "widht": 3}, "model.prior.widht"),
+        ({"family": "gan"}, "cannot learn codes"),
+        ({"family": "transformer"}, "makes no pictures"),
+        ({"family": "flow", "levels": "auto"}, "prior.levels is about pixels"),
+        ({"family": "flow", "degrade": ["noise"]}, "prior.degrade is about pixels"),
+    ],
 )
 def test_a_prior_that_cannot_be(prior, said):
     with pytest.raises((UserError, ValueError), match=said):
@@ -157,6 +165,45 @@ def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path):
     assert parse_recipe((tmp_path / "run" / "recipe.yaml").read_text()).model["codec"]["family"] == "vae"
     with pytest.raises(UserError, match="guidence"):
         again.sample(1, guidence=2)
+
+
+def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatch):
+    """Through the flow and its few jumps they would come back as others."""
+    run = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
+    own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={run.folder.path}"]
+    both = maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
+    monkeypatch.setattr(latent.Latent, "encode", lambda self, batch: pytest.fail("through the flow"))
+    assert isinstance(both.generator.model, Coded)
+    codec, found = run.evaluate(samples=20), both.evaluate(samples=20)
+    monkeypatch.undo()
+    assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)
+    with pytest.raises(UserError, match="--steps is of no use"):
+        both.edit.variations(torch.zeros(1, 3, 16, 16), asked=Asked(steps=3))
+
+
+def test_less_effort_for_larger_pictures():
+    assert effort_for(image_spec(3, 32, 32)) == Effort()
+    large, larger = effort_for(image_spec(3, 128, 128)), effort_for(image_spec(3, 256, 256))
+    assert larger.at_once < large.at_once < Effort().at_once and larger.k == 5 and not larger.large_items
+
+
+def test_what_cannot_be_a_codec_is_refused_before_data_is_prepared(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        maquette.train("image/latent", tmp_path / "no-data", out=tmp_path / "run", settings=["model.codec=nowhere"])
+    codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
+    own = [*QUICK, f"model.codec={codec.folder.path}", "data.channels=grey"]
+    with pytest.raises(UserError, match="these are 16x16 in 1 channel") as refused:
+        maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
+    assert "data.channels=rgb" in str(refused.value.remedy)
+
+
+def test_a_codec_that_may_know_what_is_held_out_is_said_to(tmp_path, capsys):
+    codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
+    for seed, said in ((0, False), (1, True)):
+        own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}", f"data.split_seed={seed}"]
+        maquette.train("image/latent", data(tmp_path), out=tmp_path / f"run{seed}", settings=own)
+        printed = capsys.readouterr()
+        assert ("it may know these" in printed.out + printed.err) == said
 
 
 def test_a_codec_for_other_pictures_is_refused(tmp_path):

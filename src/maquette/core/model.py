@@ -187,6 +187,14 @@ class OnGrid(Encodes, Protocol):
 
 
 @runtime_checkable
+class Coded(Protocol):
+    """Knows pictures by the codes of another model only: what is lost on the way is lost by that one."""
+
+    @property
+    def coder(self) -> Encodes: ...
+
+
+@runtime_checkable
 class Scores(Protocol):
     """Knows how likely an item is: unlocks log-likelihood, bits/dim, audits.
 

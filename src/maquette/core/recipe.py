@@ -120,7 +120,7 @@ class Recipe(_Section):
         try:
             return family.Config(**self.model)
         except ValidationError as error:
-            raise _explain(error, family.Config, "model.") from None
+            raise explain(error, family.Config, "model.") from None
 
     def dump(self) -> str:
         """YAML that loads to the same recipe, with every default written out."""
@@ -150,7 +150,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe",
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise _explain(error, Recipe) from None
+        raise explain(error, Recipe) from None
     if received:
         refuse_foreign_family(recipe.family, name)
     _ = recipe.config  # checked now, so that a typo costs a second and not a data preparation
@@ -181,7 +181,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         at[last] = value
 
 
-def _explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
+def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
     """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]

@@ -14,11 +14,12 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
@@ -186,9 +187,15 @@ def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool
             if p.ndim == 4:
                 p.data = p.data.to(memory_format=torch.channels_last)
     if compiled:
-        for net in model.children():
+        for net in _networks(model):
             net.compile()
     return model
+
+
+def _networks(model: Model) -> Iterator[nn.Module]:
+    """The children of a model, and of a child that is a model itself its children: what is called as a function."""
+    for child in model.children():
+        yield from _networks(child) if isinstance(child, Model) else (child,)
 
 
 def _previews(budget: float | None, timing: _Timing | None) -> int:

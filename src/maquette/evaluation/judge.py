@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.generator import Generator
-from maquette.core.model import Carries, Encodes, Scores
+from maquette.core.model import Carries, Coded, Encodes, Scores
 from maquette.core.rng import derive
 from maquette.core.table import Dataset
 from maquette.evaluation import classes as by_class
@@ -27,7 +27,7 @@ from maquette.evaluation.frechet import frechet
 from maquette.evaluation.held_out import other_data, split_name
 from maquette.evaluation.inception import inception_features
 from maquette.evaluation.kernel import kernel_distance
-from maquette.evaluation.likelihood import Effort, coding, likelihood, log_likelihood, psnr
+from maquette.evaluation.likelihood import Effort, coding, effort_for, likelihood, log_likelihood, psnr
 from maquette.evaluation.manifold import Manifold, manifold
 from maquette.evaluation.own_features import RESERVE, OwnFeatures, order, own_features
 from maquette.evaluation.readings import reading
@@ -108,7 +108,7 @@ class _Judge:
         self.started = time.monotonic()
         self.generator, self.dataset, self.seed = generator, dataset, seed
         self.say: Say = say or (lambda line: None)
-        self.effort, self.own_data = effort, own_data
+        self.effort, self.own_data = effort or effort_for(generator.spec), own_data
         self.metrics: list[Metric] = []
         self.warnings: list[str] = []
         self.target = image_column(generator.spec, dataset)
@@ -430,9 +430,10 @@ class _Judge:
         model = self.generator.model
         if not isinstance(model, Encodes) or isinstance(model, Carries):
             return  # a picture that is carried back to noise is all there: nothing was squeezed
+        coder: Encodes = model.coder if isinstance(model, Coded) else model
         spec, device = self.generator.spec, self.generator.device
         try:
-            found = coding(model, self.dataset.test, spec, self._rng("coding"), self.seed, device=device)
+            found = coding(coder, self.dataset.test, spec, self._rng("coding"), self.seed, device=device)
         except TooFew as reason:
             self._left_out("reconstruction", reason)
             return

@@ -22,6 +22,7 @@ from maquette.core.spec import DataSpec
 from maquette.core.table import Table
 from maquette.evaluation.bootstrap import Array, Estimate, TooFew, mean
 
+ORDINARY = 64 * 64  # numbers in a picture, up to which all the work is done
 ACTIVE = 0.01  # variance over the data of a latent's mean, above which it is in use
 
 
@@ -41,6 +42,15 @@ class Effort:
     large_k: int = 5000
     at_once: int = 5000
     exact_items: int = 200
+
+
+def effort_for(spec: DataSpec) -> Effort:
+    """Less of it for larger pictures, so that about as many numbers are decoded, at once and in all."""
+    share = min(1.0, ORDINARY / sum(math.prod(spec.columns[name].shape) for name in spec.target))
+    if share == 1.0:
+        return Effort()
+    k, at_once = max(5, round(50 * share)), max(10, int(5000 * share))
+    return Effort(max(50, int(1000 * share**0.5)), k, 0, 0, at_once, max(20, int(200 * share)))
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ class Ranks:
         1994, section 10.1). To learn from that mean leads to the same velocity as to learn from y, with a fraction of
         the variance (Rao-Blackwell).
         """
+        if at.device.type == "mps":  # has no f64
+            return self.expected(at.cpu(), t.cpu(), x.cpu()).to(at.device)
         level, _ = self._level(x)
         time, at = t.double().view(-1, *[1] * (at.ndim - 1)), at.double()
         variance = time**2 + (1 - time) ** 2

@@ -22,6 +22,7 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.model import Encodes, Given, Loss, Model, OnGrid, Phase, Step
+from maquette.core.recipe import explain
 from maquette.core.rng import Rng
 from maquette.core.run import RunFolder, open_run
 from maquette.core.spec import ColumnSpec, DataSpec
@@ -31,6 +32,8 @@ from maquette.models._members import Member, build_member, fill
 SUPPORTS = ("image",)
 SPAN = 4.0  # standard deviations of the latents that a code reaches
 ROWS = 16  # pictures decoded at a time: bounds the memory
+OF_PIXELS = ("levels", "degrade")  # settings that make no sense of codes
+REMEDY_PRIOR = "Use flow: model.prior.family=flow"
 REMEDY = "Name a run of image/codec: model.codec=runs/codec"
 
 
@@ -48,12 +51,11 @@ class Config(BaseModel):
         name = prior.get("family", "flow")
         refuse_foreign_family(name, "model.prior")
         own = {key: value for key, value in prior.items() if key != "family"}
+        schema = find_family(name).Config
         try:
-            return {"family": name, **find_family(name).Config(**own).model_dump(mode="json")}
+            return {"family": name, **schema(**own).model_dump(mode="json")}
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise ValueError(f"prior.{key}: {first['msg']}; see the settings of {name}") from None
+            raise explain(error, schema, "model.prior.") from None
 
 
 def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Config:
@@ -69,10 +71,13 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
         what = f"makes {own.x.kind}s" if own.x.kind != "image" else f"was trained with {', '.join(own.given)}"
         raise UserError(f"'{told.run}' {what}: it is no codec of pictures.", REMEDY)
     if own.x.shape != spec.x.shape:
-        _, height, width = own.x.shape
+        channels, height, width = own.x.shape
+        fitting = {1: "data.channels=grey", 3: "data.channels=rgb", 4: "data.channels=rgba"}[channels]
+        if own.x.shape[1:] != spec.x.shape[1:]:
+            fitting = f"data.size=[{height},{width}]"
         raise UserError(
             f"Codec '{told.run}' reads pictures of {_said(own.x)}; these are {_said(spec.x)}.",
-            f"Train a codec on this data, or set data.size=[{height},{width}].",
+            f"Train a codec on this data, or set {fitting}.",
         )
     codec = Member(
         run=str(Path(told.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=()
@@ -104,11 +109,16 @@ class Latent(Model):
         self.codec = codec.eval().requires_grad_(False)
         settings = {key: value for key, value in config.prior.items() if key != "family"}
         family = find_family(config.prior["family"])
+        for key in OF_PIXELS:
+            if settings.get(key) not in (None, (), [], "none"):
+                raise UserError(f"model.prior.{key} is about pixels, and codes have none.", "Leave it out.")
+        if "image" not in family.SUPPORTS:
+            raise UserError(f"'{config.prior['family']}' cannot learn codes: it makes no pictures.", REMEDY_PRIOR)
         columns = {**spec.columns, self.target: ColumnSpec(kind="image", shape=self.grid)}
         self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
         self.watches = self.prior.watches
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
-            raise UserError(f"'{config.prior['family']}' cannot learn codes.", "Use flow: model.prior.family=flow")
+            raise UserError(f"'{config.prior['family']}' cannot learn codes.", REMEDY_PRIOR)
 
     def train(self, mode: bool = True) -> Latent:
         """The codec stays as it is used."""
@@ -124,12 +134,12 @@ class Latent(Model):
 
     def phases(self) -> Sequence[Phase]:
         (phase,) = self.prior.phases()
-        frozen = tuple(f"{net}.{name}" for net in phase.nets for name in phase.optim.not_muon)
+        not_muon = tuple(f"{net}.{name}" for net in phase.nets for name in phase.optim.not_muon)
 
         def loss(batch: Batch, step: Step) -> Loss:
             return phase.loss(self.codes(batch), step)
 
-        return [replace(phase, nets=("prior",), loss=loss, optim=replace(phase.optim, not_muon=frozen))]
+        return [replace(phase, nets=("prior",), loss=loss, optim=replace(phase.optim, not_muon=not_muon))]
 
     # -- sampling ------------------------------------------------------------------------------------
 
@@ -146,7 +156,12 @@ class Latent(Model):
         flat = (SPAN * codes).flatten(1)
         return {self.target: torch.cat([self.codec.decode(part, {})[self.target] for part in flat.split(ROWS)])}
 
-    # -- Encodes -------------------------------------------------------------------------------------
+    # -- Encodes, through both models, and Coded ------------------------------------------------------
+
+    @property
+    def coder(self) -> Encodes:
+        assert isinstance(self.codec, Encodes)
+        return self.codec
 
     @property
     def latent_dim(self) -> int:

@@ -317,6 +317,9 @@ def _notes(
     return notes
 
 
+LISTED = 8  # numbers of a setting that are shown
+
+
 def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Settings that differ, by their dotted keys."""
     flat = [dict(_flatten(recipe)) for recipe in recipes]
@@ -338,6 +341,8 @@ def _setting(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple) and len(value) > LISTED:
+        return f"{_setting(value[:LISTED])}, ... ({len(value)} in all)"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
