@@ -51,7 +51,7 @@ bench-pictures: setup  ## flows, editing, few pictures, modes, likelihoods; thre
 	$(BIN)/python benchmarks/stacked_mnist.py --budget 9m
 	$(BIN)/python benchmarks/stacked_mnist.py --recipe image/flow --budget 30m
 	$(BIN)/maquette train image/density --data mnist --given none --budget 20m -o runs/bench/density
-	$(BIN)/python benchmarks/flow_mnist.py --run runs/bench/density --sampler heun --steps 16 --score 1000
+	$(BIN)/python benchmarks/flow_mnist.py --run runs/bench/density --steps '' --score 1000
 	$(BIN)/python benchmarks/engine_overhead.py --recipe image/flow --compile
 	$(BIN)/python benchmarks/ceilings.py --recipe image/flow
 

@@ -3,6 +3,7 @@
     MAQUETTE_DATA=... python benchmarks/flow_mnist.py --budget 5m
     MAQUETTE_DATA=... python benchmarks/flow_mnist.py --budget 20m --steps 1,2,4 --score 1000
     MAQUETTE_DATA=... python benchmarks/flow_mnist.py --run runs/f --sampler heun --steps 8
+    MAQUETTE_DATA=... python benchmarks/flow_mnist.py --run runs/density --steps '' --score 1000
     python benchmarks/engine_overhead.py --recipe image/flow      # training against plain fp32
 
 Judged as gan_mnist.py does: by judge.py, 5,000 samples with labels drawn by their share, against the 10,000 test
@@ -25,14 +26,14 @@ from maquette.evaluation.likelihood import Effort, log_likelihood
 
 def main() -> None:
     parser = _run.parser(__doc__, "image/flow", "20m")
-    parser.add_argument("--steps", default="1,2,4", help="numbers of steps, with commas between")
+    parser.add_argument("--steps", default="1,2,4", help="numbers of steps, with commas between; '': none")
     parser.add_argument("--sampler", default="shortcut")
     parser.add_argument("--guidance", type=float, help="default: the recipe's")
     parser.add_argument("--score", type=int, default=0, help="held-out pictures for bits/dim; minutes for each 1,000")
     args = parser.parse_args()
     with _run.trained(args, "mnist") as run:
         run.sample(256)  # what is loaded lazily is loaded
-        for steps in map(int, args.steps.split(",")):
+        for steps in map(int, filter(None, args.steps.split(","))):
             began = time.monotonic()
             samples = run.sample(5000, seed=0, steps=steps, sampler=args.sampler, guidance=args.guidance)
             seconds = time.monotonic() - began

@@ -105,14 +105,20 @@ def build(config: Config, spec: DataSpec) -> VAE:
 
 
 class Scale(nn.Module):
-    """A learned standard deviation of each channel on the scale [-1, 1], as a logarithm f32[C, 1, 1]."""
+    """A learned standard deviation of each channel on the scale [-1, 1], as a logarithm f32[C, 1, 1].
 
-    def __init__(self, channels: int) -> None:
+    speed: how many learning rates it moves in a step of Adam, which looks at no size of a gradient. With 1, that of a
+           codec is behind its errors all through a short run, so codes count too much and flat ground is left grey.
+    """
+
+    def __init__(self, channels: int, speed: float = 1.0) -> None:
         super().__init__()
-        self.log_std = nn.Parameter(torch.full((channels, 1, 1), math.log(0.3)))
+        self.speed = speed
+        self.log_std = nn.Parameter(torch.full((channels, 1, 1), math.log(0.3) / speed))
 
     def forward(self) -> Tensor:
-        return self.log_std.clamp(min=-5)  # 0.007, a step of 8-bit pixels: below it densities have no bound
+        # -5: 0.007, a step of 8-bit pixels. Below it densities have no bound.
+        return (self.speed * self.log_std).clamp(min=-5)
 
 
 class VAE(Model):
@@ -149,7 +155,7 @@ class VAE(Model):
                 shape, shape[0], self.classes, config.width, config.groups, config.encoder_blocks, config.head
             )
         if config.likelihood == "gaussian" and config.std == "learned":
-            self.scale = Scale(shape[0])
+            self.scale = Scale(shape[0], speed=20.0 if config.network == "codec" else 1.0)
 
     # -- learning ------------------------------------------------------------------------------------
 
