@@ -212,3 +212,17 @@ def test_a_codec_for_other_pictures_is_refused(tmp_path):
     with pytest.raises(UserError, match="16x16 in 3 channels; these are 24x24"):
         maquette.train("image/latent", data(tmp_path, 24), out=tmp_path / "run", settings=own)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_width_of_a_codecs_likelihood_keeps_up_with_its_errors():
+    """Adam moves every number by a learning rate: that of a codec counts for more."""
+    moved = []
+    for network in ("codec", "conv"):
+        model = vae.build(vae.Config(**{**CODEC, "network": network}), image_spec(3, 16, 16))
+        before = model.log_std.detach().clone()
+        optimizer = torch.optim.Adam(model.scale.parameters(), 1e-3)
+        model.log_std.sum().backward()
+        optimizer.step()
+        moved.append((before - model.log_std.detach()).mean().item())
+        assert before.exp().mean().item() == pytest.approx(0.3, rel=1e-5)
+    assert moved == pytest.approx([0.02, 0.001], rel=0.01)
