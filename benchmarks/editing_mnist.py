@@ -20,8 +20,8 @@ from torch import Tensor
 
 import judge
 import maquette
-from maquette.editing import Asked, Editor
 from maquette.evaluation.similarity import psnr, ssim
+from maquette.modalities.image.edit import Asked, Editor
 from maquette.sampling import degrade
 
 SIGMA, QUALITY, FACTOR = 0.5, 10, 4

@@ -1,7 +1,7 @@
 """Large pictures in two stages (a codec, then a flow on its codes) beside one stage of the same time in all.
 
     npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
-    python benchmarks/large_pictures.py --data package/assets --budget 10m --out runs/large data.channels=rgb
+    python benchmarks/large_pictures.py --data package/assets --budget 10m --out runs/large data.image.channels=rgb
 
 3,391 pictures of 256x256, drawn in three dimensions (MIT licence), on white. Any other folder of pictures will do.
 Codec and flow of codes get the budget each; image/flow on pixels, with --one-stage, what that says.
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--budget", default="10m", help="of each stage")
     parser.add_argument("--out", type=Path, default=Path("runs/large"), help="runs are kept here; those there are used")
     parser.add_argument("--one-stage", help="budget of image/flow on the pixels, such as 20m")
-    parser.add_argument("settings", nargs="*", help="further settings of every recipe, such as data.channels=rgb")
+    parser.add_argument("settings", nargs="*", help="further settings of every recipe, such as data.image.channels=rgb")
     args = parser.parse_args()
 
     def trained(name: str, recipe: str, budget: str, *settings: str) -> maquette.Run:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import maquette
-from maquette.evaluation.texts.loss import HeldOut, held_out, held_out_sliding
+from maquette.modalities.text.measures.loss import HeldOut, held_out, held_out_sliding
 
 
 def main() -> None:

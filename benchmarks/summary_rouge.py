@@ -3,8 +3,8 @@
     MAQUETTE_DATA=... python benchmarks/summary_rouge.py --run runs/titles
 
 where runs/titles is `maquette train text/transformer --data $MAQUETTE_DATA/tang --target title --given text
-data.tokenizer=char --epochs 2`: Tang poems and their titles. A title names persons and places of which the poem often
-says nothing, so no model can come near 100. Intervals (95 %) resample texts.
+data.text.tokenizer=char --epochs 2`: Tang poems and their titles. A title names persons and places of which the poem
+often says nothing, so no model can come near 100. Intervals (95 %) resample texts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import maquette
-from maquette.evaluation.texts import translation
-from maquette.evaluation.texts.read import texts_of
-from maquette.evaluation.texts.script import Script, script_of
+from maquette.modalities.text.measures import translation
+from maquette.modalities.text.measures.read import texts_of
+from maquette.modalities.text.measures.script import Script, script_of
 
 
 def main() -> None:

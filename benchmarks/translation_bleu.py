@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import maquette
-from maquette.evaluation.texts import translation
-from maquette.evaluation.texts.read import texts_of
-from maquette.evaluation.texts.script import script_of
+from maquette.modalities.text.measures import translation
+from maquette.modalities.text.measures.read import texts_of
+from maquette.modalities.text.measures.script import script_of
 
 
 def main() -> None:

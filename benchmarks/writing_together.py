@@ -7,9 +7,9 @@
 1. Experts: nats a character of each member alone and of all together, on the same windows; the gain over the best
    member with its interval (95 %, resampling windows: both are scored on the same ones).
 2. Writer and critic: held-out beginnings are continued by the writer alone and under the critic; a classifier by
-   letters (evaluation/texts/two_sample.py) tells either from how the text really goes on. Accuracies are means over
-   several shufflings of its folds; the interval (95 %) of their difference resamples the beginnings. The last tenth of
-   tinyshakespeare is two plays of its own, told from the rest by their names alone (93 % of cases), so --prepare holds
+   letters (modalities/text/measures/two_sample.py) tells either from how the text really goes on. Accuracies are means
+   over several shufflings of its folds; the interval (95 %) of their difference resamples the beginnings. The last
+   tenth of tinyshakespeare is two plays of its own, told from the rest by their names alone (93 % of cases), so --prepare holds
    out a tenth of its pieces of 1,280 characters instead: mixed/train.txt, mixed/test.txt.
 """
 
@@ -25,9 +25,9 @@ import torch
 
 import maquette
 from maquette.core.rng import ItemRng
-from maquette.evaluation.texts.loss import held_out
-from maquette.evaluation.texts.read import decoded, joined
-from maquette.evaluation.texts.two_sample import judged
+from maquette.modalities.text.measures.loss import held_out
+from maquette.modalities.text.measures.read import decoded, joined
+from maquette.modalities.text.measures.two_sample import judged
 from maquette.models.cooperative import Experts, WriterAndCritic
 
 PIECE = 1280  # characters

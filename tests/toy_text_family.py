@@ -20,6 +20,8 @@ from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec
 from maquette.core.table import Dataset, Table
+from maquette.modalities.label import Spec as LabelSpec
+from maquette.modalities.text import Spec as TextSpec
 
 SUPPORTS = ("text",)
 FIRST = len(SPECIALS)
@@ -193,7 +195,7 @@ def lines(
         return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
 
     mean_length = float(np.mean([len(item) + 2 for item in train]))
-    spec = ColumnSpec(kind="text", shape=(width,), vocab=len(vocab), unit="char", framed=True, tokenizer=text,
+    spec = TextSpec(shape=(width,), vocab=len(vocab), unit="char", framed=True, tokenizer=text,
                       mean_length=mean_length)  # fmt: skip
     names = tuple(f"class {i}" for i in range(max(labels[0]) + 1)) if labels else ()
     tables = []
@@ -201,7 +203,7 @@ def lines(
         columns = {"text": (spec, tokens(side))}
         if labels:
             shares = tuple(np.bincount(labels[0], minlength=len(names)) / len(train))
-            columns["label"] = (ColumnSpec(kind="label", classes=names, shares=shares), torch.tensor(labels[k]))
+            columns["label"] = (LabelSpec(classes=names, shares=shares), torch.tensor(labels[k]))
         if sources:
             columns["source"] = (spec, tokens(sources[k]))
         tables.append(lines_table(columns))
@@ -215,7 +217,7 @@ def windows(train: str, test: str, context: int = 16, stride: int | None = None)
     stride: from one training window to the next; None: they meet in one token, too
     """
     text, vocab = tokenizer([train, test])
-    spec = ColumnSpec(kind="text", shape=(context + 1,), vocab=len(vocab), unit="char", framed=False, tokenizer=text,
+    spec = TextSpec(shape=(context + 1,), vocab=len(vocab), unit="char", framed=False, tokenizer=text,
                       start=vocab["\n"], mean_length=context + 1.0)  # fmt: skip
 
     def table(side: str, step: int) -> Table:

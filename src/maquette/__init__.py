@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from maquette.api import Run, compare, load, recipes, train
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
-    from maquette.writing import Decoding
+    from maquette.modalities.text.writing import Decoding
 
 try:
     __version__ = version("maquette")
@@ -32,7 +32,7 @@ _HOMES = {
     "MaquetteError": "maquette.core.errors",
     "UserError": "maquette.core.errors",
     "Samples": "maquette.core.samples",
-    "Decoding": "maquette.writing",
+    "Decoding": "maquette.modalities.text.writing",
 }
 __all__ = [
     "Decoding",

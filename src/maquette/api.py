@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from maquette import writing
+from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import recipe_names
 from maquette.core.generator import Generator
@@ -21,15 +21,16 @@ from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
-from maquette.editing import Editor
 from maquette.engine.log import check_trackers, speaker
 from maquette.engine.world import check_device, join_world
+from maquette.modalities.image.edit import Editor
+from maquette.modalities.text import writing
+from maquette.modalities.text.writing import Decoding
 from maquette.training import check_processes, fitting, launch, open_data, prepare, train_folder
-from maquette.writing import Decoding
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
-    from maquette.evaluation.report import Comparison
+    from maquette.report import Comparison
 
 
 def train(
@@ -97,7 +98,7 @@ def resolve_recipe(
         overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
-        overrides.append(f"data.size=[{height}, {width}]")
+        overrides.append(f"data.image.size=[{height}, {width}]")
     if target is not None:
         overrides.append(f"target={json.dumps([target])}")
     if given is not None:
@@ -128,7 +129,7 @@ def recipes() -> dict[str, str]:
 
 def compare(*runs: str | Path | Run) -> Comparison:
     """Metrics and settings of two or more runs side by side."""
-    from maquette.evaluation.report import compare as compare_folders
+    from maquette.report import compare as compare_folders
 
     return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
 
@@ -248,7 +249,7 @@ class Run:
                 n, given, seed, chunk, **decoding.options(self.generator, max(n, 1), self._forms(decoding, given))
             )
             made = {name: writing.cut(x, decoding, self.spec.x) for name, x in made.items()}
-        return Samples(made, given, self.spec, seed, self.origin)
+        return Samples(made, given, self.spec, seed, self.about)
 
     def stream(
         self,
@@ -308,21 +309,14 @@ class Run:
         return {}
 
     @property
-    def origin(self) -> dict[str, str]:
-        """What a sample's metadata says of where it comes from."""
-        from maquette import __version__
-
-        return {
-            "Software": f"Maquette {__version__}",
-            "Source": "AI-generated",
-            "run": self.folder.path.resolve().name,
-            "family": self.recipe.family,
-        }
+    def about(self) -> About:
+        """What every file that this run writes says of where it comes from."""
+        return About(software(), self.folder.path.resolve().name, self.recipe.family)
 
     @functools.cached_property
     def edit(self) -> Editor:
         """Changes pictures: run.edit.upscale("small.png", factor=4), .inpaint, .restore, .variations, ..."""
-        return Editor(self.generator, self.origin)
+        return Editor(self.generator, self.about)
 
     def evaluate(
         self,
@@ -352,7 +346,7 @@ class Run:
     def report(self) -> Path:
         """Writes report.html: one file that works offline."""
         from maquette.evaluation.card import write_card
-        from maquette.evaluation.report import write_report
+        from maquette.report import write_report
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.

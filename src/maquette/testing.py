@@ -17,12 +17,12 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import MaquetteError
-from maquette.core.find import find_family
+from maquette.core.find import find_family, find_modality
 from maquette.core.generator import Generator, build_model
 from maquette.core.model import Aligns, Model, Phase, Step, Streams
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import ItemRng, StepRng, derive
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec
+from maquette.core.spec import BOS, PAD, SPECIALS, ColumnSpec, DataSpec
 from maquette.engine.loop import Loop
 from maquette.engine.state import State
 from maquette.engine.world import World
@@ -36,9 +36,9 @@ class ContractError(MaquetteError):
 
 def image_spec(channels: int, height: int, width: int, classes: int = 0) -> DataSpec:
     """p(image) or, with classes, p(image | label)."""
-    columns = {"image": ColumnSpec(kind="image", shape=(channels, height, width))}
+    columns: dict[str, ColumnSpec] = {"image": find_modality("image").Spec(shape=(channels, height, width))}
     if classes:
-        columns["label"] = ColumnSpec(kind="label", classes=tuple(f"class {i}" for i in range(classes)))
+        columns["label"] = find_modality("label").Spec(classes=tuple(f"class {i}" for i in range(classes)))
     return DataSpec(columns=columns, target=("image",), given=("label",) if classes else ())
 
 
@@ -46,16 +46,16 @@ def text_spec(
     tokens: int = 16, framed: bool = True, classes: int = 0, source: bool = False, vocab: int = 20
 ) -> DataSpec:
     """p(text), p(text | label) with classes, p(text | source) with a source: i64[tokens] over `vocab` tokens."""
-    text = ColumnSpec(
-        kind="text", shape=(tokens,), vocab=vocab, unit="char", framed=framed, start=BOS if framed else len(SPECIALS),
+    text = find_modality("text").Spec(
+        shape=(tokens,), vocab=vocab, unit="char", framed=framed, start=BOS if framed else len(SPECIALS),
         mean_length=0.75 * tokens if framed else tokens,
     )  # fmt: skip
-    columns, given = {"text": text}, []
+    columns, given = dict[str, ColumnSpec](text=text), []
     if source:
         columns["source"] = text
         given.append("source")
     if classes:
-        columns["label"] = ColumnSpec(kind="label", classes=tuple(f"class {i}" for i in range(classes)))
+        columns["label"] = find_modality("label").Spec(classes=tuple(f"class {i}" for i in range(classes)))
         given.append("label")
     return DataSpec(columns=columns, target=("text",), given=tuple(given))
 
@@ -276,21 +276,10 @@ class _Contract:
 
 
 def made_up_batch(spec: DataSpec, items: int, seed: int = 0) -> Batch:
-    """Canonical tensors of a specification: bright shapes on dark ground for images."""
-    generator = torch.Generator().manual_seed(seed)
+    """Canonical tensors of a specification, as each modality makes them up."""
 
     def column(name: str) -> Tensor:
-        it = spec.columns[name]
-        if it.kind == "label":
-            return torch.arange(items) % max(it.num_classes, 1)
-        if it.kind == "image":
-            _, height, width = it.shape
-            x = torch.full((items, *it.shape), -0.9)
-            x[:, :, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 0.8
-            return (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
-        if it.kind == "text":
-            return _made_up_text(it, items)
-        raise MaquetteError(f"no made-up data for '{it.kind}' columns yet")
+        return find_modality(spec.columns[name].kind).made_up(spec.columns[name], items, seed)
 
     return Batch({n: column(n) for n in spec.target}, {n: column(n) for n in spec.given}, items)
 
@@ -298,19 +287,6 @@ def made_up_batch(spec: DataSpec, items: int, seed: int = 0) -> Batch:
 @torch.no_grad()
 def _log_prob(model: Streams, batch: Batch) -> float:
     return float(model.token_log_prob(batch).sum())
-
-
-def _made_up_text(column: ColumnSpec, items: int) -> Tensor:
-    """Texts that count upwards from different numbers; framed ones differ in length."""
-    first, (width,) = len(SPECIALS), column.shape
-    start, place = torch.arange(items)[:, None], torch.arange(width)
-    x = first + (start + place) % (column.vocab - first)
-    if column.framed:
-        lengths = (width - 2 - torch.arange(items)[:, None] % (width // 2)).clamp(min=1)
-        x = torch.where(place <= lengths, x, EOS)
-        x = torch.where(place <= lengths + 1, x, PAD)
-        x[:, 0] = BOS
-    return x
 
 
 def _snapshot(model: Model) -> dict[str, Tensor]:

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from maquette import writing
+from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
-from maquette.core.find import find_family
+from maquette.core.find import find_family, find_modality
 from maquette.core.generator import build_model
-from maquette.core.modality import write_preview
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, open_run
@@ -28,6 +27,7 @@ from maquette.core.table import Dataset, Table
 from maquette.data import Loader, left_out, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
+from maquette.modalities.text import writing
 
 Say = Callable[[str], None]
 
@@ -95,7 +95,9 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
 
     def preview(samples: dict[str, Tensor], path: Path) -> None:
         (items,) = samples.values()
-        write_preview(items, spec.x, path, captions)
+        modality = find_modality(spec.x.kind)
+        about = About(software(), folder.path.resolve().name, recipe.family)
+        modality.preview(items, path.with_name(path.name + modality.PREVIEW_SUFFIX), spec.x, captions, about)
 
     outcome = run_job(
         Job(
@@ -123,7 +125,7 @@ def _inspector(dataset: Dataset, spec: DataSpec) -> Callable[[Model, dict[str, T
     """What to look for in the previews of a kind of data, beyond their diversity."""
     if spec.x.kind != "text":
         return lambda model, samples: {}
-    from maquette.evaluation import text_inspector
+    from maquette.modalities.text.measures.inspect import text_inspector
 
     return text_inspector(dataset, spec)
 
@@ -177,7 +179,8 @@ def _complete(model: Model) -> None:
 
 # -- runs made of runs -------------------------------------------------------------------------------
 
-SHARED = ("tokenizer", "vocab", "joint", "lowercase", "context", "longest", "test_share", "split_seed")
+SHARED = ("test_share", "split_seed")
+SHARED_OF_TEXT = ("tokenizer", "vocab", "joint", "lowercase", "context", "longest")
 
 
 def _members(recipe: Recipe) -> list[RunFolder]:
@@ -190,7 +193,7 @@ def _members(recipe: Recipe) -> list[RunFolder]:
             raise UserError(
                 f"The members read text in different tokens: '{members[0].path}' {_tokens(ours)}, '{other.path}' "
                 f"{_tokens(theirs)}.",
-                "Train them on the same data, with the same data.tokenizer and data.vocab.",
+                "Train them on the same data, with the same data.text.tokenizer and data.text.vocab.",
             )
     return members
 
@@ -226,15 +229,21 @@ def _prepared_as(members: Sequence[RunFolder], recipe: Recipe) -> Recipe:
     if not members:
         return recipe
     theirs = members[0].recipe().data
-    for key in SHARED:
-        ours, its = getattr(recipe.data, key), getattr(theirs, key)
-        if key in recipe.data.model_fields_set and ours != its:
+    ours_of, its_of = recipe.data.of("text"), theirs.of("text")
+    named = [(key, recipe.data, theirs) for key in SHARED]
+    named += [(f"text.{key}", ours_of, its_of) for key in SHARED_OF_TEXT]
+    for key, here, there in named:
+        field = key.rpartition(".")[2]
+        ours, its = getattr(here, field), getattr(there, field)
+        if field in here.model_fields_set and ours != its:
             raise UserError(
                 f"data.{key} = {ours} was asked for, and member '{members[0].path}' was trained with {its}.",
                 f"Leave data.{key} out: texts are prepared and split as those of the members.",
             )
     return recipe.model_copy(
-        update={"data": recipe.data.model_copy(update={key: getattr(theirs, key) for key in SHARED})}
+        update={
+            "data": recipe.data.model_copy(update={"text": its_of, **{key: getattr(theirs, key) for key in SHARED}})
+        }
     )
 
 
@@ -253,13 +262,13 @@ def _check_member(member: RunFolder, recipe: Recipe, dataset: Dataset, say: Say)
         raise UserError(
             f"Member '{member.path}' held out other texts of '{dataset.source}' than are held out here: some of these "
             "it has learned.",
-            "Train all members with the same columns, data.split_seed, data.test_share and data.longest.",
+            "Train all members with the same columns, data.split_seed, data.test_share and data.text.longest.",
         )
 
 
 def _held_out(dataset: Dataset, recipe: Recipe) -> str:
     """Digest of all held-out text, in whatever windows it is read."""
-    from maquette.evaluation.texts.read import passages
+    from maquette.modalities.text.measures.read import passages
 
     (name,) = recipe.target
     state = hashlib.blake2b(digest_size=16)

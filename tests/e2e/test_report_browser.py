@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from maquette.core.generator import Generator
-from maquette.evaluation.report import write_comparison, write_report
+from maquette.report import write_comparison, write_report
 from report_fakes.folder import DIGITS, digits_data, fake_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -75,7 +75,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     base, data = tmp_path_factory.mktemp("runs"), digits_data(NASTY)
     plane = fake_run(base / "plane", data, "encodes", 2, conditional=False)
     other = fake_run(base / "<b>other", data)
-    with mock.patch("maquette.evaluation.report.report.write_figures"):
+    with mock.patch("maquette.report.report.write_figures"):
         report = write_report(plane, Generator.load(plane), data)
     return report, write_comparison([plane, other], base / "comparison.html")
 

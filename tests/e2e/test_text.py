@@ -50,7 +50,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lm(story: Path) -> Path:
     run = story.parent / "lm"
-    succeeds("train", "text/lm", "--data", story, "-o", run, "--steps", "40", "data.context=32",
+    succeeds("train", "text/lm", "--data", story, "-o", run, "--steps", "40", "data.text.context=32",
              "train.batch_size=8", "model.heads=2", *SMALL)  # fmt: skip
     return run
 
@@ -59,7 +59,7 @@ def lm(story: Path) -> Path:
 def translator(pairs: Path) -> Path:
     run = pairs.parent / "de"
     succeeds("train", "text/seq2seq", "--data", pairs, "--given", "en", "--target", "de", "-o", run, "--steps", "30",
-             "train.batch_size=8", "data.vocab=300", *SMALL)  # fmt: skip
+             "train.batch_size=8", "data.text.vocab=300", *SMALL)  # fmt: skip
     return run
 
 

@@ -20,6 +20,8 @@ from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
 from maquette.evaluation.results import Better, ClassRow, Copy, Evaluation, Metric, Settings
+from maquette.modalities.image import Spec as ImageSpec
+from maquette.modalities.label import Spec as LabelSpec
 
 DIGITS = tuple("0123456789")
 
@@ -47,8 +49,8 @@ def digits_data(classes: tuple[str, ...] = DIGITS, channels: int = 1, scale: int
         x = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear")
     y = torch.from_numpy(raw.target).long()
     shares = tuple((y[:1500].bincount() / 1500).tolist())
-    image = ColumnSpec(kind="image", shape=tuple(x.shape[1:]))
-    label = ColumnSpec(kind="label", classes=classes, shares=shares)
+    image = ImageSpec(shape=tuple(x.shape[1:]))
+    label = LabelSpec(classes=classes, shares=shares)
 
     def table(rows: slice) -> Table:
         names = [f"{classes[int(c)]}/{i}.png" for i, c in enumerate(y[rows])]
@@ -138,7 +140,7 @@ def _write_log(folder: RunFolder, steps: int) -> None:
 
 
 def _write_previews(folder: RunFolder, generator: Generator, steps: int) -> None:
-    from maquette.evaluation.report.pictures import mosaic
+    from maquette.report.pictures import mosaic
 
     folder.samples.mkdir(exist_ok=True)
     items = generator.sample(36, seed=3)["image"]

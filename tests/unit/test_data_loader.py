@@ -15,6 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Table
 from maquette.data import Loader
+from maquette.modalities.image import Spec as ImageSpec
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Numbers:
 
     @property
     def spec(self) -> ColumnSpec:
-        return ColumnSpec(kind="image", shape=(1, 1, 1))
+        return ImageSpec(shape=(1, 1, 1))
 
     def __len__(self) -> int:
         return self.n

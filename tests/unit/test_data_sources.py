@@ -18,8 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
+from flat_config import flat_config
 from maquette.core.errors import UserError
-from maquette.core.recipe import DataConfig
 from maquette.core.table import Dataset
 from maquette.data import archive, open_dataset
 
@@ -58,7 +58,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def opened(source: Path | str, cache: Path, **config: object) -> Dataset:
-    return open_dataset(source, DataConfig(**config), cache=cache)  # type: ignore[arg-type]
+    return open_dataset(source, flat_config(**config), cache=cache)  # type: ignore[arg-type]
 
 
 def all_rows(dataset: Dataset, column: str = "image") -> torch.Tensor:

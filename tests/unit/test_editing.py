@@ -10,8 +10,8 @@ from maquette.core.find import find_family
 from maquette.core.generator import Generator
 from maquette.core.model import Carries
 from maquette.core.recipe import load_recipe
-from maquette.editing import Asked, Editor
 from maquette.modalities import image
+from maquette.modalities.image.edit import Asked, Editor
 from maquette.models import flow
 from maquette.testing import check_model, image_spec, text_spec
 
@@ -53,7 +53,7 @@ EDITS = {
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("expected", [False, True])
 def test_what_was_seen_is_kept(way, name, expected, monkeypatch):
-    monkeypatch.setattr("maquette.editing.AVERAGED", 2)
+    monkeypatch.setattr("maquette.modalities.image.edit.AVERAGED", 2)
     edit = editor(() if way == "zero-shot" else ALL)
     asked = Asked(steps=2, expected=expected, zero_shot=way.endswith("one"))
     made = EDITS[name](edit, X, asked)

@@ -22,6 +22,8 @@ from maquette.core.table import Dataset, Table
 from maquette.evaluation import Effort, Evaluation, evaluate, inception, own_features
 from maquette.evaluation.likelihood import likelihood
 from maquette.evaluation.results import HEADER
+from maquette.modalities.image import Spec as ImageSpec
+from maquette.modalities.label import Spec as LabelSpec
 
 
 class Held:
@@ -38,10 +40,10 @@ class Held:
 
 
 def table(x: Tensor, y: Tensor | None) -> Table:
-    columns = {"image": Held(x, ColumnSpec(kind="image", shape=tuple(x.shape[1:])))}
+    columns = {"image": Held(x, ImageSpec(shape=tuple(x.shape[1:])))}
     if y is not None:
         names = tuple("abcdefghij"[: int(y.max()) + 1])
-        columns["label"] = Held(y, ColumnSpec(kind="label", classes=names))
+        columns["label"] = Held(y, LabelSpec(classes=names))
     return Table(columns, [f"{i}.png" for i in range(len(x))])
 
 
@@ -307,7 +309,7 @@ class Linear(Model):
 def test_bounds_rise_to_the_known_likelihood() -> None:
     model = Linear()
     x = (torch.randn(400, 2) @ model.net.weight.T + 0.5 * torch.randn(400, 16)).view(-1, 1, 4, 4)
-    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    spec = DataSpec(columns={"image": ImageSpec(shape=(1, 4, 4))}, target=("image",))
     found = likelihood(model, table(x, None), spec, effort=Effort(400, 20, 40, 2000, at_once=700))
     truth = float(model.truth(x).mean())
     # KL of a Gaussian against one 1.3 times as wide, 2 dimensions: the ELBO's gap.
@@ -321,7 +323,7 @@ def test_bounds_rise_to_the_known_likelihood() -> None:
 @torch.no_grad()
 def test_likelihood_metrics_are_reported(tmp_path: Path) -> None:
     model = Linear()
-    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    spec = DataSpec(columns={"image": ImageSpec(shape=(1, 4, 4))}, target=("image",))
     x = Generator(model, spec).sample(300, seed=9)["image"]
     data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
     found = evaluate(Generator(model, spec), data, cache=tmp_path, samples=100, effort=Effort(100, 20, 20, 500))
@@ -346,7 +348,7 @@ def test_a_likelihood_that_is_known_is_no_bound(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(model, "log_prob", log_prob)
     monkeypatch.setattr(model, "density", "continuous")
-    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    spec = DataSpec(columns={"image": ImageSpec(shape=(1, 4, 4))}, target=("image",))
     x = Generator(model, spec).sample(600, seed=9)["image"]
     data = Dataset("lines", "test-lines", table(x[:300], None), table(x[300:], None))
     found = evaluate(Generator(model, spec), data, cache=tmp_path, samples=100, effort=Effort(exact_items=150))
@@ -359,7 +361,7 @@ def test_a_likelihood_that_is_known_is_no_bound(tmp_path: Path, monkeypatch: pyt
 
 @torch.no_grad()
 def test_what_is_no_likelihood_is_not_called_one(tmp_path: Path) -> None:
-    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    spec = DataSpec(columns={"image": ImageSpec(shape=(1, 4, 4))}, target=("image",))
     model = Linear()
     x = Generator(model, spec).sample(300, seed=9)["image"]
     data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
@@ -375,7 +377,7 @@ def test_what_is_no_likelihood_is_not_called_one(tmp_path: Path) -> None:
 
 
 def test_copies_are_not_looked_for_in_other_data(tmp_path: Path) -> None:
-    spec = DataSpec(columns={"image": ColumnSpec(kind="image", shape=(1, 4, 4))}, target=("image",))
+    spec = DataSpec(columns={"image": ImageSpec(shape=(1, 4, 4))}, target=("image",))
     x = Generator(Linear(), spec).sample(300, seed=9)["image"]
     data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
     found = evaluate(Generator(Linear(), spec), data, cache=tmp_path, samples=100, own_data=False)

@@ -22,9 +22,9 @@ from maquette.core.spec import EOS, PAD
 from maquette.core.table import Dataset
 from maquette.engine.alarms import Alarms, preview_diversity
 from maquette.evaluation import Evaluation, evaluate
-from maquette.evaluation.texts import inspect, judge
-from maquette.evaluation.texts.inspect import Known, text_inspector
-from maquette.evaluation.texts.script import script_of
+from maquette.modalities.text.measures import inspect, judge
+from maquette.modalities.text.measures.inspect import Known, text_inspector
+from maquette.modalities.text.measures.script import script_of
 
 NOUNS, VERBS = ("cat", "dog", "fox", "owl", "bee", "hen", "cow", "pig"), ("sees", "hears", "likes", "finds", "meets")
 

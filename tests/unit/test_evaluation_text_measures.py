@@ -12,19 +12,19 @@ import pytest
 import torch
 
 import toy_text_family as toy
+from flat_config import flat_config
 from maquette.core.batch import Batch
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import BOS, EOS, PAD, UNK
 from maquette.data import open_dataset
 from maquette.evaluation.bootstrap import TooFew, ratio
-from maquette.evaluation.texts import beside, copies, translation, variety
-from maquette.evaluation.texts.fold import fold
-from maquette.evaluation.texts.form import find_forms, form_text, layout
-from maquette.evaluation.texts.loss import held_out, held_out_sliding
-from maquette.evaluation.texts.read import Passage, joined, passages, text_digest
-from maquette.evaluation.texts.script import one_line, script_of
-from maquette.evaluation.texts.two_sample import two_sample
 from maquette.modalities.text import characters, encode
+from maquette.modalities.text.measures import beside, copies, translation, variety
+from maquette.modalities.text.measures.fold import fold
+from maquette.modalities.text.measures.form import find_forms, form_text, layout
+from maquette.modalities.text.measures.loss import held_out, held_out_sliding
+from maquette.modalities.text.measures.read import Passage, joined, passages, text_digest
+from maquette.modalities.text.measures.script import one_line, script_of
+from maquette.modalities.text.measures.two_sample import two_sample
 
 RNG = np.random.default_rng
 PROSE = "the quick brown fox jumps over the lazy dog while seven wizards box for my daft jug\n" * 3
@@ -123,7 +123,7 @@ def test_characters_are_counted_once_where_a_window_cuts_them(tmp_path: Path, un
     letters = list("абвгдежзиклмнопрсту    \n床前明月光")
     whole = "".join(chance.choice(letters, 6000))
     (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
-    config = DataConfig(tokenizer=unit, vocab=300, context=16)
+    config = flat_config(tokenizer=unit, vocab=300, context=16)
     data = open_dataset(tmp_path / "a.txt", config, target=("text",), cache=tmp_path / "cache")
     spec = data.spec(["text"], [])
     held = whole[int(0.9 * len(whole)) :]
@@ -142,7 +142,7 @@ def test_a_short_document_does_not_break_the_sliding_loss(tmp_path: Path) -> Non
         path = tmp_path / "set" / f"{i}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text(noise(n, i), encoding="utf-8")
-    data = open_dataset(tmp_path / "set", DataConfig(context=64), target=("text",), cache=tmp_path / "cache")
+    data = open_dataset(tmp_path / "set", flat_config(context=64), target=("text",), cache=tmp_path / "cache")
     model = OfContext(toy.Config(), data.spec(["text"], []))
     whole, slid = (measure(model, data.test, model.spec) for measure in (held_out, held_out_sliding))
     assert slid.tokens.sum() == whole.tokens.sum() and slid.characters.sum() == whole.characters.sum()

@@ -18,6 +18,8 @@ from maquette.core.find import find_modality
 from maquette.core.modality import Modality, Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.modalities import image, label
+from maquette.modalities.image import Spec as ImageSpec
+from maquette.modalities.label import Spec as LabelSpec
 
 
 def encoded(img: Image.Image, kind: str, **options: object) -> bytes:
@@ -27,7 +29,7 @@ def encoded(img: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def spec(channels: int, height: int, width: int) -> ColumnSpec:
-    return ColumnSpec(kind="image", shape=(channels, height, width))
+    return ImageSpec(shape=(channels, height, width))
 
 
 @pytest.fixture
@@ -258,7 +260,7 @@ def test_preview_enlarges_tiny_pictures_by_whole_numbers() -> None:
 
 
 def test_labels(tmp_path: Path) -> None:
-    animals = ColumnSpec(kind="label", classes=("cat", "dog"))
+    animals = LabelSpec(classes=("cat", "dog"))
     assert label.read(b"dog\n", animals) == 1
     with pytest.raises(Unreadable, match="cow"):
         label.read(b"cow", animals)

@@ -15,8 +15,8 @@ from maquette.core.errors import UserError
 from maquette.core.model import Carries, Coded, Encodes, OnGrid, Step
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
-from maquette.editing import Asked
 from maquette.evaluation.likelihood import Effort, effort_for
+from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member
 from maquette.nets.codec import Codec
@@ -191,10 +191,10 @@ def test_what_cannot_be_a_codec_is_refused_before_data_is_prepared(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         maquette.train("image/latent", tmp_path / "no-data", out=tmp_path / "run", settings=["model.codec=nowhere"])
     codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
-    own = [*QUICK, f"model.codec={codec.folder.path}", "data.channels=grey"]
+    own = [*QUICK, f"model.codec={codec.folder.path}", "data.image.channels=grey"]
     with pytest.raises(UserError, match="these are 16x16 in 1 channel") as refused:
         maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
-    assert "data.channels=rgb" in str(refused.value.remedy)
+    assert "data.image.channels=rgb" in str(refused.value.remedy)
 
 
 def test_a_codec_that_may_know_what_is_held_out_is_said_to(tmp_path, capsys):

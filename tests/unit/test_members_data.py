@@ -19,8 +19,11 @@ from maquette.engine.world import World
 from maquette.modalities import text
 
 SMALL = ("model.layers=1", "model.width=16", "model.embedding=16", "model.attention=none")
-BPE = ("data.tokenizer=bpe", "data.vocab=300", "data.context=32", "data.test_share=0.2", "data.split_seed=3")
-CHARS = ("data.tokenizer=char", "data.context=32")
+BPE = (
+    "data.text.tokenizer=bpe", "data.text.vocab=300", "data.text.context=32", "data.test_share=0.2",
+    "data.split_seed=3",
+)  # fmt: skip
+CHARS = ("data.text.tokenizer=char", "data.text.context=32")
 WORDS = ["the", "a", "cat", "dog", "sea", "hill", "sleeps", "runs", "by", "under", "old", "green", "river", "waits"]
 
 
@@ -86,12 +89,12 @@ def test_rows_are_split_as_the_members_were(tmp_path: Path) -> None:
 def test_members_of_windows_of_other_sizes_still_share_a_split(tmp_path: Path) -> None:
     data = story(tmp_path / "a.txt")
     a, own = member(data, tmp_path / "a", *BPE)
-    b, _ = member(data, tmp_path / "b", *BPE, "data.context=48")
+    b, _ = member(data, tmp_path / "b", *BPE, "data.text.context=48")
     _, dataset = prepared("text/cooperative", data, tmp_path / "both", together(a, b))
     assert said(dataset.test) == said(own.test)
 
 
-@pytest.mark.parametrize("asked", ["data.split_seed=4", "data.test_share=0.1", "data.tokenizer=char"])
+@pytest.mark.parametrize("asked", ["data.split_seed=4", "data.test_share=0.1", "data.text.tokenizer=char"])
 def test_another_split_than_the_members_is_refused(tmp_path: Path, asked: str) -> None:
     data = story(tmp_path / "a.txt")
     a, _ = member(data, tmp_path / "a", *BPE)
@@ -192,7 +195,7 @@ def test_the_size_of_a_batch_of_tokens_is_what_processes_share(tmp_path: Path, m
     monkeypatch.setattr(
         api, "launch", lambda folder, processes, quiet: launched.append(folder.recipe().train.batch_size)
     )
-    settings = {"data.context": 64, "model.width": 32, "model.heads": 2, "model.layers": 1, "train.device": "cpu"}
+    settings = {"data.text.context": 64, "model.width": 32, "model.heads": 2, "model.layers": 1, "train.device": "cpu"}
 
     def train(tokens: int, processes: int) -> None:
         api.train("text/lm", data, out=tmp_path / "run", settings={**settings, "train.batch_tokens": tokens},

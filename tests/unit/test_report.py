@@ -21,15 +21,15 @@ from maquette.core.generator import Generator
 from maquette.core.run import RunFolder
 from maquette.core.table import Dataset
 from maquette.evaluation.card import escape, fenced, write_card
-from maquette.evaluation.report import compare, write_comparison, write_report
-from maquette.evaluation.report.latents import slerp
-from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.metrics import View, reached, read_evaluation, standing, tick
-from maquette.evaluation.report.missing import Missing
-from maquette.evaluation.report.neighbours import find_neighbours
-from maquette.evaluation.report.page import duration, plotly_js
-from maquette.evaluation.report.pictures import tiles, to_bytes
 from maquette.evaluation.results import MINUS, NONE, Evaluation, Metric, number
+from maquette.report import compare, write_comparison, write_report
+from maquette.report.latents import slerp
+from maquette.report.log import read_log
+from maquette.report.metrics import View, reached, read_evaluation, standing, tick
+from maquette.report.missing import Missing
+from maquette.report.neighbours import find_neighbours
+from maquette.report.page import duration, plotly_js
+from maquette.report.pictures import tiles, to_bytes
 from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
@@ -91,7 +91,7 @@ def nasty() -> Dataset:
 
 def report(folder: RunFolder, dataset: Dataset | None, figures: bool = False) -> Page:
     """The page; without the figures for papers, which take longer than all the rest, unless they are asked for."""
-    drawn: Any = contextlib.nullcontext() if figures else mock.patch("maquette.evaluation.report.report.write_figures")
+    drawn: Any = contextlib.nullcontext() if figures else mock.patch("maquette.report.report.write_figures")
     with drawn:
         path = write_report(folder, Generator.load(folder), dataset)
     assert path == folder.report_file

@@ -20,14 +20,14 @@ from maquette.core.run import RunFolder, write_tensors
 from maquette.core.table import Dataset
 from maquette.evaluation import evaluate
 from maquette.evaluation.card import write_card
-from maquette.evaluation.report import compare, write_comparison, write_report
-from maquette.evaluation.report.facts import trained_at
-from maquette.evaluation.report.log import read_log
-from maquette.evaluation.report.page import language
-from maquette.evaluation.report.passages import nearest_passages
-from maquette.evaluation.report.texts import text_stages
-from maquette.evaluation.report.tokens import alignment_maps, coloured, named, percent, shade
 from maquette.modalities.text import RULE
+from maquette.report import compare, write_comparison, write_report
+from maquette.report.facts import trained_at
+from maquette.report.log import read_log
+from maquette.report.page import language
+from maquette.report.passages import nearest_passages
+from maquette.report.texts import text_stages
+from maquette.report.tokens import alignment_maps, coloured, named, percent, shade
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")

@@ -8,8 +8,10 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.model import Aligns, Scores, Step, Streams
 from maquette.core.rng import ItemRng, StepRng
-from maquette.core.spec import BOS, EOS, PAD, ColumnSpec, DataSpec
+from maquette.core.spec import BOS, EOS, PAD, DataSpec
 from maquette.losses import sequence
+from maquette.modalities.label import Spec as LabelSpec
+from maquette.modalities.text import Spec as TextSpec
 from maquette.models import seq2seq
 from maquette.nets.recurrent import projected_nll, reverse
 
@@ -31,12 +33,10 @@ def _seed() -> None:
 
 
 def spec(source: bool = True, classes: int = 0) -> DataSpec:
-    text = ColumnSpec(
-        kind="text", shape=(LENGTH,), vocab=VOCAB, framed=True, start=BOS, mean_length=8.0, tokenizer="{}", unit="bpe"
-    )
+    text = TextSpec(shape=(LENGTH,), vocab=VOCAB, framed=True, start=BOS, mean_length=8.0, tokenizer="{}", unit="bpe")
     columns = {"en": text}
     columns |= {"de": text} if source else {}
-    columns |= {"kind": ColumnSpec(kind="label", classes=tuple("abc"[:classes]))} if classes else {}
+    columns |= {"kind": LabelSpec(classes=tuple("abc"[:classes]))} if classes else {}
     return DataSpec(columns=columns, target=("en",), given=tuple(name for name in columns if name != "en"))
 
 

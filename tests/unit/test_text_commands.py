@@ -19,7 +19,7 @@ from maquette.core.generator import build_model
 from maquette.core.run import write_tensors
 from maquette.modalities.text import RULE
 
-SMALL = ("model.layers=1", "model.width=16", "model.embedding=16", "model.attention=none", "data.tokenizer=char")
+SMALL = ("model.layers=1", "model.width=16", "model.embedding=16", "model.attention=none", "data.text.tokenizer=char")
 GERMAN = [f"{n} Mädchen größer als der Bär über dem Fluß" for n in range(40)]
 ENGLISH = [f"{n} girls taller than the bear above the river" for n in range(40)]
 
@@ -57,7 +57,7 @@ def poems(tmp_path: Path) -> Path:
 def story(tmp_path: Path) -> Path:
     """A run of a language model."""
     (tmp_path / "story.txt").write_text(lines(ENGLISH))
-    return trained(tmp_path / "story.txt", tmp_path / "story", "data.context=16")
+    return trained(tmp_path / "story.txt", tmp_path / "story", "data.text.context=16")
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_members_that_cannot_write_together_are_named_both(story: Path, translat
     lost = error(story, tmp_path / "nosuch")
     assert "There is no run at" in lost.problem and "model.members=[" in lost.remedy and "image" not in lost.remedy
     other = error(story, translator)
-    assert str(story) in other.problem and str(translator) in other.problem and "data.tokenizer" in other.remedy
+    assert str(story) in other.problem and str(translator) in other.problem and "data.text.tokenizer" in other.remedy
 
 
 def test_a_critic_of_a_translator_is_told_to_give_the_source(translator: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Modality, Unreadable
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, UNK, ColumnSpec
 from maquette.modalities import text
+from maquette.modalities.text import Spec as TextSpec
 
 STORY = [
     "The cat sat on the mat.\n\n  Twice,  it sat.\n",
@@ -37,7 +38,7 @@ HARD = [
 def spec_of(texts: list[str], unit: str = "char", vocab: int = 400, framed: bool = True, **more: object) -> ColumnSpec:
     tokenizer = text.train_tokenizer(texts, unit, vocab, **more)  # type: ignore[arg-type]
     size = len(text.vocabulary(tokenizer))
-    return ColumnSpec(kind="text", shape=(512,), vocab=size, unit=unit, tokenizer=tokenizer, framed=framed)  # type: ignore[arg-type]
+    return TextSpec(shape=(512,), vocab=size, unit=unit, tokenizer=tokenizer, framed=framed)  # type: ignore[arg-type]
 
 
 def test_the_module_is_a_modality() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flat_config import flat_config
 from maquette.core.errors import UserError
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import BOS, UNK
 from maquette.core.table import Dataset, Table
 from maquette.data import open_dataset
@@ -72,7 +72,7 @@ def opened(
 ) -> Dataset:
     like, own = config.pop("like", None), config.pop("own", None)
     return open_dataset(
-        source, DataConfig(**{"vocab": 300, **config}), target=(target,) if target else (),
+        source, flat_config(**{"vocab": 300, **config}), target=(target,) if target else (),
         given=(given,) if given else (), like=like, own=own, cache=cache,
     )  # fmt: skip
 
@@ -440,12 +440,12 @@ def test_a_second_opening_finds_everything_prepared(tmp_path: Path, cache: Path)
     folder = put(tmp_path / "a", pairs())
     first = opened(folder, cache, "de", "en")
     heard: list[str] = []
-    again = open_dataset(folder, DataConfig(vocab=300), target=("de",), given=("en",), cache=cache, say=heard.append)
+    again = open_dataset(folder, flat_config(vocab=300), target=("de",), given=("en",), cache=cache, say=heard.append)
     assert not heard and again.summary["from_cache"] and not first.summary["from_cache"]
     assert again.fingerprint == first.fingerprint and said(again.test, "de") == said(first.test, "de")
     assert list(again.test.names) == list(first.test.names) and again.train.batch([0, 1], again.spec(["de"], ["en"]))
     moved = folder.rename(tmp_path / "b")
-    third = open_dataset(moved, DataConfig(vocab=300), target=("de",), given=("en",), cache=cache, say=heard.append)
+    third = open_dataset(moved, flat_config(vocab=300), target=("de",), given=("en",), cache=cache, say=heard.append)
     assert third.fingerprint == first.fingerprint and "The same texts were prepared before" in heard
     (moved / "train.en").write_text(lines([*LINES[:-1], "another one"]), encoding="utf-8")
     assert opened(moved, cache, "de", "en").fingerprint != first.fingerprint
@@ -562,10 +562,10 @@ def test_rows_that_are_too_long_are_left_out_and_never_cut(tmp_path: Path, cache
     rows = [{"text": t} for t in [*LINES[:5], huge, long, *LINES[5:]]]
     dataset = opened(put(tmp_path, {"a.jsonl": jsonl(rows)}) / "a.jsonl", cache, longest=64)
     assert dataset.summary["left_out"] == [
-        {"name": "a.jsonl:6", "reason": "10,000,000 characters, more than data.longest=64 tokens hold"},
-        {"name": "a.jsonl:7", "reason": "82 tokens, more than data.longest=64"},
+        {"name": "a.jsonl:6", "reason": "10,000,000 characters, more than data.text.longest=64 tokens hold"},
+        {"name": "a.jsonl:7", "reason": "82 tokens, more than data.text.longest=64"},
     ]
-    assert dataset.summary["left_out_reasons"] == {"longer than data.longest": 2}
+    assert dataset.summary["left_out_reasons"] == {"longer than data.text.longest": 2}
     assert sorted(said(dataset.train) + said(dataset.test)) == sorted(LINES)
     assert dataset.train.columns["text"].spec.shape[0] <= 64
     just = put(tmp_path, {"j.jsonl": jsonl([{"text": t} for t in [*LINES, "y" * 62, "x" * 63]])}) / "j.jsonl"
@@ -579,7 +579,7 @@ def test_rows_that_are_too_long_are_left_out_and_never_cut(tmp_path: Path, cache
         error = refused(tmp_path / file, tmp_path / "new", target=wanted[0], given=wanted[1], longest=50, strict=True)
         assert f"'{place}' cannot be used" in str(error)
     none = refused(tmp_path / "a.jsonl", cache, longest=8)
-    assert "data.longest=8" in str(none) and "Raise data.longest" in none.remedy
+    assert "data.text.longest=8" in str(none) and "Raise data.text.longest" in none.remedy
     half = [{"text": t} for t in [*LINES[:60], *(f"{t} " * 4 for t in LINES[60:])]]
     warned = opened(put(tmp_path, {"h.jsonl": jsonl(half)}) / "h.jsonl", cache, longest=64)
     assert any("60 of 120 rows are too long and left out" in w for w in warned.summary["warnings"])

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from maquette.core.recipe import DataConfig
+from flat_config import flat_config
 from maquette.core.spec import BOS, EOS, PAD
 from maquette.core.table import Dataset, Table
 from maquette.data import Loader, open_dataset
 from maquette.data.texts.windows import overlap_of, stride_of, windows
-from maquette.evaluation.texts.read import passages
 from maquette.modalities import text
+from maquette.modalities.text.measures.read import passages
 
 
 def opened(source: Path, tmp_path: Path, **config: object) -> Dataset:
-    return open_dataset(source, DataConfig(**config), target=("text",), cache=tmp_path / "cache")  # type: ignore[arg-type]
+    return open_dataset(source, flat_config(**config), target=("text",), cache=tmp_path / "cache")  # type: ignore[arg-type]
 
 
 def story(n: int, seed: int = 0) -> str:

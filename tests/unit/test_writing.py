@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from maquette import writing
 from maquette.cli import stdin
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
@@ -22,8 +21,10 @@ from maquette.core.recipe import Recipe, load_recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import BOS, EOS, SPECIALS, ColumnSpec, DataSpec
 from maquette.data import read_lines
-from maquette.modalities.text import decode, train_tokenizer, vocabulary
-from maquette.writing import Decoding
+from maquette.modalities.label import Spec as LabelSpec
+from maquette.modalities.text import Spec as TextSpec
+from maquette.modalities.text import decode, train_tokenizer, vocabulary, writing
+from maquette.modalities.text.writing import Decoding
 from toy_text_family import tokenizer
 
 KNOWN = "abcdefgh ,.\n"
@@ -37,13 +38,13 @@ def column(framed: bool = True, tokens: int = 12, unit: str = "char", known: str
     made = tokenizer([known])[0] if unit == "char" else train_tokenizer(["ab cd ef, gh. " * 9], unit, 270)
     vocab = vocabulary(made).tokens
     start = BOS if framed else vocab.index("\n" if unit == "char" else "a")
-    return ColumnSpec(kind="text", shape=(tokens,), vocab=len(vocab), unit=unit, tokenizer=made, framed=framed,
+    return TextSpec(shape=(tokens,), vocab=len(vocab), unit=unit, tokenizer=made, framed=framed,
                       start=start, mean_length=tokens)  # fmt: skip
 
 
 def spec_of(text: ColumnSpec, source: ColumnSpec | None = None, shares: Sequence[float] = ()) -> DataSpec:
     classes = tuple(f"class {i}" for i in range(len(shares)))
-    columns = {"text": text, "source": source, "label": ColumnSpec(kind="label", classes=classes, shares=shares)}
+    columns = {"text": text, "source": source, "label": LabelSpec(classes=classes, shares=shares)}
     given = tuple(name for name, has in (("source", source), ("label", shares)) if has)
     return DataSpec(columns={k: v for k, v in columns.items() if v}, target=("text",), given=given)
 

@@ -21,6 +21,6 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
         raise UserError("Only one run was named.", "Name two or more: maquette compare runs/a runs/b")
     print_comparison(api.compare(*runs))
     if out:
-        from maquette.evaluation.report import write_comparison
+        from maquette.report import write_comparison
 
         click.echo(str(write_comparison([open_run(run) for run in runs], Path(out))))

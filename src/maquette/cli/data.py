@@ -41,7 +41,7 @@ def inspect(
     from maquette.data import open_dataset
 
     say = _quiet if as_json else _say
-    config = DataConfig(source=source, size=size, strict=strict)
+    config = DataConfig.model_validate({"source": source, "strict": strict, "image": {"size": size}})
     depends = (given,) if given and given != "none" else ()
     dataset = open_dataset(source, config, target=(target,) if target else (), given=depends, say=say)
     is_text = dataset.summary["kind"] == "text"
@@ -94,7 +94,7 @@ def _preview(dataset: Dataset, path: Path) -> None:
             turn[members] = np.arange(len(members))
         rows = np.lexsort((codes, turn))[:64]
         captions = [label.spec.classes[code] for code in codes[rows]]
-    grid = find_modality("image").preview(table.columns["image"].take(rows), captions=captions)
+    grid = find_modality("image").sheet(table.columns["image"].take(rows), captions=captions)
     with atomic(path) as temporary:
         grid.save(temporary)
 

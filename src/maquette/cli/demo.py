@@ -18,8 +18,8 @@ def command(out: str, budget: str, quiet: bool) -> None:
     """
     from maquette import api
     from maquette.cli.tables import print_evaluation
-    from maquette.core.files import atomic
     from maquette.core.run import free_folder
+    from maquette.modalities.image import save
 
     folder = free_folder(Path(out))
     say = (lambda text: None) if quiet else click.echo
@@ -30,8 +30,8 @@ def command(out: str, budget: str, quiet: bool) -> None:
     if not quiet:
         print_evaluation(result)
     grid = folder / "samples" / "grid.png"
-    with atomic(grid) as temporary:
-        run.sample(64, seed=1).preview().save(temporary)
+    samples = run.sample(64, seed=1)
+    save(samples.preview(), grid, samples.about.of(samples.seed))
     report = run.report()
     say("\nWhat you have now:")
     for what, path in (

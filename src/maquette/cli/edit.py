@@ -136,8 +136,8 @@ def _edit(
 ) -> None:  # fmt: skip
     from maquette import api
     from maquette.core.errors import UserError
-    from maquette.editing import Asked
-    from maquette.pictures import files, write_frames
+    from maquette.modalities.image.edit import Asked
+    from maquette.modalities.image.pictures import files, write_frames
 
     editor, inputs, target = api.load(run).edit, files(pictures), Path(out)
     wanted = Asked(**asked)

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from maquette.api import Run
     from maquette.core.samples import Samples
-    from maquette.writing import Decoding
+    from maquette.modalities.text.writing import Decoding
 
 
 @click.command("sample")
@@ -44,7 +44,7 @@ def command(
 ) -> None:  # fmt: skip
     """Make N new items with the model of RUN."""
     from maquette import api
-    from maquette.writing import Decoding
+    from maquette.modalities.text.writing import Decoding
 
     loaded = api.load(run)
     solving = {"steps": steps, "sampler": sampler, "guidance": guidance}
@@ -71,7 +71,7 @@ def _pictures(
     run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool, suffix: str,
     solving: dict[str, Any],
 ) -> None:  # fmt: skip
-    from maquette.core.files import atomic
+    from maquette.modalities.image import save
 
     samples = run.sample(n, label=label, seed=seed, unconditional=unconditional, **solving)
     if not grid:
@@ -82,8 +82,7 @@ def _pictures(
     path = Path(out) if out else run.folder.samples / f"grid-seed-{seed}.{suffix}"
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):  # `-o out/` names a folder
         path = path / f"grid-seed-{seed}.{suffix}"
-    with atomic(path) as temporary:
-        samples.preview().save(temporary)
+    save(samples.preview(), path, samples.about.of(samples.seed, items=str(len(samples))))
     click.echo(str(path))
 
 
@@ -132,12 +131,9 @@ def _one_file(out: str | None) -> Path | None:
 
 def _write_all(samples: Samples, file: Path) -> None:
     """All texts into one file, and beside it what says that they are AI-generated."""
-    from maquette.core.files import write_json, write_text
+    from maquette.modalities.text import save
 
-    about = {**samples.origin, "seed": str(samples.seed), "items": str(len(samples))}
-    write_text(file, _together(samples) + "\n")
-    bare = file.with_suffix("") if file.suffix.lower() == ".gz" else file
-    write_json(bare.with_suffix(".json"), about)
+    save(_together(samples) + "\n", file, samples.about.of(samples.seed, items=str(len(samples))))
 
 
 def _together(samples: Samples) -> str:

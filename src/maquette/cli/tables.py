@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
-    from maquette.evaluation.report import Comparison
+    from maquette.report import Comparison
 
 SHOWN = 20  # lines of a list on the screen; --json has them all
 EXAMPLE = 160  # characters of an example text

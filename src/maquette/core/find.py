@@ -61,16 +61,36 @@ def refuse_foreign_family(name: str, where: str) -> None:
     )
 
 
+def modality_names() -> list[str]:
+    """Modalities that can be found: those that ship, and those that the user named in MAQUETTE_MODALITIES."""
+    named = [name.strip() for name in os.environ.get("MAQUETTE_MODALITIES", "").split(",")]
+    return [*_names_in("maquette.modalities"), *(name for name in named if name)]
+
+
 def find_modality(kind: str) -> Modality:
-    """The module of a modality: `image` -> `maquette.modalities.image`."""
-    try:
-        return cast("Modality", importlib.import_module(f"maquette.modalities.{kind}"))
-    except ModuleNotFoundError as error:
-        if error.name != f"maquette.modalities.{kind}":
-            raise
+    """The package of a modality: `image` -> `maquette.modalities.image`; any other name is a user's own module.
+
+    A name that is not part of Maquette is imported only where the user vouched for it: by MAQUETTE_MODALITIES, or by
+    an import of their own.
+    """
+    ours = kind in _names_in("maquette.modalities")
+    if not ours and kind not in modality_names() and kind not in sys.modules:
         raise UserError(
-            f"Maquette cannot read '{kind}' columns yet.", nearest(kind, _names_in("maquette.modalities"))
-        ) from None
+            f"Maquette knows no columns of the kind '{kind}'.",
+            f"{nearest(kind, modality_names())} A modality of your own: set MAQUETTE_MODALITIES={kind}, or import it.",
+        )
+    dotted = f"maquette.modalities.{kind}" if ours else kind
+    try:
+        module = importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name is None or not dotted.startswith(error.name):
+            raise
+        raise UserError(f"There is no modality '{kind}'.", nearest(kind, modality_names())) from None
+    if missing := [part for part in ("KIND", "NOUN", "Spec", "Config") if not hasattr(module, part)]:
+        raise UserError(
+            f"Module '{dotted}' is not a modality: it lacks {', '.join(missing)}.", "See docs/add_a_modality.md."
+        )
+    return cast("Modality", module)
 
 
 def recipe_names() -> list[str]:

@@ -1,69 +1,86 @@
-"""What a modality is: the only code that knows files."""
+"""What a modality is: everything that Maquette knows of one kind of column.
+
+A modality is a package found by name: `image` is `maquette.modalities.image`, `my_package.molecule` a user's own. What
+is listed in `Modality` stands in its `__init__.py`. What is optional is found by name as well, as an attribute of the
+package or of a module in it (see `part`), so that `maquette --help` imports none of it:
+
+    measures.py   MEASURES   tuple[core.measure.Measure, ...]   what is measured of samples beyond what is general
+    report.py     SECTIONS   tuple[core.section.Section, ...]   parts of the report
+    options.py    OPTIONS    (model, spec) -> tuple[core.option.Option, ...]   of sampling
+    verbs.py      VERBS      tuple of click commands            verbs of the command line
+    watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
+    features.py   features(...)                                 the network that general distances are measured in
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-from torch import Tensor
-
-from maquette.core.files import atomic, write_text
 from maquette.core.find import find_modality
-from maquette.core.spec import ColumnSpec
+
+if TYPE_CHECKING:  # they take a second to import, which naming a verb can do without
+    import numpy as np
+    from torch import Tensor
+
+    from maquette.core.about import About
+    from maquette.core.spec import ColumnSpec
+
+
+class Unreadable(ValueError):
+    """One item that cannot be used; the message is the reason, as it is listed."""
 
 
 @runtime_checkable
 class Modality(Protocol):
-    """Files <-> canonical tensors, for one kind of column. Modules of `maquette.modalities` meet this.
-
-    The stored form is the compact array kept in the cache (u8[C, H, W] for an image).
-    """
+    """One kind of column. The stored form is what the cache keeps: u8[C, H, W] of a picture, u16[L] of a text."""
 
     KIND: str
-    SUFFIXES: tuple[str, ...]
+    NOUN: tuple[str, str]  # ("sound", "sounds"): the one place for the word in errors, report and card
+    Spec: Any  # type[ColumnSpec], one of the four forms with facts of its own
+    Config: Any  # type[BaseModel], its section of a recipe, data.<kind>
     PREVIEW_SUFFIX: str
 
-    def probe(self, data: bytes, name: str) -> Any:
-        """Facts about one encoded item without a full decode; raises Unreadable with the reason."""
-        ...
-
-    def read(self, data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
-        """One encoded item -> stored form with the shape of `spec`; raises Unreadable with the reason."""
-        ...
+    if TYPE_CHECKING:
+        # What a modality has beyond this is known to who asks for it, not to mypy.
+        def __getattr__(self, name: str) -> Any: ...
 
     def canonical(self, stored: np.ndarray) -> Tensor:
         """Stored items [B, ...] -> canonical tensor [B, ...]."""
         ...
 
-    def write(
-        self, item: Tensor, path: Path, about: dict[str, str] | None = None, spec: ColumnSpec | None = None
-    ) -> Path:
-        """Writes one canonical item as a file, with `about` in its metadata; returns the path."""
+    def write(self, item: Tensor, path: Path, spec: ColumnSpec, about: About) -> Path:
+        """Writes one canonical item as a file that says where it comes from; returns the path."""
         ...
 
-    def preview(
-        self, items: Tensor, columns: int | None = None, captions: Sequence[str] = (), spec: ColumnSpec | None = None
-    ) -> Any:
-        """Several items as one thing that a person can look at: a PIL picture for images, a str for texts.
+    def preview(self, items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str], about: About) -> Path:
+        """Writes several items as one file that a person can look at (or hear), each under its caption, if any."""
+        ...
 
-        spec: of the column; texts need it, for its tokenizer.
-        """
+    def made_up(self, spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:
+        """Canonical items that a model can learn something of, for the contract."""
         ...
 
 
-def write_preview(items: Tensor, spec: ColumnSpec, stem: Path, captions: Sequence[str] = ()) -> Path:
-    """Writes several items as one file that a person can look at; `stem` is its path without a suffix."""
-    modality = find_modality(spec.kind)
-    shown = modality.preview(items, captions=captions, spec=spec)
-    path = stem.with_name(stem.name + modality.PREVIEW_SUFFIX)
-    if isinstance(shown, str):
-        return write_text(path, shown + "\n")
-    with atomic(path) as temporary:
-        shown.save(temporary)
-    return path
+def part(kind: str, name: str, module: str) -> Any:
+    """What a modality may have: its attribute `name`, or that of its module `module`; None where it has neither."""
+    modality = find_modality(kind)
+    if name in vars(modality):
+        return vars(modality)[name]
+    package = getattr(modality, "__name__", "")
+    if not hasattr(modality, "__path__"):
+        return None
+    try:
+        found = importlib.import_module(f"{package}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.{module}":
+            raise
+        return None
+    return getattr(found, name, None)
 
 
-class Unreadable(ValueError):
-    """One item that cannot be used; the message is the reason, as the doctor lists it."""
+def noun(kind: str, count: int = 2) -> str:
+    """What items of a kind are called: `noun("image", 1)` -> "picture"."""
+    return find_modality(kind).NOUN[0 if count == 1 else 1]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.find import find_family, recipe_text, refuse_foreign_family
+from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -38,27 +38,49 @@ def seconds_of(budget: str) -> float:
 
 
 class DataConfig(_Section):
-    """Where the data is and how an item becomes canonical."""
+    """Where the data is and how it is split; and a section for each kind of column (`image`, `text`, ...), whose keys
+    are those of the modality's Config."""
+
+    model_config = ConfigDict(extra="allow", validate_default=True, allow_inf_nan=False)
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
-    size: tuple[Positive, Positive] | None = Field(None, description="height, width in pixels; null: the data's own")
-    fit: Literal["crop", "pad", "stretch"] = Field(
-        "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
-    )
-    channels: Literal["auto", "grey", "rgb", "rgba"] = "auto"
-    tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
-        "auto", description="texts: what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
-    )
-    vocab: Annotated[int, Field(ge=64)] = Field(8000, description="texts: most tokens of a bpe or unigram tokenizer")
-    joint: bool = Field(True, description="texts: one vocabulary for all columns used, or one for each")
-    lowercase: bool = Field(False, description="texts: everything in lower case")
-    context: Annotated[int, Field(ge=8)] = Field(256, description="texts: tokens of a long text that are seen at once")
-    longest: Annotated[int, Field(ge=8)] = Field(
-        512, description="texts: most tokens of a row; longer rows are left out, by name"
-    )
+    kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
-    strict: bool = Field(False, description="stop at the first unusable file instead of leaving it out")
+    strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _sections_of_kinds(self) -> DataConfig:
+        """The further keys are modalities, each with its Config."""
+        for kind, value in list((self.__pydantic_extra__ or {}).items()):
+            if kind not in modality_names():
+                known = [*type(self).model_fields, *_modality_keys()]
+                hint = nearest(kind, known).replace(f"'{kind}'", kind)
+                own = [key for key in _modality_keys() if key.rpartition(".")[2] == kind]
+                raise UserError(
+                    f"There is no setting 'data.{kind}'.", f"Did you mean 'data.{own[0]}'?" if own else hint
+                )
+            schema = find_modality(kind).Config
+            if not isinstance(value, BaseModel):
+                try:
+                    made = schema.model_validate(value or {})
+                except ValidationError as error:
+                    raise explain(error, schema, f"data.{kind}.") from None
+                self.__pydantic_extra__[kind] = made  # type: ignore[index]
+        return self
+
+    def of(self, kind: str) -> Any:
+        """The section of a modality: its Config, with what was set."""
+        found = (self.__pydantic_extra__ or {}).get(kind)
+        return find_modality(kind).Config() if found is None else found
+
+    def with_kind(self, kind: str, **changes: Any) -> DataConfig:
+        """The same with changes to the section of a modality."""
+        return self.model_copy(update={kind: self.of(kind).model_copy(update=changes)})
+
+
+def _modality_keys() -> list[str]:
+    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
 
 
 class TrainConfig(_Section):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, read_json, write_json, write_text
+from maquette.core.find import find_modality
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 
@@ -33,9 +34,9 @@ class RunFolder:
         return self.path / "spec.json"
 
     @property
-    def tokenizers(self) -> Path:
-        """The tokenizers of text columns, as JSON of the `tokenizers` library."""
-        return self.path / "tokenizers"
+    def assets(self) -> Path:
+        """What of the specification is a file of its own, such as a tokenizer (ColumnSpec.assets)."""
+        return self.path / "assets"
 
     @property
     def data_file(self) -> Path:
@@ -92,9 +93,10 @@ class RunFolder:
         try:
             plain = read_json(self.spec_file)
             for column in plain["columns"].values():
-                if column.get("tokenizer"):  # a name within `tokenizers`: vocabularies are files of their own
-                    file = self.tokenizers / Path(column["tokenizer"]).name
-                    column["tokenizer"] = file.read_text(encoding="utf-8")
+                for asset in find_modality(str(column.get("kind"))).Spec.assets:
+                    if column.get(asset):  # a name within `assets`
+                        file = self.assets / Path(column[asset]).name
+                        column[asset] = file.read_text(encoding="utf-8")
             return DataSpec.model_validate(plain)
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
@@ -123,14 +125,15 @@ class RunFolder:
         write_text(self.recipe_file, recipe.dump())
 
     def write_spec(self, spec: DataSpec) -> None:
-        """Writes spec.json, and each tokenizer to a file of its own beside it; equal ones share a file."""
+        """Writes spec.json, and each asset to a file of its own beside it; equal ones share a file."""
         plain, written = spec.model_dump(mode="json"), dict[str, str]()
         for name, column in plain["columns"].items():
-            text = column["tokenizer"]
-            if text:
-                file = written.setdefault(text, f"{len(written)}-{re.sub(r'[^A-Za-z0-9]+', '_', name)}.json")
-                write_text(self.tokenizers / file, text)
-                column["tokenizer"] = file
+            for asset in spec.columns[name].assets:
+                if text := column[asset]:
+                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
+                    file = written.setdefault(text, f"{len(written)}-{asset}-{tail}.json")
+                    write_text(self.assets / file, text)
+                    column[asset] = file
         write_json(self.spec_file, plain)
 
 

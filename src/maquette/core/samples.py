@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.find import find_modality
 from maquette.core.spec import DataSpec
@@ -21,14 +22,14 @@ class Samples:
 
     target: canonical tensors by column      given: what was asked for each item
     seed:   item i depends on (seed, i) and what is given alone
-    origin: where they come from, for the files' metadata
+    about:  where they come from, for the files' metadata
     """
 
     target: dict[str, Tensor]
     given: dict[str, Tensor]
     spec: DataSpec
     seed: int
-    origin: dict[str, str] = field(default_factory=dict)
+    about: About = field(default_factory=About)
 
     def __len__(self) -> int:
         return len(next(iter(self.target.values())))
@@ -51,8 +52,8 @@ class Samples:
         """All items as one thing to look at: a PIL picture for images, a str for texts."""
         (name,) = self.target
         spec = self.spec.columns[name]
-        captions = self.captions if spec.kind == "text" else ()
-        return find_modality(spec.kind).preview(self.target[name], columns, captions, spec)
+        sheet = find_modality(spec.kind).sheet
+        return sheet(self.target[name], spec, self.captions) if spec.kind == "text" else sheet(self.x, columns)
 
     @property
     def texts(self) -> list[str]:
@@ -61,7 +62,7 @@ class Samples:
         spec = self.spec.columns[name]
         if spec.kind != "text":
             raise UserError(f"These are samples of {spec.kind}, which have no text.", "Use .x, .preview() or .save().")
-        decode = find_modality("text").decode  # type: ignore[attr-defined]
+        decode = find_modality("text").decode
         return [decode(item, spec) for item in self.target[name]]
 
     def save(self, folder: str | Path, suffix: str | None = None, start: int = 0) -> list[Path]:
@@ -82,11 +83,9 @@ class Samples:
         """Writes one item to a file, with its metadata. start: the number of the first item."""
         (name,) = self.target
         spec = self.spec.columns[name]
-        about = {**self.origin, "seed": str(self.seed), "item": str(start + item)}
-        if self.captions:
-            about["label"] = self.captions[item]
-        written: Path = find_modality(spec.kind).write(self.target[name][item], Path(path), about, spec)
-        return written
+        more = {"label": self.captions[item]} if self.captions else {}
+        about = self.about.of(self.seed, start + item, **more)
+        return find_modality(spec.kind).write(self.target[name][item], Path(path), spec, about)
 
     def __str__(self) -> str:
         shown = self.preview()

@@ -1,64 +1,106 @@
 """What the data is: typed columns, and which of them is learned from which.
 
-A dataset is a table of typed columns; a model learns p(target | given).
+A dataset is a table of typed columns; a model learns p(target | given). A column's `kind` is its modality, which alone
+knows its files. Models see tensors, and of these there are four forms, whatever they stand for:
+
+    GridSpec    f32[C, *grid] in [-1, 1], on a grid of one, two or three dimensions
+    TokenSpec   i64[L], tokens of a vocabulary, padded with PAD in a batch
+    ClassSpec   i64[], the number of a class
+    NumberSpec  f32[], a real number
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
-KINDS = ("image", "audio", "video", "text", "label")
+from maquette.core.errors import UserError
 
-# Tokens that every tokenizer reserves, whatever its vocabulary. The last three frame a gap to be filled:
+# Tokens that every vocabulary reserves. The last three frame a gap to be filled:
 # PREFIX what stands before it, SUFFIX what stands after it, MIDDLE what is to be written (Bavarian et al. 2022).
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "<prefix>", "<suffix>", "<middle>")
 PAD, BOS, EOS, UNK, PREFIX, SUFFIX, MIDDLE = range(len(SPECIALS))
 
 
 class ColumnSpec(BaseModel):
-    """One typed column.
+    """One typed column. Modalities extend one of the four forms below with facts of their own.
 
-    kind:    the modality ("image", "label", ...; see KINDS)
-    shape:   of one canonical item: (C, H, W) for an image, () for a label, (most tokens,) for a text
-    classes: names of the classes of a label, in the order of their numbers
-    shares:  share of each class in the training split, summing to 1 (labels only)
-
-    Of a text, i64[L] tokens padded with PAD:
-
-    vocab:       number of tokens, the reserved ones included
-    unit:        what a token is: "char", "bpe" or "unigram"
-    tokenizer:   the trained tokenizer as the JSON of the `tokenizers` library
-    framed:      whether an item is BOS ... EOS (a line, a cell of a table) or a window of one long text
-    start:       the token that a text without a prompt begins with
-    mean_length: mean number of tokens of an item of the training split
-    chars_per_token: characters of the training split over its tokens (reserved ones left out)
+    kind:   the modality, by the name it is found by ("image", "my_package.molecule")
+    shape:  of one canonical item: (C, H, W) of a picture, (most tokens,) of a sequence, () of a class or number
+    assets: names of the fields, of type str, that a run folder keeps as files of their own, such as a tokenizer
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    assets: ClassVar[tuple[str, ...]] = ()
 
     kind: str
     shape: tuple[int, ...] = ()
-    classes: tuple[str, ...] = ()
-    shares: tuple[float, ...] = ()
+
+    if TYPE_CHECKING:
+        # What a column has beyond this is its form's and its modality's: known to who reads it, not to mypy.
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class GridSpec(ColumnSpec):
+    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video."""
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Cells along each dimension."""
+        return self.shape[1:]
+
+
+class TokenSpec(ColumnSpec):
+    """Sequences of tokens, i64[L], L up to shape[0].
+
+    vocab:       number of tokens, the reserved ones (SPECIALS) included
+    framed:      whether an item is BOS ... EOS, or a window of a long sequence
+    start:       the token that an item without a prompt begins with
+    mean_length: mean number of tokens of an item of the training split
+    """
+
     vocab: int = 0
-    unit: Literal["", "char", "bpe", "unigram"] = ""
-    tokenizer: str = Field("", repr=False)
     framed: bool = True
     start: int = BOS
     mean_length: float = 0.0
-    chars_per_token: float = 1.0
 
-    @model_validator(mode="after")
-    def _known_kind(self) -> ColumnSpec:
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown modality {self.kind!r}; known: {', '.join(KINDS)}")
-        return self
+    def same_tokens(self, other: ColumnSpec) -> bool:
+        """Whether a token number means the same in both columns."""
+        return isinstance(other, TokenSpec) and (self.kind, self.vocab) == (other.kind, other.vocab)
+
+
+class ClassSpec(ColumnSpec):
+    """Classes, i64[].
+
+    classes: their names, in the order of their numbers      shares: of each in the training split, summing to 1
+    """
+
+    classes: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+
+class NumberSpec(ColumnSpec):
+    """Real numbers, f32[], in their own unit.
+
+    mean, std: of the training split      low, high: its smallest and its largest
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+S = TypeVar("S", bound=ColumnSpec)
 
 
 class DataSpec(BaseModel):
@@ -66,9 +108,24 @@ class DataSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: dict[str, ColumnSpec]
+    columns: dict[str, SerializeAsAny[ColumnSpec]]
     target: tuple[str, ...] = Field(min_length=1)
     given: tuple[str, ...] = ()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _of_their_kinds(cls, columns: Any) -> Any:
+        """JSON -> specifications: each kind has its own."""
+        from maquette.core.find import find_modality
+
+        if not isinstance(columns, dict):
+            return columns
+        return {
+            name: find_modality(str(column.get("kind"))).Spec.model_validate(column)
+            if isinstance(column, dict)
+            else column
+            for name, column in columns.items()
+        }
 
     @model_validator(mode="after")
     def _columns_exist(self) -> DataSpec:
@@ -77,23 +134,50 @@ class DataSpec(BaseModel):
                 raise ValueError(f"column {name!r} is not in the data; it has {', '.join(self.columns)}")
         return self
 
+    def only(self, form: type[S] = ColumnSpec) -> S:  # type: ignore[assignment]
+        """The one target of a model that makes one column; UserError where there are several, or it is of another form.
+
+        form: what the target must be, e.g. GridSpec
+        """
+        column = self.columns[self.only_name]
+        if not isinstance(column, form):
+            raise UserError(
+                f"'{self.only_name}' is {column.kind}, which this cannot make.", "`maquette recipes` lists what can be."
+            )
+        return column
+
     @property
-    def x(self) -> ColumnSpec:
+    def only_name(self) -> str:
+        """The name of the one target; UserError where there are several."""
+        if len(self.target) > 1:
+            raise UserError(
+                f"There are {len(self.target)} targets ({', '.join(self.target)}), and this takes one.",
+                "Name one target.",
+            )
+        return self.target[0]
+
+    def givens(self, form: type[S]) -> dict[str, S]:
+        """The given columns of a form, by name."""
+        return {name: cast(S, self.columns[name]) for name in self.given if isinstance(self.columns[name], form)}
+
+    # -- to be replaced by `only` and `givens` -------------------------------------------------------
+
+    @property
+    def x(self) -> Any:
         """The one target of a single-target model."""
-        (name,) = self.target
-        return self.columns[name]
+        return self.only()
 
     @property
     def label(self) -> str | None:
-        """Name of the label column among the given, if there is one."""
-        return next((name for name in self.given if self.columns[name].kind == "label"), None)
+        """Name of the first class column among the given, if there is one."""
+        return next(iter(self.givens(ClassSpec)), None)
 
     @property
     def source(self) -> str | None:
-        """Name of the text column among the given (what is translated or summarised), if there is one."""
-        return next((name for name in self.given if self.columns[name].kind == "text"), None)
+        """Name of the first sequence among the given (what is translated or summarised), if there is one."""
+        return next(iter(self.givens(TokenSpec)), None)
 
     @property
     def num_classes(self) -> int:
         """Classes of the given label; 0 for a model that is not conditional on one."""
-        return self.columns[self.label].num_classes if self.label else 0
+        return next((column.num_classes for column in self.givens(ClassSpec).values()), 0)

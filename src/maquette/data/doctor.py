@@ -38,7 +38,7 @@ def examine(source: Encoded | Arrays, config: DataConfig, say: Say) -> Survey:
 def policy(survey: Survey, config: DataConfig) -> ColumnSpec:
     """The shape in which all pictures are prepared; says in the survey's notes how it was chosen."""
     colours = Counter(fact.colour for fact in survey.facts)
-    channels = config.channels
+    channels = config.of("image").channels
     if channels == "auto":
         channels = "rgba" if colours["rgba"] else "rgb" if colours["rgb"] else "grey"
         if len(colours) > 1:
@@ -47,9 +47,9 @@ def policy(survey: Survey, config: DataConfig) -> ColumnSpec:
     if channels != "rgba" and colours["rgba"]:
         survey.notes.append(f"Transparent parts of {colours['rgba']:,} pictures are shown on white.")
     sizes = Counter((fact.height, fact.width) for fact in survey.facts)
-    height, width = config.size or _size(sizes, config.fit, survey.notes)
-    number = find_modality("image").CHANNELS[channels]  # type: ignore[attr-defined]
-    return ColumnSpec(kind="image", shape=(number, height, width))
+    height, width = config.of("image").size or _size(sizes, config.of("image").fit, survey.notes)
+    number = find_modality("image").CHANNELS[channels]
+    return find_modality("image").Spec(shape=(number, height, width))
 
 
 def leave_out_small(survey: Survey, spec: ColumnSpec, config: DataConfig) -> None:
@@ -122,7 +122,7 @@ def balance(counts: dict[str, int], column: str) -> list[str]:
 
 def _examine_files(source: Encoded, strict: bool, say: Say) -> Survey:
     image, files = find_modality("image"), source.files
-    smallest = image.MIN_SIDE  # type: ignore[attr-defined]
+    smallest = image.MIN_SIDE
     row_of = {number: row for row, number in enumerate(source.rows)}
     order = [row_of[number] for number in files.reading_order() if number in row_of]
     left_out = list(source.left_out)
@@ -234,11 +234,11 @@ def _examine_arrays(source: Arrays) -> Survey:
     starts = np.cumsum([0, *map(len, parts)])
     sample, _ = convert(next(part for part in parts if len(part))[:1])
     _, c, height, width = sample.shape
-    facts = image.Facts("array", {1: "grey", 3: "rgb", 4: "rgba"}[c], height, width)  # type: ignore[attr-defined]
-    if min(height, width) < image.MIN_SIDE:  # type: ignore[attr-defined]
+    facts = image.Facts("array", {1: "grey", 3: "rgb", 4: "rgba"}[c], height, width)
+    if min(height, width) < image.MIN_SIDE:
         raise UserError(
             f"The pictures are {height}x{width} px.",
-            f"They need at least {image.MIN_SIDE} a side.",  # type: ignore[attr-defined]
+            f"They need at least {image.MIN_SIDE} a side.",
         )
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
@@ -258,7 +258,7 @@ def _examine_arrays(source: Arrays) -> Survey:
             )
             pixels, finite = convert(taken)
             failed = [(int(i), "some of its pixels are not numbers") for i in wanted[~finite]]
-            yield Chunk(wanted.tolist(), image.refit(pixels, spec, fit), failed)  # type: ignore[attr-defined]
+            yield Chunk(wanted.tolist(), image.refit(pixels, spec, fit), failed)
 
     return Survey(
         source.kind, names, splits, values, [facts] * len(names), [state.digest()], chunks, len(names), notes=notes

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.find import find_modality
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Column, Dataset, Table
@@ -102,12 +103,12 @@ def _open_texts(
 def _dataset(source: str, prepared: Prepared, seconds: float, from_cache: bool) -> Dataset:
     summary = {"source": shown(source), **prepared.summary, "from_cache": from_cache}
     summary["seconds"] = {**summary["seconds"], "open": round(seconds, 3)}
-    pixels = ColumnSpec(kind="image", shape=prepared.pixels.shape[1:])
-    specs = {"image": pixels}
+    pixels = find_modality("image").Spec(shape=prepared.pixels.shape[1:])
+    specs: dict[str, ColumnSpec] = {"image": pixels}
     arrays: dict[str, np.ndarray] = {"image": prepared.pixels}
     for k, (name, names) in enumerate(prepared.classes.items()):
         counts = np.bincount(prepared.codes[k][prepared.train], minlength=len(names))
-        specs[name] = ColumnSpec(kind="label", classes=tuple(names), shares=shares(counts))
+        specs[name] = find_modality("label").Spec(classes=tuple(names), shares=shares(counts))
         arrays[name] = prepared.codes[k]
 
     def table(rows: np.ndarray) -> Table:

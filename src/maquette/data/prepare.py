@@ -28,7 +28,14 @@ KEPT = 1000  # entries of a list in the summary; the counts are always whole
 
 def way(config: DataConfig) -> tuple[object, ...]:
     """What decides how a source is prepared; `strict` only decides whether."""
-    return VERSION, config.size, config.fit, config.channels, config.test_share, config.split_seed
+    return (
+        VERSION,
+        config.of("image").size,
+        config.of("image").fit,
+        config.of("image").channels,
+        config.test_share,
+        config.split_seed,
+    )
 
 
 def prepare(source: Source, config: DataConfig, cache: Cache, say: Say) -> Prepared:
@@ -82,7 +89,7 @@ def _assemble(
     hasher, failed = Hasher(), dict[int, str]()
     total, done, last = len(survey.names), 0, time.perf_counter()
     say(f"Preparing {total:,} pictures as {' x '.join(map(str, spec.shape))}")
-    for chunk in survey.chunks(spec, config.fit, list(range(total))):
+    for chunk in survey.chunks(spec, config.of("image").fit, list(range(total))):
         failed.update(chunk.failed)
         sink.add(chunk.pixels)
         hasher.add(chunk.pixels)
@@ -141,7 +148,7 @@ def _summary(
         "channels": dict(Counter(fact.colour for fact in survey.facts).most_common()),
         "formats": dict(Counter(fact.format for fact in survey.facts).most_common()),
         "prepared": {
-            "channels": channels, "height": height, "width": width, "fit": config.fit,
+            "channels": channels, "height": height, "width": width, "fit": config.of("image").fit,
             "bytes": int(np.prod(spec.shape)) * len(survey.names),
         },
         "classes": counted["train"],

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         Metric,
         Settings,
     )
-    from maquette.evaluation.texts.inspect import text_inspector
 
 __all__ = [
     "HEADER",
@@ -30,14 +29,13 @@ __all__ = [
     "Metric",
     "Settings",
     "evaluate",
-    "text_inspector",
 ]
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    where = {"evaluate": "judge", "Effort": "likelihood", "text_inspector": "texts.inspect"}.get(name, "results")
+    where = {"evaluate": "judge", "Effort": "likelihood"}.get(name, "results")
     if name in __all__:
         return getattr(importlib.import_module(f"maquette.evaluation.{where}"), name)
     raise AttributeError(f"module 'maquette.evaluation' has no attribute {name!r}")

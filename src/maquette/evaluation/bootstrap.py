@@ -6,30 +6,14 @@ and second moments of many resamples are matrix products.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from maquette.core.measure import Estimate, TooFew
+
+__all__ = ["Array", "Estimate", "TooFew", "centred", "counts", "mean", "percentile", "ratio"]
+
 Array = NDArray[np.float64]
-
-
-class TooFew(ValueError):
-    """Too little data for a metric; the message says what is missing. The metric is left out by name."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-
-    def shifted(self, by: float) -> Estimate:
-        low, high = (None if x is None else x + by for x in (self.low, self.high))
-        return Estimate(self.value + by, low, high, self.p_value)
 
 
 def counts(rng: np.random.Generator, n: int, resamples: int) -> Array:

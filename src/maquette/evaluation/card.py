@@ -10,14 +10,14 @@ from maquette.core.files import write_text
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
-from maquette.evaluation.report.animation import previews
-from maquette.evaluation.report.facts import data_facts, data_of, date_text, shape_text, trained_at, versions
-from maquette.evaluation.report.log import Log, read_log
-from maquette.evaluation.report.metrics import read_evaluation
-from maquette.evaluation.report.missing import Missing
-from maquette.evaluation.report.page import count, duration, file_size
-from maquette.evaluation.report.texts import TextStage, text_stages
 from maquette.evaluation.results import NONE, Evaluation, Metric, Settings
+from maquette.report.animation import previews
+from maquette.report.facts import data_facts, data_of, date_text, shape_text, trained_at, versions
+from maquette.report.log import Log, read_log
+from maquette.report.metrics import read_evaluation
+from maquette.report.missing import Missing
+from maquette.report.page import count, duration, file_size
+from maquette.report.texts import TextStage, text_stages
 
 # Everything that Markdown, or the HTML inside it, could take for a mark of its own inside a line, and at its
 # start (a list, a heading); and what GitHub would make a link of.

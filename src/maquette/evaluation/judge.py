@@ -33,8 +33,8 @@ from maquette.evaluation.own_features import RESERVE, OwnFeatures, order, own_fe
 from maquette.evaluation.readings import reading
 from maquette.evaluation.results import Better, ClassRow, Copy, Evaluation, Metric, Settings
 from maquette.evaluation.sizes import size_warnings
-from maquette.evaluation.texts.read import Write
 from maquette.evaluation.two_sample import two_sample
+from maquette.modalities.text.measures.read import Write
 
 FEATURES = ("own", "inception")
 MOST_REAL = 10_000
@@ -75,7 +75,7 @@ def evaluate(
     A measure that the data is too small for is left out, and a warning names it.
     """
     if {generator.spec.columns[name].kind for name in generator.spec.target} == {"text"}:
-        from maquette.evaluation.texts.judge import evaluate_texts
+        from maquette.modalities.text.measures.judge import evaluate_texts
 
         return evaluate_texts(generator, dataset, samples=samples, seed=seed, say=say, own_data=own_data, write=write)
     return _Judge(generator, dataset, features, samples, seed, cache, say, effort, own_data).run()

@@ -6,12 +6,12 @@ import html
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, write_json
+from maquette.core.measure import Better
 
 HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better")
 """Titles of the columns of `Evaluation.rows()`."""
@@ -24,8 +24,6 @@ _FORMATS = {
     "share": "%", "units": ",.0f", "classes": ",.0f", "nats": ".2f", "dB": ".2f", "points": ".1f",
     "nats/token": ".4f", "nats/character": ".4f", "bits/character": ".4f", "characters": ",.0f",
 }  # fmt: skip
-
-Better = Literal["lower", "higher", "floor", "no more"]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -52,7 +52,7 @@ def read(member: Member, spec: DataSpec) -> Member:
             raise UserError(
                 f"Member '{member.run}' needs the column '{name}', which is not given here.", f"Give it: {columns}"
             )
-        if (ours.classes, ours.tokenizer) != (theirs.classes, theirs.tokenizer):
+        if any(getattr(ours, key, None) != getattr(theirs, key, None) for key in ("kind", "classes", "tokenizer")):
             raise UserError(f"Member '{member.run}' knows other classes or tokens of '{name}' than the data has.", same)
     found = Member(
         run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),

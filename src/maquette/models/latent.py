@@ -72,9 +72,9 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
         raise UserError(f"'{told.run}' {what}: it is no codec of pictures.", REMEDY)
     if own.x.shape != spec.x.shape:
         channels, height, width = own.x.shape
-        fitting = {1: "data.channels=grey", 3: "data.channels=rgb", 4: "data.channels=rgba"}[channels]
+        fitting = {1: "data.image.channels=grey", 3: "data.image.channels=rgb", 4: "data.image.channels=rgba"}[channels]
         if own.x.shape[1:] != spec.x.shape[1:]:
-            fitting = f"data.size=[{height},{width}]"
+            fitting = f"data.image.size=[{height},{width}]"
         raise UserError(
             f"Codec '{told.run}' reads pictures of {_said(own.x)}; these are {_said(spec.x)}.",
             f"Train a codec on this data, or set {fitting}.",
@@ -114,7 +114,7 @@ class Latent(Model):
                 raise UserError(f"model.prior.{key} is about pixels, and codes have none.", "Leave it out.")
         if "image" not in family.SUPPORTS:
             raise UserError(f"'{config.prior['family']}' cannot learn codes: it makes no pictures.", REMEDY_PRIOR)
-        columns = {**spec.columns, self.target: ColumnSpec(kind="image", shape=self.grid)}
+        columns = {**spec.columns, self.target: spec.only().model_copy(update={"shape": self.grid})}
         self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
         self.watches = self.prior.watches
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):

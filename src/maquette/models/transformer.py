@@ -116,7 +116,7 @@ class TransformerModel(Model):
         if c.shared == "yes" and not alike:
             raise UserError(
                 "One table of embeddings needs one tokenizer for source and target.",
-                "Set data.joint=true, or model.shared=auto.",
+                "Set data.text.joint=true, or model.shared=auto.",
             )
         self.net = Transformer(
             spec.x.vocab, c.width, c.layers, c.heads, self.length - 1, round(c.mlp * c.width),

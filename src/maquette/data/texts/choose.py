@@ -91,7 +91,8 @@ def choose(material: Material, target: Sequence[str], given: Sequence[str], like
 def unusable(columns: Columns, config: DataConfig, framed: bool) -> dict[int, Fault]:
     """Items that lack a text or have far too much of it, with the fault of each."""
     faults: dict[int, Fault] = {}
-    most = CHARACTERS_A_TOKEN * config.longest
+    longest = config.of("text").longest
+    most = CHARACTERS_A_TOKEN * longest
     several = len(columns.texts) > 1
     for name, values in columns.texts.items():
         where = f"'{shown(name)}' " if several else ""
@@ -100,7 +101,9 @@ def unusable(columns: Columns, config: DataConfig, framed: bool) -> dict[int, Fa
                 faults.setdefault(i, Fault(f"{where}is empty" if where else "empty", name))
             elif framed and len(value) > most:
                 count = f"{where}has {len(value):,} characters" if where else f"{len(value):,} characters"
-                faults.setdefault(i, Fault(f"{count}, more than data.longest={config.longest} tokens hold", name))
+                faults.setdefault(
+                    i, Fault(f"{count}, more than data.text.longest={config.of('text').longest} tokens hold", name)
+                )
     return faults
 
 

@@ -18,7 +18,7 @@ from maquette.data.texts.split import Sides
 
 HANDFUL = 5  # fewer rows than this teach nothing
 LEAST = 64  # and so do fewer characters of a long text
-MOSTLY_LONG = 4  # rows of more than this many characters for each token of data.longest are documents
+MOSTLY_LONG = 4  # rows of more than this many characters for each token of data.text.longest are documents
 
 
 @dataclass
@@ -43,7 +43,7 @@ def arrange(
     documents = material.form == "long" or (known is not None and not known.framed)
     if not documents and columns.source is None and known is None and _mostly_long(columns, config):
         documents = True
-        material.notes.append("The rows are long: each is read as a document, in windows of data.context tokens.")
+        material.notes.append("The rows are long: each is read as a document, in windows of data.text.context tokens.")
     if documents and columns.source is not None:
         raise UserError("A long text cannot be learned from another one.", "Give it with --given none.")
     faults = choose.unknown_classes(columns, like) | choose.unusable(columns, config, framed=not documents)
@@ -105,7 +105,7 @@ def _lines(material: Material) -> Material:
 
 def _mostly_long(columns: Columns, config: DataConfig) -> bool:
     (texts,) = columns.texts.values()
-    return bool(np.median([len(text) for text in texts] or [0]) > MOSTLY_LONG * config.longest)
+    return bool(np.median([len(text) for text in texts] or [0]) > MOSTLY_LONG * config.of("text").longest)
 
 
 def _enough(material: Material, columns: Columns, documents: bool, name: str) -> None:

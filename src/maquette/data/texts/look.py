@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.find import find_modality
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import ColumnSpec
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.columns import Stored
 from maquette.data.prepare import shares
@@ -46,7 +46,7 @@ def facts_alone(material: Material, config: DataConfig, name: str) -> Dataset:
         made: dict[str, Column] = {}
         for label, (names, codes) in labels.items():
             counts = np.bincount(codes[sides.train], minlength=len(names))
-            made[label] = Stored(ColumnSpec(kind="label", classes=names, shares=shares(counts)), codes, rows)
+            made[label] = Stored(find_modality("label").Spec(classes=names, shares=shares(counts)), codes, rows)
         return Table(made, Places([shown(f) for f in material.files], file, line, rows))
 
     named = {stem: table(rows) for stem, rows in sides.named.items()}

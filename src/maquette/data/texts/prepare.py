@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.find import find_modality
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import BOS, EOS, UNK, ColumnSpec, DataSpec
 from maquette.core.table import Column, Dataset, Table
@@ -41,8 +42,8 @@ def way(
         "split" if own is None else ("judged", own),
     ]  # fmt: skip
     return (
-        "texts", VERSION, READING, config.tokenizer, config.vocab, config.joint, config.lowercase, config.context,
-        config.longest, config.test_share, config.split_seed, *target, "given", *given, *known,
+        "texts", VERSION, READING, config.of("text").model_dump_json(), config.test_share,
+        config.split_seed, *target, "given", *given, *known,
     )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def _encoded(
     target = next(iter(columns.texts))
     known = like.columns[target] if like else None
     framed = _framed(items, found[target], config) if known is None else known.framed
-    context = 0 if framed else config.context if known is None else known.shape[0] - 1
+    context = 0 if framed else config.of("text").context if known is None else known.shape[0] - 1
     if framed:
         found = {name: [_frame(tokens) for tokens in texts] for name, texts in found.items()}
         items = _without_longest(items, found, config)
@@ -195,7 +196,7 @@ def _framed(items: Items, tokens: Sequence[np.ndarray], config: DataConfig) -> b
     if not items.documents:
         return True
     sizes = [len(text) for text in tokens]
-    return len(sizes) >= split.FEW and float(np.quantile(sizes, 0.95)) + 2 <= config.longest
+    return len(sizes) >= split.FEW and float(np.quantile(sizes, 0.95)) + 2 <= config.of("text").longest
 
 
 def _labels(items: Items, like: DataSpec | None) -> tuple[dict[str, ColumnSpec], np.ndarray]:
@@ -207,7 +208,7 @@ def _labels(items: Items, like: DataSpec | None) -> tuple[dict[str, ColumnSpec],
         known = known if known is not None and known.kind == "label" else None
         names, codes[k] = choose.classes(values, known.classes if known else ())
         counts = np.bincount(codes[k][items.sides.train], minlength=len(names))
-        specs[name] = known or ColumnSpec(kind="label", classes=names, shares=shares(counts))
+        specs[name] = known or find_modality("label").Spec(classes=names, shares=shares(counts))
     return specs, codes
 
 
@@ -227,8 +228,7 @@ def _spec(
     if context:
         ends = np.cumsum([0, *sizes])
         mean = float(windows(ends, np.arange(len(sizes)), context, stride_of(context)).sizes.mean())
-    return ColumnSpec(
-        kind="text",
+    return find_modality("text").Spec(
         shape=(context + 1 if context else longest,),
         vocab=tokenizer.vocab,
         unit=tokenizer.unit,
@@ -241,13 +241,14 @@ def _spec(
 
 
 def _without_longest(items: Items, bare: dict[str, list[np.ndarray]], config: DataConfig) -> Items:
-    """The items without the items that have more than data.longest tokens, which are emptied and named."""
+    """The items without the items that have more than data.text.longest tokens, which are emptied and named."""
     faults: dict[int, Fault] = {}
+    longest = config.of("text").longest
     for name, texts in bare.items():
         for i, tokens in enumerate(texts):
-            if len(tokens) > config.longest:
+            if len(tokens) > longest:
                 where = f"'{shown(name)}' has " if len(bare) > 1 else ""
-                reason = f"{where}{len(tokens):,} tokens, more than data.longest={config.longest}"
+                reason = f"{where}{len(tokens):,} tokens, more than data.text.longest={config.of('text').longest}"
                 faults.setdefault(i, Fault(reason, name))
     if not faults:
         return items
@@ -265,9 +266,9 @@ def _without_longest(items: Items, bare: dict[str, list[np.ndarray]], config: Da
     )  # fmt: skip
     if not len(kept.train) or not len(kept.test):
         raise UserError(
-            f"No text of '{shown(config.source or '')}' has at most data.longest={config.longest} tokens "
+            f"No text of '{shown(config.source or '')}' has at most data.text.longest={longest} tokens "
             f"({len(found):,} left out).",
-            "Raise data.longest, or cut the texts into shorter ones.",
+            "Raise data.text.longest, or cut the texts into shorter ones.",
         )
     return replace(items, material=replace(material, left_out=[*material.left_out, *found]), sides=kept)
 

@@ -115,7 +115,9 @@ def summarise(
             which = "character" if number == 1 else "characters"
             said = f"{number:,} held-out {which} of '{shown(name)}' unknown from training: {some}"
             many = number > UNKNOWN_SHARE * total
-            (warnings if many else made["notes"]).append(said + ("; data.tokenizer=bpe knows all." if many else "."))
+            (warnings if many else made["notes"]).append(
+                said + ("; data.text.tokenizer=bpe knows all." if many else ".")
+            )
     characters = made["columns"][shown(target)]["train_characters"]
     if characters < LITTLE:
         warnings.append(
@@ -130,7 +132,9 @@ def summarise(
         warnings.append(f"Only {len(sides.test):,} texts are held out: what is measured on them is uncertain.")
     long = made["left_out_reasons"].get(_kind("1 tokens, more than"), 0)
     if long > 0.1 * made["found"]:
-        warnings.append(f"{long:,} of {made['found']:,} rows are too long and left out: data.longest can be raised.")
+        warnings.append(
+            f"{long:,} of {made['found']:,} rows are too long and left out: data.text.longest can be raised."
+        )
     form = "windows of one long text" if prepared.context else "each text for itself"
     made |= {
         "target": target,
@@ -155,7 +159,7 @@ def _quantiles(sizes: list[int]) -> dict[str, float]:
 
 def _kind(reason: str) -> str:
     """A reason without its numbers and names, by which reasons are counted."""
-    if "more than data.longest" in reason or "tokens, more than" in reason:
-        return "longer than data.longest"
+    if "more than data.text.longest" in reason or "tokens, more than" in reason:
+        return "longer than data.text.longest"
     words = reason.partition(":")[0].split("'")
     return "".join(words[::2]).strip() if len(words) > 1 else words[0]

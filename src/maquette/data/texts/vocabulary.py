@@ -28,7 +28,7 @@ class Tokenizer:
 
     @property
     def vocab(self) -> int:
-        return len(find_modality("text").vocabulary(self.json))  # type: ignore[attr-defined]
+        return len(find_modality("text").vocabulary(self.json))
 
 
 def unit_of(texts: Sequence[str], config: DataConfig, pairs: bool) -> str:
@@ -36,8 +36,8 @@ def unit_of(texts: Sequence[str], config: DataConfig, pairs: bool) -> str:
 
     Characters for scripts without spaces and for little text; bpe for pairs, and for all else.
     """
-    if config.tokenizer != "auto":
-        return config.tokenizer
+    if config.of("text").tokenizer != "auto":
+        return config.of("text").tokenizer
     if _spaceless(texts):
         return "char"
     if pairs or sum(len(text.encode("utf-8", "replace")) for text in texts) >= SMALL_BYTES:
@@ -46,10 +46,10 @@ def unit_of(texts: Sequence[str], config: DataConfig, pairs: bool) -> str:
 
 
 def train(columns: dict[str, Sequence[str]], config: DataConfig, pairs: bool, say: Say) -> dict[str, Tokenizer]:
-    """A tokenizer for each column of training texts: one for all if config.joint, else one for each."""
+    """A tokenizer for each column of training texts: one for all if config.of("text").joint, else one for each."""
     # By name: the same pairs give the same tokens whichever of the two is the target.
     names = sorted(columns)
-    if config.joint and len(names) > 1:
+    if config.of("text").joint and len(names) > 1:
         made = _train([text for name in names for text in columns[name]], config, pairs, say)
         return dict.fromkeys(columns, made)
     return {name: _train(columns[name], config, pairs, say) for name in columns}
@@ -58,7 +58,7 @@ def train(columns: dict[str, Sequence[str]], config: DataConfig, pairs: bool, sa
 def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
     """Bare tokens of each text, in the type in which they are stored; never much more in memory than these."""
     module = find_modality("text")
-    vocabulary, dtype = module.vocabulary(tokenizer.json), stored_as(tokenizer.vocab)  # type: ignore[attr-defined]
+    vocabulary, dtype = module.vocabulary(tokenizer.json), stored_as(tokenizer.vocab)
     made: list[list[np.ndarray]] = [[np.zeros(0, dtype)] for _ in texts]
     group: list[tuple[int, str]] = []
 
@@ -70,7 +70,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
 
     size = 0
     for i, text in enumerate(texts):
-        for part in module.in_parts(text):  # type: ignore[attr-defined]
+        for part in module.in_parts(text):
             group.append((i, part))
             size += len(part)
             if size > AT_ONCE:
@@ -82,7 +82,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
 
 def unknown(texts: Iterable[str], tokenizer: Tokenizer) -> dict[str, int]:
     """Characters that the tokenizer does not know, the most frequent first."""
-    vocabulary = find_modality("text").vocabulary(tokenizer.json)  # type: ignore[attr-defined]
+    vocabulary = find_modality("text").vocabulary(tokenizer.json)
     found: dict[str, int] = vocabulary.unknown("".join(texts))
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -95,11 +95,13 @@ def stored_as(vocab: int) -> type[np.unsignedinteger]:
 def _train(texts: Sequence[str], config: DataConfig, pairs: bool, say: Say) -> Tokenizer:
     unit = unit_of(texts, config, pairs)
     if unit != "char":
-        say(f"Training a {unit} tokenizer of at most {config.vocab:,} tokens")
+        say(f"Training a {unit} tokenizer of at most {config.of('text').vocab:,} tokens")
     module = find_modality("text")
     return Tokenizer(
         unit,
-        module.train_tokenizer(_some(texts) if unit != "char" else texts, unit, config.vocab, config.lowercase),  # type: ignore[attr-defined]
+        module.train_tokenizer(
+            _some(texts) if unit != "char" else texts, unit, config.of("text").vocab, config.of("text").lowercase
+        ),
     )
 
 
@@ -109,7 +111,7 @@ def _some(texts: Sequence[str]) -> Iterator[str]:
     if total <= LEARNED_FROM:
         yield from texts
         return
-    in_parts = find_modality("text").in_parts  # type: ignore[attr-defined]
+    in_parts = find_modality("text").in_parts
     share, owed = LEARNED_FROM / total, 0.0
     for text in texts:
         for part in in_parts(text):

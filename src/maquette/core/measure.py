@@ -1,0 +1,77 @@
+"""A measure of an evaluation, whole: computed, named, explained and read aloud in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Better = Literal["lower", "higher", "floor", "no more"]
+
+
+class TooFew(ValueError):
+    """Too little data for a measure; the message says what is missing. The measure is left out by name."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval. p_value: of the hypothesis "made and real are alike", for tests."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+
+    def shifted(self, by: float) -> Estimate:
+        low, high = (None if x is None else x + by for x in (self.low, self.high))
+        return Estimate(self.value + by, low, high, self.p_value)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a measure found.
+
+    value:    the number; floor: the same of real items in place of made ones, at the same sizes
+    n_real, n_fake: items that it rests on
+    title:    where it says more than the measure's own (how many samples, which windows)
+    says:     where it says more than the measure's own sentence
+    """
+
+    value: Estimate
+    floor: Estimate | None = None
+    n_real: int = 0
+    n_fake: int = 0
+    title: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure.
+
+    name:   key in metrics.json, e.g. "frechet"          title: for people
+    better: "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor
+    unit:   "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
+    asks:   what it asks, for somebody who has never trained a generative model: the glossary's paragraph
+    of:     Evidence (evaluation/evidence.py) -> Found; None: it does not apply to this model or this data; TooFew: it
+            is left out, by name. Measures that share work keep it in the evidence.
+    says:   Metric (evaluation/results.py) -> the sentence about its value
+    featured: whether it is measured in a feature network, so that its title names that
+    """
+
+    name: str
+    title: str
+    better: Better
+    unit: str
+    asks: str
+    of: Callable[[Any], Found | None]
+    says: Callable[[Any], str]
+    featured: bool = False
+
+
+def unique(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """The measures; ValueError where two have one name."""
+    names = [measure.name for measure in measures]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two measures are called {', '.join(sorted(twice))}")
+    return tuple(measures)

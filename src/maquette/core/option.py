@@ -1,0 +1,90 @@
+"""An option of sampling, whole: a flag of the command line, a keyword of Python, and what is checked of its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from maquette.core.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. `top_p` is `--top-p` on the command line, `run.sample(top_p=...)` in Python.
+
+    kind:    int, float, str or bool, of one value
+    default: what counts where nothing is asked for; None: the model's own settings
+    help:    one line, without the default
+    check:   value -> what it must be, e.g. "above 0", where it is not; None: fits
+    choices: the values there are; () any
+    many:    whether it may be given more than once; its value is then a tuple
+    metavar: how its value is named in the help
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    check: Callable[[Any], str | None] | None = None
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    metavar: str = ""
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    def checked(self, value: Any) -> Any:
+        """The value in its type; UserError where it does not fit."""
+        if value is None:
+            return None
+        values = [self._one(part) for part in (value if self.many and not isinstance(value, str) else [value])]
+        return tuple(values) if self.many else values[0]
+
+    def _one(self, value: Any) -> Any:
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise UserError(f"{self.name} = {value!r} is not possible.", "It must be True or False.")
+            return value
+        try:
+            made = self.kind(value)
+        except (TypeError, ValueError):
+            words = {int: "a whole number", float: "a number", str: "a text"}
+            raise UserError(
+                f"{self.name} = {value!r} is not possible.", f"It must be {words.get(self.kind, self.kind.__name__)}."
+            ) from None
+        if self.kind is int and isinstance(value, float) and value != made:
+            raise UserError(f"{self.name} = {value!r} is not possible.", "It must be a whole number.")
+        if self.choices and made not in self.choices:
+            raise UserError(f"There is no {self.name} '{made}'.", nearest(str(made), self.choices))
+        expected = self.check(made) if self.check else None
+        if expected:
+            raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {expected}.")
+        return made
+
+
+def checked(options: Iterable[Option], asked: Mapping[str, Any], what: str = "This model") -> dict[str, Any]:
+    """What is asked, each value checked by its option; UserError for what there is no option for."""
+    known = {option.name: option for option in options}
+    if unknown := [name for name in asked if name not in known]:
+        raise UserError(
+            f"{what} takes no {', '.join(unknown)}.",
+            f"It takes {', '.join(known)}." if known else "There is one way to sample from it.",
+        )
+    return {name: known[name].checked(value) for name, value in asked.items()}
+
+
+def at_least(least: float) -> Callable[[Any], str | None]:
+    """A check."""
+    return lambda value: None if value >= least else f"{least:g} or more"
+
+
+def between(low: float, high: float) -> Callable[[Any], str | None]:
+    """A check; both ends fit."""
+    return lambda value: None if low <= value <= high else f"from {low:g} to {high:g}"
+
+
+def above(low: float) -> Callable[[Any], str | None]:
+    """A check."""
+    return lambda value: None if value > low else f"above {low:g}"

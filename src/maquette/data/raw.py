@@ -1,0 +1,161 @@
+"""What a reader finds: rows of cells, before anything is looked at, chosen, split or prepared.
+
+A cell is a file, bytes or a value. What a cell *is*, a modality says; a reader knows how data is laid out, and no kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from maquette.core.modality import Unreadable
+
+MAX_FILE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A cell that is a file.
+
+    name:    as people know it, with '/' between folders      payload: its path, its bytes, or why there are none
+    """
+
+    name: str
+    payload: str | bytes | Unreadable
+
+    def read(self, most: int = MAX_FILE_BYTES) -> bytes:
+        """Its bytes; raises Unreadable with the reason."""
+        if isinstance(self.payload, Unreadable):
+            raise self.payload
+        if isinstance(self.payload, bytes):
+            return self.payload
+        try:
+            with open(self.payload, "rb") as file:  # noqa: PTH123 - pathlib costs a third of reading a small file
+                data = file.read(most + 1)
+        except OSError as error:
+            raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+        if len(data) > most:
+            raise Unreadable(f"larger than {most // 2**20} MiB")
+        return data
+
+
+Cell = File | str | float | int | bool | np.ndarray | None  # None: missing
+
+
+class Cells(Protocol):
+    """The cells of one column, taken a few at a time, so that an archive is not held in memory."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Sequence[int]) -> list[Cell]:
+        """These cells."""
+        ...
+
+    def order(self) -> Sequence[int]:
+        """All rows, in the order in which their cells are quickest to read."""
+        ...
+
+
+@dataclass
+class Values:
+    """Cells that are values, in memory: texts, numbers, None where there is none."""
+
+    cells: list[str | float | int | bool | None]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def take(self, rows: Sequence[int]) -> list[Cell]:
+        return [self.cells[row] for row in rows]
+
+    def order(self) -> Sequence[int]:
+        return range(len(self.cells))
+
+
+@dataclass
+class Files:
+    """Cells that are files.
+
+    names:   of each row's file, None where the row has none
+    numbers: of each row's file among what `payloads` knows
+    payloads: numbers -> what is needed to get at these files, a few at a time
+    reading: place of each file in the order in which files are quickest to read; None: any
+    """
+
+    names: Sequence[str | None]
+    numbers: Sequence[int]
+    payloads: Callable[[Sequence[int]], list[str | bytes | Unreadable]]
+    reading: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: Sequence[int]) -> list[Cell]:
+        there = [row for row in rows if self.names[row] is not None]
+        made = dict(zip(there, self.payloads([self.numbers[row] for row in there]), strict=True))
+        return [File(name, made[row]) if (name := self.names[row]) is not None else None for row in rows]
+
+    def order(self) -> Sequence[int]:
+        if self.reading is None:
+            return range(len(self.names))
+        place = self.reading
+        return sorted(range(len(self.names)), key=lambda row: place[self.numbers[row]])
+
+
+@dataclass
+class Array:
+    """Cells that are rows of arrays of one shape, one array after the other (the splits of a set, say).
+
+    scale_max: the largest value that a number can have, where the format says so
+    """
+
+    parts: list[np.ndarray]
+    scale_max: float | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def take(self, rows: Sequence[int]) -> list[Cell]:
+        starts = np.cumsum([0, *map(len, self.parts)])
+        made: list[Cell] = []
+        for row in rows:
+            part = int(np.searchsorted(starts, row, side="right")) - 1
+            made.append(np.asarray(self.parts[part][row - starts[part]]))
+        return made
+
+    def order(self) -> Sequence[int]:
+        return range(len(self))
+
+
+@dataclass
+class RawTable:
+    """A table as it was found. All columns have one length.
+
+    kind:     what the source is, for people: "folder", "archive", "table", "parallel files", "arrays", ...
+    columns:  name -> cells
+    names:    where each row came from, for people: "cats/1.png", "train.csv:12"
+    splits:   the split that the data itself names for each row, in its own words ("train", "val", "test_2016"); None:
+              it names none
+    categories: columns that are classes by their nature (names of folders)
+    left_out: (name, reason) of what is no row at all: lines that are broken, files outside the class folders
+    ignored:  names of files that were passed over
+    files:    names of the files that were read
+    facts:    further JSON-able facts for the summary, e.g. {"encodings": {"UTF-8": 3}}
+    """
+
+    kind: str
+    columns: dict[str, Cells]
+    names: Sequence[str]
+    splits: list[str | None]
+    categories: frozenset[str] = frozenset()
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)

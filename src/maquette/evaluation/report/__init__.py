@@ -1,6 +1,0 @@
-"""The report of a run, and the comparison of several: one self-contained page each."""
-
-from maquette.evaluation.report.compare import Comparison, compare, write_comparison
-from maquette.evaluation.report.report import write_report
-
-__all__ = ["Comparison", "compare", "write_comparison", "write_report"]

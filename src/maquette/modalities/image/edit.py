@@ -1,0 +1,372 @@
+"""What only a run of pictures can do to pictures: enlarge, fill, restore, vary, interpolate, and lend a style.
+
+Two ways, chosen by what the run is. One that was trained to undo something (`degrade` of the family flow) is shown the
+spoilt picture and samples p(picture | it). Any other flow is guided by the spoilt picture while it samples
+(sampling/posterior.py). A model that only knows codes (a VAE) varies and interpolates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from maquette.core.about import About
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.generator import Generator, check_asked
+from maquette.core.model import Carries, Encodes
+from maquette.core.rng import ItemRng, derive
+from maquette.core.samples import Samples
+from maquette.modalities.image.pictures import Pictures, masks_in, pictures_in
+from maquette.sampling import degrade, ode, posterior
+from maquette.sampling.style import towards_style
+
+CHUNK = 256  # pictures that are edited side by side
+STEPS, REPEATS = 15, 4  # of zero-shot samples: 60 evaluations of the network
+AVERAGED = 16  # ways on which the expected picture is the mean
+EARLY = 0.25  # where on its way a trained model's estimate is taken: there it is steadier than at 0
+ROUGH = 0.05  # noise in a picture before its code is sought: flat ground would come from noise that is flat
+ODE_STEPS = 32  # of the midpoint rule between picture and code, each way
+LEAST_NOISE = 0.01  # a level below 1.3 of 255 steps is rounding
+REDONE = 2  # times that each step of `style` is made
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every edit takes.
+
+    samples: answers for each picture          expected: one answer, the mean of all that are possible
+    label:   class of the pictures, if known   steps: None: as many as the way needs
+    """
+
+    label: str | int | None = None
+    seed: int = 0
+    samples: int = 1
+    steps: int | None = None
+    expected: bool = False
+    zero_shot: bool = False
+
+
+class Editor:
+    """Edits pictures with a trained model. Pictures are files, folders, or canonical tensors f32[N, C, H, W].
+
+    Each method gives Samples: those of the first picture, then those of the second. Answer i depends on the seed, on i
+    and on its picture alone. fit: "crop", "pad" or "stretch" pictures of another size or colour; None refuses them.
+    """
+
+    def __init__(self, generator: Generator, about: About) -> None:
+        self.generator, self.model, self.spec = generator, generator.model, generator.spec
+        self._about = about
+        if self.spec.x.kind != "image":
+            raise UserError(
+                f"This run makes {self.spec.x.kind}s; only pictures can be edited.",
+                "Train one with: maquette train image/restore --data PICTURES -o RUN",
+            )
+
+    # -- from what is seen to what it was --------------------------------------------------------------
+
+    def upscale(
+        self, pictures: Pictures, factor: int, asked: Asked = Asked(), fit: str | None = None
+    ) -> Samples:  # fmt: skip
+        """Pictures of 1 / factor of the model's size, each pixel of which is the mean of factor x factor."""
+        self._carries("upscale")
+        channels, height, width = self.spec.x.shape
+        if factor < 2 or height % factor or width % factor:
+            fitting = [str(f) for f in range(2, 17) if height % f == 0 and width % f == 0]
+            raise UserError(
+                f"A factor of {factor} does not give {width}x{height}, the size that this model makes.",
+                f"Use --factor {' or '.join(fitting)}." if fitting else "No whole factor does.",
+            )
+        small = self.spec.x.model_copy(update={"shape": (channels, height // factor, width // factor)})
+        y = pictures_in(pictures, small, fit, f"at factor {factor} ")
+        seen = _shown(degrade.enlarge(y, factor))
+        return self._undo("upscale", y, degrade.BlockAverage(factor), f"downscale {factor}", seen, asked)
+
+    def inpaint(
+        self, pictures: Pictures, mask: Pictures, asked: Asked = Asked(), fit: str | None = None
+    ) -> Samples:  # fmt: skip
+        """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
+        self._carries("inpaint")
+        y = pictures_in(pictures, self.spec.x, fit)
+        seen = 1 - masks_in(mask, self.spec.x, len(y), fit)
+        return self._undo("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), asked)
+
+    def restore(
+        self, pictures: Pictures, asked: Asked = Asked(), fit: str | None = None, noise: float | None = None,
+        blur: float | None = None, jpeg: int | None = None,
+    ) -> Samples:  # fmt: skip
+        """Takes noise, blur or JPEG artefacts away. A model that was trained for it finds out by itself which.
+
+        Zero-shot: noise (standard deviation, of 255; None: estimated), blur (Gaussian, in pixels) or jpeg (quality).
+        """
+        self._carries("restore")
+        named = [name for name, value in (("noise", noise), ("blur", blur), ("jpeg", jpeg)) if value is not None]
+        if len(named) > 1:
+            raise UserError(f"--{' and --'.join(named)} exclude one another.", "Name what spoils the picture most.")
+        if any(value is not None and value <= 0 for value in (noise, blur, jpeg)) or (jpeg or 0) > 100:
+            raise UserError("--noise, --blur and --jpeg are above 0, and --jpeg is 100 at most.", "Leave it out.")
+        y = pictures_in(pictures, self.spec.x, fit)
+        if self._trained("noise", "blur", "jpeg") and not asked.zero_shot:
+            if named:
+                raise UserError(
+                    f"--{named[0]} is for --zero-shot: this run was trained to find it out by itself.",
+                    f"Drop --{named[0]}, or add --zero-shot.",
+                )
+            return self._undo("restore", y, None, "noise", _shown(y), asked)
+        if blur is not None:
+            return self._undo("restore", y, degrade.Blur(blur, *y.shape[2:]), "", None, asked)
+        if jpeg is not None:
+            if y.shape[1] not in (1, 3):
+                raise UserError("A JPEG has no alpha channel, and this model makes one.", "Leave out --jpeg.")
+            tables = degrade.jpeg_tables(torch.tensor([float(jpeg)]))[0]
+            return self._undo("restore", y, degrade.Jpeg(*tables), "", None, asked)
+        levels = posterior.noise_level(y) if noise is None else torch.full((len(y),), noise / 127.5)
+        if noise is None and bool((levels < LEAST_NOISE).any()):
+            number = int((levels < LEAST_NOISE).nonzero()[0]) + 1
+            raise UserError(
+                f"No noise was found in picture {number}.",
+                "Say what spoils it: --noise LEVEL, --blur PIXELS or --jpeg QUALITY.",
+            )
+        return self._denoise(y, levels, asked)
+
+    def _undo(
+        self, verb: str, y: Tensor, observation: degrade.Observation | None, kind: str, seen: Tensor | None,
+        asked: Asked,
+    ) -> Samples:  # fmt: skip
+        """seen: what a model is shown that was trained to undo this; None: it was not."""
+        model, times = self._carries(verb), 1 if asked.expected else asked.samples
+        trained = seen is not None and self._trained(kind) and not asked.zero_shot
+
+        def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
+            part = _at(observation, rows)
+
+            def draw() -> Tensor:
+                return self._noise(rng, len(rows))
+
+            if trained:
+                assert seen is not None
+                made = self._shown_to(model, self._on(seen[rows]), given, draw, asked)
+                return made if part is None else part.project(made, self._on(y[rows]))
+            assert part is not None
+            return self._guided(model, part, self._on(y[rows]), given, draw, asked)
+
+        return self._samples(verb, edit, len(y), times, asked)
+
+    def _shown_to(
+        self, model: Carries, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
+    ) -> Tensor:
+        """Samples of a model that reads what is seen. Or what it expects: the mean of E[x | x_t, seen] over draws of
+        x_t, since E[x | seen] = E E[x | x_t, seen]; each takes two evaluations of the network."""
+        if not asked.expected:
+            return model.carry(draw(), given, steps=asked.steps, noise=draw, seen=seen)
+        flow_map = model.flow_map(given, len(seen), 1.0, seen)
+        start, early = (torch.full((len(seen),), t, device=seen.device) for t in (0.0, EARLY))
+        estimates = []
+        for _ in range(AVERAGED):
+            x = draw()
+            x = x + EARLY * flow_map(x, start, early)
+            estimates.append(posterior.expected(lambda x, t: flow_map(x, t, 0 * t), x, early).clamp(-1, 1))
+        return torch.stack(estimates).mean(0)
+
+    def _guided(
+        self, model: Carries, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
+        draw: Callable[[], Tensor], asked: Asked,
+    ) -> Tensor:  # fmt: skip
+        field = _field(model, given, len(y))
+        times = torch.linspace(0, 1, (asked.steps or STEPS) + 1, device=y.device)
+        correct = posterior.agreeing(observation, y)
+        answers = [
+            posterior.corrected(field, draw(), times, correct, draw, REPEATS).clamp(-1, 1)
+            for _ in range(AVERAGED if asked.expected else 1)
+        ]
+        return torch.stack(answers).mean(0)
+
+    def _denoise(self, y: Tensor, levels: Tensor, asked: Asked) -> Samples:
+        """A noisy picture is a flow's x_t but for its scale: it goes on from there."""
+        model = self._carries("restore")
+
+        def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
+            field, start = _field(model, given, len(rows)), self._on(posterior.time_of(levels[rows]))
+            x = self._on(y[rows]) * ode.over(start, y)
+            if asked.expected:
+                return posterior.expected(field, x, start)
+            return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, len(rows)))
+
+        return self._samples("restore", edit, len(y), 1 if asked.expected else asked.samples, asked)
+
+    # -- from one picture to others --------------------------------------------------------------------
+
+    def variations(
+        self, pictures: Pictures, strength: float = 0.5, asked: Asked = Asked(samples=8), fit: str | None = None
+    ) -> Samples:
+        """Pictures like these: noise is added until t = 1 - strength, and taken out again (SDEdit; Meng et al. 2022).
+        Of a model that knows codes, the code is turned towards another one by strength."""
+        _within("strength", strength)
+        y = pictures_in(pictures, self.spec.x, fit)
+        carries = isinstance(self.model, Carries)
+        if not carries:
+            self._encodes("vary pictures")
+            self._no_steps(asked)
+
+        def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
+            x, n = self._on(y[rows]), len(rows)
+            if not carries:
+                code = self._codes(x, given, rng)
+                noise = rng.normal(n, code.shape[1])
+                return self._decoded((1 - strength**2) ** 0.5 * code + strength * noise, given)
+            field = _field(cast(Carries, self.model), given, n)
+            x = (1 - strength) * x + strength * self._noise(rng, n)
+            start = torch.full((n,), 1 - strength, device=x.device)
+            return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, n))
+
+        return self._samples("variations", edit, len(y), asked.samples, asked)
+
+    def interpolate(
+        self, pictures: Pictures, frames: int = 16, asked: Asked = Asked(), fit: str | None = None
+    ) -> Samples:  # fmt: skip
+        """From each picture to the next over the great circle between their codes; `frames` pictures, both ends
+        included. The ends are the pictures as the model renders them."""
+        if frames < 2:
+            raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
+        self._encodes("interpolate")
+        self._no_steps(asked)
+        y = pictures_in(pictures, self.spec.x, fit)
+        if len(y) < 2:
+            raise UserError("There is one picture, and nothing to go to from it.", "Name two pictures or more.")
+        with torch.no_grad():
+            rng = ItemRng(derive(asked.seed, "ends"), range(len(y)), self.generator.device)
+            codes = self._codes(self._on(y), self._given(range(len(y)), asked), rng)
+        places = torch.linspace(0, len(y) - 1, frames, dtype=torch.float64)
+        before = places.long().clamp(max=len(y) - 2)
+        share = (places - before).float().to(codes.device)
+
+        def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
+            a, b = codes[before[rows].to(codes.device)], codes[before[rows].to(codes.device) + 1]
+            return self._decoded(posterior.slerp(a, b, share[rows.to(share.device)]), given)
+
+        return self._samples("interpolate", edit, frames, 1, asked)
+
+    def style(
+        self, pictures: Pictures, like: Pictures, strength: float = 0.5, asked: Asked = Asked(),
+        fit: str | None = None,
+    ) -> Samples:  # fmt: skip
+        """What one picture shows, drawn as another one is: noised as for variations and carried on, while each estimate
+        is moved so that its small patches are distributed as those of `like` (sampling/style.py)."""
+        _within("strength", strength)
+        model = self._carries("lend a style")
+        y, styles = (pictures_in(x, self.spec.x, fit) for x in (pictures, like))
+        if len(styles) not in (1, len(y)):
+            raise UserError(f"There are {len(styles)} styles for {len(y)} pictures.", "Name one, or as many.")
+        styles = styles.expand(len(y), -1, -1, -1)
+
+        def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
+            x, n = self._on(y[rows]), len(rows)
+            field = _field(model, given, n)
+            start = (1 - strength) * x + strength * self._noise(rng, n)
+            times = torch.linspace(1 - strength, 1, (asked.steps or STEPS) + 1, device=x.device)
+            generator = torch.Generator().manual_seed(derive(asked.seed, "style"))  # the same for all: no item's own
+            correct = towards_style(
+                x, self._on(styles[rows]), lambda *size: self._on(torch.randn(size, generator=generator))
+            )
+            return posterior.corrected(field, start, times, correct, lambda: self._noise(rng, n), REDONE)
+
+        return self._samples("style", edit, len(y), asked.samples, asked)
+
+    # -- what edits share ------------------------------------------------------------------------------
+
+    def _samples(
+        self, verb: str, edit: Callable[[Tensor, ItemRng, dict[str, Tensor]], Tensor], n: int, times: int, asked: Asked
+    ) -> Samples:
+        """`times` answers to each of n questions: edit(which question i64[B], noise, classes) -> f32[B, C, H, W]."""
+        check_asked(times, asked.seed)
+        if asked.steps is not None and asked.steps < 1:
+            raise UserError(f"steps = {asked.steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
+        rows, made = torch.arange(n).repeat_interleave(times), []
+        given = self._given(range(len(rows)), asked)
+        with torch.no_grad():
+            for part in torch.arange(len(rows)).split(CHUNK):
+                chosen = {name: value[part].to(self.generator.device) for name, value in given.items()}
+                rng = ItemRng(asked.seed, part.tolist(), self.generator.device)
+                made.append(edit(rows[part], rng, chosen).float().clamp(-1, 1).cpu())
+        (target,) = self.spec.target
+        return Samples({target: torch.cat(made)}, given, self.spec, asked.seed, self._about.of(edit=verb))
+
+    def _given(self, items: Sequence[int], asked: Asked) -> dict[str, Tensor]:
+        """Classes where one is named; none otherwise: those of the pictures are not known."""
+        return {} if asked.label is None else self.generator.classes(items, asked.label, asked.seed)
+
+    def _noise(self, rng: ItemRng, n: int) -> Tensor:
+        return rng.normal(n, *self.spec.x.shape)
+
+    def _on(self, x: Tensor) -> Tensor:
+        return x.to(self.generator.device)
+
+    def _trained(self, *kinds: str) -> bool:
+        return isinstance(self.model, Carries) and bool(set(kinds) & set(self.model.undoes))
+
+    def _carries(self, verb: str) -> Carries:
+        if isinstance(self.model, Carries):
+            return self.model
+        can = "it can vary pictures and interpolate" if isinstance(self.model, Encodes) else "it cannot read pictures"
+        raise UserError(
+            f"This run cannot {verb}: {can}. A flow can.",
+            "Train one with: maquette train image/restore --data PICTURES -o RUN (image/flow does it, too)",
+        )
+
+    def _encodes(self, verb: str) -> Encodes:
+        if isinstance(self.model, Encodes):
+            return self.model
+        raise UserError(
+            f"This run cannot {verb}: it makes pictures, and cannot read any. A flow or a VAE can.",
+            "Train one with: maquette train image/flow --data PICTURES -o RUN (or image/vae)",
+        )
+
+    def _no_steps(self, asked: Asked) -> None:
+        if asked.steps is not None:
+            raise UserError("--steps is of no use here: the way to a code and back has its own.", "Leave it out.")
+
+    def _codes(self, x: Tensor, given: dict[str, Tensor], rng: ItemRng) -> Tensor:
+        """The code of each picture f32[B, D]. Of a flow the noise that it comes from, by the ODE: unguided, so that the
+        way back is the same one."""
+        n, given = len(x), {name: value.to(x.device) for name, value in given.items()}
+        if isinstance(self.model, Carries):
+            rough = torch.lerp(x, self._noise(rng, n), ROUGH)
+            return ode.midpoint(_field(self.model, given, n), rough, _times(1 - ROUGH, 0, x)).flatten(1)
+        (target,) = self.spec.target
+        return self._encodes("edit pictures").encode(Batch({target: x}, given, n))
+
+    def _decoded(self, codes: Tensor, given: dict[str, Tensor]) -> Tensor:
+        if isinstance(self.model, Carries):
+            noise = codes.view(-1, *self.spec.x.shape)
+            return ode.midpoint(_field(self.model, given, len(noise)), noise, _times(0, 1, noise))
+        (made,) = self._encodes("edit pictures").decode(codes, given).values()
+        return made
+
+
+def _times(start: float, end: float, x: Tensor) -> Tensor:
+    return torch.linspace(start, end, ODE_STEPS + 1, device=x.device)
+
+
+def _field(model: Carries, given: dict[str, Tensor], n: int) -> ode.Field:
+    """The velocity, unguided: what is asked for are samples of the law that was learned."""
+    flow_map = model.flow_map(given, n)
+    return lambda x, t: flow_map(x, t, torch.zeros_like(t))
+
+
+def _shown(y: Tensor) -> Tensor:
+    """A spoilt picture that is seen everywhere, f32[B, C + 1, H, W]."""
+    return torch.cat([y, torch.ones_like(y[:, :1])], 1)
+
+
+def _at(observation: degrade.Observation | None, rows: Tensor) -> degrade.Observation | None:
+    """What is observed of these pictures: only masks differ between them."""
+    return degrade.Masked(observation.seen[rows]) if isinstance(observation, degrade.Masked) else observation
+
+
+def _within(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UserError(f"{name} = {value}: it is above 0, and at most 1.", "1 leaves nothing of the picture.")

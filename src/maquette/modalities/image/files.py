@@ -1,0 +1,399 @@
+"""Pictures: files <-> u8[C, H, W] as stored <-> f32[C, H, W] in [-1, 1] as models see them.
+
+PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF; grey, RGB, RGBA, palette, CMYK and 16-bit, with the
+camera's rotation honoured. Only these decoders are ever tried: none of them starts another program.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maquette.core.about import About
+from maquette.core.errors import UserError
+from maquette.core.files import atomic
+from maquette.core.modality import Unreadable
+from maquette.core.spec import ColumnSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+T = TypeVar("T")
+
+SUFFIX_FORMATS = {
+    ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG",
+    ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+}  # fmt: skip
+SUFFIXES = tuple(SUFFIX_FORMATS)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
+MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
+MIN_SIDE = 8  # pixels
+
+_ORIENTATIONS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF tag -> PIL.Image.Transpose
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_OTHER_CONTENT = {
+    b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"<?xml": "XML text", b"<html": "a web page", b"<!DOC": "a web page",
+    b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file", b"8BPS": "a Photoshop file",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a header says of one picture.
+
+    format: PNG, JPEG, ...      colour: "grey", "rgb", or "rgba" when some pixel is not opaque
+    height, width: in pixels, after the camera's rotation      note: a warning for people, or ""
+    """
+
+    format: str
+    colour: str
+    height: int
+    width: int
+    note: str = ""
+
+
+def _quiet(function: Callable[..., T]) -> Callable[..., T]:
+    """Silences Pillow's remarks on odd files: the doctor reports what matters."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **options: Any) -> T:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **options)
+
+    return inside
+
+
+@_quiet
+def probe(data: bytes, name: str) -> Facts:
+    """Facts about one encoded picture from its header; decodes only to see if an alpha channel is used."""
+    img = _open(data)
+    try:
+        width, height = img.size
+        if img.format == "PNG" and b"eXIf" in data:
+            img.load()  # a PNG may keep its rotation behind the pixels
+        if img.format != "TIFF" and _orientation(img) >= 5:
+            width, height = height, width
+        found = _format(img)
+        suffix = Path(name).suffix.lower()
+        note = "" if SUFFIX_FORMATS.get(suffix) == found else f"named {suffix or 'without a suffix'} but is {found}"
+        return Facts(found, _colour(img), height, width, note)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(_reason(error)) from None
+
+
+@_quiet
+def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
+    """One encoded picture -> u8[C, H, W] with the shape of `spec`.
+
+    policy: fit = "crop" (shortest side, then centre crop), "pad" (longest side, then black, or
+    transparent, bars) or "stretch". What is transparent shows white when `spec` has no alpha channel.
+    """
+    channels, height, width = spec.shape
+    fit = str(policy.get("fit", "crop"))
+    img = _open(data)
+    try:
+        if img.format == "JPEG" and min(img.size) >= 4 * max(height, width):
+            # JPEG halves exactly while decoding; twice the target is left for the antialiasing filter.
+            img.draft(None, (2 * max(height, width),) * 2)
+        img.load()
+        if img.format != "TIFF":  # Pillow rotates TIFF by itself
+            turn = _ORIENTATIONS.get(_orientation(img))
+            img = img if turn is None else img.transpose(turn)  # type: ignore[arg-type]
+        return _array(_fit(_to_mode(img, channels), height, width, fit))
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(_reason(error)) from None
+
+
+def refit(stored: np.ndarray, spec: ColumnSpec, fit: str = "crop") -> np.ndarray:
+    """Decoded pictures u8[N, c, h, w] -> u8[N, C, H, W] with the shape of `spec`."""
+    channels, height, width = spec.shape
+    if stored.shape[1:] == spec.shape:
+        return stored
+    made = [_array(_fit(_to_mode(_image(item), channels), height, width, fit)) for item in stored]
+    return np.stack(made) if made else np.zeros((0, *spec.shape), np.uint8)
+
+
+def canonical(stored: np.ndarray) -> Tensor:
+    """u8[B, C, H, W] -> f32[B, C, H, W]; 0 -> -1 and 255 -> 1 exactly."""
+    # NumPy, not torch: its thread pool would wake, spin and fight the training for the cores (25 times slower).
+    made = np.subtract(stored, np.float32(127.5), dtype=np.float32)
+    made *= np.float32(1 / 127.5)
+    return torch.from_numpy(made)
+
+
+def quantised(items: Tensor) -> np.ndarray:
+    """Canonical f32[..., C, H, W] -> u8 of the same shape; the inverse of `canonical`, clipped to [-1, 1]."""
+    scaled = torch.nan_to_num(items.detach().float().cpu()).clamp(-1, 1).add(1).mul(127.5)
+    return scaled.round().to(torch.uint8).numpy()
+
+
+def picture(item: Tensor) -> Image.Image:
+    """One canonical picture f32[C, H, W] as a PIL image: L, RGB or RGBA."""
+    return _image(quantised(item))
+
+
+def write(item: Tensor, path: Path, spec: ColumnSpec, about: About) -> Path:
+    """Writes f32[C, H, W] as PNG (lossless), JPEG or WebP by the suffix of `path`, atomically."""
+    return save(picture(item), path, about)
+
+
+def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str], about: About) -> Path:
+    """Writes the sheet of f32[N, C, H, W]."""
+    return save(sheet(items, captions=captions), path, about)
+
+
+def save(img: Image.Image, path: Path, about: About) -> Path:
+    """Writes a PIL picture by the suffix of `path`, atomically; `about` goes into its metadata: PNG text chunks, or the
+    EXIF description as JSON."""
+    from PIL import Image, PngImagePlugin
+
+    path = Path(path)
+    kind = SUFFIX_FORMATS.get(path.suffix.lower())
+    options: dict[str, Any]
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        for key, value in about.fields.items():
+            text.add_text(key.encode("latin-1", "replace")[:79].decode("latin-1"), str(value))
+        options = {"pnginfo": text}
+    elif kind in ("JPEG", "WEBP"):
+        exif = Image.Exif()
+        exif[0x010E] = json.dumps(about.fields)  # ImageDescription
+        options = {"exif": exif, **({"quality": 95} if kind == "JPEG" else {"lossless": True})}
+        img = _on_white(img) if kind == "JPEG" else img
+    else:
+        raise UserError(f"Pictures cannot be written as '{path.suffix}'.", "Use .png, .jpg or .webp.")
+    with atomic(path) as temporary:
+        img.save(temporary, format=kind, **options)
+    return path
+
+
+def sheet(items: Tensor, columns: int | None = None, captions: Sequence[str] = ()) -> Image.Image:
+    """A grid of f32[N, C, H, W], row by row, as one PIL image.
+
+    Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as
+    a chequered ground. captions: one below each picture, cut to its width.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    n, channels, height, width = items.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    scale = max(1, round(64 / max(height, width)))
+    height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
+    mode = "L" if channels == 1 else "RGB"
+    rows = math.ceil(n / columns)
+    sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + line + gap) + gap), _grey(mode, 40))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    for i, item in enumerate(quantised(items)):
+        x, y = gap + i % columns * (width + gap), gap + i // columns * (height + line + gap)
+        tile = _image(item).resize((width, height), Image.Resampling.NEAREST)
+        if channels == 4:
+            ground = _chequered(width, height)
+            ground.alpha_composite(tile)
+            tile = ground.convert("RGB")
+        sheet.paste(tile, (x, y))
+        if i < len(captions):
+            text = "".join(c if c.isprintable() else "?" for c in captions[i])
+            while text and draw.textlength(text, font=font) > width:
+                text = text[:-1]
+            draw.text((x, y + height), text, fill=_grey(mode, 230), font=font)
+    return sheet
+
+
+# -- inside ------------------------------------------------------------------------------------------
+
+
+def _open(data: bytes) -> Image.Image:
+    """Opens from the header alone; refuses what is empty, not a picture, or too large to decode safely."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise Unreadable("zero bytes")
+    try:
+        img = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise Unreadable(_too_large()) from None
+    except UnidentifiedImageError:
+        raise Unreadable(_unidentified(data)) from None
+    except Exception as error:
+        raise Unreadable(_reason(error)) from None
+    if img.width * img.height > MAX_PIXELS:
+        raise Unreadable(_too_large(img.width, img.height))
+    return img
+
+
+def _too_large(*size: int) -> str:
+    what = f"{size[0]}x{size[1]} px" if size else "its header asks for more"
+    return f"decompression bomb: {what}, the limit is {MAX_PIXELS // 10**6} million pixels"
+
+
+def _unidentified(data: bytes) -> str:
+    start = data[:512].lstrip()
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand:
+        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}: HEIC, AVIF or video)"
+    if not start.strip(b"\0"):
+        return "not a picture: only zero bytes"
+    for magic, what in _OTHER_CONTENT.items():
+        if start[: len(magic)].lower() == magic.lower():
+            return f"not a picture: it is {what}"
+    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF"):
+        if data.startswith(magic):
+            return "damaged: its header cannot be read"
+    return "not a picture"
+
+
+def _reason(error: Exception) -> str:
+    """A decoder's complaint in a person's words."""
+    text = f"{error}".lower()
+    if "truncated" in text or isinstance(error, EOFError) or "unexpected end" in text or "eof" in text:
+        return "truncated"
+    if isinstance(error, MemoryError):
+        return "damaged: it asks for more memory than there is"
+    detail = " ".join(str(error).split())[:100]
+    return f"damaged ({detail or type(error).__name__})"
+
+
+def _format(img: Image.Image) -> str:
+    return {"MPO": "JPEG", "DIB": "BMP"}.get(img.format or "", img.format or "")
+
+
+def _orientation(img: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) when there is none or it is damaged."""
+    if img.format in ("BMP", "DIB", "GIF") or (img.format == "PNG" and "exif" not in img.info):
+        return 1
+    try:
+        return int(img.getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def _colour(img: Image.Image) -> str:
+    """grey, rgb, or rgba when some pixel is not opaque."""
+    if (img.mode in _ALPHA_MODES or "transparency" in img.info) and not img.mode.startswith("I"):
+        low, _ = img.convert("RGBA").getchannel("A").getextrema()
+        if low < 255:  # type: ignore[operator]
+            return "rgba"
+    if img.mode in ("P", "PA"):
+        palette = np.asarray(img.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        return "grey" if (palette == palette[:, :1]).all() else "rgb"
+    return "grey" if img.mode in _GREY_MODES or img.mode.startswith("I;16") else "rgb"
+
+
+def _to_mode(img: Image.Image, channels: int) -> Image.Image:
+    """Any mode -> L, RGB or RGBA; deep pictures are scaled to 8 bits, not clipped."""
+    if img.mode in ("I", "F") or img.mode.startswith("I;16"):
+        img = _eight_bits(img)
+    has_alpha = img.mode in _ALPHA_MODES or "transparency" in img.info
+    if channels == 4:
+        return img.convert("RGBA")
+    if has_alpha:
+        img = _on_white(img)
+    if img.mode not in ("1", "L", "RGB"):
+        img = img.convert("RGB")
+    return img.convert("L" if channels == 1 else "RGB")
+
+
+def _eight_bits(img: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating-point grey -> 8 bits.
+
+    16 bits are divided by 257, the same for every picture. Floats within [0, 1] are multiplied by 255;
+    whatever fits no convention is stretched from its own darkest to its own brightest value.
+    """
+    from PIL import Image
+
+    values = np.asarray(img).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise Unreadable("damaged: some of its pixels are not numbers")
+    low, high = float(values.min()), float(values.max())
+    if img.mode.startswith("I;16") or (img.mode == "I" and low >= 0 and high <= 65535):
+        values /= 257
+    elif img.mode == "F" and low >= 0 and high <= 1:
+        values *= 255
+    elif not (img.mode == "F" and low >= 0 and high <= 255):
+        values = (values - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(values).astype(np.uint8))
+
+
+def _on_white(img: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if img.mode == "RGB" and "transparency" not in img.info:
+        return img
+    if img.mode == "L" and "transparency" not in img.info:
+        return img
+    img = img.convert("RGBA")
+    ground = Image.new("RGBA", img.size, (255, 255, 255, 255))
+    ground.alpha_composite(img)
+    return ground.convert("RGB")
+
+
+def _fit(img: Image.Image, height: int, width: int, fit: str) -> Image.Image:
+    """Resizes with antialiasing; RGBA is filtered with its colours weighted by alpha (Pillow does so)."""
+    from PIL import Image
+
+    if img.size == (width, height):
+        return img
+    shrinks = img.width > width or img.height > height
+    kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
+    if fit == "stretch":
+        return img.resize((width, height), kernel)
+    if fit == "pad":
+        scale = min(width / img.width, height / img.height)
+        inner = img.resize((max(1, round(img.width * scale)), max(1, round(img.height * scale))), kernel)
+        sheet = Image.new(img.mode, (width, height))
+        sheet.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
+        return sheet
+    scale = max(width / img.width, height / img.height)
+    w, h = min(width / scale, img.width), min(height / scale, img.height)
+    left, top = (img.width - w) / 2, (img.height - h) / 2
+    return img.resize((width, height), kernel, box=(left, top, left + w, top + h))
+
+
+def _array(img: Image.Image) -> np.ndarray:
+    """L, RGB or RGBA -> u8[C, H, W], contiguous."""
+    pixels = np.asarray(img)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _image(item: np.ndarray) -> Image.Image:
+    """u8[C, H, W] -> L, RGB or RGBA."""
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(item[0] if len(item) == 1 else item.transpose(1, 2, 0)))
+
+
+def _grey(mode: str, level: int) -> int | tuple[int, int, int]:
+    return level if mode == "L" else (level, level, level)
+
+
+def _chequered(width: int, height: int, cell: int = 8) -> Image.Image:
+    rows, columns = np.ogrid[:height, :width]
+    levels = np.where((rows // cell + columns // cell) % 2, 200, 245).astype(np.uint8)
+    return _image(levels[None]).convert("RGBA")
+
+
+def made_up(spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:
+    """Bright shapes on dark ground, with a little noise, f32[items, C, H, W]."""
+    generator = torch.Generator().manual_seed(seed)
+    _, height, width = spec.shape
+    x = torch.full((items, *spec.shape), -0.9)
+    x[:, :, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 0.8
+    return (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(-1, 1)

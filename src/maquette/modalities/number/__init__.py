@@ -1,0 +1,63 @@
+"""Real numbers, f32[]. See core/modality.py for what a modality is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from maquette.core.about import About
+from maquette.core.files import write_json, write_text
+from maquette.core.spec import ColumnSpec, NumberSpec
+
+KIND = "number"
+NOUN = ("number", "numbers")
+SUFFIXES: tuple[str, ...] = ()
+PREVIEW_SUFFIX = ".txt"
+
+
+class Config(BaseModel):
+    """data.number: nothing to set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Spec(NumberSpec):
+    """f32[], in its own unit."""
+
+    kind: str = "number"
+
+
+def canonical(stored: np.ndarray) -> Tensor:
+    """Numbers [B] -> f32[B], in their own unit: networks standardise them by `mean` and `std`."""
+    return torch.from_numpy(np.array(stored, dtype=np.float32))
+
+
+def write(item: Tensor, path: Path, spec: ColumnSpec, about: About) -> Path:
+    """Writes the number; `about` goes into a .json of the same name."""
+    path = Path(path)
+    write_text(path, f"{float(item):g}\n")
+    write_json(path.with_suffix(".json"), about.fields)
+    return path
+
+
+def sheet(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = ()) -> str:
+    """The numbers, one a line."""
+    return "\n".join(f"{float(item):g}" for item in items)
+
+
+def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str], about: About) -> Path:
+    write_text(path, sheet(items, spec) + "\n")
+    write_json(Path(path).with_suffix(".json"), about.fields)
+    return Path(path)
+
+
+def made_up(spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:
+    """Numbers spread evenly over three standard deviations."""
+    known = cast(Spec, spec)
+    return known.mean + known.std * torch.linspace(-1.5, 1.5, items)

@@ -1,0 +1,43 @@
+"""What of texts can be set in a recipe, and what is known of a column of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from maquette.core.spec import ColumnSpec, TokenSpec
+
+
+class Config(BaseModel):
+    """data.text: what a token is, and how long a text may be."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
+        "auto", description="what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
+    )
+    vocab: Annotated[int, Field(ge=64)] = Field(8000, description="most tokens of a bpe or unigram tokenizer")
+    joint: bool = Field(True, description="one vocabulary for all columns used, or one for each")
+    lowercase: bool = Field(False, description="everything in lower case")
+    context: Annotated[int, Field(ge=8)] = Field(256, description="tokens of a long text that are seen at once")
+    longest: Annotated[int, Field(ge=8)] = Field(512, description="most tokens of a row; longer rows are left out")
+
+
+class Spec(TokenSpec):
+    """Tokens i64[L] of a trained tokenizer.
+
+    unit:      what a token is
+    tokenizer: as the JSON of the `tokenizers` library
+    chars_per_token: characters of the training split over its tokens (reserved ones left out)
+    """
+
+    assets: ClassVar[tuple[str, ...]] = ("tokenizer",)
+
+    kind: str = "text"
+    unit: Literal["", "char", "bpe", "unigram"] = ""
+    tokenizer: str = Field("", repr=False)
+    chars_per_token: float = 1.0
+
+    def same_tokens(self, other: ColumnSpec) -> bool:
+        return isinstance(other, Spec) and (self.tokenizer, self.vocab) == (other.tokenizer, other.vocab)

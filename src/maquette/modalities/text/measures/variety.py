@@ -1,0 +1,108 @@
+"""How varied texts are: distinct n-grams, similarity of the samples to one another, repetition inside a text."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from maquette.evaluation.bootstrap import Array, Estimate, TooFew, centred, counts, mean, ratio
+from maquette.modalities.text.measures.script import grams
+
+ORDER = 4
+
+
+def distinct(texts: Sequence[Sequence[str]], n: int, rng: np.random.Generator, resamples: int = 200) -> Estimate:
+    """Different n-grams over all n-grams of the texts together. Li et al. 2016, section 5.
+
+    It falls with the amount of text, so it is only compared at equal amounts. The interval resamples texts;
+    one drawn twice adds nothing new, so it is shifted to centre on the value.
+    """
+    found = [grams(text, n) for text in texts]
+    total = np.array([len(part) for part in found], dtype=np.float64)
+    if not total.sum():
+        raise TooFew(f"no text has {n} words")
+    number: dict[tuple[str, ...], int] = {}
+    pairs = {(i, number.setdefault(gram, len(number))) for i, part in enumerate(found) for gram in part}
+    text, gram = (np.array(column) for column in zip(*sorted(pairs), strict=True))
+    values = []
+    for drawn in counts(rng, len(texts), resamples):
+        seen = np.zeros(len(number), dtype=bool)
+        seen[gram[drawn[text] > 0]] = True
+        if drawn @ total:
+            values.append(seen.sum() / (drawn @ total))
+    value = len(number) / total.sum()
+    low, high = centred(np.array(values), value, least=0.0)
+    return Estimate(float(value), low, min(high, 1.0))
+
+
+def repetition(texts: Sequence[Sequence[str]], n: int, rng: np.random.Generator) -> Estimate:
+    """Share of n-grams that have occurred earlier in the same text. Welleck et al. 2020, section 6 (seq-rep-n)."""
+    repeated, total = repeats(texts, n)
+    if not total.sum():
+        raise TooFew(f"no text has {n} of them")
+    return ratio(repeated, total, rng)
+
+
+def repeats(texts: Sequence[Sequence[str]], n: int) -> tuple[Array, Array]:
+    """Of each text, f64[k]: n-grams that occurred earlier in it, and all of them."""
+    found = [grams(text, n) for text in texts]
+    return (
+        np.array([len(part) - len(set(part)) for part in found], dtype=np.float64),
+        np.array([len(part) for part in found], dtype=np.float64),
+    )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    grams: tuple[Counter[tuple[str, ...]], ...]
+    length: int
+
+
+def self_bleu(
+    texts: Sequence[Sequence[str]], rng: np.random.Generator, hypotheses: int = 200, references: int = 20
+) -> Estimate:
+    """Mean BLEU-4 (0..100) of a text against other texts of the sample. Zhu et al. 2018, section 3.2.
+
+    High: the texts are variations of one another. Each of up to `hypotheses` texts is set against
+    `references` others drawn at random; BLEU rises with their number, so it is the same for the floor.
+    """
+    known = [text for text in texts if len(text) >= ORDER]
+    if len(known) < references + 1:
+        raise TooFew(f"it takes at least {references + 1} texts of {ORDER} words")
+    cached = [_Counted(tuple(Counter(grams(text, k)) for k in range(1, ORDER + 1)), len(text)) for text in known]
+    scores = []
+    for i in rng.permutation(len(known))[:hypotheses]:
+        others = rng.choice(len(known) - 1, references, replace=False)
+        scores.append(_bleu(cached[i], [cached[j + (j >= i)] for j in others]))
+    return mean(np.array(scores), rng)
+
+
+def _bleu(text: _Counted, others: Sequence[_Counted]) -> float:
+    """Sentence BLEU against several references, orders without a match smoothed as sacreBLEU does ("exp")."""
+    smooth, log = 1.0, 0.0
+    for k in range(ORDER):
+        own = text.grams[k]
+        right = sum(min(n, max(other.grams[k][gram] for other in others)) for gram, n in own.items())
+        total = sum(own.values())
+        if right == 0:
+            smooth *= 2
+        log += math.log((right or 1 / smooth) / total)
+    closest = min((abs(other.length - text.length), other.length) for other in others)[1]
+    brevity = min(0.0, 1 - closest / text.length)
+    return 100 * math.exp(brevity + log / ORDER)
+
+
+def equal_amounts(a: Sequence[list[str]], b: Sequence[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Both sides cut to the same number of words in all, the last text of the longer side perhaps in half."""
+    most = min(sum(map(len, a)), sum(map(len, b)))
+    return _first(a, most), _first(b, most)
+
+
+def _first(texts: Sequence[list[str]], most: int) -> list[list[str]]:
+    ends = np.cumsum([0, *map(len, texts)])
+    return [text[: most - start] for text, (start, _) in zip(texts, pairwise(ends), strict=True) if start < most]

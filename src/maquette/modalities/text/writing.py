@@ -1,0 +1,436 @@
+"""What a run of text can do beyond a plain sample: follow a prompt, fill a gap, keep a form, stream, translate."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maquette.core.errors import UserError
+from maquette.core.generator import Generator, check_asked
+from maquette.core.model import Streams
+from maquette.core.rng import ItemRng
+from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, ColumnSpec, DataSpec
+from maquette.core.table import Dataset
+from maquette.modalities import text as modality
+from maquette.sampling import autoregressive
+from maquette.sampling.beam import search
+from maquette.sampling.constraints import Pattern
+
+GAP = "[gap]"
+BLANK = "_"
+FORM = "form"
+AGREED = 0.5  # share of a label's texts that have one layout, from which on it is the label's form
+BATCH = 128  # sources translated at once
+CHUNK = 4096  # training texts read at once
+SORTED = 4096  # sources among which those of like length are translated together
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a text is drawn from a model that writes it token by token.
+
+    prompt:      how it begins; part of the text that comes out
+    infill:      a text with [gap] where something is to be written; the model must have been trained with infill
+    temperature: of the distribution of each token; 0 always takes the likeliest
+    top_k:       draw among the k likeliest tokens only; 0: all (Fan et al. 2018)
+    top_p:       ... among the fewest that make up this share of the probability (Holtzman et al. 2020)
+    min_p:       ... among those with at least this share of the likeliest one's probability (Nguyen et al. 2024)
+    repetition_penalty: above 1, tokens that were written already become less likely (Keskar et al. 2019)
+    max_tokens:  most tokens to write after the prompt; None: as many as an item of the training data may have
+    stop:        the text ends before the first of these that it would contain
+    pattern:     a form that the whole text keeps, the prompt included: _ stands for any one letter, digit, ideograph
+                 or combining mark, all else for itself; "form": the layout that most training texts of the label have
+    """
+
+    prompt: str = ""
+    infill: str = ""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    max_tokens: int | None = None
+    stop: Sequence[str] = ()
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        # One word is a sequence of words, too: of its letters.
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        if (wrong := autoregressive.out_of_limits(vars(self))) is not None:
+            name, expected = wrong
+            raise UserError(f"{name} = {getattr(self, name)!r} is not possible.", f"It must be {expected}.")
+        for name, text in (("prompt", self.prompt), ("infill", self.infill), ("pattern", self.pattern or ""),
+                           *(("stop", word) for word in self.stop)):  # fmt: skip
+            if not _is_unicode(text):
+                raise UserError(
+                    f"The {name} is no text: {text!a} holds half of a surrogate pair, or bytes that are not UTF-8.",
+                    "Write it as UTF-8; a terminal does so where its locale says UTF-8 (LANG=C.UTF-8).",
+                )
+        if not all(self.stop):
+            raise UserError("A text cannot end before an empty text.", "Give --stop a word, or leave it out.")
+        if self.prompt and self.infill:
+            raise UserError("A prompt and a text to fill in were both given.", "Give one of them.")
+        if self.infill and self.infill.count(GAP) != 1:
+            raise UserError(f"The text to fill in has {self.infill.count(GAP)} gaps.", f"Mark one gap as {GAP}.")
+        if self.pattern == "":
+            raise UserError("The pattern is empty.", f"Write {BLANK} for a letter, and everything else as it is.")
+        if self.pattern is not None and (self.infill or self.stop):
+            other = "--infill" if self.infill else "--stop"
+            raise UserError(f"A pattern is of a whole text, so it cannot be kept with {other}.", "Drop one of the two.")
+
+    def options(self, generator: Generator, n: int, forms: Sequence[str] = ()) -> dict[str, Any]:
+        """Keywords of Model.sample for n texts of this model; refuses what it cannot do.
+
+        forms: the layout of each text, where `pattern` is "form"
+        """
+        spec, model = generator.spec.x, generator.model
+        if spec.kind != "text" or not isinstance(model, Streams):
+            raise UserError(f"This run makes {spec.kind}s, which are not written token by token.", "Drop the options.")
+        if self.infill and not getattr(model, "fills_gaps", False):
+            raise UserError(
+                "This model was not trained to fill gaps.", "Train with model.infill=0.5, or give a prompt instead."
+            )
+        head = self.head(spec)
+        if len(head) > model.context:
+            raise UserError(
+                f"The prompt has {len(head):,} tokens, and the model sees {model.context:,} at once.",
+                "Its beginning would be forgotten: shorten it, or train with a larger data.text.context.",
+            )
+        options: dict[str, Any] = {name: getattr(self, name) for name in autoregressive.LIMITS}
+        if head:
+            options["prompt"] = torch.tensor(head)
+        if self.stop:
+            options["stop"] = _stop(self.stop, len(head), spec)
+        if self.pattern is not None:
+            patterns = list(forms) if self.pattern == FORM else [self.pattern] * n
+            options["allowed"] = form(patterns, spec, head)
+            options["max_tokens"] = self._room(patterns, head)
+        if not spec.framed and (self.infill or self.pattern is not None):
+            options["ends"] = True  # a form and what fills a gap have an end, in a long text too
+        return options
+
+    def head(self, spec: ColumnSpec) -> list[int]:
+        """The tokens that a text begins with: the prompt, or what stands around the gap."""
+        if self.infill:
+            before, after = (_tokens(part, spec) for part in self.infill.split(GAP))
+            return [PREFIX, *before, SUFFIX, *after, MIDDLE]
+        return _tokens(self.prompt, spec) if self.prompt else []
+
+    def _room(self, patterns: list[str], head: list[int]) -> int:
+        """Tokens to write at most, so that every form is whole: its characters, and the end."""
+        needed = max(map(len, patterns)) - len(head)
+        if self.max_tokens is not None and self.max_tokens < needed:
+            raise UserError(
+                f"max_tokens = {self.max_tokens} would cut the form off, which takes {needed:,} more characters.",
+                "Leave it out: a form says itself how long a text is.",
+            )
+        return needed + 1
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether all of it are characters: the shell hands bytes that are none over as halves of surrogate pairs."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _tokens(text: str, spec: ColumnSpec) -> list[int]:
+    """The bare tokens of a text; refuses characters that the model has never seen."""
+    modality.check_known(text, spec)
+    return _bare(text, spec)
+
+
+def _bare(text: str, spec: ColumnSpec) -> list[int]:
+    return [t for t in modality.encode(text, spec).tolist() if t not in (BOS, EOS)]
+
+
+def _stop(words: Sequence[str], written: int, spec: ColumnSpec) -> Callable[[Tensor], Tensor]:
+    """Whether one of the words stands in each text after its first `written` tokens: i64[n, t] -> bool[n]."""
+
+    def found(tokens: Tensor) -> Tensor:
+        ends = [modality.decode(row[written:], spec) for row in tokens]
+        return torch.tensor([any(word in end for word in words) for end in ends])
+
+    return found
+
+
+def until(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first stop word."""
+    places = [place for word in stop if (place := text.find(word)) >= 0]
+    return text[: min(places)] if places else text
+
+
+def texts(items: Tensor, spec: ColumnSpec) -> list[str]:
+    """Tokens i64[n, L] -> n texts."""
+    return [modality.decode(item, spec) for item in items]
+
+
+def stream(
+    generator: Generator, given: dict[str, Tensor], seed: int, item: int, decoding: Decoding, forms: Sequence[str] = ()
+) -> Iterator[str]:
+    """One text, piece by piece, as soon as each piece is a whole character; a prompt comes first.
+
+    A gap is filled where it stands: after what is given before it, and before what is given after it.
+    """
+    check_asked(1, seed)
+    options = decoding.options(generator, 1, forms)
+    return _pieces(generator, given, seed, item, options, decoding)
+
+
+def _pieces(
+    generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any], decoding: Decoding
+) -> Iterator[str]:
+    spec, stop = generator.spec.x, decoding.stop
+    head = decoding.head(spec)
+    gap = head.index(SUFFIX) if decoding.infill else len(head)
+    yield modality.decode(head[:gap], spec)
+    shown = text = ""
+    for written in _written(generator, given, seed, item, options):
+        text = until(written, stop)
+        # A character may be cut in two by byte-level tokens; a stop word may be under way.
+        if text.endswith("\N{REPLACEMENT CHARACTER}") or any(
+            text.endswith(word[:k]) for word in stop for k in range(1, len(word))
+        ):
+            continue
+        if text.startswith(shown):
+            yield text[len(shown) :]
+            shown = text
+    if text.startswith(shown):
+        yield text[len(shown) :]
+    yield modality.decode(head[gap:], spec)
+
+
+@torch.no_grad()
+def _written(
+    generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any]
+) -> Iterator[str]:
+    """What is written so far, after each token; without what the text began with."""
+    model, spec = generator.model, generator.spec.x
+    assert isinstance(model, Streams)
+    given = {name: value.to(generator.device) for name, value in given.items()}
+    rng = ItemRng(seed, [item], generator.device)
+    own = getattr(model, "stream", None)  # a model of several agents writes in its own way
+    if own is not None:
+        written = own(1, given, rng, **options)
+    else:
+        layout: dict[str, Any] = {"start": spec.start, "length": spec.shape[0], "framed": spec.framed}
+        written = autoregressive.stream(model, 1, given, rng, **layout, **options)
+    tokens: list[int] = []
+    for token in written:
+        if int(token[0]) in (EOS, PAD):
+            return
+        tokens.append(int(token[0]))
+        yield modality.decode(tokens, spec)
+
+
+def cut(items: Tensor, decoding: Decoding, spec: ColumnSpec) -> Tensor:
+    """Texts i64[n, W] without what a model wrote from a stop word on; what it was given stays as it is."""
+    if not decoding.stop:
+        return items
+    start = int(spec.framed) + len(decoding.head(spec))
+    made = []
+    for row in items:
+        text = modality.decode(row[start:], spec)
+        kept = until(text, decoding.stop)
+        if kept != text:
+            end = [EOS] if spec.framed or decoding.infill else []
+            row = torch.cat([row[:start], torch.tensor([*_bare(kept, spec), *end], dtype=row.dtype)])
+        made.append(row)
+    return torch.nn.utils.rnn.pad_sequence(made, batch_first=True, padding_value=PAD)
+
+
+def layout(text: str) -> str:
+    """The pattern of a text: its letters, digits, ideographs and combining marks blank, all else as it is."""
+    return "".join(BLANK if _fills(character) else character for character in text)
+
+
+def _fills(character: str) -> bool:
+    """Whether a blank stands for it. Marks count: the vowel signs of Indic scripts and of Thai are parts of words."""
+    return character.isalnum() or unicodedata.category(character).startswith("M")
+
+
+def layouts(dataset: Dataset, spec: DataSpec) -> dict[str, str]:
+    """The layout that most training texts of each label have, by its name; labels without one are left out."""
+    (name,), label = spec.target, spec.label
+    if label is None or spec.x.unit != "char" or not spec.x.framed:
+        return {}
+    counts: dict[int, Counter[str]] = {}
+    for start in range(0, len(dataset.train), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(dataset.train)))
+        labels = dataset.train.columns[label].take(rows).tolist()
+        for c, item in zip(labels, dataset.train.columns[name].take(rows), strict=True):
+            counts.setdefault(c, Counter())[layout(modality.decode(item, spec.x))] += 1
+    found = {}
+    for c, seen in counts.items():
+        ((most, times),) = seen.most_common(1)
+        if times >= AGREED * seen.total():
+            found[spec.columns[label].classes[c]] = most
+    return found
+
+
+def form(patterns: list[str], spec: ColumnSpec, head: Sequence[int] = ()) -> Pattern:
+    """The constraint under which text i has the layout patterns[i]; refuses one that the prompt `head` does not fit."""
+    if spec.unit != "char":
+        raise UserError(
+            f"A form is kept character by character, and this model writes {spec.unit} tokens.",
+            "Train with data.text.tokenizer=char.",
+        )
+    reserved = len(SPECIALS)
+    characters = {c: token for token, c in enumerate(modality.vocabulary(spec.tokenizer).tokens) if token >= reserved}
+    free = {token for character, token in characters.items() if _fills(character)}
+    places = {pattern: [_allowed(c, characters, free, pattern) for c in pattern] for pattern in dict.fromkeys(patterns)}
+    for pattern, allowed in places.items():
+        for k, token in enumerate(head):
+            if k >= len(allowed) or token not in allowed[k]:
+                raise UserError(
+                    f"The prompt does not fit the pattern '{pattern}': '{modality.decode([token], spec)}', its "
+                    f"character {k + 1}, cannot stand there.",
+                    "A pattern is of the whole text, the prompt included: change one of the two.",
+                )
+    return Pattern([places[pattern] for pattern in patterns], spec.vocab, EOS)
+
+
+def _allowed(place: str, characters: dict[str, int], free: set[int], pattern: str) -> set[int]:
+    allowed = free if place == BLANK else {characters[place]} if place in characters else set()
+    if not allowed:
+        raise UserError(
+            f"'{place}' of the pattern '{pattern}' is in no training text.",
+            f"{BLANK} stands for a letter, digit or ideograph, and everything else for itself.",
+        )
+    return allowed
+
+
+# -- from one text to another ------------------------------------------------------------------------
+
+
+def best(generator: Generator, given: dict[str, Tensor], beam: int = 4, length_penalty: float = 1.0) -> Tensor:
+    """The likeliest target of each source by beam search, i64[n, W]; sources of like length go together."""
+    spec, model = generator.spec, generator.model
+    source = _source_name(generator)
+    assert isinstance(model, Streams)
+    order = (given[source] != PAD).sum(1).argsort(stable=True).cpu()
+    # As long as any target of the data: a short title may stand above a long poem.
+    n, width = len(order), spec.x.shape[0]
+    made = torch.full((n, width), PAD)
+    for rows in order.split(BATCH):
+        part = {name: value[rows].to(generator.device) for name, value in given.items()}
+        part[source] = part[source][:, : int((part[source] != PAD).sum(1).max())]
+        found = search(model, len(rows), part, start=spec.x.start, length=width, beam=beam, alpha=length_penalty)
+        made[rows] = found.tokens.cpu()
+    return made
+
+
+def translate(
+    generator: Generator, sources: Iterable[str] | Iterable[list[str]], beam: int = 4, length_penalty: float = 1.0,
+    label: str | int | None = None, say: Callable[[str], None] = lambda text: None,
+) -> Iterator[str]:  # fmt: skip
+    """The target of each source text, in order; an empty text stays empty. Sources are refused by their line.
+
+    sources: a list is sorted by length in large blocks. Of what comes one by one, each item, a text or a list of
+             texts, is answered before the next one is asked for.
+    label:   for a model that is given one, too: one class for all; None: drawn by their share in the training data
+    say:     is told of targets that were cut off
+    """
+    _source_name(generator)
+    generator.classes([0], label)
+    for name, value, fits, expected in (
+        ("beam", beam, beam >= 1, "1 or more"),
+        ("length_penalty", length_penalty, 0 <= length_penalty <= 10, "from 0 to 10"),
+    ):
+        if not fits:
+            raise UserError(f"{name} = {value!r} is not possible.", f"It must be {expected}.")
+    if isinstance(sources, str):
+        sources = [sources]
+    blocks: Iterable[list[str]] = ([s] if isinstance(s, str) else s for s in sources)
+    if isinstance(sources, list) and all(isinstance(s, str) for s in sources):
+        blocks = [cast(list[str], sources)]
+
+    def written(given: dict[str, Tensor]) -> Tensor:
+        return best(generator, given, beam, length_penalty)
+
+    return _in_blocks(generator, blocks, written, label, say)
+
+
+def _source_name(generator: Generator) -> str:
+    """The column that a model translates from; refuses a model that has none."""
+    spec = generator.spec
+    if spec.source is None or not isinstance(generator.model, Streams):
+        raise UserError(
+            f"This run makes {', '.join(spec.target)} from nothing; it was not trained on pairs.",
+            "Train one with: maquette train text/seq2seq --data pairs.tsv --given COLUMN --target COLUMN",
+        )
+    return spec.source
+
+
+def _in_blocks(
+    generator: Generator, blocks: Iterable[list[str]], written: Callable[[dict[str, Tensor]], Tensor],
+    label: str | int | None, say: Callable[[str], None],
+) -> Iterator[str]:  # fmt: skip
+    column = generator.spec.columns[_source_name(generator)]
+    first = 1
+    for block in blocks:
+        lines = list(enumerate(block, first))
+        for line, text in lines:  # before an hour's work: every line that is too long
+            _tokens_of_source(line, text, column)
+        for start in range(0, len(lines), SORTED):
+            yield from _translated(generator, lines[start : start + SORTED], written, label, say)
+        first += len(block)
+
+
+def _tokens_of_source(line: int, text: str, column: ColumnSpec) -> np.ndarray:
+    """The tokens of a source; one that is longer than any of the training data is refused, never cut."""
+    tokens = modality.encode(text, column)
+    if len(tokens) > column.shape[0]:
+        raise UserError(
+            f"Line {line:,} has {len(tokens):,} tokens; this model was trained on texts of up to {column.shape[0]:,}.",
+            "Split it into sentences, or train with a larger data.text.longest.",
+        )
+    return tokens
+
+
+def _translated(
+    generator: Generator, lines: list[tuple[int, str]], written: Callable[[dict[str, Tensor]], Tensor],
+    label: str | int | None, say: Callable[[str], None],
+) -> Iterator[str]:  # fmt: skip
+    spec, source = generator.spec, _source_name(generator)
+    said = [(line, text) for line, text in lines if text.strip()]
+    made: list[str] = []
+    if said:
+        encoded = [_tokens_of_source(line, text, spec.columns[source]) for line, text in said]
+        given = generator.classes([line - 1 for line, _ in said], label)
+        given[source] = torch.full((len(said), max(map(len, encoded))), PAD)
+        for row, tokens in zip(given[source], encoded, strict=True):
+            row[: len(tokens)] = torch.from_numpy(tokens)
+        found = written(given)
+        made = texts(found, spec.x)
+        endless = [line for (line, _), row in zip(said, found, strict=True) if not bool((row == EOS).any())]
+        if endless:
+            say(_cut_off(endless, spec.x))
+        silent = [line for (line, _), text in zip(said, made, strict=True) if not text.strip() and line not in endless]
+        if silent:
+            say(f"{_numbered(silent)}: the model ended before it wrote anything, so nothing stands there.")
+    each = iter(made)
+    for _, text in lines:
+        yield next(each) if text.strip() else ""
+
+
+def _cut_off(lines: list[int], spec: ColumnSpec) -> str:
+    return (
+        f"{_numbered(lines)}: no end came within {spec.shape[0]:,} tokens, the longest "
+        "that the training data has, so the text is cut there."
+    )
+
+
+def _numbered(lines: list[int]) -> str:
+    """Lines by their numbers, the first few of them."""
+    shown = ", ".join(f"{line:,}" for line in lines[:5]) + (f" and {len(lines) - 5:,} more" if len(lines) > 5 else "")
+    return f"{'Line' if len(lines) == 1 else 'Lines'} {shown}"

@@ -1,0 +1,387 @@
+"""Two runs or more side by side: numbers that may be compared, and a plain no where they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from maquette.core.errors import MaquetteError, UserError
+from maquette.core.files import write_text
+from maquette.core.run import RunFolder
+from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
+from maquette.report import facts
+from maquette.report.animation import previews
+from maquette.report.charts import overlaid_charts
+from maquette.report.log import Log, read_log
+from maquette.report.metrics import SENSES, read_evaluation
+from maquette.report.missing import Missing
+from maquette.report.page import count, duration, file_size, finite, render
+from maquette.report.pictures import Tile, file_tile
+from maquette.report.texts import TextStage, text_stages
+
+Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
+
+_VERDICTS: dict[Verdict, str] = {
+    "overlap": "no clear difference: the intervals overlap",
+    "alone": "only one run has this number",
+    "unlike": "not comparable: measured with unlike networks or on unlike data",
+    "unknown": "no interval to judge by",
+}
+
+
+@dataclass(frozen=True)
+class RunSide:
+    """One run of a comparison.
+
+    trained: digest of what it was trained on, the same whatever the tokens; judged: of what its numbers are about;
+    judged_on: that in words. Each is "" where the run does not say.
+    """
+
+    name: str
+    path: Path
+    family: str
+    source: str
+    trained: str
+    network: str
+    steps: int | None
+    seconds: float | None
+    items: int | None
+    weights_bytes: int | None
+    alarms: tuple[str, ...]
+    kind: str = "image"
+    judged: str = ""
+    judged_on: str = ""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric over all runs; cells in the order of the runs, None where a run lacks it.
+
+    verdict: "better" (`best` is the run whose interval lies apart from every other one, on the good side),
+             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "alone", "unknown"
+    """
+
+    name: str
+    title: str
+    better: Better
+    cells: tuple[Metric | None, ...]
+    verdict: Verdict
+    best: int | None = None
+
+    def says(self, names: Sequence[str]) -> str:
+        if self.verdict == "better" and self.best is not None:
+            return f"{names[self.best]} is better: the intervals do not overlap"
+        return _VERDICTS[self.verdict]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """E.g. `2.31 (2.20 to 2.45)`; NONE where a run lacks the number."""
+        return tuple(cell.value_text if cell else NONE for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    settings: (key, value in each run) of the settings that differ
+    same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
+    notes: what keeps these runs from being compared fairly, in sentences
+    """
+
+    runs: tuple[RunSide, ...]
+    metrics: tuple[MetricRow, ...]
+    settings: tuple[tuple[str, tuple[str, ...]], ...]
+    same_data: bool | None
+    same_features: bool | None
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(run.name for run in self.runs)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Titles of the columns of `rows()`."""
+        return ("", *self.names, "verdict")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The comparison as text, one row a fact or a metric, under the columns of `header`."""
+        out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
+        out += [(row.title, *row.texts, row.says(self.names)) for row in self.metrics]
+        out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
+        return out
+
+    def __str__(self) -> str:
+        table = [self.header, *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+_FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
+    ("family", lambda run: run.family),
+    ("data", lambda run: run.source or NONE),
+    ("judged on", lambda run: run.judged_on or NONE),
+    ("training time", lambda run: duration(run.seconds)),
+    ("steps", lambda run: count(run.steps)),
+    ("items seen", lambda run: count(run.items)),
+    ("weights", lambda run: file_size(run.weights_bytes)),
+    ("alarms", lambda run: ", ".join(run.alarms) or "none"),
+)
+
+
+def compare(folders: Sequence[RunFolder]) -> Comparison:
+    """The runs side by side. Needs no model and no data: only what the folders hold."""
+    if len(folders) < 2:
+        raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
+    logs = [read_log(folder) for folder in folders]
+    found = [read_evaluation(folder) for folder in folders]
+    runs = tuple(
+        _side(folder, name, log, evaluation)
+        for folder, name, log, evaluation in zip(folders, _names(folders), logs, found, strict=True)
+    )
+    same_data = _same([run.trained for run in runs])
+    same_features = _same([run.network for run in runs])
+    return Comparison(
+        runs=runs,
+        metrics=_metric_rows(runs, found),
+        settings=_settings([yaml.safe_load(folder.recipe().dump()) for folder in folders]),
+        same_data=same_data,
+        same_features=same_features,
+        notes=tuple(_notes(runs, found, same_data, same_features)),
+    )
+
+
+def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
+    """The comparison as one self-contained HTML page."""
+    comparison = compare(folders)
+    charts = overlaid_charts(comparison.names, [read_log(folder) for folder in folders])
+    page = render(
+        "comparison.html.j2",
+        title=" / ".join(comparison.names),
+        comparison=comparison,
+        facts=[(title, [show(run) for run in comparison.runs]) for title, show in _FACTS],
+        senses=SENSES,
+        scales=[_shared_scale(row) for row in comparison.metrics],
+        previews=[_last_preview(folder) for folder in folders],
+        curves={key: curve for key, (curve, _) in charts.items()},
+        charts=finite({key: chart for key, (_, chart) in charts.items()}),
+    )
+    return write_text(Path(out), page)
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """Folder names, with as much of the path before them as it takes to tell them apart."""
+    paths = [folder.path.resolve() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({index + 1})" for index, path in enumerate(paths)]
+
+
+def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missing) -> RunSide:
+    recipe = folder.recipe()
+    settings = evaluation.settings if isinstance(evaluation, Evaluation) else None
+    data = facts.data_of(folder, None)
+    return RunSide(
+        name=name,
+        path=folder.path,
+        family=recipe.family,
+        source=str(recipe.data.source or data.get("source", "")),
+        trained=_trained(data),
+        network=settings.network if settings else "",
+        steps=log.steps,
+        seconds=log.seconds,
+        items=log.items,
+        weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
+        alarms=tuple(alarm.name for alarm in log.alarms),
+        kind=settings.kind if settings else "image",
+        judged=_judged(settings) if settings else "",
+        judged_on=settings.judged_on if settings else "",
+    )
+
+
+def _trained(data: Mapping[str, Any]) -> str:
+    """What a run was trained on: pictures by their digest; texts by their amounts, which no tokenizer changes."""
+    columns = data.get("columns")
+    if not isinstance(columns, Mapping) or not columns:
+        return str(data.get("fingerprint", ""))
+    amounts = ("characters", "train_characters", "test_characters", "distinct_characters")
+    texts = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(columns.items())]
+    return str((texts, data.get("train"), data.get("test")))
+
+
+def _judged(settings: Settings) -> str:
+    """What numbers are about: of text the text itself, in whatever tokens."""
+    return settings.held_out or f"{settings.fingerprint} {settings.split}"
+
+
+def _same(values: Sequence[str]) -> bool | None:
+    return None if not all(values) else len(set(values)) == 1
+
+
+def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing]) -> tuple[MetricRow, ...]:
+    rows = []
+    known = [{m.name: m for m in part.metrics} if isinstance(part, Evaluation) else {} for part in found]
+    for name in dict.fromkeys(name for metrics in known for name in metrics):
+        cells = tuple(metrics.get(name) for metrics in known)
+        have = [i for i, cell in enumerate(cells) if cell is not None]
+        first = cells[have[0]]
+        assert first is not None
+        rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
+        # A number about other held-out pictures is another number, even with the same network.
+        data = {runs[i].judged for i in have}
+        verdict: Verdict
+        best = None
+        if len(have) < 2:
+            verdict = "alone"
+        elif len(rulers) > 1 or len(data) > 1:
+            verdict = "unlike"
+        else:
+            verdict, best = _judge(cells, first.better)
+        rows.append(MetricRow(name, first.title, first.better, cells, verdict, best))
+    return tuple(rows)
+
+
+def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int | None]:
+    """Which cell is best, and whether its interval lies apart from all the others."""
+    known = [(i, cell) for i, cell in enumerate(cells) if cell is not None]
+    if any(cell.low is None or cell.high is None for _, cell in known):
+        return "unknown", None
+
+    def badness(cell: Metric) -> tuple[float, float, float]:
+        """Value and interval so that less is better."""
+        assert cell.low is not None and cell.high is not None
+        if better == "higher":
+            return -cell.value, -cell.high, -cell.low
+        if better == "no more":
+            over, least, most = (max(part - (cell.floor or 0.0), 0.0) for part in (cell.value, cell.low, cell.high))
+            return over, least, most
+        if better == "floor":
+            floor = cell.floor or 0.0
+            ends = (abs(cell.low - floor), abs(cell.high - floor))
+            inside = cell.low <= floor <= cell.high
+            return abs(cell.value - floor), 0.0 if inside else min(ends), max(ends)
+        return cell.value, cell.low, cell.high
+
+    ranked = sorted(((badness(cell), i) for i, cell in known))
+    (_, _, high), best = ranked[0]
+    apart = all(high < low for (_, low, _), _ in ranked[1:])
+    return ("better", best) if apart else ("overlap", None)
+
+
+def _notes(
+    runs: Sequence[RunSide],
+    found: Sequence[Evaluation | Missing],
+    same_data: bool | None,
+    same_features: bool | None,
+) -> list[str]:
+    notes = []
+    for run, evaluation in zip(runs, found, strict=True):
+        if isinstance(evaluation, Missing):
+            notes.append(f"{run.name}: {evaluation.why} {evaluation.command}")
+    if same_data is False:
+        notes.append(
+            "The runs were trained on different data, so their numbers answer different questions, and what was held "
+            "out of one may have been learned by another."
+        )
+    elif same_data is None:
+        notes.append("Not every run says what data it was trained on; whether it is the same is unknown.")
+    judged = {run.judged: run for run in runs if run.judged}
+    if len(judged) > 1:
+        places = "; ".join(f"{run.name}: {run.judged_on}" for run in runs if run.judged)
+        notes.append(f"They were judged on different data, so their numbers cannot be compared ({places}).")
+    if same_features is False and {run.kind for run in runs} == {"text"}:
+        notes.append(
+            "The runs have different tokenizers: numbers per token cannot be compared, those per character can."
+        )
+    elif same_features is False:
+        notes.append(
+            "The numbers were measured with different feature networks. A Fréchet distance in one is not a Fréchet "
+            "distance in another; nothing follows from which is smaller."
+        )
+    titles: dict[str, set[str]] = {}
+    for evaluation in found:
+        for metric in evaluation.metrics if isinstance(evaluation, Evaluation) else ():
+            titles.setdefault(metric.name, set()).add(metric.title)
+    if any(len(titles.get(name, ())) > 1 for name in ("bits_per_char", "nats_per_char")):
+        notes.append("The losses were measured with unlike windows: a longer one gives each token more to go by.")
+    sizes = {evaluation.settings.samples for evaluation in found if isinstance(evaluation, Evaluation)}
+    if len(sizes) > 1:
+        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
+    return notes
+
+
+LISTED = 8  # numbers of a setting that are shown
+
+
+def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Settings that differ, by their dotted keys."""
+    flat = [dict(_flatten(recipe)) for recipe in recipes]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    rows = [(key, tuple(_setting(one[key]) if key in one else NONE for one in flat)) for key in keys]
+    return tuple((key, values) for key, values in rows if len(set(values)) > 1)
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for key, part in value.items():
+        name = f"{prefix}{key}"
+        out += _flatten(part, f"{name}.") if isinstance(part, Mapping) else [(name, part)]
+    return out
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple) and len(value) > LISTED:
+        return f"{_setting(value[:LISTED])}, ... ({len(value)} in all)"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A run's value on a scale that the row's runs share, in percent of its length."""
+
+    run: int
+    value: float
+    low: float | None
+    high: float | None
+
+
+def _shared_scale(row: MetricRow) -> list[Dot]:
+    """Empty where the runs must not be put on one scale."""
+    if row.verdict in ("unlike", "alone"):
+        return []
+    known = [cell for cell in row.cells if cell is not None]
+    ends = [part for cell in known for part in (cell.value, cell.low, cell.high) if part is not None]
+    margin = (max(ends) - min(ends)) * 0.08 or abs(ends[0]) * 0.1 or 1.0
+    left, right = min(ends) - margin, max(ends) + margin
+
+    def at(part: float | None) -> float | None:
+        return None if part is None else round(100 * (part - left) / (right - left), 2)
+
+    return [
+        Dot(i, at(cell.value) or 0.0, at(cell.low), at(cell.high))
+        for i, cell in enumerate(row.cells)
+        if cell is not None
+    ]
+
+
+def _last_preview(folder: RunFolder) -> Tile | TextStage | None:
+    known = previews(folder)
+    if not known:
+        stages = text_stages(folder)
+        return stages[-1] if stages else None
+    step, path = known[-1]
+    try:
+        return file_tile(path, f"samples of {folder.path.name} at step {step:,}", shown=480)
+    except (OSError, MaquetteError):
+        return None

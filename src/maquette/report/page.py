@@ -1,0 +1,107 @@
+"""One self-contained page: template, style, script and plotly.js in one file that asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from maquette.evaluation.results import NONE, number
+from maquette.modalities.text.measures.script import script_of
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@cache
+def plotly_js() -> str:
+    """plotly.js, safe inside a <script> element: the whole bundle, for the plotly package ships no smaller one."""
+    source = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def asset(name: str) -> str:
+    """Text of a file beside this one."""
+    return (files("maquette.report") / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def render(template: str, **values: Any) -> str:
+    """The page. Everything in `values` is escaped; only our own style and scripts are not.
+
+    A content security policy lists the digests of the page's own scripts: a browser runs no other,
+    and fetches nothing, even if some text slipped through.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, duration=duration, count=count, size=file_size, language=language)
+    scripts = {"plotly": plotly_js() if values.get("charts") else "", "page": asset("page.js")}
+    policy = " ".join(
+        (
+            "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; base-uri 'none';",
+            "form-action 'none'; script-src",
+            *(_digest(script) for script in scripts.values() if script),
+        )
+    )
+    page = environment.get_template(template)
+    return page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values)
+
+
+def language(text: str) -> str:
+    """For the attribute `lang` of a text from the data: the language where its script tells it; "" is unknown."""
+    return script_of([text]).language
+
+
+def finite(value: Any) -> Any:
+    """The same structure with non-finite numbers as None: JSON has no NaN, and a chart shows a gap."""
+    if isinstance(value, dict):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+# -- how counts, times and sizes are written; numbers that were measured: results.number -------------
+
+
+def count(value: int | float | None) -> str:
+    return NONE if value is None else f"{round(value):,}"
+
+
+def duration(seconds: float | None) -> str:
+    """42 s · 9 min 58 s · 1 h 30 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def file_size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return NONE
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
