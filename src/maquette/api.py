@@ -336,8 +336,8 @@ class Run:
 
         dataset = self.dataset(data, quiet)
         result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
-            own_data=self.trained_on(dataset), write=self._write,
+            self.generator, dataset, features=features, samples=samples, seed=seed, notify=speaker(quiet),
+            own_data=self.trained_on(dataset), best=self._write,
         )  # fmt: skip
         result.save(self.folder.metrics_file)
         write_card(self.folder)

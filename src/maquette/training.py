@@ -19,6 +19,7 @@ from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
 from maquette.core.find import find_family, find_modality
 from maquette.core.generator import build_model
+from maquette.core.modality import part
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, open_run
@@ -123,11 +124,13 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
 
 def _inspector(dataset: Dataset, spec: DataSpec) -> Callable[[Model, dict[str, Tensor]], dict[str, float]]:
     """What to look for in the previews of a kind of data, beyond their diversity."""
-    if spec.x.kind != "text":
-        return lambda model, samples: {}
-    from maquette.modalities.text.measures.inspect import text_inspector
+    made = {name: part(spec.columns[name].kind, "inspector", "watches") for name in spec.target}
+    found = [make(dataset, spec, name) for name, make in made.items() if make is not None]
 
-    return text_inspector(dataset, spec)
+    def inspect(model: Model, samples: dict[str, Tensor]) -> dict[str, float]:
+        return {key: value for look in found for key, value in look(model, samples).items()}
+
+    return inspect
 
 
 def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:

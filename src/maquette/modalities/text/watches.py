@@ -1,4 +1,4 @@
-"""What is looked at in a preview of text while a model still trains: repetition, copying, and the held-out loss.
+"""What is watched in the previews of a model of text while it trains: repetition, copying, and the held-out loss.
 
 Each is cheap, and each is set against real text, so that 0 means "as real text does".
 """
@@ -11,27 +11,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.model import Model, Streams
-from maquette.core.spec import DataSpec
+from maquette.core.model import Model, Streams, Watch
+from maquette.core.spec import DataSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import Array
+from maquette.evaluation.measures.tokens import batch_nats
 from maquette.modalities.text.measures.copies import Hashes, codes, rolling
 from maquette.modalities.text.measures.fold import fold
-from maquette.modalities.text.measures.loss import held_out_nats
 from maquette.modalities.text.measures.read import decoded, passages, texts_of
 from maquette.modalities.text.measures.script import Script, script_of
 from maquette.modalities.text.measures.variety import repeats
 
-REPETITION, COPIED, HELD_OUT = "preview/repetition", "preview/copied", "preview/held_out_nats"
 KEPT = 1_000_000  # hashes of training passages that are remembered: 8 MB
 READ = 50_000_000  # characters of training text that are read for them
 CONTROL = 200  # held-out texts
 TOKENS = 4096  # of the held-out batch
 
+REPETITION = Watch(
+    name="repetition loops",
+    key="preview/repetition",
+    above=0.25,
+    patience=0.1,
+    after=0.3,
+    saw="samples say the same again and again (share of repeated runs of 4 words, beyond that of real text)",
+    advice="more training or data; when sampling, a repetition penalty or a higher temperature",
+)
+COPYING = Watch(
+    name="copying",
+    key="preview/copied",
+    above=0.25,
+    patience=0.05,
+    after=0.1,
+    saw="samples repeat passages of the training text (share of such passages, beyond that of held-out text)",
+    advice="fewer steps, a smaller model, more dropout or more data",
+)
+HELD_OUT = "preview/held_out_nats"
+OVER_FITTING = Watch(
+    name="over-fitting",
+    key="preview/over_fitting",  # the engine derives it from HELD_OUT: how far that has risen above its best
+    above=0.05,
+    patience=0.1,
+    after=0.1,
+    saw="the loss on held-out text has risen above its best (share of it)",
+    advice="fewer steps, a smaller model, more dropout or weight decay, or more data",
+)
+WATCHES = (REPETITION, COPYING, OVER_FITTING)
+
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
 
 
-def text_inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
+def inspector(dataset: Dataset, spec: DataSpec, column: str) -> Inspect:
     """(model, samples of a preview) -> values to log and to watch:
 
     preview/repetition:    share of runs of 4 words that repeat earlier ones of the same sample, less that of real text
@@ -41,31 +70,29 @@ def text_inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
 
     A value that cannot be had (samples too short, a model that tells no probabilities) is left out.
     """
-    (name,) = spec.target
-    column = spec.columns[name]
     rng = np.random.default_rng(0)
     rows = np.sort(rng.permutation(len(dataset.test))[:CONTROL])
-    held = texts_of(dataset.test, name, rows)
+    held = texts_of(dataset.test, column, rows)
     script = script_of(held)
     usual = _share(*repeats([script.words(text) for text in held], 4)) or 0.0
     typical = int(np.median([len(fold(text, script).text) for text in held])) if held else 0
     known = None
-    if spec.source is None:  # that a sentence is translated twice alike is no copying
-        known = Known.of(dataset, name, max(min(script.telling, typical // 2), 4), script)
+    if not spec.givens(TokenSpec):  # that a sentence is translated twice alike is no copying
+        known = Known.of(dataset, column, max(min(script.telling, typical // 2), 4), script)
     control = (known.share(held) or 0.0) if known else 0.0
-    batch = dataset.test.batch(_some(rows, dataset, spec), spec) if len(rows) else None
+    batch = dataset.test.batch(_some(rows, dataset, spec, column), spec) if len(rows) else None
 
     def inspect(model: Model, samples: dict[str, Tensor]) -> dict[str, float]:
         found: dict[str, float] = {}
-        made = decoded(samples[name].cpu(), column)
+        made = decoded(samples[column].cpu(), spec.columns[column])
         repeated = _share(*repeats([script.words(text) for text in made], 4))
         if repeated is not None:
-            found[REPETITION] = repeated - usual
+            found[REPETITION.key] = repeated - usual
         copied = known.share(made) if known else None
         if copied is not None:
-            found[COPIED] = copied - control
-        if batch is not None and isinstance(model, Streams):
-            found[HELD_OUT] = held_out_nats(model, batch, _device(model))
+            found[COPYING.key] = copied - control
+        if batch is not None and isinstance(model, Streams) and len(spec.target) == 1:
+            found[HELD_OUT] = batch_nats(model, batch, _device(model))
         return found
 
     return inspect
@@ -124,11 +151,11 @@ def _share(top: Array, bottom: Array) -> float | None:
     return float(top.sum() / bottom.sum()) if bottom.sum() else None
 
 
-def _some(rows: np.ndarray, dataset: Dataset, spec: DataSpec) -> np.ndarray:
+def _some(rows: np.ndarray, dataset: Dataset, spec: DataSpec, column: str) -> np.ndarray:
     """Held-out rows of about TOKENS tokens together."""
     lengths = dataset.test.lengths(spec)
-    own = dataset.test.columns[next(iter(spec.target))].lengths
-    width = spec.x.shape[0] if lengths is None or own is None else float(np.asarray(own)[rows].mean())
+    own = dataset.test.columns[column].lengths
+    width = spec.columns[column].shape[0] if lengths is None or own is None else float(np.asarray(own)[rows].mean())
     return rows[: max(1, int(TOKENS / max(width, 1)))]
 
 

@@ -190,6 +190,7 @@ class InceptionFeatures:
     device: torch.device
     name: str = "inception"
     dim: int = 2048
+    learned: bool = False
 
     @torch.no_grad()
     def see(self, images: Iterator[Tensor]) -> Seen:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.evaluation.bootstrap import Array, Estimate, TooFew, centred, counts
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import Array, centred, counts
+from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.wording import against_floor
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def frechet(fake: Array, real: Array, rng: np.random.Generator, resamples: int =
     and the interval from a normal.
     """
     if min(len(fake), len(real)) < 2:
-        raise TooFew("it takes at least 2 pictures on each side")
+        raise TooFew("it takes at least 2 items on each side")
     value = distance(moments(fake), moments(real))
     wide = fake.shape[1] > 512
     if wide:
@@ -71,3 +74,27 @@ def frechet(fake: Array, real: Array, rng: np.random.Generator, resamples: int =
         spread = 1.96 * float(copies.std(ddof=1))
         return Estimate(value, max(value - spread, 0.0), value + spread)
     return Estimate(value, *centred(copies, value, least=0.0))
+
+
+def _of(evidence: Evidence) -> Found | None:
+    return between(evidence, "frechet", frechet)
+
+
+MEASURES = (
+    Measure(
+        name="frechet",
+        title="Fréchet distance",
+        better="lower",
+        unit="",
+        rests_on="features",
+        place=20,
+        asks="How far the crowd of generated {items} is from the crowd of real ones, compared as two clouds of "
+        "features. 0 would be the same cloud. It only means something beside its floor and with the same "
+        "feature network.",
+        of=_of,
+        says=lambda m: (
+            "How far generated and held-out {items} lie apart, in what is typical and in how they vary. "
+            + against_floor(m)
+        ),
+    ),
+)

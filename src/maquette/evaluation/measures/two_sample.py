@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maquette.evaluation.bootstrap import Array, Estimate, TooFew, mean
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import Array, mean
+from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.results import Metric
+from maquette.evaluation.wording import told_apart
 
 
 def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5000, steps: int = 300) -> Estimate:
@@ -21,7 +25,7 @@ def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5
     """
     n = min(len(fake), len(real), most) // 2 * 2
     if n < 20:
-        raise TooFew("it takes at least 20 pictures on each side")
+        raise TooFew("it takes at least 20 items on each side")
     sides = [side[rng.permutation(len(side))[:n]] for side in (fake, real)]
     train = np.concatenate([side[: n // 2] for side in sides])
     test = np.concatenate([side[n // 2 :] for side in sides])
@@ -55,3 +59,35 @@ def _learn(x: Tensor, y: Tensor, held: Tensor, steps: int, seed: int) -> Tensor:
         with torch.no_grad():
             found: Tensor = net.eval()(held)
         return found[:, 0]
+
+
+# What any such test asks, whatever its classifier.
+ASKS = (
+    "A classifier is trained to tell real from generated {items} and tried on new ones. 50 % means it can only guess, "
+    "which is the best a generator can do; 100 % means it always knows. The floor tells real training from real "
+    "held-out {items}: it is above 50 % where the two are about different things, as parts of a long work are."
+)
+
+
+def _of(evidence: Evidence) -> Found | None:
+    return between(evidence, "two_sample", two_sample)
+
+
+def _says(m: Metric) -> str:
+    where, _, found = told_apart(m).partition(": ")
+    return f"A small classifier tells generated from real {where}; guessing gives 50%: {found}."
+
+
+MEASURES = (
+    Measure(
+        name="two_sample",
+        title="Classifier two-sample test",
+        better="floor",
+        unit="share",
+        rests_on="features",
+        place=21,
+        asks=ASKS,
+        of=_of,
+        says=_says,
+    ),
+)

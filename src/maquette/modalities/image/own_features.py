@@ -5,15 +5,14 @@ learns to tell pictures apart: two crops of one picture should look alike and un
 (contrastive learning, NT-Xent; Chen et al. 2020, eq. 1). Only geometry is augmented, never noise, blur
 or contrast: features that do not see noise could not hold it against a generator.
 
-Part of the training split, the *reserve*, is kept from the network: the floor is measured on it, so
-that the network knows neither side of the floor by heart.
+Part of the training split, the *reserve*, is kept from the network (see evaluation/features.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +28,10 @@ from maquette.core.hardware import multiplies_bf16
 from maquette.core.rng import derive
 from maquette.core.run import read_tensors, write_tensors
 from maquette.core.table import Column, Dataset
-from maquette.evaluation.features import Seen
+from maquette.evaluation.features import Notify, Seen, order
 
 VERSION = 1  # raise it whenever the network or its training changes: cached ones are then left alone
 SIDE = 64  # larger pictures are averaged down to it
-RESERVE = 5000
-Say = Callable[[str], None]
 
 
 class Network(nn.Module):
@@ -85,6 +82,7 @@ class OwnFeatures:
     classes: tuple[str, ...]
     device: torch.device
     name: str = "own"
+    learned: bool = True
 
     @property
     def dim(self) -> int:
@@ -101,19 +99,13 @@ class OwnFeatures:
         return Seen(np.concatenate(features), np.concatenate(classes) if classes else None)
 
 
-def order(n: int) -> tuple[NDArray[np.int64], int]:
-    """A fixed shuffle of the n training rows, and how many at its start are the reserve."""
-    shuffled = np.random.default_rng(derive(0, "reserve")).permutation(n)
-    return shuffled, min(RESERVE, n // 3)
-
-
 def own_features(
     dataset: Dataset,
     target: str,
     label: str | None,
     device: torch.device,
     cache: Path | None = None,
-    say: Say | None = None,
+    notify: Notify | None = None,
 ) -> OwnFeatures:
     """The network of this data: from the cache, or trained now and put there."""
     spec = dataset.train.columns[target].spec
@@ -137,8 +129,8 @@ def own_features(
             return OwnFeatures(network.eval(), identity, classes, device)
         except (UserError, RuntimeError):
             pass  # damaged: train it again and replace it
-    if say:
-        say(f"Training the feature network on the training pictures ({kind}); it is kept for the next time.")
+    if notify:
+        notify(f"Training the feature network on the training pictures ({kind}); it is kept for the next time.")
     # enable_grad: whoever judges a generator may well have turned gradients off around us.
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(0, "own features", VERSION))
@@ -153,8 +145,8 @@ def own_features(
     try:
         write_tensors(path, network.state_dict(), {"maquette": identity})
     except (MaquetteError, OSError) as error:
-        if say:
-            say(f"The feature network could not be kept: {str(error).splitlines()[0]}")
+        if notify:
+            notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")
     return OwnFeatures(network, identity, classes, device)
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from maquette.evaluation.bootstrap import Array, Estimate, TooFew, centred, counts
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import Array, centred, counts
+from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.wording import against_floor
 
 BLOCK = 1000  # rows of the kernel matrix held at once
 
@@ -39,7 +42,7 @@ def kernel_distance(
     """
     x, y = fake[:most], real[:most]
     if min(len(x), len(y)) < 2:
-        raise TooFew("it takes at least 2 pictures on each side")
+        raise TooFew("it takes at least 2 items on each side")
     wx = np.vstack([np.ones((1, len(x))), counts(rng, len(x), resamples)])
     wy = np.vstack([np.ones((1, len(y))), counts(rng, len(y), resamples)])
 
@@ -55,3 +58,26 @@ def kernel_distance(
     )
     value = float(mmd[0])
     return Estimate(value, *centred(mmd[1:], value))
+
+
+def _of(evidence: Evidence) -> Found | None:
+    return between(evidence, "kernel", kernel_distance)
+
+
+MEASURES = (
+    Measure(
+        name="kernel",
+        title="Kernel distance",
+        better="lower",
+        unit="",
+        rests_on="features",
+        place=20,
+        asks="The same question as the Fréchet distance, asked without assuming that the clouds are bell-shaped; "
+        "it is steadier when there are few {items}. 0 means no difference was found.",
+        of=_of,
+        says=lambda m: (
+            "The same question asked of the whole shape of the two sets; 0 means equal, and chance can take "
+            "it just below. " + against_floor(m)
+        ),
+    ),
+)
