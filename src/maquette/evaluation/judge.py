@@ -187,6 +187,7 @@ class _Judge:
         if real.classes is not None and self.label:
             accuracy = float((real.classes == self._labels(rows)).mean())
         settings = Settings(
+            nouns=("picture", "pictures"),
             samples=n,
             seed=self.seed,
             features=self.network.name,
@@ -206,8 +207,10 @@ class _Judge:
         )
         return Evaluation(
             metrics=tuple(self.metrics),
-            per_class=table,
-            copies=copies,
+            details={
+                name: [row.model_dump(mode="json") for row in rows]
+                for name, rows in (("per_class", table), ("copies", copies)) if rows
+            },
             warnings=tuple(self.warnings),
             settings=settings,
         )

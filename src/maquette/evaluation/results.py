@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -62,6 +63,7 @@ class Metric(_Frozen):
     features:  "own" or "inception" for numbers that live in a feature space, else None
     unit:      "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
     p_value:   of the hypothesis "generated and real are alike", for tests
+    asks:      what it asks, for somebody who has never trained a generative model
     """
 
     name: str
@@ -80,6 +82,7 @@ class Metric(_Frozen):
     n_real: int = 0
     n_fake: int = 0
     reading: str = ""
+    asks: str = ""
 
     def show(self, value: float | None) -> str:
         """A number in this metric's unit, the same in the terminal, the report, the comparison and the model card."""
@@ -194,11 +197,13 @@ class Settings(_Frozen):
     """What it takes to repeat the evaluation, and what the numbers rest on.
 
     features, network, feature_dim are of evaluations of pictures; unit and sampled of those of text.
+    nouns:    what one item that was judged is called, and several     column: which is judged, where there are several
     split:    the split that was held out, where it is not the test split: one that the data names, such as "val"
     own_data: whether this is the data that the model was trained on
     """
 
-    kind: str = "image"
+    nouns: tuple[str, str] = ("item", "items")
+    column: str = ""
     samples: int
     seed: int
     features: str = ""
@@ -222,7 +227,7 @@ class Settings(_Frozen):
     @property
     def judged_on(self) -> str:
         """What real data the numbers are about, by the name of its source alone: `held-out texts of poems`."""
-        what = "pictures" if self.kind == "image" else "texts"
+        what = self.nouns[1]
         name = Path(self.source).name or self.source
         if not self.own_data:
             return f"{what} of {name}, which is not the data that the model was trained on"
@@ -234,15 +239,13 @@ class Settings(_Frozen):
 class Evaluation(_Frozen):
     """Everything that `evaluate` found. `save` writes metrics.json; `Evaluation.load` reads it back.
 
+    details:  tables of measures, by name: rows of plain values, e.g. "per_class", "copies"
     warnings: what makes numbers less sure, or kept them from being measured
     notes:    how they were measured: signatures, windows, what stands for a character
     """
 
     metrics: tuple[Metric, ...]
-    per_class: tuple[ClassRow, ...] = ()
-    copies: tuple[Copy, ...] = ()
-    forms: tuple[FormRow, ...] = ()
-    passages: tuple[CopiedPassage, ...] = ()
+    details: dict[str, list[dict[str, Any]]] = {}
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: Settings

@@ -103,7 +103,8 @@ class _TextJudge:
             )
         spec, data = self.generator.spec, self.dataset
         settings = Settings(
-            kind="text", samples=n, seed=self.seed, unit=self.spec.unit, sampled=sampled, source=data.source,
+            samples=n, nouns=("text", "texts"), seed=self.seed,
+            unit=self.spec.unit, sampled=sampled, source=data.source,
             split=split_name(data), own_data=self.own_data,
             features="tokens", network=tokenizer_identity(self.spec),
             held_out=text_digest(data.test, self.target), fingerprint=data.fingerprint,
@@ -113,8 +114,10 @@ class _TextJudge:
         )  # fmt: skip
         return Evaluation(
             metrics=tuple(self.ledger.metrics),
-            forms=forms,
-            passages=found,
+            details={
+                name: [row.model_dump(mode="json") for row in rows]
+                for name, rows in (("forms", forms), ("passages", found)) if rows
+            },
             warnings=tuple(self.ledger.warnings),
             notes=tuple(self.ledger.notes),
             settings=settings,
