@@ -332,7 +332,7 @@ class Run:
         The result is also written to metrics.json and into the model card.
         """
         from maquette.evaluation import evaluate
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
 
         dataset = self.dataset(data, quiet)
         result = evaluate(
@@ -345,8 +345,8 @@ class Run:
 
     def report(self) -> Path:
         """Writes report.html: one file that works offline."""
-        from maquette.evaluation.card import write_card
         from maquette.report import write_report
+        from maquette.report.card import write_card
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
@@ -354,4 +354,4 @@ class Run:
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset, write=self._write)
+        return write_report(self.folder, self.generator, dataset, best=self._write)

@@ -115,10 +115,10 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
         )
     )
     if outcome.leads:
-        from maquette.evaluation.animation import write_animation
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
+        from maquette.report.previews import write_animation
 
-        write_animation(folder)
+        write_animation(folder, About(software(), folder.path.resolve().name, recipe.family))
         write_card(folder)
 
 

@@ -1,9 +1,8 @@
-"""Token by token: how likely the model found each, which agent chose it, and which word of the source it looked at."""
+"""Token by token: how likely the model found each, and which agent chose it."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +12,99 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.generator import Generator
-from maquette.core.model import Aligns, Cooperates, Streams
+from maquette.core.model import Cooperates, Streams
 from maquette.core.rng import ItemRng
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec
-from maquette.modalities.text.measures.read import pieces
+from maquette.core.section import Markup, Missing
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, TokenSpec
+from maquette.modalities.text.report.tiles import first_words
+from maquette.modalities.text.tokens import pieces
+from maquette.report.missing import attempt
+from maquette.report.page import fragment
+from maquette.report.view import RunView, Sampled, captions
 
 # Probabilities at which the colour changes, from sure to surprised.
 STEPS = (0.5, 0.2, 0.05, 0.01, 0.001)
 MOST_TOKENS = 600  # of one text
-MAPS, WIDEST = 4, 40  # pairs, and tokens on a side of a map
-LONGEST_NAME = 16  # characters of a token beside a map
+SHOWN = 3  # texts of each sort
+DECIDED = 4  # texts
+
+SPANS = """
+{% macro spans(pieces) %}<p class="tokens" dir="auto" lang="{{ pieces|join('', attribute='text')|language }}">{% for part in pieces %}<span class="{{ part.kind }}"{% if part.says %} title="{{ part.says }}"{% endif %}>{{ part.text }}</span>{% endfor %}</p>{% endmacro %}
+"""  # noqa: E501
+
+TOKENS = """
+{% from "macros.html.j2" import missing %}
+<p class="intro">Each token, coloured by how likely the model found it after all that stands before. Point at one to see
+the probability. A surprise in real text is where the model lacks something; in its own text it is where the dice fell
+oddly.</p>
+<p class="legend tokens" aria-label="Legend"><span class="p0">50 % or more</span> <span class="p1">20 %</span> <span class="p2">5 %</span> <span class="p3">1 %</span> <span class="p4">0.1 %</span> <span class="p5">less</span></p>
+{% for title, parts in shown %}
+<h3>{{ title }}</h3>
+{% if parts.why is defined %}{{ missing(parts) }}{% else %}
+{% for part in parts %}<figure class="coloured">{{ spans(part.pieces) }}<figcaption>{% if part.caption %}<span lang="{{ part.caption|language }}">{{ part.caption }}</span> · {% endif %}{{ part.nats|number }} nats per token</figcaption></figure>
+{% endfor %}
+{% endif %}
+{% endfor %}
+"""  # noqa: E501
+
+AGENTS = """
+<p class="intro">{{ decided.how }}</p>
+<p class="legend">{% for name in decided.agents %}<span class="run run-{{ loop.index0 % 6 }}">{{ name }}</span> <span class="small">{{ "%.0f"|format(100 * decided.shares[loop.index0]) }} % of the tokens</span>{% if not loop.last %} · {% endif %}{% endfor %}</p>
+<div class="deciders">{% for pieces in decided.texts %}{{ spans(pieces) }}{% endfor %}</div>
+"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How likely the model found each token of held-out texts, and of its own."""
+
+    id: str = "tokens"
+    title: str = "How sure was it?"
+    after: str = "form"
+
+    def make(self, run: RunView) -> Markup | None:
+        model = run.generator.model
+        if not isinstance(model, Streams):
+            return None
+        shown: list[tuple[str, Any]] = []
+        if not run.for_sharing:
+            shown.append(("Held-out text", attempt(lambda: self._held_out(run, model))))
+        if isinstance(sampled := attempt(run.sampled), Sampled):
+            shown.append(("What it wrote", attempt(lambda: self._written(run, model, sampled))))
+        return Markup(fragment(SPANS + TOKENS, shown=shown), training_items=not run.for_sharing) if shown else None
+
+    def _held_out(self, run: RunView, model: Streams) -> list[Coloured] | Missing:
+        batch = run.held_out(SHOWN)
+        if isinstance(batch, Missing):
+            return batch
+        return coloured(run.generator, model, run.column, batch.target[run.column], batch.given)
+
+    def _written(self, run: RunView, model: Streams, sampled: Sampled) -> list[Coloured]:
+        given = {name: value[:SHOWN] for name, value in sampled.given.items()}
+        said = captions(given, run.spec)
+        for name in run.sources if not said and not run.for_sharing else ():
+            if isinstance(run.spec.columns[name], TokenSpec):
+                said = first_words(given[name], run.spec.columns[name])
+        return coloured(run.generator, model, run.column, sampled.target[run.column][:SHOWN], given, said)
+
+
+@dataclass(frozen=True)
+class Agents:
+    """Which of several models chose each token."""
+
+    id: str = "agents"
+    title: str = "Who wrote what?"
+    after: str = "tokens"
+
+    def make(self, run: RunView) -> Markup | Missing | None:
+        model = run.generator.model
+        if not isinstance(model, Cooperates):
+            return None
+        sampled = run.sampled()
+        if isinstance(sampled, Missing):
+            return sampled
+        found = decided(run.generator, model, run.column, sampled.given, run.seed, run.recipe.model, DECIDED)
+        return Markup(fragment(SPANS + AGENTS, decided=found))
 
 
 @dataclass(frozen=True)
@@ -77,69 +159,6 @@ def percent(log_prob: float) -> str:
 def _visible(text: str) -> str:
     """A token that is only a line break still needs something to point at."""
     return text.replace("\n", "⏎\n")
-
-
-@dataclass(frozen=True)
-class Cell:
-    x: int
-    y: int
-    weight: float
-
-
-@dataclass(frozen=True)
-class Map:
-    """One pair: where each written token (a row) looked in the source (a column). Cells hold weights above 2 %."""
-
-    source: list[str]
-    target: list[str]
-    cells: list[Cell]
-
-    @property
-    def left(self) -> int:
-        """Pixels that the names of the rows take; `top`: those of the columns, which stand at 60 degrees."""
-        return _room(self.target)
-
-    @property
-    def top(self) -> int:
-        return round(_room(self.source) * 0.87) + 8
-
-
-@torch.no_grad()
-def alignment_maps(generator: Generator, model: Aligns, batch: Batch) -> list[Map]:
-    """Attention over the source while the held-out targets are read, for the first few pairs."""
-    spec = generator.spec
-    name, source = spec.target[0], str(spec.source)
-    batch = batch.rows(0, min(MAPS, batch.size))
-    weights = model.alignment(batch.to(generator.device)).float().cpu()
-    maps = []
-    for i in range(batch.size):
-        rows = _shown(batch.x[i], spec.columns[name])
-        columns = _shown(batch.given[source][i], spec.columns[source])
-        cells = []
-        for y, (t, _) in enumerate(rows):
-            if t == 0:
-                continue
-            cells += [
-                Cell(x, y, round(w, 3)) for x, (s, _) in enumerate(columns) if (w := float(weights[i, t - 1, s])) > 0.02
-            ]
-        maps.append(Map([text for _, text in columns], [text for _, text in rows], cells))
-    return sorted(maps, key=lambda pair: len(pair.target))  # those that share a row of the page are of like height
-
-
-def _room(names: Sequence[str]) -> int:
-    """Pixels of the longest name: an ideograph is as wide as two letters."""
-    widths = [sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name[:LONGEST_NAME]) for name in names]
-    return 14 + round(6.5 * max(widths, default=0))
-
-
-def _shown(tokens: Tensor, spec: ColumnSpec) -> list[tuple[int, str]]:
-    """(place, text) of the tokens that stand for text, and of the end."""
-    texts = pieces(tokens, spec)
-    return [
-        (place, "¶" if token == EOS else texts[place].strip() or "␣")
-        for place, token in enumerate(tokens.tolist())
-        if token == EOS or token >= len(SPECIALS)
-    ][:WIDEST]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,64 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from maquette.core.rng import derive
+from maquette.core.section import Markup, Missing
+from maquette.core.spec import TokenSpec
 from maquette.core.table import Dataset
 from maquette.modalities.text.measures.copies import Hashes, Training, codes, rolling
 from maquette.modalities.text.measures.fold import Folded, fold
-from maquette.modalities.text.measures.read import passages, where
+from maquette.modalities.text.measures.read import passages, texts_of, where
 from maquette.modalities.text.measures.script import script_of
+from maquette.modalities.text.report.tiles import first_words
+from maquette.report.page import fragment
+from maquette.report.show import amounts
+from maquette.report.view import RunView
 
 SEARCHED = 20_000_000  # characters
 _AT_ONCE = 4_000_000
+CONTROL = 50  # held-out texts set against the training text
+
+TEMPLATE = """
+{% from "macros.html.j2" import why %}
+{% macro marked(parts) %}<p class="written" dir="auto" lang="{{ parts|join('', attribute='text')|language }}">{% for part in parts %}{% if part.shared %}<mark>{{ part.text }}</mark>{% else %}{{ part.text }}{% endif %}{% endfor %}</p>{% endmacro %}
+<p class="intro">Beside each sample, the training passage that shares most with it. <mark>Marked</mark> is what both have, in runs of {{ near.n }} characters or more. Some is always shared: names, set phrases, common words.{% if near.typical == near.typical %} Held-out text shares {{ near.typical|percent(0) }} of its characters with its nearest passage.{% endif %}</p>
+{% for row in near.rows %}
+<figure class="beside"><div>{{ marked(row.sample) }}</div><div>{% if row.passage %}{{ marked(row.passage) }}{% else %}<p class="small">nothing of it stands in the training text</p>{% endif %}</div>
+<figcaption>{{ row.share|percent(0) }} shared, {{ row.longest }} {{ "character" if row.longest == 1 else "characters" }} at a stretch{% if row.where %} · training: <code>{{ row.where }}</code>{% endif %}</figcaption></figure>
+{% endfor %}
+{% if found %}
+<h3>The longest that the evaluation found</h3>
+<table><thead><tr><th scope="col" class="r">Characters</th><th scope="col">Passage</th><th scope="col">In the training text</th><th scope="col" class="r">Sample</th></tr></thead><tbody>
+{% for part in found %}<tr><td class="r">{{ part.characters|count }}</td><td class="kept" lang="{{ part.text|language }}">{{ part.text.splitlines()|select|join("\n") }}</td><td><code>{{ part.train_name }}</code></td><td class="r">{{ part.sample }}</td></tr>
+{% endfor %}
+</tbody></table>
+{% endif %}
+{{ why("How far can this be trusted?", "Copies are found letter for letter, white space aside (and punctuation, where words have no spaces between them); a passage with other words put in is shown only as far as it is the same. Searched: " ~ "{:,}".format(near.searched) ~ " characters of training text.") }}
+"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Passages:
+    id: str = "neighbours"
+    title: str = "New, or copied?"
+    after: str = "alignment"
+
+    def make(self, run: RunView) -> Markup | Missing | None:
+        if run.spec.givens(TokenSpec):
+            return None  # what is written from a source is no free text
+        if run.dataset is None:
+            return run.no_data
+        found = run.sampled()
+        if isinstance(found, Missing):
+            return found
+        texts = first_words(found.target[run.column][: amounts(run.target.kind).samples], run.target)
+        rows = np.random.default_rng(derive(run.seed, "control")).permutation(len(run.dataset.test))[:CONTROL]
+        control = texts_of(run.dataset.test, run.column, np.sort(rows))
+        if not run.dataset.test.columns[run.column].spec.framed:  # windows of the samples' own length
+            control = [text[: max(map(len, texts))] for text in control]
+        near = nearest_passages(texts, run.dataset, run.column, control)
+        html = fragment(TEMPLATE, near=near, found=run.details("passages"))
+        return Markup(html, training_items=True)
 
 
 @dataclass(frozen=True)
