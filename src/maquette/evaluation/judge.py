@@ -159,7 +159,7 @@ class _Judge:
     def run(self) -> Evaluation:
         data, n = self.dataset, self.n_fake
         self.say(f"Generating {n:,} pictures.")
-        given = self.generator.labels(n, seed=self.seed)
+        given = self.generator.given_for(n, seed=self.seed)
         fake = self._look(part[self.target] for part in self.generator.stream(n, given, self.seed))
         if not np.isfinite(fake.features).all():
             raise UserError(

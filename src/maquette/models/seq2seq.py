@@ -21,7 +21,7 @@ from maquette.core.errors import UserError
 from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import PAD, DataSpec
+from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.losses import sequence
 from maquette.nets.recurrent import Memory, RecurrentNet, projected_nll
 from maquette.sampling import autoregressive
@@ -86,6 +86,7 @@ class RecurrentModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

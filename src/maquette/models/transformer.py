@@ -22,7 +22,7 @@ from maquette.core.errors import UserError
 from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
-from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec
+from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec, TokenSpec
 from maquette.losses import sequence
 from maquette.nets.transformer import Memory, Transformer
 from maquette.sampling import autoregressive
@@ -92,6 +92,7 @@ class TransformerModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
     watches = (
         Watch(
             name="exploding gradient",

@@ -134,8 +134,8 @@ def evaluated_copies(
     for copy in evaluation.copies[:most]:
         if copy.train_row >= len(dataset.train):
             continue
-        asked = copy.label if generator.spec.label else None
-        given = {k: v.to(generator.device) for k, v in generator.labels(1, asked).items()}
+        asked = {generator.spec.label: copy.label} if generator.spec.label and copy.label is not None else {}
+        given = {k: v.to(generator.device) for k, v in generator.given_for(1, asked).items()}
         rng = ItemRng(evaluation.settings.seed, [copy.sample], generator.device)
         made = generator.model.sample(1, given, rng)[column]
         real = dataset.train.columns[column].take(np.array([copy.train_row]))

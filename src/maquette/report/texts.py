@@ -76,7 +76,7 @@ def make_texts(
         if dataset is None:
             return Missing("Sources to write from are in the data, which was not at hand.")
         return _from_sources(generator, column, dataset, seed, write)
-    given = generator.labels(SHOWN, seed=seed)
+    given = generator.given_for(SHOWN, seed=seed)
     items = generator.sample(SHOWN, given, seed)[column]
     texts = [cut(text) for text in decoded(items, spec.columns[column])]
     classes = spec.columns[spec.label].classes if spec.label else ()

@@ -247,7 +247,7 @@ class _TextJudge:
     def _sampled(self) -> tuple[int, str, tuple[FormRow, ...], tuple[CopiedPassage, ...]]:
         n = self._count()
         self.say(f"Writing {n:,} texts.")
-        given = self.generator.labels(n, seed=self.seed)
+        given = self.generator.given_for(n, seed=self.seed)
         made = decoded(self.generator.sample(n, given, self.seed, chunk=200)[self.target], self.spec)
         empty = sum(not text.strip() for text in made)
         if empty:
