@@ -15,11 +15,11 @@ from torch import Tensor
 
 from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
+from maquette.core.measure import Better
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
-from maquette.core.measure import Better
 from maquette.evaluation.results import Evaluation, Metric, Settings
 from maquette.modalities.image import Spec as ImageSpec
 from maquette.modalities.label import Spec as LabelSpec

@@ -399,7 +399,11 @@ def test_copying_less_than_real_is_not_bad(data: Dataset) -> None:
         Metric(name="copies", title="c", value=v, low=v, high=v, floor=0.01, floor_low=0.009, floor_high=0.011,
                better="no more", unit="share") for v in (0.0004, 0.3)
     )  # fmt: skip
-    assert reached(less) and standing(less, "pictures") == "no more than real pictures" and less.show(less.value) == "0.04%"
+    assert (
+        reached(less)
+        and standing(less, "pictures") == "no more than real pictures"
+        and less.show(less.value) == "0.04%"
+    )
     assert [tick(less, x) for x in (0.0, 0.2, 0.0125)] == ["0%", "20%", "1.25%"]
     assert not reached(more) and standing(more, "texts") == "more than real texts" and more.show(0.0) == "0%"
 

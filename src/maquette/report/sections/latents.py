@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.model import UsesCodec, Decodes, Encodes
+from maquette.core.model import Decodes, Encodes, UsesCodec
 from maquette.core.rng import ItemRng, derive
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import ClassSpec, GridSpec
