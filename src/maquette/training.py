@@ -165,7 +165,7 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str |
             preview=_previewer(folder, recipe, spec, reference),
             inspect=_inspector(dataset, spec),
             quiet=quiet,
-            **_watches(spec),
+            watches=_watches(spec),
         )
     )
     if outcome.leads:
@@ -209,11 +209,10 @@ def _inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
     return inspect
 
 
-def _watches(spec: DataSpec) -> dict[str, tuple[Watch, ...]]:
+def _watches(spec: DataSpec) -> tuple[Watch, ...]:
     """The alarms of the targets' kinds."""
     kinds = dict.fromkeys(spec.columns[name].kind for name in spec.target)
-    watches = tuple(watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ())
-    return {"watches": watches} if watches else {}
+    return tuple(watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ())
 
 
 def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:

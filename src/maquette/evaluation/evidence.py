@@ -94,7 +94,7 @@ class Sample:
     @cached_property
     def given(self) -> dict[str, Tensor]:
         if self.rows is None:
-            return self.generator.labels(self.n, seed=self.seed)
+            return self.generator.given_for(self.n, seed=self.seed)
         return self._given(self.rows)
 
     def _given(self, rows: Labels) -> dict[str, Tensor]:
