@@ -30,7 +30,7 @@ _ENDS = ("[-.]idx{}-ubyte", "[-.]idx{}-ubyte.gz")
 
 def claims(place: Place) -> float:
     if place.tree.kind == "file":
-        return 0.9 if is_idx(place.tree.head(0, 64)) else 0.0
+        return 0.9 if is_idx(place.tree.head(0, 2**12)) else 0.0
     return 0.9 if _find(place.tree.names, "train", 3) else 0.0
 
 
