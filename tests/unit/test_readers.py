@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from maquette.data.typing import column_kinds, kind_of_values
 from maquette.modalities import text
 
 
-def put(root: Path, files: dict[str, str | bytes]) -> Path:
+def put(root: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, data in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,6 +153,15 @@ def test_of_two_kinds_in_one_folder_the_bulk_decides(tmp_path: Path) -> None:
     assert list(read(put(tmp_path / "b", many)).columns) == ["text"]
     beside = {f"{i}.png": png(i) for i in range(4)} | {f"{i}.json": "{}" for i in range(4)}
     assert list(read(put(tmp_path / "c", beside)).columns) == ["image"]
+
+
+def test_what_merely_looks_like_something_is_no_bulk(tmp_path: Path) -> None:
+    """Annotations of pictures, as many as these; and pictures whose names say nothing beside one text."""
+    voc = {f"Seen/{i}.png": png(i) for i in range(9)} | {f"Annotations/{i}.xml": "<object/>" for i in range(9)}
+    assert "image" in (columns := read(put(tmp_path / "a", voc)).columns) and "text" not in columns
+    bare = {str(i): png(i) for i in range(5)} | {"a.txt": "one", "b.txt": "two"}
+    table = read(put(tmp_path / "b", bare))
+    assert kinds(table) == {"image": "image"} and len(table) == 5
 
 
 def test_a_users_own_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +313,26 @@ def test_every_reader_says_what_it_reads(tmp_path: Path) -> None:
         find_source(tmp_path / "nowhere", tmp_path)
     for part in ("a folder of pictures or texts", "IDX files", "parallel files", "digits"):
         assert part in caught.value.remedy
+
+
+def test_a_new_reader_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.data import readers as package
+
+    put(tmp_path / "more", {"semaphores.py": """
+from maquette.data.raw import RawTable, Values
+ACCEPTS = "semaphores"
+def claims(place): return 0.9 * any(name.endswith(".sem") for name in place.tree.names)
+def read(place, columns): return RawTable("semaphores", {"flag": Values(["up", "down"])}, ["a:1", "a:2"], [None, None])
+"""})  # fmt: skip
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "more")])
+    package.readers.cache_clear()
+    try:
+        assert list(read(put(tmp_path / "a", {"a.sem": "|/", "b.txt": "beside"})).columns) == ["flag"]
+        with pytest.raises(UserError) as caught:
+            find_source(tmp_path / "nowhere", tmp_path)
+        assert "semaphores" in caught.value.remedy
+    finally:
+        package.readers.cache_clear()
 
 
 def test_a_key_changes_with_the_content_and_not_otherwise(tmp_path: Path) -> None:

@@ -30,9 +30,10 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
         run, in whose shape, tokens or classes other data is to be prepared.
     fit_together(columns: {name: (cells, facts)}, config, known: {name: ColumnSpec}, notes) -> {name: ColumnSpec}
         The same for several columns that share something, such as a vocabulary. Optional.
-    with_missing(spec) -> ColumnSpec
-        The specification with a value for rows that have none (the cell None). Optional: without it, and for targets
-        and given columns of other kinds, such a row is left out.
+    widen(spec, facts) -> ColumnSpec
+        The specification with values that only other rows have, where values are names (classes): these are known of
+        all rows. facts: of all rows, None for a row that has no value (the cell None). Optional: without it, a row that
+        has no value is left out.
     encode(cells: list, spec, config) -> list[np.ndarray | Unreadable]
         Items as they are stored: of one shape, or, for a TokenSpec, sequences of any length, in one and the same type.
     complete(spec, lengths: i64[n], facts, known) -> ColumnSpec

@@ -99,6 +99,16 @@ def unpacked(data: bytes) -> bytes:
     return made
 
 
+def unpacked_head(head: bytes, size: int) -> bytes:
+    """The first bytes within a file of which these are the first, where it is a gzip file."""
+    if head[:2] != b"\x1f\x8b":
+        return head[:size]
+    try:
+        return zlib.decompressobj(31).decompress(head, size)
+    except zlib.error:
+        return b""
+
+
 def looks_like_characters(head: bytes) -> bool:
     """Whether the first bytes of a file are characters, by what they hold."""
     if not head:

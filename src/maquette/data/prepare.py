@@ -56,12 +56,14 @@ PIPE_BYTES = 2**24  # of encoded items that go through a worker's pipe at once, 
 class Plan:
     """Which rows are fitted on, and what is held out for now.
 
-    own: the data names its splits       halves: rows are beginnings and ends of items that were cut in two
+    own: the data names its splits       long: rows are long items, of which a few are enough
+    halves: rows are beginnings and ends of items that were cut in two
     everything: all rows are on both sides, to judge a run that was trained on other data
     """
 
     sides: Sides
     own: bool = False
+    long: bool = False
     halves: bool = False
     everything: bool = False
 
@@ -174,7 +176,7 @@ def _plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str)
         enough(found, len(found), source)
     content = duplicates.joined([found.columns[name].digests for name in found.use.content])
     if sides is not None:
-        return Plan(without_twins(sides, content), own=True)
+        return Plan(without_twins(sides, content, noun(found.use.thing, 1)), own=True, long=long is not None)
     if long is not None:
         (name,) = found.use.content
         count = len(long)
@@ -187,7 +189,7 @@ def _plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str)
         if count > 1:
             found.notes.append(f"Few {noun(column.kind)}: the last {config.test_share:.0%} of each is held out.")
         numbers = np.arange(2 * count)
-        return Plan(Sides(numbers[::2], numbers[1::2]), halves=True)
+        return Plan(Sides(numbers[::2], numbers[1::2]), long=True, halves=True)
     _refuse_equal(found, len(np.unique(content)), len(content))
     held = by_content(content, config.test_share, config.split_seed)
     return Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held)))
@@ -230,12 +232,12 @@ class _Work:
             if (made := self.prepared(self.plan)).fingerprint == own:
                 return made
         rows = np.arange(len(self.found))
-        return self.prepared(Plan(Sides(rows, rows), everything=True))
+        return self.prepared(Plan(Sides(rows, rows), long=self.plan.long, everything=True))
 
     def prepared(self, plan: Plan) -> Prepared:
         notes, found = Notes(), self.found
         made = self._encoded(plan, notes)
-        enough(self._with(made), len(made.used) * (HANDFUL if plan.halves else 1), self._source)
+        enough(self._with(made), len(made.used), self._source, 1 if plan.long else HANDFUL)
         groups = duplicates.groups(made.content[made.used], _within(made.near, made.used, len(found)))
         sides = self._settled(plan, made, groups, notes)
         if sides is None:  # the content of single rows holds nothing out that has no near copy to be learned from
@@ -244,7 +246,7 @@ class _Work:
             return self.prepared(Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held))))
         if plan.everything:
             notes.append("All of it is held out: the run was trained on other data.")
-        enough(self._with(made), min(len(sides.train), len(sides.test)) * HANDFUL, self._source)
+        enough(self._with(made), min(len(sides.train), len(sides.test)), self._source, 1)
         self._complete(made, sides)
         self._check_windows(made, sides)
         summary = describe(found, made, sides, plan, groups, notes)
@@ -295,8 +297,8 @@ class _Work:
         known = {} if self.like is None else {n: s for n, s in self.like.columns.items() if n in found.columns}
         together: dict[str, dict[str, tuple[Sequence[Cell], list[Any]]]] = {}
         for name, column in found.columns.items():
-            with_missing = column.optional("with_missing")
-            rows = [i for i in train.tolist() if with_missing or column.facts[i] is not None]
+            widen = column.optional("widen")
+            rows = [i for i in train.tolist() if widen or column.facts[i] is not None]
             if not rows and name not in known:
                 raise UserError(f"No row to learn from has a value of '{shown(name)}'.", "Use another column.")
             sample = (_Cells(column.cells, rows), [column.facts[i] for i in rows])
@@ -304,10 +306,10 @@ class _Work:
                 together.setdefault(column.kind, {})[name] = sample
                 continue
             made[name] = column.optional("fit")(*sample, column.config, known.get(name), notes)
-            if with_missing and name not in known and None in column.facts:
-                made[name] = with_missing(made[name])
-                missing = sum(fact is None for fact in column.facts)
-                notes.append(f"{missing:,} rows have no '{shown(name)}': they form a class of their own.")
+            if widen and name not in known:
+                made[name] = widen(made[name], column.facts)
+                if missing := column.facts.count(None):
+                    notes.append(f"{missing:,} rows have no '{shown(name)}': they form a class of their own.")
         for kind, columns in together.items():
             self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
             config = self.config.of(kind)
@@ -353,7 +355,7 @@ class _Work:
             held = np.isin(used, plan.sides.test)
             whole = settle(held, groups, things, notes) if held.any() else None
             return None if whole is None else Sides(used[~whole], used[whole])
-        sides = without_twins(_only(plan.sides, used), made.content)
+        sides = without_twins(_only(plan.sides, used), made.content, noun(self.found.use.thing, 1))
         group = np.full(len(self.found), -1, np.int64)
         group[used] = groups.near
         near = int(np.isin(group[sides.train], group[sides.held_out]).sum())
@@ -365,11 +367,6 @@ class _Work:
             notes.append(
                 f"{near:,} training {things} nearly equal one of a held-out split; the data's own split is kept."
             )
-        if not len(sides.train) and len(sides.dropped):
-            raise UserError(
-                f"Every one of the training {things} also stands in a held-out split.",
-                f"Give the splits different {things}.",
-            )
         return sides
 
     def _complete(self, made: Encoded, sides: Sides) -> None:
@@ -377,8 +374,8 @@ class _Work:
         for name, column in self.found.columns.items():
             if complete := column.optional("complete"):
                 known = self.like.columns.get(name) if self.like else None
-                with_missing = column.optional("with_missing")
-                rows = [i for i in sides.train.tolist() if with_missing or column.facts[i] is not None]
+                widen = column.optional("widen")
+                rows = [i for i in sides.train.tolist() if widen or column.facts[i] is not None]
                 lengths = made.items[name].lengths
                 facts = [column.facts[i] for i in rows]
                 made.specs[name] = complete(made.specs[name], None if lengths is None else lengths[rows], facts, known)
@@ -426,7 +423,7 @@ class _Cells(Sequence[Cell]):
 def _packed(column: Looked, spec: ColumnSpec, ragged: bool, total: int) -> Iterator[Packed]:
     """All items of a column, encoded, chunk by chunk in the order of the rows."""
     encode, config, facts = column.optional("encode"), column.config, column.facts
-    optional = column.optional("with_missing") is not None
+    optional = column.optional("widen") is not None
     files = isinstance(getattr(column.cells, "cells", column.cells), Files)
     item = 1 if ragged else max(1, int(np.prod(spec.shape)))
     size = max(1, min(CHUNK if files else AT_ONCE, PIPE_BYTES // item))

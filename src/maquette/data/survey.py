@@ -154,7 +154,7 @@ def examined(cells: Sequence[Cell], kind: str, config: Any) -> list[tuple[Any, i
 
 
 def enough(survey: Survey, used: int, source: str, least: int = HANDFUL) -> None:
-    """Refuses to go on with next to nothing."""
+    """Refuses to go on with next to nothing. least: rows that are enough; one is, of long items."""
     if used >= least:
         return
     kind = survey.use.thing
@@ -169,7 +169,7 @@ def enough(survey: Survey, used: int, source: str, least: int = HANDFUL) -> None
     )[min(used, 2)]  # fmt: skip
     raise UserError(
         f"{number} in '{shown(source)}'{f' ({why})' if why else ''}.",
-        f"A model needs at least {least}, and some hundreds to learn from; see `maquette data inspect`.",
+        f"A model needs at least {HANDFUL}, and some hundreds to learn from; see `maquette data inspect`.",
     )
 
 
@@ -218,7 +218,7 @@ def _look(
                 facts[row] = same.setdefault(result[0], result[0])  # most are alike: kept once
                 digests[row] = result[1]
     # A row without a label has a class of its own; a column that is only looked at may have gaps.
-    may_miss = part(kind, "with_missing", "data") is not None and missing == len(faults)
+    may_miss = part(kind, "widen", "data") is not None and missing == len(faults)
     sparse = use.look and not files and len(faults) > SPARSE * len(cells)
     return Looked(kind, own, cells, facts, digests, may_miss or sparse), faults
 

@@ -31,7 +31,7 @@ from maquette.core.spec import DataSpec
 from maquette.data.raw import Array, Cells, File, Files, RawTable, Values
 
 HEAD = 2**16  # bytes by which a file is judged whose name says nothing
-LOOKED_AT = 8  # files of a column by which the column is judged
+LOOKED_AT = 8  # files by which a column is judged: by their names, else by what is in them
 
 Value = str | float | int | bool
 
@@ -99,18 +99,18 @@ def _kind_of(name: str, cells: Cells, role: str, category: bool) -> str | None:
         first = cells.parts[0]
         return kind_of_array(first.shape[1:], first.dtype)
     assert isinstance(cells, Files)
-    rows = [row for row, file in enumerate(cells.names) if file is not None]
-    found = [_of_cell(cell) for cell in cells.take(rows[:: max(1, len(rows) // LOOKED_AT)][:LOOKED_AT])]
+    names = [name for name in cells.names if name is not None]
+    found = kinds_of_files(names[:: max(1, len(names) // LOOKED_AT)])
+    if not any(found):
+        rows = [row for row in cells.order() if cells.names[row] is not None][:LOOKED_AT]
+        found = [_of_file(cell) for cell in cells.take(rows) if isinstance(cell, File)]
     votes = [kind for kind in found if kind is not None]
     return max(dict.fromkeys(votes), key=votes.count, default=None)
 
 
-def _of_cell(cell: Any) -> str | None:
-    assert isinstance(cell, File)
-    if (kind := kind_of_file(cell.name)) is not None:
-        return kind
+def _of_file(file: File) -> str | None:
     try:
-        return kind_of_file(cell.name, cell.read()[:HEAD])
+        return kind_of_file(file.name, file.read()[:HEAD])
     except Unreadable:
         return None
 

@@ -31,6 +31,7 @@ from maquette.core.find import modality_names
 from maquette.core.modality import noun, part
 from maquette.data.archive import SUFFIXES as ARCHIVES
 from maquette.data.archive import Archive
+from maquette.data.decode import unpacked_head
 from maquette.data.names import digest, shown
 from maquette.data.raw import Notify, RawTable
 from maquette.data.trees import Folder, Joined, OneFile, Tree, stamp
@@ -59,7 +60,7 @@ class Place:
             return self._archive(self.path) if self.path.name.lower().endswith(ARCHIVES) else OneFile(self.path)
         folder = self.folder
         archives = [name for name in folder.names if name.lower().endswith(ARCHIVES) and "/" not in name]
-        others = [name for name in folder.names if name not in archives and not is_about(name)]
+        others = [name for name in folder.names if name not in archives and not is_about(name)] if archives else []
         if archives and not any(map(is_table, others)) and not any(kinds_of_files(others)):
             return Joined([(name[: name.index(".")], self._archive(self.path / name)) for name in archives])
         return folder
@@ -71,19 +72,25 @@ class Place:
         return Folder(self.path)
 
     @cached_property
+    def called(self) -> list[str | None]:
+        """The modality that claims each file by its name."""
+        return kinds_of_files(self.tree.names)
+
+    @cached_property
     def kinds(self) -> list[str | None]:
         """The modality that claims each file: by its name, or by its first bytes; None for tables and archives."""
-        names = self.tree.names
-        found = kinds_of_files(names)
-        for i, name in enumerate(names):
+        found = list(self.called)
+        for i, name in enumerate(self.tree.names):
             if found[i] is None and not is_table(name) and not name.lower().endswith((*ARCHIVES, ".npy", ".npz")):
-                head = self.tree.head(i, HEAD if len(names) == 1 else 2**10)
-                found[i] = kind_of_file(name, head) if head else None
+                found[i] = self._looks_like(i, HEAD if len(found) == 1 else 2**10)
         return found
 
     @cached_property
     def items(self) -> dict[str, list[int]]:
-        """modality -> numbers of its files, those about the data left out where there are others; most come first."""
+        """modality -> numbers of its files, those about the data left out where there are others; the bulk comes first.
+
+        A file that is called what it is counts twice: annotations that merely look like something are no bulk.
+        """
         made: dict[str, list[int]] = {}
         for left_out in (True, False):
             for i, (name, kind) in enumerate(zip(self.tree.names, self.kinds, strict=True)):
@@ -91,15 +98,20 @@ class Place:
                     made.setdefault(kind, []).append(i)
             if made:
                 break
-        return dict(sorted(made.items(), key=lambda item: -len(item[1])))
+        weight = {kind: sum(1 if self.called[i] is None else 2 for i in files) for kind, files in made.items()}
+        return dict(sorted(made.items(), key=lambda item: -weight[item[0]]))
 
     def rivals(self, numbers: Sequence[int]) -> tuple[int, int]:
         """Files that stand for themselves beside these, which hold a row a line: those of the kind that these would be
         if they stood for themselves, and the most of another kind."""
-        own = kind_of_file("", self.tree.head(numbers[0], 2**10))
+        own = self._looks_like(numbers[0], 2**10)
         these = {*numbers}
         counts = {kind: len([i for i in files if i not in these]) for kind, files in self.items.items()}
         return counts.pop(own or "", 0), max(counts.values(), default=0)
+
+    def _looks_like(self, number: int, size: int) -> str | None:
+        head = unpacked_head(self.tree.head(number, size), size)
+        return kind_of_file(self.tree.names[number], head) if head else None
 
     def _archive(self, path: Path) -> Archive:
         self.notify(f"Reading the list of {path.name}")

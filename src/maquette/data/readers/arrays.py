@@ -32,8 +32,8 @@ def claims(place: Place) -> float:
     names = place.tree.names
     if place.tree.kind == "file":
         return 0.9 if names[0].lower().endswith(_SUFFIXES) else 0.0
-    arrays = [name for name in names if name.lower().endswith(".npy")]
-    return 0.9 if any(_role(name.rpartition("/")[2].partition(".")[0])[0] == "items" for name in arrays) else 0.0
+    stems = [name.partition(".")[0] for name in names if "/" not in name and name.lower().endswith(".npy")]
+    return 0.9 if any(_role(stem)[0] == "items" for stem in stems) else 0.0
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
@@ -41,7 +41,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     arrays: dict[str, np.ndarray] = {}
     ends = _SUFFIXES if place.tree.kind == "file" else ".npy"
     for name, payload in zip(place.tree.names, place.tree.payloads(range(len(place.tree.names))), strict=True):
-        if name.lower().endswith(ends) and not isinstance(payload, ValueError):
+        if "/" not in name and name.lower().endswith(ends) and not isinstance(payload, ValueError):
             arrays |= _load(name, payload)
     items, labels, further = _sorted(place, arrays)
     made = arranged("arrays", items, labels, further)
@@ -121,7 +121,7 @@ def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
     """Arrays by name. Pickled objects are refused: reading them would run whatever they say."""
     try:
         if name.lower().endswith(".npy"):
-            stem = name.rpartition("/")[2].partition(".")[0]
+            stem = name.partition(".")[0]
             if isinstance(payload, str):
                 return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}
             return {stem: np.load(io.BytesIO(payload), allow_pickle=False)}

@@ -14,6 +14,7 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.data.decode import unpacked_head
 from maquette.data.names import shown
 from maquette.data.raw import File, RawTable
 from maquette.data.readers import Place
@@ -30,7 +31,7 @@ _ENDS = ("[-.]idx{}-ubyte", "[-.]idx{}-ubyte.gz")
 
 def claims(place: Place) -> float:
     if place.tree.kind == "file":
-        return 0.9 if is_idx(place.tree.head(0, 64)) else 0.0
+        return 0.9 if is_idx(place.tree.head(0, 2**12)) else 0.0
     return 0.9 if _find(place.tree.names, "train", 3) else 0.0
 
 
@@ -63,11 +64,7 @@ def beside(path: Path) -> list[Path]:
 
 def is_idx(head: bytes) -> bool:
     """Whether a file begins like an IDX file, packed by gzip or not."""
-    if head[:2] == b"\x1f\x8b":
-        try:
-            head = zlib.decompressobj(31).decompress(head, 4)
-        except zlib.error:
-            return False
+    head = unpacked_head(head, 4)
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 1 <= head[3] <= 4
 
 

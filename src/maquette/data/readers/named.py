@@ -47,7 +47,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         from sklearn.datasets import load_digits
 
         found = load_digits()
-        return arranged("known set", {None: np.asarray(found.images)}, {None: found.target}, scale_max=16)
+        items = np.asarray(found.data).reshape(-1, 8, 8)
+        return arranged("known set", {None: items}, {None: found.target}, scale_max=16)
     folder = _local(place.name) or _download(place)
     made = idx.read(Place(place.name, folder, place.downloads, place.notify), columns)
     made.kind = "known set"

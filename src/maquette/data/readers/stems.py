@@ -9,7 +9,7 @@ from maquette.core.modality import noun
 from maquette.data.raw import RawTable
 from maquette.data.readers import Place, is_about
 from maquette.data.readers.items import laid_out
-from maquette.data.typing import column_of, kinds_of_files
+from maquette.data.typing import column_of
 
 ACCEPTS = "a folder of several files a row (0001.*)"
 
@@ -28,12 +28,11 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 
 def _stems(place: Place) -> dict[str, dict[str, int]]:
     """stem -> modality -> number of its file; {} where there is but one modality."""
-    names = place.tree.names
-    kinds = kinds_of_files(names)
-    if len({kind for kind in kinds if kind is not None}) < 2:
+    kinds = place.called
+    if len({*kinds} - {None}) < 2:
         return {}
     found: dict[str, dict[str, int]] = {}
-    for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+    for i, (name, kind) in enumerate(zip(place.tree.names, kinds, strict=True)):
         folder, slash, file = name.rpartition("/")
         if kind is not None and not is_about(name):
             stem = file.removesuffix(".gz").rpartition(".")[0]

@@ -84,17 +84,17 @@ def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.n
 def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     """Sizes, colours and formats of the pictures, and the shape that they have now."""
     facts: list[Facts] = [column.facts[i] for i in column.used]
-    wrong = [i for i in column.used if column.facts[i].note]
-    for i in wrong[:NAMED]:
-        notes.warn(f"'{column.places[i]}' is {column.facts[i].note}; it is used.")
-    if len(wrong) > NAMED:
-        notes.warn(f"{len(wrong) - NAMED:,} more pictures have a wrong suffix; they are used.")
     if column.target and len(column.train) < FEW:
         notes.warn(
             f"{len(column.train):,} pictures to learn from are few: what is made of them will stay near to them, and "
             "some of it can be copies, which the report looks for. More pictures help most; of the recipes, image/gan "
             "copies least."
         )
+    wrong = [i for i in column.used if column.facts[i].note]
+    for i in wrong[:NAMED]:
+        notes.warn(f"'{column.places[i]}' is {column.facts[i].note}; it is used.")
+    if len(wrong) > NAMED:
+        notes.warn(f"{len(wrong) - NAMED:,} more pictures have a wrong suffix; they are used.")
     sizes = Counter((fact.height, fact.width) for fact in facts)
     channels, height, width = column.spec.shape
     stored = channels * height * width * len(facts)

@@ -54,16 +54,15 @@ def fit(
         return known
     found = {name for name in facts if name is not None}
     names = sorted(found, key=int) if all(map(is_whole, found)) else sorted(found)
-    spec: ColumnSpec = Spec(classes=tuple(names))
-    return complete(with_missing(spec) if None in facts else spec, np.zeros(0), facts, None)
+    return complete(Spec(classes=(*names, MISSING) if None in facts else tuple(names)), None, facts, None)
 
 
-def with_missing(spec: ColumnSpec) -> ColumnSpec:
-    """With a class for rows that have none."""
+def widen(spec: ColumnSpec, facts: Sequence[str | None]) -> ColumnSpec:
+    """With the classes that only other rows have, of share 0."""
     known = cast(Spec, spec)
-    if MISSING in known.classes:
-        return known
-    return known.model_copy(update={"classes": (*known.classes, MISSING), "shares": (*known.shares, 0.0)})
+    share, every = dict(zip(known.classes, known.shares, strict=True)), fit((), facts, Config(), None, Notes())
+    classes = cast(Spec, every).classes
+    return known.model_copy(update={"classes": classes, "shares": tuple(share.get(name, 0.0) for name in classes)})
 
 
 def complete(
