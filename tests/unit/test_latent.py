@@ -15,7 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.model import Carries, Coded, Encodes, OnGrid, Step
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
-from maquette.evaluation.likelihood import Effort, effort_for
+from maquette.evaluation.measures.likelihood import Effort, effort_for
 from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member

@@ -154,8 +154,8 @@ class Side:
     def items(self) -> Tensor:
         """All of them, canonical; sequences are padded to the longest."""
         parts = list(self._parts())
-        longest = max(part.shape[1] for part in parts) if parts[0].ndim > 1 else 0
         if isinstance(self._evidence.spec, TokenSpec):
+            longest = max(part.shape[1] for part in parts)
             parts = [torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=PAD) for part in parts]
         return torch.cat(parts)
 
@@ -287,7 +287,8 @@ class Evidence:
         network = build(asked)
         if self.label is None:
             return network, None
-        return network, network if asked == first else build(first)
+        classifier = network if asked == first else build(first)
+        return network, classifier if classifier.classes else None
 
     # -- the items ---------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ def log_likelihood(
     """log p of the first `effort.exact_items` rows of a shuffle of the table, f64[n], nats."""
     n = min((effort or Effort()).exact_items, len(table))
     if n == 0:
-        raise TooFew("there are no held-out items")
+        raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     found = []
     for start in range(0, n, 100):
@@ -137,7 +137,7 @@ def likelihood(
     device = torch.device(device)
     n = min(effort.items, len(table))
     if n == 0:
-        raise TooFew("there are no held-out items")
+        raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     elbo, small, large = [], [], []
     for start in range(0, n, 100):
