@@ -181,6 +181,10 @@ def test_what_is_given_is_drawn_by_share_or_taken_from_held_out_rows() -> None:
     assert len(asked["label"]) == 400 and torch.equal(asked["other"], (asked["label"] + 1) % 2)
     assert torch.equal((asked["strength"] > 5).long(), asked["label"]), "combinations are those of real rows"
     assert found["class_accuracy"].n_fake == 400 and found.settings.samples == 400
+    _, model = judged(("strength", "label"), given=("scent",), samples=200)
+    held = {tuple(row) for row in dataset().test.columns["scent"].values.tolist()}
+    asked = torch.cat([part["scent"] for part in model.asked])
+    assert len(asked) == 200 and all(tuple(row) in held for row in asked.tolist())
     again, _ = judged(given=("label", "other", "strength"), samples=400)
     assert again.metrics == found.metrics
 

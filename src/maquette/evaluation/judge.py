@@ -178,7 +178,7 @@ def _settings(evidence: Sequence[Evidence], seconds: float) -> Settings:
     classified = next((part for part in evidence if part.classifier is not None), None)
     tokens = next((part for part in evidence if isinstance(part.spec, TokenSpec)), None)
     accuracy = None
-    if classified is not None and classified.truth is not None:
+    if classified is not None and classified.truth is not None and classified.real.classes is not None:
         accuracy = float(np.equal(classified.real.classes, classified.truth).mean())
     nouns = {part.nouns for part in evidence}
     settings = Settings(

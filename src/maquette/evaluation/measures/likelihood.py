@@ -202,8 +202,8 @@ def _bounds(evidence: Evidence) -> Likelihood | None:
 
 
 def _asked(evidence: Evidence) -> tuple[Table, DataSpec, int, Effort, torch.device]:
-    spec, effort = evidence.generator.spec, evidence.effort
-    effort = effort if isinstance(effort, Effort) else effort_for(spec)
+    spec = evidence.generator.spec
+    effort = evidence.effort or effort_for(spec)
     return evidence.dataset.test, spec, evidence.seed, effort, evidence.generator.device
 
 
