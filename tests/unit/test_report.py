@@ -19,17 +19,19 @@ from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.generator import Generator
 from maquette.core.run import RunFolder
+from maquette.core.section import Missing
 from maquette.core.table import Dataset
-from maquette.evaluation.card import escape, fenced, write_card
 from maquette.evaluation.results import MINUS, NONE, Evaluation, Metric, number
+from maquette.modalities.image.config import Spec as ImageSpec
+from maquette.modalities.image.features import comparable
+from maquette.modalities.image.report.tiles import tiles, to_bytes
 from maquette.report import compare, write_comparison, write_report
-from maquette.report.latents import slerp
+from maquette.report.card import escape, fenced, write_card
 from maquette.report.log import read_log
 from maquette.report.metrics import View, reached, read_evaluation, standing, tick
-from maquette.report.missing import Missing
-from maquette.report.neighbours import find_neighbours
 from maquette.report.page import duration, plotly_js
-from maquette.report.pictures import tiles, to_bytes
+from maquette.report.sections.latents import between
+from maquette.report.sections.neighbours import find_neighbours
 from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
@@ -182,8 +184,7 @@ def test_missing_parts_say_which_command_makes_them(tmp_path: Path, data: Datase
     for path in folder.samples.iterdir():
         path.unlink()
     text = report(folder, None).text
-    assert f"maquette evaluate {folder.path}" in text
-    assert f"maquette report {folder.path}" in text
+    assert "maquette evaluate ." in text and "maquette report ." in text and str(tmp_path) not in text
     assert "maquette data inspect" in text
     assert "The log is empty" in text
     assert "No previews were kept" in text
@@ -203,7 +204,7 @@ def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
     with folder.log_file.open("a") as file:
         file.write('[1]\n{"step": 99')
     text = report(folder, None).text
-    assert "'metrics.json' is damaged: Expecting" in text and f"maquette evaluate {folder.path}" in text
+    assert "'metrics.json' is damaged: Expecting" in text and "maquette evaluate ." in text
 
 
 @pytest.mark.parametrize(("text", "problem"), [
@@ -216,8 +217,9 @@ def test_foreign_metrics_are_named_in_one_line(tmp_path: Path, data: Dataset, te
     folder.metrics_file.write_text(text, encoding="utf-8")
     read = read_evaluation(folder)
     assert isinstance(read, Missing) and "\n" not in read.why
-    assert read.why.startswith(problem) and read.command == f"maquette evaluate {folder.path}"
-    assert f"run: {read.why} {read.command}" in " ".join(compare([folder, folder]).notes).replace("run (1)", "run")
+    assert read.why.startswith(problem) and read.command == "maquette evaluate ."
+    other = fake_run(tmp_path / "other", data)
+    assert f"run: {read.why} maquette evaluate run" in compare([folder, other]).notes
     card = write_card(folder).read_text(encoding="utf-8")
     assert escape(read.why) in card and str(tmp_path) not in card.split("## Training")[0]
 
@@ -232,21 +234,22 @@ def test_colour_and_odd_channels(tmp_path: Path) -> None:
     colour = digits_data(channels=4)
     page = report(fake_run(tmp_path / "run", colour, "encodes", 2), colour)
     assert "reconstructions" in page.ids and "8 \N{MULTIPLICATION SIGN} 8 colour and transparency" in page.text
-    assert len(tiles(torch.zeros(3, 2, 8, 8))) == 3
+    assert len(tiles(torch.zeros(3, 2, 8, 8), ImageSpec(shape=(2, 8, 8)))) == 3
 
 
 def test_large_pictures_stay_small_in_the_page() -> None:
-    (tile,) = tiles(torch.rand(1, 3, 200, 300) * 2 - 1)
-    assert tile.uri.startswith("data:image/webp") and not tile.pixelated
-    assert (tile.width, tile.height) == (144, 96)
-    (tile,) = tiles(torch.rand(1, 1, 28, 28) * 2 - 1)
-    assert tile.uri.startswith("data:image/png") and tile.pixelated and tile.shown == 56
+    (tile,) = tiles(torch.rand(1, 3, 200, 300) * 2 - 1, ImageSpec(shape=(3, 200, 300)))
+    assert 'src="data:image/webp' in tile and "px" not in tile.partition("style")[0].rpartition("alt")[2]
+    assert 'width="144" height="96"' in tile
+    (tile,) = tiles(torch.rand(1, 1, 28, 28) * 2 - 1, ImageSpec(shape=(1, 28, 28)), ['a "caption"'])
+    assert 'src="data:image/png' in tile and 'class="px"' in tile and "width:56px" in tile
+    assert 'alt="a &#34;caption&#34;"' in tile
 
 
 def test_neighbours_find_a_copy(data: Dataset) -> None:
     real = data.train.columns["image"].take(torch.tensor([7]).numpy())
     noise = torch.randn(30, 1, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    table = find_neighbours(torch.cat([noise, real]), data, "image", seed=0)
+    table = find_neighbours(torch.cat([noise, real]), data, "image", 0, comparable)
     assert table.closest[0].ratio < 1e-3 and table.closest[0].rank == 0
     assert table.suspicious == pytest.approx(1 / 31)
     assert table.searched == 1500
@@ -254,9 +257,11 @@ def test_neighbours_find_a_copy(data: Dataset) -> None:
 
 def test_slerp_keeps_norms_and_ends() -> None:
     a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
-    path = slerp(a, b, torch.linspace(0, 1, 5))
+    path = between(a.expand(5, -1), b.expand(5, -1), torch.linspace(0, 1, 5))
     assert torch.allclose(path[0], a, atol=1e-4) and torch.allclose(path[-1], b, atol=1e-4)
-    assert float(path[2].norm()) == pytest.approx(float(a.norm() + b.norm()) / 2, rel=1e-4)
+    assert float(path[2].norm()) == pytest.approx(float(a.norm() + b.norm()) / 2, rel=0.01)
+    straight = between(a[None, :2], b[None, :2], torch.tensor([0.5]))
+    assert torch.allclose(straight, (a[None, :2] + b[None, :2]) / 2)
 
 
 def test_log_of_a_resumed_run_counts_steps_once(tmp_path: Path) -> None:
@@ -286,7 +291,7 @@ def test_a_value_that_never_changes_is_flat(tmp_path: Path) -> None:
 
 def test_to_bytes_clamps() -> None:
     x = torch.tensor([-9.0, -1, 0, 1, 9, float("nan")]).view(1, 1, 1, 6)
-    assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 0]
+    assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 128]
 
 
 def test_only_finite_numbers_are_shown(tmp_path: Path, data: Dataset) -> None:
@@ -302,17 +307,16 @@ def test_only_finite_numbers_are_shown(tmp_path: Path, data: Dataset) -> None:
     (metric,) = read.metrics
     assert (metric.name, metric.floor, metric.high, metric.interval_text) == ("frechet", None, None, "")
     view = View.of(metric)
-    assert view.standing == "" and view.scale.floor is None and view.says
+    assert view.standing == "" and view.scale.floor is None and view.metric.asks
 
 
 def test_where_a_metric_stands(data: Dataset) -> None:
-    views = {metric.name: View.of(metric) for metric in fake_evaluation(data).metrics}
-    assert all(view.says for view in views.values())
+    views = {metric.name: View.of(metric, "pictures") for metric in fake_evaluation(data).metrics}
     assert {name: view.standing for name, view in views.items()} == {
         "frechet": "7.3 times as far as real", "kernel": "further off than real pictures",
         "precision": "short of real pictures", "recall": "short of real pictures",
         "coverage": "as good as real, within the error",
-        "two_sample": "further off than real pictures", "class_accuracy": "as good as real, within the error",
+        "two_sample": "above real pictures", "class_accuracy": "as good as real, within the error",
         "copies": "as good as real, within the error", "elbo": "",
     }  # fmt: skip
     assert (views["precision"].scale.left, views["precision"].scale.right) == (0, 1)
@@ -395,7 +399,11 @@ def test_copying_less_than_real_is_not_bad(data: Dataset) -> None:
         Metric(name="copies", title="c", value=v, low=v, high=v, floor=0.01, floor_low=0.009, floor_high=0.011,
                better="no more", unit="share") for v in (0.0004, 0.3)
     )  # fmt: skip
-    assert reached(less) and standing(less) == "no more than real pictures" and less.show(less.value) == "0.04%"
+    assert (
+        reached(less)
+        and standing(less, "pictures") == "no more than real pictures"
+        and less.show(less.value) == "0.04%"
+    )
     assert [tick(less, x) for x in (0.0, 0.2, 0.0125)] == ["0%", "20%", "1.25%"]
     assert not reached(more) and standing(more, "texts") == "more than real texts" and more.show(0.0) == "0%"
 

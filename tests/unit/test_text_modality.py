@@ -64,7 +64,7 @@ def test_nothing_is_lost(unit: str, framed: bool) -> None:
     letters = sorted({c for t in STORY + HARD for c in t})
     made = ["".join(chance.choices(letters, k=chance.randrange(60))) for _ in range(200)]
     for original in STORY + HARD + made:
-        tokens = text.encode(original, spec)
+        tokens = text.tokenize(original, spec)
         assert tokens.dtype == np.int64 and text.decode(torch.from_numpy(tokens), spec) == original
         bare = tokens[1:-1] if framed else tokens
         assert (bare >= len(SPECIALS)).all()
@@ -76,10 +76,10 @@ def test_nothing_is_lost(unit: str, framed: bool) -> None:
 def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
     unseen = "Ωmega ☃ 中文\x00"
     bpe, char = spec_of(["only plain words here"] * 9, "bpe"), spec_of(["abc"])
-    assert text.decode(text.encode(unseen, bpe), bpe) == unseen
+    assert text.decode(text.tokenize(unseen, bpe), bpe) == unseen
     text.check_known(unseen, bpe)
-    assert text.encode("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
-    assert text.decode(text.encode("axbyc", char), char) == "abc"
+    assert text.tokenize("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
+    assert text.decode(text.tokenize("axbyc", char), char) == "abc"
     assert text.vocabulary(char.tokenizer).unknown("axbyxc") == {"x": 2, "y": 1}
     with pytest.raises(UserError, match="'x', 'y'"):
         text.check_known("axbyc", char)
@@ -92,7 +92,7 @@ def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
 def test_text_that_spells_a_reserved_token_stays_text(unit: str) -> None:
     # Again and again, so that byte-pair encoding would learn it as a piece.
     spec = spec_of(["<pad> <eos><bos> a"] * 200, unit, 300)
-    tokens = text.encode("<pad> <eos>", spec)[1:-1]
+    tokens = text.tokenize("<pad> <eos>", spec)[1:-1]
     assert not np.isin(tokens, [PAD, BOS, EOS]).any()
     if unit != "unigram":
         assert text.decode(tokens, spec) == "<pad> <eos>" and (tokens >= len(SPECIALS)).all()
@@ -101,27 +101,27 @@ def test_text_that_spells_a_reserved_token_stays_text(unit: str) -> None:
 def test_halves_of_characters_do_no_harm() -> None:
     for unit in ("char", "bpe"):
         spec = spec_of(["abc"] * 9, unit)
-        assert text.decode(text.encode("a\ud800b", spec), spec) in ("ab", "a\ufffdb")
+        assert text.decode(text.tokenize("a\ud800b", spec), spec) in ("ab", "a\ufffdb")
 
 
 @pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
 def test_lower_case_is_part_of_the_tokenizer(unit: str) -> None:
     spec = spec_of(["Ab cD ÉÜ"] * 20, unit, 300, lowercase=True)
-    assert text.decode(text.encode("Ab CD ÉÜ", spec), spec) == "ab cd éü"
+    assert text.decode(text.tokenize("Ab CD ÉÜ", spec), spec) == "ab cd éü"
     text.check_known("AB", spec)
-    assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.encode("ab", spec)[1:-1].tolist()
+    assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.tokenize("ab", spec)[1:-1].tolist()
 
 
 def test_pieces_stand_for_one_token_each_and_join_to_the_text() -> None:
     sentence = "The cat sat; Löwe"
     for unit in ("char", "bpe", "unigram"):
         spec = spec_of(STORY, unit)
-        tokens = text.encode(sentence, spec)
+        tokens = text.tokenize(sentence, spec)
         parts = text.pieces(tokens, spec)
         assert len(parts) == len(tokens) and parts[0] == "<bos>" and parts[-1] == "<eos>"
         assert "".join(parts[1:-1]) == sentence
     spec = spec_of(["plain"] * 9, "bpe", 264)
-    assert text.pieces(text.encode("中", spec), spec)[1:-1] == ["\ufffd"] * 3
+    assert text.pieces(text.tokenize("中", spec), spec)[1:-1] == ["\ufffd"] * 3
 
 
 def test_long_texts_are_taken_in_parts_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_long_texts_are_taken_in_parts_without_loss(monkeypatch: pytest.MonkeyPa
     assert list(text.in_parts("ab\ncd\nefghijklmnop")) == ["ab\ncd\n", "efghijk", "lmnop"]
     spec = spec_of(STORY, "bpe", framed=False)
     for original in STORY[:3]:
-        assert text.decode(text.encode(original, spec), spec) == original
+        assert text.decode(text.tokenize(original, spec), spec) == original
 
 
 def test_the_same_texts_in_another_order_give_the_same_tokens() -> None:
@@ -148,7 +148,7 @@ def test_a_vocabulary_too_small_or_damaged_is_refused() -> None:
 
 def test_files_hold_the_text_and_nothing_else(tmp_path: Path) -> None:
     spec = spec_of(STORY)
-    item = torch.from_numpy(text.encode("The cat.\n", spec))
+    item = torch.from_numpy(text.tokenize("The cat.\n", spec))
     path = text.write(item, tmp_path / "new" / "a.txt", {"seed": "7", "Source": "AI-generated"}, spec)
     assert path.read_bytes() == b"The cat.\n"
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"seed": "7", "Source": "AI-generated"}
@@ -165,7 +165,7 @@ def test_files_hold_the_text_and_nothing_else(tmp_path: Path) -> None:
 def test_a_preview_shows_whole_texts_between_lines() -> None:
     spec = spec_of(STORY)
     items = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(text.encode(t, spec)) for t in ("The cat\n", "on the mat")], batch_first=True
+        [torch.from_numpy(text.tokenize(t, spec)) for t in ("The cat\n", "on the mat")], batch_first=True
     )
     assert text.preview(items, spec=spec) == f"The cat\n{text.RULE}\non the mat"
     assert text.preview(items, captions=["五绝", "b"], spec=spec) == f"[五绝]\nThe cat\n{text.RULE}\n[b]\non the mat"
@@ -173,7 +173,7 @@ def test_a_preview_shows_whole_texts_between_lines() -> None:
 
 def test_a_preview_comes_apart_again() -> None:
     spec = spec_of(["ab c\n\nd", "[x]\ny"])
-    first, second = (torch.from_numpy(text.encode(words, spec)) for words in ("ab c\n\nd", "[x]\ny"))
+    first, second = (torch.from_numpy(text.tokenize(words, spec)) for words in ("ab c\n\nd", "[x]\ny"))
     items = torch.stack([first, torch.cat([second, second.new_zeros(len(first) - len(second))])])
     assert text.apart(text.preview(items, spec=spec), captioned=False) == [("", "ab c\n\nd"), ("", "[x]\ny")]
     captioned = text.preview(items, captions=["a b", "c\nd"], spec=spec)

@@ -98,7 +98,7 @@ class Sample:
     def given(self) -> dict[str, Tensor]:
         """What each item is made from, by column."""
         if self.rows is None:
-            return self.generator.labels(self.n, seed=self.seed)
+            return self.generator.given_for(self.n, seed=self.seed)
         return self._given(self.rows)
 
     def _given(self, rows: Labels) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.measure import Estimate, Found, Measure, TooFew
-from maquette.core.model import Carries, Coded, Encodes, Scores
+from maquette.core.model import Encodes, FlowMap, Scores, UsesCodec
 from maquette.core.rng import derive
 from maquette.core.spec import DataSpec
 from maquette.core.table import Table
@@ -78,9 +78,9 @@ def _squared_error(made: dict[str, Tensor], real: dict[str, Tensor]) -> Array:
 def _coded(evidence: Evidence) -> Coding | None:
     """None where the model has no code, or one that leaves nothing out."""
     model = evidence.model
-    if not isinstance(model, Encodes) or isinstance(model, Carries) or not evidence.on_grids:
+    if not isinstance(model, Encodes) or isinstance(model, FlowMap) or not evidence.on_grids:
         return None  # an item that is integrated back to noise is all there: nothing was squeezed
-    coder: Encodes = model.coder if isinstance(model, Coded) else model
+    coder: Encodes = model.codec if isinstance(model, UsesCodec) else model
     generator = evidence.generator
 
     def make() -> Coding:
