@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from maquette.evaluation.likelihood import Effort, effort_for
 
 import maquette
 from maquette.core.batch import Batch
@@ -16,6 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
+from maquette.evaluation.measures.likelihood import Effort, effort_for
 from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member

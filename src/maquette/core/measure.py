@@ -49,8 +49,8 @@ class Found:
 class Measure:
     """One measure.
 
-    In the title, in `asks`, and in what `says` returns, "{item}" and "{items}" stand for the words of the kind that is
-    measured ("picture", "pictures").
+    In the title, in `asks`, in what `says` returns and in TooFew, "{item}" and "{items}" stand for the words of the
+    kind that is measured ("sound", "sounds").
 
     name:   key in metrics.json, e.g. "frechet"          title: for people
     better: "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor

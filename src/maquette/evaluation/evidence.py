@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,11 @@ from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import Array
 from maquette.evaluation.features import RESERVE, FeatureNetwork, Notify, chunks, order
 
+if TYPE_CHECKING:
+    from maquette.evaluation.measures.likelihood import Effort
+
 MOST_REAL = 10_000
-KEPT = 2**29  # bytes of a sample up to which it is kept; a larger one is made again each time that it is looked at
+KEPT = 2**28  # bytes of a sample up to which it is kept; a larger one is made again each time that it is looked at
 SAMPLED_TOKENS = 60_000  # written for an evaluation, about
 FEWEST_SEQUENCES, MOST_SEQUENCES = 100, 1000
 PAIRED = 2000  # made from what is given with as many held-out items
@@ -93,6 +96,7 @@ class Sample:
 
     @cached_property
     def given(self) -> dict[str, Tensor]:
+        """What each item is made from, by column."""
         if self.rows is None:
             return self.generator.given_for(self.n, seed=self.seed)
         return self._given(self.rows)
@@ -105,7 +109,7 @@ class Sample:
         if self._kept is not None:
             yield from self._kept
             return
-        kept: list[dict[str, Tensor]] = []
+        kept: list[dict[str, Tensor]] | None = []
         size = 0
         for made in self._paired() if self.paired else self.generator.stream(self.n, self.given, self.seed):
             if not all(bool(value.isfinite().all()) for value in made.values() if value.is_floating_point()):
@@ -113,10 +117,12 @@ class Sample:
                     "The generator makes items with numbers that are not finite.",
                     "Its training failed; resume from an earlier checkpoint or train again.",
                 )
-            size += sum(value.nbytes for value in made.values())
-            kept = [*kept, made] if size <= KEPT else []
+            if kept is not None:
+                kept.append(made)
+                size += sum(value.nbytes for value in made.values())
+                kept = kept if size <= KEPT else None
             yield made
-        self._kept = kept if size <= KEPT else None
+        self._kept = kept
 
     def _paired(self) -> Iterator[dict[str, Tensor]]:
         assert self.rows is not None
@@ -154,8 +160,8 @@ class Side:
     def items(self) -> Tensor:
         """All of them, canonical; sequences are padded to the longest."""
         parts = list(self._parts())
-        longest = max(part.shape[1] for part in parts) if parts[0].ndim > 1 else 0
         if isinstance(self._evidence.spec, TokenSpec):
+            longest = max(part.shape[1] for part in parts)
             parts = [torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=PAD) for part in parts]
         return torch.cat(parts)
 
@@ -202,22 +208,24 @@ class Evidence:
     comparable: what makes items of the kind comparable number by number; None: nothing does
     label, classes: column of the label that classes are judged by, and their names
     own_data: whether the model was trained on this very data
-    effort:   evaluation.Effort, for models that know likelihoods; None: by the size of an item
+    effort:   for models that know likelihoods; None: by the size of an item
     warnings, notes: for people; details: tables, by name, in rows of a pydantic class
     """
 
     def __init__(
-        self, sample: Sample, column: str, features: str | None = None, cache: Path | None = None, effort: Any = None,
+        self,
+        sample: Sample,
+        column: str,
+        features: str | None = None,
+        cache: Path | None = None,
+        effort: Effort | None = None,
         own_data: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.sample, self.column = sample, column
-        self.generator, self.dataset, self.seed, self.notify = (
-            sample.generator,
-            sample.dataset,
-            sample.seed,
-            sample.notify,
-        )
-        self.model, self.spec = self.generator.model, self.generator.spec.columns[column]
+        self.generator, self.dataset = sample.generator, sample.dataset
+        self.seed, self.notify = sample.seed, sample.notify
+        self.model: Any = self.generator.model  # what it can do, measures ask by isinstance
+        self.spec = self.generator.spec.columns[column]
         self.nouns = (noun(self.spec.kind, 1), noun(self.spec.kind))
         self.effort, self.own_data = effort, own_data
         self.warnings: list[str] = []
@@ -287,7 +295,8 @@ class Evidence:
         network = build(asked)
         if self.label is None:
             return network, None
-        return network, network if asked == first else build(first)
+        classifier = network if asked == first else build(first)
+        return network, classifier if classifier.classes else None
 
     # -- the items ---------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Where distances are measured: a network that turns items into features, and which items it may not learn from.
 
 A modality offers such networks in `FEATURES` of its module `features`: name -> `Build`. The first is what is used where
-nobody asks for another; given a label, it is a classifier too, which stands behind every number about classes. In the
+nobody asks for another; if it is a classifier of the label, it stands behind every number about classes. In the
 same module, `comparable` makes items comparable number by number (see neighbours.py).
 """
 
@@ -38,6 +38,7 @@ class Seen:
 class FeatureNetwork(Protocol):
     """name: as it is asked for; identity: kind, version and digest, so that numbers can be told apart; dim: D.
 
+    classes: what it tells apart where it is a classifier, in the numbering of the label; () where it is none
     learned: whether it learned from the training items of this data, those of the reserve left out (see `order`)
     """
 
@@ -49,6 +50,9 @@ class FeatureNetwork(Protocol):
 
     @property
     def dim(self) -> int: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
     @property
     def learned(self) -> bool: ...

@@ -63,7 +63,7 @@ def evaluate(
     evidence = [Evidence(sample, name, features, cache, effort, own_data) for name in targets]
     sample.notify(f"Making {sample.n:,} {' and '.join(dict.fromkeys(part.nouns[1] for part in evidence))}.")
     metrics = [metric for part in evidence for metric in _measured(part, first=part is evidence[0])]
-    warnings = [text for part in evidence for text in _warnings(part)]
+    warnings = [line for part in evidence for line in _warnings(part)]
     names = [f"{part.column}: " if len(targets) > 1 else "" for part in evidence]
     return Evaluation(
         metrics=tuple(metrics),
@@ -73,7 +73,7 @@ def evaluate(
             for table, rows in part.details.items()
         },
         warnings=tuple(dict.fromkeys(warnings)),
-        notes=tuple(dict.fromkeys(text for part in evidence for text in part.notes)),
+        notes=tuple(dict.fromkeys(note for part in evidence for note in part.notes)),
         settings=_settings(evidence, time.monotonic() - started),
     )
 
@@ -100,7 +100,7 @@ def _measured(evidence: Evidence, first: bool) -> list[Metric]:
         try:
             value = measure.of(evidence)
         except TooFew as reason:
-            evidence.left_out(_worded(measure.title, evidence), reason)
+            evidence.left_out(measure.title, reason)
             continue
         if value is not None:
             found.append(_metric(measure, value, evidence))
@@ -162,12 +162,12 @@ def _warnings(evidence: Evidence) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for title, reason in evidence.missing:
         reasons.setdefault(reason, []).append(title)
-    left = [f"Left out: {_listed(titles)}: {reason}." for reason, titles in reasons.items()]
+    left = [_worded(f"Left out: {_listed(titles)}: {reason}.", evidence) for reason, titles in reasons.items()]
     return [*found, *evidence.warnings, *left]
 
 
 def _listed(titles: Sequence[str]) -> str:
-    """a; a and b; a; b; and c: the titles have commas of their own."""
+    """a and b, or a; b and c: the titles have commas of their own."""
     return titles[0] if len(titles) == 1 else f"{'; '.join(titles[:-1])} and {titles[-1]}"
 
 
@@ -178,7 +178,7 @@ def _settings(evidence: Sequence[Evidence], seconds: float) -> Settings:
     classified = next((part for part in evidence if part.classifier is not None), None)
     tokens = next((part for part in evidence if isinstance(part.spec, TokenSpec)), None)
     accuracy = None
-    if classified is not None and classified.truth is not None:
+    if classified is not None and classified.truth is not None and classified.real.classes is not None:
         accuracy = float(np.equal(classified.real.classes, classified.truth).mean())
     nouns = {part.nouns for part in evidence}
     settings = Settings(

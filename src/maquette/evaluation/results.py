@@ -91,8 +91,8 @@ class Metric(_Frozen):
             return ""
         if not math.isfinite(value) or self.unit not in _FORMATS:
             return number(value)
-        text = _share(value) if self.unit == "share" else f"{value:{_FORMATS[self.unit]}}"
-        return text.replace("-", MINUS)
+        shown = _share(value) if self.unit == "share" else f"{value:{_FORMATS[self.unit]}}"
+        return shown.replace("-", MINUS)
 
     @property
     def unit_text(self) -> str:
@@ -116,8 +116,8 @@ class Metric(_Frozen):
     def _with_interval(self, value: float | None, low: float | None, high: float | None) -> str:
         if value is None:
             return ""
-        text = f"{self.show(value)} {self.unit_text}".rstrip(" ")
-        return f"{text} ({interval})" if (interval := self._interval(low, high)) else text
+        shown = f"{self.show(value)} {self.unit_text}".rstrip(" ")
+        return f"{shown} ({interval})" if (interval := self._interval(low, high)) else shown
 
     def _interval(self, low: float | None, high: float | None) -> str:
         return "" if low is None or high is None else f"{self.show(low)} to {self.show(high)}"
@@ -217,7 +217,7 @@ class Evaluation(_Frozen):
         lines.insert(1, "  ".join("-" * w for w in widths))
         s = self.settings
         lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on {s.judged_on}."]
-        lines += [f"Note: {text}" for text in (*self.warnings, *self.notes)]
+        lines += [f"Note: {note}" for note in (*self.warnings, *self.notes)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -226,5 +226,5 @@ class Evaluation(_Frozen):
             return f"<tr title='{html.escape(tip, quote=True)}'>{inside}</tr>"
 
         body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.metrics, strict=True))
-        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in (*self.warnings, *self.notes))
+        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.warnings, *self.notes))
         return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"

@@ -52,7 +52,7 @@ class ClassRow(BaseModel):
 def agreement(asked: Labels, seen: Labels, rng: np.random.Generator) -> Estimate:
     """Share of items that the classifier takes for the class that they should be."""
     if len(asked) == 0:
-        raise TooFew("there are no items with a label")
+        raise TooFew("there are no {items} with a label")
     return mean((asked == seen).astype(np.float64), rng)
 
 
@@ -64,7 +64,7 @@ def share_distance(
     It is the share of the generated items that would have to change class.
     """
     if min(len(fake), len(real)) < 2:
-        raise TooFew("it takes at least 2 items on each side")
+        raise TooFew("it takes at least 2 {items} on each side")
     p, q = _shares(fake, classes), _shares(real, classes)
     value = float(np.abs(p - q).sum() / 2)
     copies = np.abs(_resampled(fake, p, rng, resamples) - _resampled(real, q, rng, resamples)).sum(1) / 2
@@ -77,7 +77,7 @@ def missing(fake: Labels, real: Labels, classes: int, rng: np.random.Generator, 
     Classes so rare that fewer than 5 generated items are expected are not judged.
     """
     if min(len(fake), len(real)) < 2:
-        raise TooFew("it takes at least 2 items on each side")
+        raise TooFew("it takes at least 2 {items} on each side")
     p, q = _shares(fake, classes), _shares(real, classes)
     judged = q * len(fake) >= 5
     if not judged.any():
@@ -208,7 +208,8 @@ def _counted(
             measure(made, real, n, evidence.rng(name)),
             measure(reserve, real, n, evidence.rng(name, "floor")),
         )
-        return Found(value, floor, len(real), len(made))
+        title = "" if evidence.classifier else name.replace("_", " ").capitalize()  # the classes themselves are made
+        return Found(value, floor, len(real), len(made), title=title)
 
     return of
 

@@ -48,7 +48,7 @@ def coding(
     device = torch.device(device)
     n = min(items, len(table))
     if n < 2:
-        raise TooFew("it takes at least 2 held-out items")
+        raise TooFew("it takes at least 2 held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     codes, errors = [], []
     for start in range(0, n, 500):

@@ -49,7 +49,7 @@ def copies(fake: Array, control: Array, rng: np.random.Generator, resamples: int
     since the quantile is itself uncertain.
     """
     if len(control) < 20:
-        raise TooFew("it takes at least 20 held-out items to know what is usual")
+        raise TooFew("it takes at least 20 held-out {items} to know what is usual")
     value = float((fake <= np.quantile(control, LEVEL)).mean())
     resampled = np.array(
         [

@@ -59,7 +59,7 @@ def frechet(fake: Array, real: Array, rng: np.random.Generator, resamples: int =
     and the interval from a normal.
     """
     if min(len(fake), len(real)) < 2:
-        raise TooFew("it takes at least 2 items on each side")
+        raise TooFew("it takes at least 2 {items} on each side")
     value = distance(moments(fake), moments(real))
     wide = fake.shape[1] > 512
     if wide:

@@ -42,7 +42,7 @@ def kernel_distance(
     """
     x, y = fake[:most], real[:most]
     if min(len(x), len(y)) < 2:
-        raise TooFew("it takes at least 2 items on each side")
+        raise TooFew("it takes at least 2 {items} on each side")
     wx = np.vstack([np.ones((1, len(x))), counts(rng, len(x), resamples)])
     wy = np.vstack([np.ones((1, len(y))), counts(rng, len(y), resamples)])
 

@@ -114,7 +114,7 @@ def log_likelihood(
     """log p of the first `effort.exact_items` rows of a shuffle of the table, f64[n], nats."""
     n = min((effort or Effort()).exact_items, len(table))
     if n == 0:
-        raise TooFew("there are no held-out items")
+        raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     found = []
     for start in range(0, n, 100):
@@ -137,7 +137,7 @@ def likelihood(
     device = torch.device(device)
     n = min(effort.items, len(table))
     if n == 0:
-        raise TooFew("there are no held-out items")
+        raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     elbo, small, large = [], [], []
     for start in range(0, n, 100):
@@ -202,8 +202,8 @@ def _bounds(evidence: Evidence) -> Likelihood | None:
 
 
 def _asked(evidence: Evidence) -> tuple[Table, DataSpec, int, Effort, torch.device]:
-    spec, effort = evidence.generator.spec, evidence.effort
-    effort = effort if isinstance(effort, Effort) else effort_for(spec)
+    spec = evidence.generator.spec
+    effort = evidence.effort or effort_for(spec)
     return evidence.dataset.test, spec, evidence.seed, effort, evidence.generator.device
 
 

@@ -76,7 +76,7 @@ def manifold(fake: Array, real: Array, most: int = 5000, k_precision: int = 3, k
     """The four measures per item, from features f64[n, D] and f64[m, D] (the first `most` of each)."""
     fake, real = fake[:most], real[:most]
     if min(len(fake), len(real)) <= k_density:
-        raise TooFew(f"it takes more than {k_density} items on each side")
+        raise TooFew(f"it takes more than {k_density} {{items}} on each side")
     real_p, real_d = radii(real, (k_precision, k_density))
     (fake_p,) = radii(fake, (k_precision,))
     precision, density = [], []

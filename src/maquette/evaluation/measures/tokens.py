@@ -190,7 +190,7 @@ MEASURES = (
         "depends on what a token is, so it can only be compared between runs with the same tokens.",
         of=_per_token,
         says=lambda m: (
-            f"On average the next token of held-out {{items}} surprises the model by {m.show(m.value)} nats."
+            f"On average the next token of a held-out {{item}} surprises the model by {m.show(m.value)} nats."
         ),
     ),
     Measure(

@@ -25,7 +25,7 @@ def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5
     """
     n = min(len(fake), len(real), most) // 2 * 2
     if n < 20:
-        raise TooFew("it takes at least 20 items on each side")
+        raise TooFew("it takes at least 20 {items} on each side")
     sides = [side[rng.permutation(len(side))[:n]] for side in (fake, real)]
     train = np.concatenate([side[: n // 2] for side in sides])
     test = np.concatenate([side[n // 2 :] for side in sides])

@@ -190,6 +190,7 @@ class InceptionFeatures:
     device: torch.device
     name: str = "inception"
     dim: int = 2048
+    classes: tuple[str, ...] = ()
     learned: bool = False
 
     @torch.no_grad()

@@ -65,7 +65,7 @@ def held_out_sliding(model: Streams, table: Table, spec: DataSpec, device: torch
     Every token is predicted once, from at least half a context, except at the beginning of the text.
     """
     name, column = spec.only_name, spec.only(TokenSpec)
-    stride = _stride(model, column)
+    stride = _stride(model.context, column)
     context = min(model.context, column.shape[0] - 1)
     found: list[tuple[float, int, int]] = []
     for part in joined(table, name):
@@ -124,7 +124,7 @@ def _sliding(evidence: Evidence) -> HeldOut | None:
             evidence.notes.append("The loss with sliding windows was left out: this model would take minutes for it.")
             return None
         evidence.notify("Again with sliding windows.")
-        stride = _stride(model, evidence.spec)
+        stride = _stride(model.context, evidence.spec)
         evidence.notes.append(
             f"Sliding windows move by {stride} tokens, and each scores its newer half: at least {stride} tokens stand "
             "before each scored one. Compare only numbers of one protocol."
@@ -134,9 +134,9 @@ def _sliding(evidence: Evidence) -> HeldOut | None:
     return evidence.once("sliding", make)
 
 
-def _stride(model: Streams, column: ColumnSpec) -> int:
+def _stride(context: int, column: ColumnSpec) -> int:
     """Tokens by which windows move: half of what the model can see."""
-    return max(1, min(model.context, column.shape[0] - 1) // 2)
+    return max(1, min(context, column.shape[0] - 1) // 2)
 
 
 def _measure(bits: bool, sliding: bool) -> Measure:
@@ -147,7 +147,7 @@ def _measure(bits: bool, sliding: bool) -> Measure:
         found = _sliding(evidence) if sliding else _whole(evidence)
         if found is None:
             return None
-        how = f", sliding by {_stride(evidence.model, evidence.spec)}" if sliding else protocol(evidence)
+        how = f", sliding by {_stride(evidence.model.context, evidence.spec)}" if sliding else protocol(evidence)
         value = found.per_character(evidence.rng("characters"), bits)
         return Found(value, n_real=len(evidence.dataset.test), title=title + how)
 
