@@ -65,7 +65,7 @@ def digits_data(classes: tuple[str, ...] = DIGITS, channels: int = 1, scale: int
                      {"name": "notes.txt", "reason": "not a picture"}],
         "columns": {"image": {"kind": "image", "rows": [["Sizes", "8x8 (1,797)"], ["Colours", "grey 1,797"]]}},
         "classes": {"label": counts}, "duplicates": {"exact_copies": 2, "near_copies": 0, "dropped_from_train": 1},
-        "warnings": ["Class '8' has few pictures."], "notes": [],
+        "warnings": ["Class '8' has few items."], "notes": [],
     }  # fmt: skip
     return Dataset("digits", "b3f1c0ffee", table(slice(0, 1500)), table(slice(1500, None)), summary)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,24 +18,31 @@ import pytest
 import torch
 from PIL import Image
 
+from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.generator import Generator
 from maquette.core.run import RunFolder
-from maquette.core.section import Missing
-from maquette.core.table import Dataset
+from maquette.core.section import Markup, Missing
+from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.table import Dataset, Table
 from maquette.evaluation.results import MINUS, NONE, Evaluation, Metric, number
 from maquette.modalities.image.config import Spec as ImageSpec
 from maquette.modalities.image.features import comparable
 from maquette.modalities.image.report.tiles import tiles, to_bytes
 from maquette.report import compare, write_comparison, write_report
 from maquette.report.card import escape, fenced, write_card
+from maquette.report.figures import figure
 from maquette.report.log import read_log
 from maquette.report.metrics import View, reached, read_evaluation, standing, tick
-from maquette.report.page import duration, plotly_js
+from maquette.report.page import duration, fragment, plotly_js
+from maquette.report.previews import write_animation
+from maquette.report.report import in_order
 from maquette.report.sections.latents import between
 from maquette.report.sections.neighbours import find_neighbours
-from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
+from maquette.report.view import RunView
+from report_fakes import family
+from report_fakes.folder import DIGITS, Rows, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
 
@@ -324,7 +334,7 @@ def test_where_a_metric_stands(data: Dataset) -> None:
 
 def test_a_metric_is_written_the_same_everywhere(tmp_path: Path, data: Dataset) -> None:
     folder, found = fake_run(tmp_path / "a", data), fake_evaluation(data)
-    cells = {row.name: row.texts[0] for row in compare([folder, folder]).metrics}
+    cells = {row.name: row.shown[0] for row in compare([folder, folder]).metrics}
     assert cells == {metric.name: metric.value_text for metric in found.metrics}
     assert found["elbo"].value_text == f"{MINUS}93.20 nats ({MINUS}94.00 to {MINUS}92.40)"
     assert found["precision"].value_text == "83.0% (80.0% to 86.0%)"
@@ -457,3 +467,166 @@ def test_markdown_is_escaped() -> None:
     assert escape("1. one") == r"1\. one" and escape("- x") == r"\- x" and escape("16.0") == "16.0"
     assert escape("see http://x.y") == r"see http\://x.y"
     assert fenced("a\n````\nb").startswith("`````\n")
+
+
+# -- any kind, several targets, and what may be given away ------------------------------------------
+
+
+class Shouting:
+    """A user's section, of the column or of the run."""
+
+    id, title, after = "shout", "A section of one's own", "metrics"
+
+    def make(self, run: RunView) -> Markup | None:
+        html = fragment("<p>{{ n }} items of {{ kind }}, {{ words }}</p>", n=3, kind=run.target.kind, words="<b>&")
+        return Markup(html, points=(("good", "It shouted."),), figures={"shout.png": self._draw})
+
+    def _draw(self, path: Path) -> None:
+        with figure(path, 1, 1, About(run="x")) as page:
+            page.add_subplot()
+
+
+@pytest.fixture
+def chords(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A kind of somebody's own that knows nothing of pages: notes as real numbers, six of them an item."""
+    kind = ModuleType("chords_of_mine")
+    module: Any = kind
+    module.KIND, module.NOUN, module.Config, module.PREVIEW_SUFFIX = "chords_of_mine", ("chord", "chords"), None, ".txt"
+
+    class Spec(GridSpec):
+        kind: str = "chords_of_mine"
+
+    module.Spec = Spec
+    module.sheet = lambda items, spec, captions=(): "\n".join(" ".join(f"{x:.1f}" for x in i.flatten()) for i in items)
+    monkeypatch.setitem(sys.modules, "chords_of_mine", kind)
+    return kind
+
+
+def chord_run(path: Path, chords: Any) -> tuple[RunFolder, Dataset]:
+    data = digits_data()
+    spec = chords.Spec(shape=(1, 8, 8))
+    tables = [
+        Table({"image": Rows(spec, t.columns["image"].values), "label": t.columns["label"]}, t.names)  # type: ignore[attr-defined]
+        for t in (data.train, data.test)
+    ]
+    data = dataclasses.replace(data, train=tables[0], test=tables[1])
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)), mock.patch("report_fakes.folder._write_previews"):
+        return fake_run(path, data, "encodes", 4, measured=False), data
+
+
+def test_a_kind_without_tiles_is_shown_as_its_sheet(tmp_path: Path, chords: ModuleType) -> None:
+    folder, data = chord_run(tmp_path / "run", chords)
+    (folder.samples).mkdir()
+    (folder.samples / "preview-00000010.txt").write_text("0.1 0.2\n")
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)):
+        page = report(folder, data, figures=True)
+        card = write_card(folder).read_text(encoding="utf-8")
+    assert {"samples", "classes", "reconstructions", "walks", "previews"} <= set(page.ids)
+    assert "8 chords as they come" in page.text and "Training chords" in page.text and "0.1 0.2" in page.text
+    assert page.pictures == [] and "neighbours" not in page.ids  # nothing says how chords are compared
+    said = page.text.partition("Report of a training run")[2].partition("Every setting of this run")[0]
+    said += card.partition("## Training")[0].replace("image: chords", "")  # the column is called so
+    assert not re.search(r"\b(pictures?|images?|pixels?|texts?)\b", said)
+    assert "maquette sample . -n 16 --label 0" in card and "0.1 0.2" in card
+
+
+def test_a_section_of_ones_own_appears_where_it_says(tmp_path: Path, chords: Any) -> None:
+    chords.SECTIONS = (Shouting(),)
+    folder, data = chord_run(tmp_path / "run", chords)
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)):
+        page = report(folder, data, figures=True)
+    sections = [name for name in page.ids if name in ("metrics", "shout", "reconstructions")]
+    assert sections == ["metrics", "shout", "reconstructions"] and "#shout" in page.links
+    assert "3 items of chords_of_mine, <b>&" in page.text and "It shouted." in page.text
+    assert (folder.figures / "shout.png").is_file()
+
+
+def test_sections_follow_one_another_even_in_a_circle() -> None:
+    def section(name: str, after: str) -> Any:
+        return SimpleNamespace(id=name, after=after)
+
+    found = [section("c", "b"), section("a", ""), section("b", "a"), section("b2", "a"), section("lost", "nowhere"),
+             section("x", "y"), section("y", "x")]  # fmt: skip
+    assert [part.id for part, _ in in_order([(part, "") for part in found])] == ["a", "b", "c", "b2", "lost", "x", "y"]
+
+
+class TwoTargets(family.Sampler):
+    """Makes two columns of pictures at once: the second is the first, upside down."""
+
+    def _make(self, z: Any, given: Any) -> dict[str, torch.Tensor]:
+        made = super()._make(z, given)["image"]
+        return {"image": made, "flip side": made.flip(2)}
+
+
+def test_several_targets_have_their_own_sections(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data)
+    spec = folder.spec()
+    both = DataSpec(
+        columns={**spec.columns, "flip side": spec.columns["image"]}, target=("image", "flip side"), given=("label",)
+    )
+    model = TwoTargets(family.Config(), spec)
+    model.load_state_dict(Generator.load(folder).model.state_dict())
+    folder.write_spec(both)
+    generator = Generator(model, both)
+    path = write_report(folder, generator, None)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    assert [name for name in page.ids if name.startswith("samples")] == ["samples-image-0", "samples-flip-side-1"]
+    assert "Samples (image)" in page.text and "Samples (flip side)" in page.text and "By class (flip side)" in page.text
+    assert {"samples-image-0.png", "samples-flip-side-1.png"} <= {file.name for file in folder.figures.iterdir()}
+    card = write_card(folder).read_text(encoding="utf-8")
+    assert "image: 8 " in card and "flip side: 8 " in card
+
+
+def test_items_of_the_data_are_announced_and_left_out_for_sharing(tmp_path: Path) -> None:
+    data = digits_data()
+    folder = fake_run(tmp_path / "cats", data, "encodes", 4)
+    open_page = report(folder, data)
+    assert "Not for sharing as it is." in open_page.text and "New, or copied?, Reconstructions" in open_page.text
+    rows = data.train.columns["image"].take(torch.arange(1500).numpy())
+    real = tiles(rows, ImageSpec(shape=(1, 8, 8)))
+    sources = {re.search('src="([^"]+)"', tile)[1] for tile in real}  # type: ignore[index]
+    assert sources & {str(picture["src"]) for picture in open_page.pictures}
+    write_report(folder, Generator.load(folder), data)
+    assert (folder.figures / "reconstructions.png").is_file()
+
+    path = write_report(folder, Generator.load(folder), data, for_sharing=True)
+    shared = Page(path.read_text(encoding="utf-8"))
+    assert "Made for sharing." in shared.text and "New, or copied?" in shared.text  # named, as left out
+    assert not {"neighbours", "reconstructions"} & set(shared.ids) and {"samples", "walks", "metrics"} <= set(
+        shared.ids
+    )
+    assert not sources & {str(picture["src"]) for picture in shared.pictures}
+    assert "onerror" not in shared.text and "notes.txt" not in shared.text
+    assert not set(re.findall(r"\S+\.png", shared.text)) - {"figures/curves.png", "samples.png"}
+    assert "2 items could not be used" in shared.text
+    assert not (folder.figures / "reconstructions.png").exists()
+
+
+def test_no_page_and_no_card_holds_an_absolute_path(tmp_path: Path) -> None:
+    home = tmp_path / "home of jane"
+    data = digits_data()
+    summary = {**data.summary, "source": str(home / "cats"), "notes": [f"'{home / 'cats' / 'a.png'}' was turned."]}
+    data = dataclasses.replace(data, source=str(home / "cats"), summary=summary)
+    folder, other = (fake_run(home / name, data, measured=name == "a") for name in ("a", "b"))
+    recipe = folder.recipe()
+    config = recipe.data.model_copy(update={"source": str(home / "cats")})
+    folder.write_recipe(recipe.model_copy(update={"data": config}))
+    folder.metrics_file.write_text("{", encoding="utf-8")
+    pages = [
+        write_report(folder, Generator.load(folder), data), write_card(folder),
+        write_comparison([folder, other], home / "comparison.html"),
+    ]  # fmt: skip
+    for path in pages:
+        words = path.read_text(encoding="utf-8")
+        assert "home of jane" not in words and str(tmp_path) not in words and "cats" in words, path.name
+
+
+def test_figures_and_animations_say_where_they_come_from(plane: Any, tmp_path: Path) -> None:
+    folder = plane[0]
+    for path in folder.figures.iterdir():
+        with Image.open(path) as picture:
+            assert picture.text["Source"] == "AI-generated" and picture.text["run"] == "plane"  # type: ignore[attr-defined]
+    (path,) = write_animation(folder, About("Maquette", run="plane", family="x"))
+    with Image.open(path) as film:
+        assert path.name == "training.gif" and b"AI-generated" in film.info["comment"] and film.n_frames == 11  # type: ignore[attr-defined]

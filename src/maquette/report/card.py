@@ -105,7 +105,7 @@ def _preview(folder: RunFolder, spec: DataSpec, column: str) -> list[str]:
     if path.suffix != ".txt":
         return [f"{says} [{items}](samples/{path.name})"]
     try:
-        return [says, fenced(excerpt(path, spec.columns[column], bool(spec.given)), "text")]
+        return [says, fenced(excerpt(path, spec.columns[column], bool(spec.given)))]
     except (OSError, ValueError):
         return []
 

@@ -77,7 +77,7 @@ class MetricRow:
         return _VERDICTS[self.verdict]
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def shown(self) -> tuple[str, ...]:
         """E.g. `2.31 (2.20 to 2.45)`; NONE where a run lacks the number."""
         return tuple(cell.value_text if cell else NONE for cell in self.cells)
 
@@ -108,9 +108,9 @@ class Comparison:
         return ("", *self.names, "verdict")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The comparison as text, one row a fact or a metric, under the columns of `header`."""
+        """The comparison in characters, one row a fact or a metric, under the columns of `header`."""
         out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
-        out += [(row.title, *row.texts, row.says(self.names)) for row in self.metrics]
+        out += [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
         out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
         return out
 
@@ -234,7 +234,7 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
         first = cells[have[0]]
         assert first is not None
         rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
-        # A number about other held-out pictures is another number, even with the same network.
+        # A number about other held-out items is another number, even with the same network.
         data = {runs[i].judged for i in have}
         verdict: Verdict
         best = None

@@ -127,7 +127,7 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return [text for part in parts for text in _strings(part)]
+    return [found for part in parts for found in _strings(part)]
 
 
 # -- the data ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from markupsafe import Markup as Html
 from maquette.core.about import About
 from maquette.core.find import find_modality
 from maquette.core.run import RunFolder
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, TokenSpec
 from maquette.report.show import hook, previewed
 
 STRIP = 8
@@ -51,9 +51,16 @@ def animation_name(spec: DataSpec, column: str) -> str:
     return f"training{_tail(spec, column)}"
 
 
-def stages(folder: RunFolder, spec: DataSpec, column: str, most: int = STRIP) -> list[Stage]:
-    """Previews along the way, the first and the last included; those that cannot be read are left out."""
-    found = [(step, shown(path, step, spec, column)) for step, path in spread(previews(folder, spec, column), most)]
+def stages(folder: RunFolder, spec: DataSpec, column: str) -> list[Stage]:
+    """Previews along the way, the first and the last included; those that cannot be read are left out.
+
+    Sequences take time to read: of them, there is one in between, the nearest to half of the steps.
+    """
+    known = previews(folder, spec, column)
+    if isinstance(spec.columns[column], TokenSpec) and known:
+        middle = min(known, key=lambda preview: abs(2 * preview[0] - known[-1][0]))
+        known = sorted({known[0], middle, known[-1]})
+    found = [(step, shown(path, step, spec, column)) for step, path in spread(known, STRIP)]
     return [Stage(step, html) for step, html in found if html is not None]
 
 

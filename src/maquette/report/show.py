@@ -3,7 +3,7 @@
 A modality may have these functions, in its package or in its module `report`; without them a page still holds what
 its `sheet` says:
 
-    tiles(items, spec, captions, near) -> list[Html]   each item; near: wished width in CSS pixels of what is small
+    tiles(items, spec, captions, near) -> list[Html]   each item; near: wished width (CSS px) of what is small
     mosaic(items, spec, columns, says) -> Html         many items side by side as one thing; says: what it shows
     draw(axes, items, spec, columns)                   the same on Matplotlib axes, for the figures beside the report
     previewed(path, spec, says, captioned) -> Html     a preview file of the training, as `preview` wrote it
@@ -29,7 +29,7 @@ from maquette.core.find import find_modality
 from maquette.core.modality import noun, part
 from maquette.core.spec import ColumnSpec
 
-NEAR = 56  # CSS pixels
+NEAR = 56  # CSS px
 
 
 @dataclass(frozen=True)

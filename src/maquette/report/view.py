@@ -213,5 +213,5 @@ def captions(given: dict[str, Tensor], spec: DataSpec) -> list[str]:
         else:
             continue
         if len(spec.given) > 1:
-            parts[-1] = [f"{name} {text}" for text in parts[-1]]
+            parts[-1] = [f"{name} {value}" for value in parts[-1]]
     return [", ".join(row) for row in zip(*parts, strict=True)]

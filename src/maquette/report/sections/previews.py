@@ -34,13 +34,12 @@ class Previews:
 
     def make(self, run: RunView) -> Markup | Missing:
         kept = previews(run.folder, run.spec, run.column)
-        few = isinstance(run.target, TokenSpec)
-        found = stages(run.folder, run.spec, run.column, 3 if few else 8)
+        found = stages(run.folder, run.spec, run.column)
         moving = hook(run.target.kind, "moving")
         film = moving(run.folder.samples, animation_name(run.spec, run.column)) if moving else None
         if not found and film is None:
             return Missing("No previews were kept.")
-        drawn = few and bool(run.sources)
+        drawn = isinstance(run.target, TokenSpec) and bool(run.sources)
         return Markup(fragment(TEMPLATE, kept=len(kept), stages=found, moving=film, drawn=drawn))
 
 
