@@ -115,10 +115,11 @@ def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -
     """
     source = str(recipe.data.source) if data is None else str(data)
     if data is None and not (source in NAMES or source.startswith("hf:")):
-        found = recall(str(folder.data().get("fingerprint"))) or Path(source).expanduser()
-        if not found.exists():
+        places = [recall(str(folder.data().get("fingerprint"))), Path(source).expanduser()]
+        found = next((place for place in places if place is not None and place.exists()), None)
+        if found is None:
             raise UserError(
-                f"The data of this run, '{source}', is not where this machine would look for it.",
+                f"The data of this run, '{source}', is not at '{places[0] or places[1]}', where this machine looks for it.",
                 "Say where it is now: data=PATH, or --data PATH.",
             )
         source = str(found)

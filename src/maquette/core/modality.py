@@ -34,6 +34,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from maquette.core.find import find_modality, modalities_with
@@ -85,8 +86,9 @@ class Modality(Protocol):
 def part(kind: str, name: str, module: str) -> Any:
     """What a modality may have: its attribute `name`, or that of its module `module`; None where it has neither."""
     modality = find_modality(kind)
-    if name in vars(modality):
-        return vars(modality)[name]
+    own = vars(modality).get(name)
+    if own is not None and not isinstance(own, ModuleType):  # a module may have the name of what is in it
+        return own
     package = getattr(modality, "__name__", "")
     if not hasattr(modality, "__path__"):
         return None
