@@ -429,7 +429,9 @@ def test_a_file_is_one_block_of_lines(
     run = run_of(tmp_path / "de", spec_of(column(), column()), "seq2seq")
     (tmp_path / "in.txt").write_text("ab\na\\na\n" + "abcd" * 9 + "\n", encoding="utf-8")
     blocks: list[int] = []
-    monkeypatch.setattr(translation, "_translated", lambda generator, lines, *rest: blocks.append(len(lines)) or iter(()))
+    monkeypatch.setattr(
+        translation, "_translated", lambda generator, lines, *rest: blocks.append(len(lines)) or iter(())
+    )
     assert maquette(verb, run, "--input", tmp_path / "in.txt") == 2
     done = capsys.readouterr()
     assert "Line 3 has" in done.err and not done.out and not blocks  # refused before anything is translated
