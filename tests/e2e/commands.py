@@ -1,9 +1,8 @@
-"""Runs the command line: in this process, as a user would see it; or in a process of its own, where that is the point."""
+"""Runs the command line: in this process, as a user sees it; or in one of its own, where that is the point."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ def maquette(*args: str | Path, cwd: Path | None = None) -> Done:
     """The command line within this process, through everything that `maquette` does: exit code, output, messages."""
     words = [str(arg) for arg in args]
 
-    with contextlib.chdir(cwd or os.getcwd()), CliRunner().isolation() as (out, err, *_):
+    with contextlib.chdir(cwd or Path.cwd()), CliRunner().isolation() as (out, err, *_):
         before, sys.argv = sys.argv, ["maquette", *words]
         try:
             main()

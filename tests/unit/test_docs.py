@@ -197,8 +197,9 @@ def test_readme_python_uses_what_exists() -> None:
                 continue
             assert isinstance(node.func.value, ast.Name)
             owner = api if node.func.value.id == "maquette" else api.Run
-            known = inspect.signature(getattr(owner, node.func.attr)).parameters
-            assert {keyword.arg for keyword in node.keywords} <= set(known)
+            known = set(inspect.signature(getattr(owner, node.func.attr)).parameters)
+            known |= set(every_option()) if node.func.attr in ("sample", "stream") else set()
+            assert {keyword.arg for keyword in node.keywords} <= known
 
 
 def test_benchmarks_that_are_named_exist() -> None:

@@ -108,9 +108,9 @@ def test_members_of_other_data_or_another_split_are_refused(tmp_path: Path) -> N
     a, _ = trained(data, tmp_path / "a", *CHARS)
     other, _ = trained(story(tmp_path / "other.txt", 1), tmp_path / "other", *CHARS)
     assert a.spec().only().tokenizer == other.spec().only().tokenizer, "characters alone do not tell them apart"
-    for members in ((other,), (a, other)):
+    for named in ((other,), (a, other)):
         with pytest.raises(UserError, match=f"'{other.path}' was not trained on"):
-            prepared("text/writer-critic", data, tmp_path / "no", together(*members))
+            prepared("text/writer-critic", data, tmp_path / "no", together(*named))
     b, _ = trained(data, tmp_path / "b", *CHARS, "data.test_share=0.3")
     with pytest.raises(UserError, match=f"'{b.path}' held out other items"):
         prepared("text/cooperative", data, tmp_path / "no", together(a, b))
