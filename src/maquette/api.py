@@ -66,8 +66,7 @@ def train(
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
     notify = speaker(quiet)
-    lengths = {"steps": steps, "epochs": epochs, "budget": budget}
-    resolved = resolve_recipe(recipe, data, target, given, settings=settings, device=device, **lengths, **of_data)
+    resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
     world = join_world(resolved.train.device)
     if world.leads:
         folder, dataset = prepare(resolved, Path(out), notify, processes)
@@ -153,8 +152,8 @@ def compare(*runs: str | Path | Run) -> Comparison:
 class Run:
     """A run folder and what can be done with it.
 
-    What only runs of a kind can do is there by name as well, where the run is of that kind: `edit` of pictures,
-    `translate` of texts, and the TOOLS of a modality of your own.
+    What only runs of one kind can do is there by name as well: what its modality has as TOOLS, such as `run.edit` or
+    `run.translate`.
     """
 
     def __init__(self, folder: RunFolder, dataset: Dataset | None = None, device: str = "auto") -> None:

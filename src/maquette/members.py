@@ -19,7 +19,6 @@ from maquette.core.table import Dataset
 SHARED = ("test_share", "split_seed")  # settings of data that members and the new run have in common
 ROWS = 4096  # held-out rows read at once
 
-Notify = Callable[[str], None]
 Opens = Callable[[Recipe, DataSpec | None], Dataset]  # the data of a recipe, read with a specification's tokens
 
 
@@ -44,6 +43,11 @@ def members_of(recipe: Recipe) -> list[RunFolder]:
                 f"Train them on the same data, with the same settings of data.{ours.kind}.",
             )
     return runs
+
+
+def codecs_of(recipe: Recipe) -> list[RunFolder]:
+    """The runs whose codes a recipe is about, if it is about any."""
+    return [open_run(path) for path in named_by(recipe, "codecs")]
 
 
 def prepared_as(members: Sequence[RunFolder], recipe: Recipe) -> Recipe:
@@ -79,13 +83,6 @@ def check_member(member: RunFolder, recipe: Recipe, dataset: Dataset, opens: Ope
             "it has learned.",
             "Train all members with the same columns and the same settings of data.",
         )
-
-
-def note_codecs(recipe: Recipe, dataset: Dataset, notify: Notify) -> None:
-    """Notes where the codes that a recipe is about may know what is held out here."""
-    for path in named_by(recipe, "codecs"):
-        if open_run(path).data().get("fingerprint") != dataset.fingerprint:
-            notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
 
 
 def _member(path: str) -> RunFolder:

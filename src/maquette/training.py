@@ -30,7 +30,7 @@ from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
-from maquette.members import check_member, members_of, named_by, note_codecs, prepared_as
+from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
 Notify = Callable[[str], None]
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
@@ -42,7 +42,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     Whatever is refused is refused before the folder is made.
     """
     check_new(out)
-    members = members_of(recipe)
+    members, codecs = members_of(recipe), codecs_of(recipe)
     recipe = prepared_as(members, recipe)
     dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     target, given = _chosen(recipe, dataset)
@@ -55,7 +55,9 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     _complete(build_model(recipe, spec))
     for member in members:
         check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, like=like))
-    note_codecs(chosen, dataset, notify)
+    for codec in codecs:
+        if codec.data().get("fingerprint") != dataset.fingerprint:
+            notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
     folder = create_run(out)
     folder.write_spec(spec)
     remembered, shown = _named(recipe, dataset)
@@ -115,10 +117,11 @@ def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -
     """
     source = str(recipe.data.source) if data is None else str(data)
     if data is None and not (source in NAMES or source.startswith("hf:")):
-        found = recall(str(folder.data().get("fingerprint"))) or Path(source).expanduser()
-        if not found.exists():
+        places = [recall(str(folder.data().get("fingerprint"))), Path(source).expanduser()]
+        found = next((place for place in places if place is not None and place.exists()), None)
+        if found is None:
             raise UserError(
-                f"The data of this run, '{source}', is not where this machine would look for it.",
+                f"The data of this run, '{source}', is not at '{places[0] or places[1]}', where this machine looks for it.",
                 "Say where it is now: data=PATH, or --data PATH.",
             )
         source = str(found)

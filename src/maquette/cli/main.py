@@ -108,11 +108,11 @@ def main() -> NoReturn:
     except MaquetteError as error:
         _fail(error, str(error), error.exit_code, debug)
     except OSError as error:
-        text = f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left."
-        _fail(error, text, 2, debug)
+        line = f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left."
+        _fail(error, line, 2, debug)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
-        _fail(error, text, 1, debug)
+        line = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
+        _fail(error, line, 1, debug)
     code = code if isinstance(code, int) else 0
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # One process of several: everything is written, and gloo's threads now and then abort an interpreter
@@ -122,8 +122,8 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _fail(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
+def _fail(error: BaseException, line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise error
-    click.echo(f"maquette: {text}", err=True)
+    click.echo(f"maquette: {line}", err=True)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -30,11 +31,17 @@ def asked_of(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, (), False)}
 
 
+def with_own(params: list[click.Parameter], own: Sequence[click.Parameter]) -> list[click.Parameter]:
+    """Parameters of a command with further ones, --help last."""
+    general = [parameter for parameter in params if parameter.name != "help"]
+    return [*general, *own, *(parameter for parameter in params if parameter.name == "help")]
+
+
 class OptionsOfData(click.Command):
     """A command that has the options which kinds of data have for preparing it (DATA_OPTIONS)."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *(flag_of(option) for option in data_options().values())]
+        return with_own(super().get_params(ctx), [flag_of(option) for option in data_options().values()])
 
 
 def data_settings(of_data: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maquette.cli.options import asked_of, device, flag_of
+from maquette.cli.options import asked_of, device, flag_of, with_own
 
 if TYPE_CHECKING:
     from maquette.api import Run
@@ -43,7 +43,7 @@ class OptionsOfRun(click.Command):
             ) from None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *ctx.meta.get(OWN, ())]
+        return with_own(super().get_params(ctx), ctx.meta.get(OWN, ()))
 
     def _named(self, args: Sequence[str]) -> tuple[str | None, str | None]:
         """The run and the device that are named, wherever they stand; None: none is."""

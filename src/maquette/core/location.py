@@ -22,11 +22,11 @@ def remember(key: str, path: str | Path) -> None:
 
 
 def recall(key: str | None) -> Path | None:
-    """The path that was noted last, if something is there still."""
+    """The path that was noted last, whether or not something is there still."""
     path = _known.get(key) if key else None
     with contextlib.suppress(OSError, UserError, ValueError, KeyError, TypeError):
         path = Path(str(read_json(_file(key))["path"])) if key else None
-    return path if path is not None and path.exists() else None
+    return path
 
 
 def shared_name(source: str) -> str:

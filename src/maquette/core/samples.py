@@ -135,7 +135,8 @@ class Samples:
     def _repr_png_(self) -> bytes | None:
         """For notebooks, where what there is to look at has such a form itself."""
         shown = self.preview() if len(self.spec.target) == 1 else None
-        return shown._repr_png_() if hasattr(shown, "_repr_png_") else None
+        draw = getattr(shown, "_repr_png_", None)
+        return draw() if draw else None
 
 
 def captions(given: dict[str, Tensor], spec: DataSpec) -> list[str]:
