@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, GridSpec
 
-SUPPORTS = ("image",)
+SUPPORTS = (GridSpec,)
 
 
 class Config(BaseModel):

@@ -170,9 +170,9 @@ def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
 
 def _complete(model: Model) -> None:
     """Refuses to begin with a model that lacks some of what its first weights are made of."""
-    if model.lacking:
+    if model.missing_weights:
         raise UserError(
-            f"There are no weights to begin with: {', '.join(model.lacking)}.",
+            f"There are no weights to begin with: {', '.join(model.missing_weights)}.",
             "Put the run folders that the recipe names back, or name others.",
         )
 

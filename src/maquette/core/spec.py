@@ -43,7 +43,12 @@ class ColumnSpec(BaseModel):
 
 
 class GridSpec(ColumnSpec):
-    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video."""
+    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video.
+
+    levels: values that a file has between -1 and 1, which likelihoods take into account; 0: as many as there are
+    """
+
+    levels: int = 0
 
     @property
     def channels(self) -> int:

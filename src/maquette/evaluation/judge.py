@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
 from maquette.core.generator import Generator
-from maquette.core.model import Carries, Coded, Encodes, Scores
+from maquette.core.model import Encodes, FlowMap, Scores, UsesCodec
 from maquette.core.rng import derive
 from maquette.core.table import Dataset
 from maquette.evaluation import classes as by_class
@@ -428,9 +428,9 @@ class _Judge:
 
     def _coding(self) -> None:
         model = self.generator.model
-        if not isinstance(model, Encodes) or isinstance(model, Carries):
+        if not isinstance(model, Encodes) or isinstance(model, FlowMap):
             return  # a picture that is carried back to noise is all there: nothing was squeezed
-        coder: Encodes = model.coder if isinstance(model, Coded) else model
+        coder: Encodes = model.codec if isinstance(model, UsesCodec) else model
         spec, device = self.generator.spec, self.generator.device
         try:
             found = coding(coder, self.dataset.test, spec, self._rng("coding"), self.seed, device=device)

@@ -169,22 +169,22 @@ class Memory:
         recent: Tensor,
         before: Tensor,
         source: Source | None = None,
-        label: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> None:
-        """keys: [layers, 2, B, heads, capacity, D], of which nothing is filled. label: f32[B, 1, width] or None.
+        """keys: [layers, 2, B, heads, capacity, D], of which nothing is filled. condition: f32[B, width] or None.
 
         recent: i64[B, n], the n tokens read last, padding at first
         before: f32[layers, B, 1, shift], what each layer shifts on from the token read last, zero at first
         """
         self.keys, self.context, self.recent, self.before = keys, context, recent, before
-        self.source, self.label = source, label
+        self.source, self.condition = source, condition
         self.position = 0
 
     def rows(self, index: Tensor) -> Memory:
-        label = None if self.label is None else self.label.index_select(0, index)
+        condition = None if self.condition is None else self.condition.index_select(0, index)
         source = None if self.source is None else self.source.rows(index)
         recent, before = self.recent.index_select(0, index), self.before.index_select(1, index)
-        other = Memory(self.keys.index_select(2, index), self.context, recent, before, source, label)
+        other = Memory(self.keys.index_select(2, index), self.context, recent, before, source, condition)
         other.position = self.position
         return other
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.generator import Generator
-from maquette.core.model import Coded, Decodes, Encodes
+from maquette.core.model import Decodes, Encodes, UsesCodec
 from maquette.core.rng import ItemRng, derive
 from maquette.core.table import Dataset
 from maquette.report.pictures import PIXELATED, Tile, mosaic, sheet_tile, shown_width, tiles
@@ -93,7 +93,7 @@ def _decode(generator: Generator, model: Decodes, z: Tensor, labels: Tensor | No
 @torch.no_grad()
 def reconstruct(generator: Generator, model: Encodes, dataset: Dataset, column: str) -> Reconstructions:
     """Held-out pictures -> code -> pictures."""
-    model = model.coder if isinstance(model, Coded) else model
+    model = model.codec if isinstance(model, UsesCodec) else model
     n = len(dataset.test)
     rows = np.unique(np.linspace(0, n - 1, min(PAIRS, n)).round().astype(int))
     batch = dataset.test.batch(rows, generator.spec).to(generator.device)
