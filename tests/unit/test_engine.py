@@ -21,10 +21,11 @@ from maquette.engine import alarms as alarms_module
 from maquette.engine import train
 from maquette.engine.alarms import Alarms
 from maquette.engine.guard import sole_owner
-from maquette.engine.loop import Loop, NonFinite, seed_everything
+from maquette.engine.loop import Loop, seed_everything
 from maquette.engine.muon import orthogonalise
 from maquette.engine.schedule import learning_rate
 from maquette.engine.state import State, build_optimizers
+from maquette.engine.update import NonFinite
 from maquette.engine.world import World
 from toy_job import toy_job
 

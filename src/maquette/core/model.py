@@ -73,13 +73,15 @@ class Optim:
 class Phase:
     """One optimizer update.
 
-    name:       the log's prefix, e.g. "d", "g", "elbo"
-    nets:       the child networks updated here; every other one is frozen. Phases that name the same
-                nets share one optimizer.
+    name:       the log's prefix, e.g. "d", "g", "elbo"; each phase has its own
+    nets:       the child networks updated here; every other one is frozen, and so is whatever needed no gradients
+                (requires_grad False) when the model was built
     loss:       (batch, step) -> Loss, the mean over the items of the batch
     every:      do this phase each so many steps
     reads_data: False withholds the target columns, so that what comes out is post-processing of
-                what the other phases learned
+                what the other phases learned; where nothing is given either, the number of items, too
+    parameters: (name, parameter) -> whether this one of the nets' parameters is updated, by `<net>.<name within it>`;
+                None: all are. Phases that update the same parameters share one optimizer.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Phase:
     optim: Optim
     every: int = 1
     reads_data: bool = True
+    parameters: Callable[[str, nn.Parameter], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Watch:
     key:      of the log, e.g. "d/accuracy" or "g/grad_norm"
     above / below: the limits
     patience: share of the run it must last
-    after:    share of the run before which nothing is said
+    after:    share of the run before which no alarm is raised
     saw, advice: what it means, and what to try
     """
 
