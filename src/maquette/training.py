@@ -286,7 +286,7 @@ def open_data(
     assert recipe.data.source is not None
     given = () if recipe.given == "auto" else recipe.given
     return open_dataset(
-        recipe.data.source, recipe.data, target=recipe.target, given=given, like=like, own=own, say=say, fetch=fetch
+        recipe.data.source, recipe.data, target=recipe.target, given=given, like=like, own=own, notify=say, fetch=fetch
     )
 
 

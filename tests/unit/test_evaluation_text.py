@@ -45,10 +45,10 @@ class Says(toy.Bigrams):
     def says(self, texts: list[str], data: Dataset) -> Says:
         self.rows = toy.lines(texts, TEST).train.columns["text"].values
         spec = data.train.columns["text"].spec
-        from maquette.modalities.text import encode
+        from maquette.modalities.text import tokenize
 
         width = spec.shape[0]
-        rows = [torch.from_numpy(encode(text, spec)[:width]) for text in texts]
+        rows = [torch.from_numpy(tokenize(text, spec)[:width]) for text in texts]
         self.rows = torch.stack([torch.cat([r, r.new_full((width - len(r),), PAD)]) for r in rows])
         return self
 

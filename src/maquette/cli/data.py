@@ -43,7 +43,7 @@ def inspect(
     say = _quiet if as_json else _say
     config = DataConfig.model_validate({"source": source, "strict": strict, "image": {"size": size}})
     depends = (given,) if given and given != "none" else ()
-    dataset = open_dataset(source, config, target=(target,) if target else (), given=depends, say=say)
+    dataset = open_dataset(source, config, target=(target,) if target else (), given=depends, notify=say)
     is_text = dataset.summary["kind"] == "text"
     path = Path(out) if out else None if is_text else Path(f"{_stem(source)}-preview.png")
     if path:

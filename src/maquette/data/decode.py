@@ -1,4 +1,4 @@
-"""Bytes -> text: unpacked, decoded by what they are, line ends made one kind, control characters taken out."""
+"""Bytes -> characters: unpacked, decoded by what they are, line ends made one kind, control characters taken out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.text import shown, some
-from maquette.data.texts import encodings
+from maquette.data import encodings
+from maquette.data.names import shown, some
 
 MOST_BYTES = 2 * 2**30  # unpacked; what is larger has to be cut into several files
 SAMPLE = 2**18  # bytes or characters at the beginning that are counted
-NOISE = 0.01  # share of control characters above which bytes are no text
+NOISE = 0.01  # share of control characters above which bytes are no characters
 HALVES = 0.25  # share above which they are halves of the characters of UTF-16
 SURE = ("UTF-8", "UTF-16", "UTF-32")  # by a mark at the start, or because nothing else decodes as UTF-8
 _MARKS = (
@@ -25,7 +24,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )  # fmt: skip
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half of a pair, written as if it were a character
-_NO_TEXT = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
+_DOCUMENTS = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 
 
@@ -37,18 +36,18 @@ class Decoder:
         self._foreign: dict[str, list[str]] = {}
         self._controls: dict[str, int] = {}
 
-    def text(self, data: bytes, name: str) -> str:
-        """The text of a file's bytes; raises Unreadable with the offset of the first byte that is none."""
-        data = unpacked(data)
-        text, encoding = decoded(data)
+    def decode(self, data: bytes, name: str) -> str:
+        """The characters of a file's bytes; raises Unreadable with the offset of the first byte that is none."""
+        characters, encoding = decoded(unpacked(data))
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
-        return self.clean(text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n"), name)
+        one = "\r\n" if "\n" in characters else "\r"
+        return self.clean(characters.replace(one, "\n"), name)
 
-    def clean(self, text: str, name: str) -> str:
+    def clean(self, characters: str, name: str) -> str:
         """Without control characters other than tab and newline, which are counted."""
-        made, count = CONTROLS.subn("", text)
+        made, count = CONTROLS.subn("", characters)
         if count:
             self._controls[name] = self._controls.get(name, 0) + count
         return made
@@ -68,20 +67,20 @@ class Decoder:
 
 
 def decoded(data: bytes) -> tuple[str, str]:
-    """Bytes -> text, and the name of the encoding: a mark at the start, UTF-8, or what it looks like."""
+    """Bytes -> characters, and the name of the encoding: a mark at the start, UTF-8, or what it looks like."""
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
             try:
                 return data.decode(codec), name
             except UnicodeDecodeError as error:
-                raise Unreadable(f"not {name} text, as its first bytes say: byte {error.start:,}") from None
+                raise Unreadable(f"not {name}, as its first bytes say: byte {error.start:,}") from None
     try:
-        text = data.decode("utf-8")
+        characters = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return _guessed(data, error.start)
     # UTF-16 can be UTF-8, too: half of its bytes are then control characters.
-    found = encodings.guess(data, 0) if _controls(text) > HALVES else None
-    return found or (text, "UTF-8")
+    found = encodings.guess(data, 0) if _controls(characters) > HALVES else None
+    return found or (characters, "UTF-8")
 
 
 def unpacked(data: bytes) -> bytes:
@@ -100,45 +99,44 @@ def unpacked(data: bytes) -> bytes:
     return made
 
 
-def bytes_of(path: Path) -> bytes:
-    """A whole file; raises Unreadable with the reason."""
+def unpacked_head(head: bytes, size: int) -> bytes:
+    """The first bytes within a file of which these are the first, where it is a gzip file."""
+    if head[:2] != b"\x1f\x8b":
+        return head[:size]
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Unreadable(f"larger than {MOST_BYTES // 2**30} GiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+        return zlib.decompressobj(31).decompress(head, size)
+    except zlib.error:
+        return b""
 
 
-def looks_like_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are text, by what they hold."""
+def looks_like_characters(head: bytes) -> bool:
+    """Whether the first bytes of a file are characters, by what they hold."""
     if not head:
         return False
     if any(head.startswith(mark) for mark, _, _ in _MARKS):
         return True
-    if head.startswith(_NO_TEXT) or head.count(0) > len(head) // 100:
+    if head.startswith(_DOCUMENTS) or head.count(0) > len(head) // 100:
         return False
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+        return _controls(codecs.getincrementaldecoder("utf-8")().decode(head)) <= NOISE
     except UnicodeDecodeError:
         return False
-    return _controls(text) <= NOISE
 
 
 def refusal(name: str, error: Unreadable) -> UserError:
     """What is said of a single file that cannot be used."""
     return UserError(
-        f"'{shown(name)}' cannot be read as text: {error}.",
+        f"'{shown(name)}' cannot be decoded: {error}.",
         "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
     )
 
 
-def lone_surrogate(texts: Iterable[str]) -> bool:
-    """Whether half of a surrogate pair stands alone: JSON can write it, no text can hold it."""
-    for text in texts:
-        if not text.isascii():
+def lone_surrogate(values: Iterable[str]) -> bool:
+    """Whether half of a surrogate pair stands alone: JSON can write it, no encoding can."""
+    for value in values:
+        if not value.isascii():
             try:
-                text.encode("utf-8")
+                value.encode("utf-8")
             except UnicodeEncodeError:
                 return True
     return False
@@ -157,15 +155,15 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
         raise Unreadable(f"{where}, as the rest of it is: damaged")
     found = encodings.guess(data, first)
     if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
-        raise Unreadable(f"{where}: not text")
+        raise Unreadable(f"{where}: no characters at all")
     if found is None:
         raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
     return found
 
 
-def _controls(text: str) -> float:
-    """Share of control characters at the beginning of a text."""
-    head = text[:SAMPLE]
+def _controls(characters: str) -> float:
+    """Share of control characters at the beginning."""
+    head = characters[:SAMPLE]
     return len(CONTROLS.findall(head)) / max(len(head), 1)
 
 

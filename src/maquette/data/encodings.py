@@ -1,4 +1,4 @@
-"""In which encoding a text is that is not UTF-8: of the common ones, as chardet finds."""
+"""In which encoding bytes are that are not UTF-8: of the common ones, as chardet finds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {
 
 
 def guess(data: bytes, first: int) -> tuple[str, str] | None:
-    """The text of bytes that are not UTF-8 from offset `first` on, and the name of its encoding; None: uncertain."""
+    """The characters of bytes that are not UTF-8 from offset `first` on, and the name of its encoding; None: uncertain."""
     import chardet
 
     start = data.rfind(b"\n", 0, first) + 1
