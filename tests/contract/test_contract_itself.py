@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-
 import toys
+
 from maquette.core.model import Loss, Model, Phase
 from maquette.core.option import Option
 from maquette.core.spec import GridSpec, TokenSpec
@@ -149,7 +149,9 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("check", "base", "methods"), BROKEN, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(BROKEN)])
+@pytest.mark.parametrize(
+    ("check", "base", "methods"), BROKEN, ids=[f"{name}-{i}" for i, (name, *_) in enumerate(BROKEN)]
+)
 def test_what_is_broken_is_caught(family: Any, check: str, base: type[Model], methods: dict[str, Any]) -> None:
     checks = {made.name: made for made in model_checks(*family(base, **methods))}
     with pytest.raises(ContractError, match=f"^{check}: "):

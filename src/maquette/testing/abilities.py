@@ -81,7 +81,8 @@ def code_lies_on_its_grid(b: Bench) -> Skipped | None:
 @ability(UsesCodec)
 def codec_stays_as_it_is(b: Bench) -> Skipped | None:
     """The codec encodes and decodes, and training leaves it alone."""
-    before, after = (model.codec for model in (b.fresh, b.learned))  # type: ignore[attr-defined]
+    models: Any = b.fresh, b.learned
+    before, after = (model.codec for model in models)
     require(isinstance(after, Encodes), "`codec` does not encode")
     if isinstance(before, torch.nn.Module) and isinstance(after, torch.nn.Module):
         now = after.state_dict()
@@ -126,7 +127,7 @@ def bound_does_not_fall(b: Bench) -> Skipped | None:
     )
     gain = several.mean(0) - one.mean(0)
     error = ((one.var(0) + several.var(0)) / len(one)).sqrt()
-    require(bool((gain.mean() + 3 * error.mean() >= 0)), f"the bound by {_SAMPLES} samples is lower than by one")
+    require(bool(gain.mean() + 3 * error.mean() >= 0), f"the bound by {_SAMPLES} samples is lower than by one")
     return None
 
 
@@ -137,10 +138,10 @@ def flow_map_is_the_velocity(b: Bench) -> Skipped | None:
     x, given = b.batch.target[name], b.batch.given
     e, t = b.rng().normal(*x.shape), torch.linspace(0.2, 0.9, ITEMS)
     at = torch.lerp(e, x, t.view(-1, *[1] * (x.ndim - 1)))
-    errors = []
-    for model in (b.fresh, b.learned):
+    errors, models = [], dict[str, Any](fresh=b.fresh, learned=b.learned)
+    for model in models.values():
         try:
-            u = model.flow_map(given, ITEMS)  # type: ignore[attr-defined]
+            u = model.flow_map(given, ITEMS)
         except UserError as error:
             return Skipped(f"it refuses: {error}")
         velocity = u(at, t, torch.zeros_like(t))
