@@ -139,7 +139,8 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
      method("log_prob", lambda s, log_p, batch, rng, samples=1: log_p - 1000 * (samples > 1))),
     ("flow_map_is_the_velocity", G,
      method("flow_map", lambda s, u, *r, **k: lambda x, t, h: -u(x, t, h))),
-    ("integrating_is_sampling", G, method("integrate", lambda s, x, *r, noise=None, **k: x if noise is None else x + 1)),
+    ("integrating_is_sampling", G,
+     method("integrate", lambda s, x, *r, noise=None, **k: x if noise is None else x + 1)),
     ("corrects_what_it_names", G, {"flow_map": lambda s, given, n, guidance=1.0, seen=None:
                                    toys.Grid.flow_map(s, given, n)}),
     ("streaming_equals_reading", T, {"begin": forgets}),

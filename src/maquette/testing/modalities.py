@@ -36,7 +36,7 @@ TOLERANCE = 0.02  # of values in [-1, 1] that went through a file
 def check_modality(kind: str, config: Any = None) -> Result:
     """Checks a modality against the contract, on the cells that its `made_up_cells` makes up.
 
-    kind:   its name ("image") or dotted module      config: of its Config; None: the defaults
+    kind:   its name ("label") or dotted module      config: of its Config; None: the defaults
     Raises ContractError with the first check that fails.
     """
     return run_all(modality_checks(kind, config))
@@ -263,8 +263,8 @@ def files_say_where_they_come_from(b: Bench) -> None:
         many = b.modality.preview(b.items[:3], Path(folder) / f"many{suffix}", b.spec, [], ABOUT)
         for path in (one, many):
             beside = path.with_suffix(".json")
-            text = path.read_bytes() + (beside.read_bytes() if beside.is_file() else b"")
-            missing = [name for name, value in ABOUT.fields.items() if value.encode() not in text]
+            content = path.read_bytes() + (beside.read_bytes() if beside.is_file() else b"")
+            missing = [name for name, value in ABOUT.fields.items() if value.encode() not in content]
             require(not missing, f"'{path.name}' does not say its {', '.join(missing)}")
 
 
