@@ -15,7 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
-from maquette.evaluation.likelihood import Effort, effort_for
+from maquette.evaluation.measures.likelihood import Effort, effort_for
 from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member
@@ -108,7 +108,7 @@ def test_what_a_codec_made_of_a_picture_comes_back():
 
 def test_options_are_those_of_the_model_of_codes():
     model = made()
-    assert set(model.options) >= {"sampler", "steps", "guidance"}
+    assert {option.name for option in model.options} >= {"sampler", "steps", "guidance"}
     draw = {"given": {}, "rng": ItemRng(0, range(2))}
     assert model.sample(2, **draw, sampler="heun", steps=2)["image"].shape == (2, 3, 16, 16)
 
@@ -177,7 +177,7 @@ def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatc
     codec, found = run.evaluate(samples=20), both.evaluate(samples=20)
     monkeypatch.undo()
     assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)
-    with pytest.raises(UserError, match="--steps is of no use"):
+    with pytest.raises(UserError, match="steps are of no use"):
         both.edit.variations(torch.zeros(1, 3, 16, 16), asked=Asked(steps=3))
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from maquette.data.typing import column_kinds, kind_of_values
 from maquette.modalities import text
 
 
-def put(root: Path, files: dict[str, str | bytes]) -> Path:
+def put(root: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, data in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,7 +9,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.option import Option
 from maquette.core.rng import Rng
+from maquette.core.spec import ColumnSpec
 
 Given = Mapping[str, Tensor]
 
@@ -122,11 +123,15 @@ class Model(nn.Module):
     watches: alarms over what the phases log.
     missing_weights: what the first weights should have come from and could not, for people: training cannot begin
              with such a model, and one that was trained already is loaded over it.
+    options: what `sample` takes more by keyword, each with its check (core/option.py).
+    needs:   forms of given columns that cannot be left out when sampling, such as the sequence that is translated.
     """
 
     keeps: tuple[str, ...] = ()
     watches: tuple[Watch, ...] = ()
     missing_weights: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    needs: tuple[type[ColumnSpec], ...] = ()
 
     def phases(self) -> Sequence[Phase]:
         raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")
@@ -135,18 +140,10 @@ class Model(nn.Module):
         """n items of each target column, canonical. Item i may depend only on (rng's seed, i, given[i]).
 
         given: tensors of n items by column; empty asks for the unconditional model.
-        A family may take more by keyword, such as `temperature`; none of it is needed.
+        A family may take more by keyword, as its `options` say; none of it is needed.
         Called in eval mode and without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it samples: sample()")
-
-    @property
-    def options(self) -> tuple[str, ...] | None:
-        """What `sample` takes more by keyword; None: it passes them on to a function that knows them."""
-        parameters = inspect.signature(self.sample).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return None
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
     @property
     def kept(self) -> dict[str, nn.Module]:

@@ -11,7 +11,7 @@ knows its files. Models see tensors, and of these there are four forms, whatever
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
@@ -139,7 +139,11 @@ class DataSpec(BaseModel):
                 raise ValueError(f"column {name!r} is not in the data; it has {', '.join(self.columns)}")
         return self
 
-    def only(self, form: type[S] = ColumnSpec) -> S:  # type: ignore[assignment]
+    @overload
+    def only(self) -> ColumnSpec: ...
+    @overload
+    def only(self, form: type[S]) -> S: ...
+    def only(self, form: type[Any] = ColumnSpec) -> Any:
         """The one target of a model that makes one column; UserError where there are several, or it is of another form.
 
         form: what the target must be, e.g. GridSpec

@@ -1,10 +1,10 @@
 """From a table as it was found to a prepared data set: every cell looked at, split, fitted on training rows, encoded.
 
-    survey   each cell is examined; rows that cannot be used are left out by name and reason
-    split    which rows are learned from: as the data says, else by content
-    fit      a specification of each column, from training rows alone
-    encode   every item once, into one store
-    copies   equal rows and near ones end on one side
+survey   each cell is examined; rows that cannot be used are left out by name and reason
+split    which rows are learned from: as the data says, else by content
+fit      a specification of each column, from training rows alone
+encode   every item once, into one store
+copies   equal rows and near ones end on one side
 """
 
 from __future__ import annotations
@@ -317,9 +317,7 @@ class _Work:
             made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
         return {name: made[name] for name in found.columns}
 
-    def _column(
-        self, k: int, name: str, spec: ColumnSpec, likeness: Any
-    ) -> tuple[dict[int, str], np.ndarray, Stored]:
+    def _column(self, k: int, name: str, spec: ColumnSpec, likeness: Any) -> tuple[dict[int, str], np.ndarray, Stored]:
         """Encodes a column: which rows failed and why, digests u64[M] of its items, and the items."""
         column, ragged = self.found.columns[name], isinstance(spec, TokenSpec)
         total, done, last = len(self.found), 0, time.perf_counter()

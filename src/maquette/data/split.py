@@ -69,9 +69,7 @@ def without_twins(sides: Sides, content: np.ndarray, thing: str) -> Sides:
     """Without training rows that a held-out split has as well. content: u64[N], equal where rows are."""
     twins = np.isin(content[sides.train], content[sides.held_out])
     if len(twins) and twins.all():
-        raise UserError(
-            f"Every training {thing} also stands in a held-out split.", "Give the splits different ones."
-        )
+        raise UserError(f"Every training {thing} also stands in a held-out split.", "Give the splits different ones.")
     return Sides(sides.train[~twins], sides.test, sides.named, np.concatenate([sides.dropped, sides.train[twins]]))
 
 

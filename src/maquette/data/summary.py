@@ -47,9 +47,7 @@ def source_facts(table: RawTable, found: Survey, halves: bool) -> dict[str, Any]
     }
 
 
-def describe(
-    found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Groups, notes: Notes
-) -> dict[str, Any]:
+def describe(found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Groups, notes: Notes) -> dict[str, Any]:
     """What was prepared: sides, classes, copies, and what each modality tells of its columns."""
     things = noun(found.use.thing)
     counts, held = dict[str, dict[str, int]](), dict[str, dict[str, int]]()

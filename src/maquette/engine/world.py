@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from maquette.core.errors import UserError
+from maquette.core.hardware import best_device
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,3 @@ def join_world(device: str = "auto") -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return AcceleratedWorld(device)
     return World(device)
-
-
-def check_device(device: str) -> None:
-    """Refuses a device that is not there, before anything is written."""
-    try:
-        torch.empty(1, device=best_device() if device == "auto" else device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"train.device = {device!r} cannot be used: {reason}", "Use auto, cpu or cuda.") from None
-
-
-def best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -11,25 +11,47 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
+from maquette.core.location import digest_of, recall, remember
 from maquette.core.model import Model, Streams
-from maquette.core.run import open_run
+from maquette.core.run import RunFolder, open_run
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, TokenSpec
 
 
 class Member(BaseModel):
     """A model that takes part.
 
-    run:    the folder it was trained in, read when training begins and not needed afterwards
+    run:    the folder it was trained in, read when training begins and not needed afterwards; its name alone once it is
+            filled in
+    digest: of its weights, by which this machine knows where the folder is (core/location.py)
     family, model, length, given: what that folder says; filled in from it. length: tokens of an item
     """
 
     model_config = ConfigDict(extra="forbid")
 
     run: str | None = None
+    digest: str | None = None
     family: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     length: int | None = None
     given: tuple[str, ...] | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where its weights are, as far as this machine knows."""
+        return RunFolder(recall(self.digest) or Path(self.run or ""))
+
+
+def named(folder: RunFolder) -> dict[str, str]:
+    """`run` and `digest` of a member that lies in this folder; the machine keeps the path, the recipe does not."""
+    digest = digest_of(folder.weights_file)
+    remember(digest, folder.path)
+    return {"run": folder.path.resolve().name, "digest": digest}
+
+
+def runs_of(*members: Any) -> tuple[str, ...]:
+    """The run folders that settings name, whether as a path or as a Member."""
+    found = (member.run if isinstance(member, Member) else member for member in members)
+    return tuple(str(run) for run in found if run)
 
 
 def read(member: Member, spec: DataSpec) -> Member:
@@ -57,11 +79,12 @@ def read(member: Member, spec: DataSpec) -> Member:
             )
         if not _means_the_same(ours, theirs):
             raise UserError(f"Member '{member.run}' knows other classes or tokens of '{name}' than the data has.", same)
+    weights = folder.weights()
     found = Member(
-        run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),
-        length=its.shape[0], given=own.given,
+        **named(folder), family=recipe.family, model=recipe.config.model_dump(mode="json"), length=its.shape[0],
+        given=own.given,
     )  # fmt: skip
-    fill(build_writer(found, spec), folder.weights(), member.run)
+    fill(build_writer(found, spec), weights, member.run)
     return found
 
 

@@ -31,12 +31,11 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Memory, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder
 from maquette.core.spec import EOS, PAD, DataSpec, TokenSpec
 from maquette.core.table import Table
 from maquette.losses import sequence
 from maquette.models._given import ANY
-from maquette.models._members import Member, build_writer, distinct, fill, read
+from maquette.models._members import Member, build_writer, distinct, fill, read, runs_of
 from maquette.nets import text_critic
 from maquette.nets.gate import Gate
 from maquette.sampling import autoregressive, steered
@@ -90,6 +89,11 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
     return config.model_copy(update={"members": members})
 
 
+def members(config: Config) -> tuple[str, ...]:
+    """The runs that write together: what is held out here must be what they held out."""
+    return runs_of(*config.members)
+
+
 def build(config: Config, spec: DataSpec) -> Cooperative:
     least = 2 if config.way == "experts" else 1
     if len(config.members) < least:
@@ -118,13 +122,15 @@ class Cooperative(Model):
             model = build_writer(told, spec)
             if told.run is not None:
                 # A run that was trained has its members' weights, wherever they are now; one that begins needs them.
+                folder = told.folder
                 try:
-                    fill(model, RunFolder(Path(told.run)).weights(), told.run)
+                    fill(model, folder.weights(), told.run)
                 except UserError as error:
-                    self.missing_weights = (*self.missing_weights, f"member '{told.run}': {error.problem}")
+                    self.missing_weights = (*self.missing_weights, f"member '{folder.path}': {error.problem}")
             members.append(model)
             self.givens.append(spec.given if told.given is None else told.given)
         self.members = nn.ModuleList(members)
+        self.needs = (TokenSpec,) if any(member.needs for member in members) else ()
         self.names = distinct([Path(m.run).name if m.run else str(m.family) for m in config.members])  # type: ignore[union-attr]
 
     def train(self, mode: bool = True) -> Cooperative:

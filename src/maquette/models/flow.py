@@ -26,6 +26,7 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError, nearest
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.option import Option, above, at_least
 from maquette.core.rng import Rng
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
@@ -50,6 +51,12 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[int, Field(gt=1)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
+
+OPTIONS = (
+    Option("sampler", str, None, f"{', '.join(get_args(Sampler))}.", choices=get_args(Sampler)),
+    Option("steps", int, None, "Steps from noise to an item; 1 is fastest.", at_least(1)),
+    Option("guidance", float, None, "Above 1, more typical of what is given.", above(0)),
+)
 
 
 class Config(BaseModel):
@@ -141,6 +148,7 @@ class Flow(Model):
 
     density: Literal["discrete", "continuous", "none"] = "continuous"
     exact = True
+    options = OPTIONS
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +23,11 @@ from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
 from maquette.core.recipe import explain
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder, open_run
+from maquette.core.run import open_run
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
-from maquette.models._members import Member, build_member, fill
+from maquette.models._members import Member, build_member, fill, named, runs_of
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -78,11 +77,20 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
             f"Codec '{told.run}' reads items of {_size(theirs)}; these are {_size(ours)}.",
             f"Train a codec on this data, or have it prepared as that of the codec was (data.{ours.kind}).",
         )
-    codec = Member(
-        run=str(Path(told.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=()
-    )
-    fill(_codec(codec, spec), folder.weights(), told.run)
+    weights = folder.weights()
+    codec = Member(**named(folder), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=())
+    fill(_codec(codec, spec), weights, told.run)
     return config.model_copy(update={"codec": codec})
+
+
+def codecs(config: Config) -> tuple[str, ...]:
+    """The run whose codes are learned: it may have learned other data."""
+    return runs_of(config.codec)
+
+
+def families(config: Config) -> tuple[str, ...]:
+    """Further families that a model of this one is made of."""
+    return (str(config.prior["family"]),)
 
 
 def build(config: Config, spec: DataSpec) -> Latent:
@@ -99,10 +107,11 @@ class Latent(Model):
         assert isinstance(config.codec, Member)
         codec = _codec(config.codec, spec)
         if config.codec.run is not None:
+            folder = config.codec.folder
             try:
-                fill(codec, RunFolder(Path(config.codec.run)).weights(), config.codec.run)
+                fill(codec, folder.weights(), config.codec.run)
             except UserError as error:
-                self.missing_weights = (f"codec '{config.codec.run}': {error.problem}",)
+                self.missing_weights = (f"codec '{folder.path}': {error.problem}",)
         assert isinstance(codec, GridCode) and codec.code_grid is not None
         self.grid = codec.code_grid
         self.codec = codec.eval().requires_grad_(False)
@@ -115,7 +124,7 @@ class Latent(Model):
             raise UserError(f"'{config.prior['family']}' cannot learn codes, which are on grids.", REMEDY_PRIOR)
         columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}
         self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
-        self.watches = self.prior.watches
+        self.watches, self.options, self.needs = self.prior.watches, self.prior.options, self.prior.needs
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
             raise UserError(f"'{config.prior['family']}' cannot learn codes.", REMEDY_PRIOR)
 
@@ -141,10 +150,6 @@ class Latent(Model):
         return [replace(phase, nets=("prior",), loss=loss, optim=replace(phase.optim, not_muon=not_muon))]
 
     # -- sampling ------------------------------------------------------------------------------------
-
-    @property
-    def options(self) -> tuple[str, ...] | None:
-        return self.prior.options
 
     def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
         """options: of the model of the codes."""

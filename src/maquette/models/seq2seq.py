@@ -89,6 +89,7 @@ class RecurrentModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

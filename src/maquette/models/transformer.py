@@ -96,6 +96,7 @@ class TransformerModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
     watches = (
         Watch(
             name="exploding gradient",

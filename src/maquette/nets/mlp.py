@@ -43,9 +43,7 @@ class MlpGenerator(nn.Module):
 class MlpCritic(nn.Module):
     """x f32[B, *shape] in [-1, 1], c as above -> logits f32[B]. Never normalised: an item's score is its own."""
 
-    def __init__(
-        self, shape: Sequence[int], condition: Condition | None, hidden: Sequence[int], slope: float
-    ) -> None:
+    def __init__(self, shape: Sequence[int], condition: Condition | None, hidden: Sequence[int], slope: float) -> None:
         super().__init__()
         self.condition = condition
         inputs = math.prod(shape) + (condition.width if condition else 0)

@@ -251,9 +251,7 @@ class RecurrentNet(nn.Module):
         kept = (noise >= dropout).float().unsqueeze(1) / (1 - dropout)
         return dict(zip(self.places, kept.split(list(self.places.values()), -1), strict=True))
 
-    def begin(
-        self, n: int, source: Tensor | None, c: Tensor | None, masks: dict[str, Tensor] | None = None
-    ) -> Memory:
+    def begin(self, n: int, source: Tensor | None, c: Tensor | None, masks: dict[str, Tensor] | None = None) -> Memory:
         """Before the first token of n texts. source: i64[n, S], padded; c: what `condition` made, f32[n, E]."""
         masks, blank = masks or {}, self.embed.weight
         states = [blank.new_zeros(n, self.state_size) for _ in self.decoder.layers]

@@ -60,7 +60,7 @@ class Place:
             return self._archive(self.path) if self.path.name.lower().endswith(ARCHIVES) else OneFile(self.path)
         folder = self.folder
         archives = [name for name in folder.names if name.lower().endswith(ARCHIVES) and "/" not in name]
-        others = [name for name in folder.names if name not in archives and not is_about(name)]
+        others = [name for name in folder.names if name not in archives and not is_about(name)] if archives else []
         if archives and not any(map(is_table, others)) and not any(kinds_of_files(others)):
             return Joined([(name[: name.index(".")], self._archive(self.path / name)) for name in archives])
         return folder

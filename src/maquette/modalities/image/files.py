@@ -189,7 +189,9 @@ def save(img: Image.Image, path: Path, about: About) -> Path:
     return path
 
 
-def sheet(items: Tensor, columns: int | None = None, captions: Sequence[str] = ()) -> Image.Image:
+def sheet(
+    items: Tensor, spec: ColumnSpec | None = None, captions: Sequence[str] = (), columns: int | None = None
+) -> Image.Image:  # fmt: skip
     """A grid of f32[N, C, H, W], row by row, as one PIL image.
 
     Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as

@@ -138,9 +138,7 @@ def fit_together(
         if documents[name]:
             _refuse_little(sum(map(len, texts[name])))
             if not isinstance(found[0], Document):
-                notes.append(
-                    "The rows are long: each is read as a document, in windows of data.text.context tokens."
-                )
+                notes.append("The rows are long: each is read as a document, in windows of data.text.context tokens.")
     trained: tuple[str, str] | None = None
     if config.joint and several and texts:
         # By name: the same pairs give the same tokens whichever of the two is the target.
