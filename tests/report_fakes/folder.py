@@ -15,11 +15,11 @@ from torch import Tensor
 
 from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
+from maquette.core.measure import Better
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
-from maquette.core.measure import Better
 from maquette.evaluation.results import Evaluation, Metric, Settings
 from maquette.modalities.image import Spec as ImageSpec
 from maquette.modalities.label import Spec as LabelSpec
@@ -197,7 +197,8 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
         },
         warnings=("Only 297 held-out pictures: distances are too high by an amount that the floor shows.",),
         settings=Settings(
-            nouns=("picture", "pictures"), samples=1000, seed=0, features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
+            nouns=("picture", "pictures"), samples=1000, seed=0,
+            features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
             source=data.source, fingerprint=data.fingerprint, n_train=1500, n_test=297, conditional=True,
             resamples=200, seconds=8.1,
         ),
