@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import maquette
+from commands import maquette, process
 from PIL import Image
 
 import maquette as face
@@ -119,7 +119,7 @@ def test_help_is_quick() -> None:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        assert "demo" in succeeds("--help")
+        assert "demo" in process("--help").stdout
         times.append(time.perf_counter() - began)
     assert min(times) < 1.0
 

@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """Previews (`preview-<step>.png`, or .txt) and the animation of the training."""
+        """Previews (`preview-<step>`, with the suffix of their kind) and the animation of the training."""
         return self.path / "samples"
 
     @property
@@ -129,10 +129,10 @@ class RunFolder:
         plain, written = spec.model_dump(mode="json"), dict[str, str]()
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
-                if text := column[asset]:
+                if content := column[asset]:
                     tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(text, f"{len(written)}-{asset}-{tail}.json")
-                    write_text(self.assets / file, text)
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
+                    write_text(self.assets / file, content)
                     column[asset] = file
         write_json(self.spec_file, plain)
 

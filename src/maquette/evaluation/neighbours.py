@@ -49,7 +49,7 @@ def nearest(queries: Tensor, items: Iterable[Tensor], comparable: Comparable, k:
         best, row = torch.cat([best, value], 1).gather(1, kept), torch.cat([row, index + start], 1).gather(1, kept)
         start += len(part)
     if start == 0:
-        raise TooFew("there are no training items")
+        raise TooFew("there are no training {items}")
     # Again by subtraction: in the expansion above, an exact copy would come out as rounding noise.
     exact = (match - queries[:, None]).double().pow_(2).sum(2).sqrt()
     exact, again = exact.sort(stable=True)

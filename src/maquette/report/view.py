@@ -175,7 +175,7 @@ class RunView:
     def _sampled(self) -> Sampled | Missing:
         n = max(amounts(self.spec.columns[name].kind).samples for name in self.spec.target)
         if not self.sources and not self.spec.givens(NumberSpec):
-            given = self.generator.labels(n, seed=self.seed)
+            given = self.generator.given_for(n, seed=self.seed)
             return Sampled(self.generator.sample(n, given, self.seed), given)
         if self.dataset is None:
             return Missing("What to make something from is in the data, which was not at hand.", "maquette report .")

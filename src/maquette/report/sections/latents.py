@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.model import Coded, Decodes, Encodes
+from maquette.core.model import Decodes, Encodes, UsesCodec
 from maquette.core.rng import ItemRng, derive
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import ClassSpec, GridSpec
@@ -83,7 +83,7 @@ class Reconstructions:
             return None
         if run.dataset is None:
             return run.no_data
-        coder = model.coder if isinstance(model, Coded) else model
+        coder = model.codec if isinstance(model, UsesCodec) else model
         batch = run.dataset.test.batch(_spread(run.dataset, PAIRS), run.spec).to(run.generator.device)
         rebuilt = _plain(coder.decode(coder.encode(batch), batch.given)[run.column])
         real = _plain(batch.target[run.column])
