@@ -105,7 +105,7 @@ def command(
         file = folder / f"grid-seed-{seed}{_suffix(suffix, kind)}"
     if file is not None:
         click.echo(str(samples.write_preview(file)))
-    elif printed and out is None:
+    elif printed and out is None and suffix is None:
         click.echo(_together(samples))
     else:
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
