@@ -361,12 +361,12 @@ class Run:
         The result is also written to metrics.json and into the model card.
         """
         from maquette.evaluation import evaluate
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
 
         dataset = self.dataset(data, quiet)
         result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
-            own_data=self.trained_on(dataset), write=self._best,
+            self.generator, dataset, features=features, samples=samples, seed=seed, notify=speaker(quiet),
+            own_data=self.trained_on(dataset), best=self._best,
         )  # fmt: skip
         result.save(self.folder.metrics_file)
         write_card(self.folder)
@@ -374,8 +374,8 @@ class Run:
 
     def report(self, for_sharing: bool = False) -> Path:
         """Writes report.html: one file that works offline. for_sharing: without items of the training data."""
-        from maquette.evaluation.card import write_card
         from maquette.report import write_report
+        from maquette.report.card import write_card
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
@@ -383,8 +383,7 @@ class Run:
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         write_card(self.folder)
-        more = {"for_sharing": True} if for_sharing else {}
-        return write_report(self.folder, self.generator, dataset, write=self._best, **more)
+        return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
 
     @property
     def _best(self) -> Callable[[dict[str, Tensor]], Tensor] | None:

@@ -22,7 +22,7 @@ from maquette.core.generator import Generator, build_model
 from maquette.core.model import Aligns, Model, Phase, Step, Streams
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import ItemRng, StepRng, derive
-from maquette.core.spec import BOS, PAD, SPECIALS, ColumnSpec, DataSpec
+from maquette.core.spec import BOS, PAD, SPECIALS, ColumnSpec, DataSpec, GridSpec
 from maquette.engine.loop import Loop
 from maquette.engine.state import State
 from maquette.engine.world import World
@@ -99,8 +99,9 @@ class _Contract:
 
     def check_family_is_complete(self) -> None:
         module = find_family(self.recipe.family)
-        kinds = {self.spec.columns[name].kind for name in self.spec.target}
-        _require(kinds <= set(module.SUPPORTS), f"SUPPORTS lacks {kinds}")
+        for name in self.spec.target:
+            form = type(self.spec.columns[name])
+            _require(issubclass(form, module.SUPPORTS), f"SUPPORTS lacks the form of '{name}', {form.__name__}")
         children = dict(self.model().named_children())
         for phase in self.model().phases():
             _require(set(phase.nets) <= set(children), f"phase '{phase.name}' names nets that are not children")
@@ -139,7 +140,7 @@ class _Contract:
             if isinstance(trained, Streams) and isinstance(untrained, Streams):
                 learned, fresh = _log_prob(trained, self.batch), _log_prob(untrained, self.batch)
                 _require(learned > fresh, "training on one batch did not make it more likely")
-            if self.spec.columns[name].kind == "image":
+            if isinstance(self.spec.columns[name], GridSpec):
                 real = self.batch.target[name].mean(0)
                 far, near = (before[name].mean(0) - real).square().mean(), (after[name].mean(0) - real).square().mean()
                 _require(bool(near < far), "training on one batch did not bring the mean sample nearer to it")
@@ -153,7 +154,7 @@ class _Contract:
             if column.kind == "text":
                 _require(value.dtype == torch.int64, f"'{name}' is {value.dtype}, not tokens (int64)")
                 _require(bool((value >= 0).all() and (value < column.vocab).all()), f"'{name}' leaves its vocabulary")
-            if column.kind in ("image", "audio", "video"):
+            if isinstance(column, GridSpec):
                 _require(bool(value.abs().max() <= 1.0 + 1e-4), f"'{name}' leaves [-1, 1]")
 
     def check_item_does_not_depend_on_n(self) -> None:

@@ -168,14 +168,14 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str |
             preview=_previewer(folder, recipe, spec, reference),
             inspect=_inspector(dataset, spec),
             quiet=quiet,
-            **_watches(spec),
+            watches=_watches(spec),
         )
     )
     if outcome.leads:
-        from maquette.evaluation.animation import write_animation
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
+        from maquette.report.previews import write_animation
 
-        write_animation(folder)
+        write_animation(folder, About(software(), folder.path.resolve().name, recipe.family))
         write_card(folder)
 
 
@@ -212,11 +212,10 @@ def _inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
     return inspect
 
 
-def _watches(spec: DataSpec) -> dict[str, tuple[Watch, ...]]:
+def _watches(spec: DataSpec) -> tuple[Watch, ...]:
     """The alarms of the targets' kinds."""
     kinds = dict.fromkeys(spec.columns[name].kind for name in spec.target)
-    watches = tuple(watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ())
-    return {"watches": watches} if watches else {}
+    return tuple(watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ())
 
 
 def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
@@ -254,9 +253,9 @@ def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
 
 def _complete(model: Model) -> None:
     """Refuses to begin with a model that lacks some of what its first weights are made of."""
-    if model.lacking:
+    if model.missing_weights:
         raise UserError(
-            f"There are no weights to begin with: {', '.join(model.lacking)}.",
+            f"There are no weights to begin with: {', '.join(model.missing_weights)}.",
             "Put the run folders that the recipe names back, or name others.",
         )
 
@@ -271,7 +270,14 @@ def open_data(
     assert recipe.data.source is not None
     given = () if recipe.given == "auto" else recipe.given
     return open_dataset(
-        recipe.data.source, recipe.data, target=recipe.target, given=given, like=like, own=own, say=notify, fetch=fetch
+        recipe.data.source,
+        recipe.data,
+        target=recipe.target,
+        given=given,
+        like=like,
+        own=own,
+        notify=notify,
+        fetch=fetch,
     )
 
 

@@ -17,8 +17,8 @@ import torch
 from test_data_sources import opened, pictures, png, put, tree
 
 from maquette.core.recipe import DataConfig
-from maquette.data import cache as caching
-from maquette.data import doctor, open_dataset
+from maquette.data import open_dataset, prepare
+from maquette.data import store as storing
 from maquette.data.cache import Cache
 
 
@@ -36,12 +36,12 @@ def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError(f"{name} was called")
 
-    monkeypatch.setattr(doctor, name, never)
+    monkeypatch.setattr(prepare, name, never)
 
 
 def test_the_second_open_looks_at_no_picture(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(root, cache)
-    forbid(monkeypatch, "examine")
+    forbid(monkeypatch, "survey")
     second = opened(root, cache)
     assert second.fingerprint == first.fingerprint and second.train.names == first.train.names
     assert not first.summary["from_cache"] and second.summary["from_cache"]
@@ -53,9 +53,9 @@ def test_a_copy_elsewhere_is_known_by_its_content(root: Path, cache: Path, tmp_p
     first = opened(root, cache)
     shutil.copytree(root, tmp_path / "moved")
     lines: list[str] = []
-    second = open_dataset(tmp_path / "moved", DataConfig(), cache=cache, say=lines.append)
+    second = open_dataset(tmp_path / "moved", DataConfig(), cache=cache, notify=lines.append)
     assert second.fingerprint == first.fingerprint and "prepared before" in " ".join(lines)
-    assert second.summary["source"] == str(tmp_path / "moved")
+    assert second.summary["source"] == second.source == "moved"
 
 
 def test_each_folder_keeps_its_own_list_of_broken_files(root: Path, cache: Path, tmp_path: Path) -> None:
@@ -92,27 +92,29 @@ def test_changes_are_noticed(root: Path, cache: Path, change: str) -> None:
 
 def test_large_sets_are_mapped_and_small_ones_are_not(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = opened(root, cache)
-    monkeypatch.setattr(caching, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(storing, "IN_MEMORY_BYTES", 1000)
     large = opened(root, cache)
     stored = [d.train.columns["image"].array for d in (small, large)]  # type: ignore[attr-defined]
     assert not isinstance(stored[0], np.memmap) and isinstance(stored[1], np.memmap)
     assert stored[0].dtype == np.uint8 and np.array_equal(*stored)
     batches = [d.train.batch([3, 1, 3], d.spec(["image"], ["label"])) for d in (small, large)]
-    assert torch.equal(batches[0].x, batches[1].x)
+    assert torch.equal(batches[0].target["image"], batches[1].target["image"])
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "json", "key"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "json", "table", "key"])
 def test_a_damaged_cache_is_made_again(root: Path, cache: Path, damage: str) -> None:
     first = opened(root, cache)
-    folder = cache / "prepared" / first.fingerprint
+    (folder,) = (cache / "prepared").iterdir()
     if damage == "cut":
-        os.truncate(folder / "pixels.npy", 2000)
+        os.truncate(folder / "0.bin", 2000)
     elif damage == "empty":
-        os.truncate(folder / "codes.npy", 0)
+        os.truncate(folder / "1.bin", 0)
     elif damage == "gone":
-        (folder / "train.npy").unlink()
+        (folder / "train.bin").unlink()
     elif damage == "json":
         (folder / "summary.json").write_text("{")
+    elif damage == "table":
+        (folder / "table.json").write_text('{"columns": {}}')
     else:
         next((cache / "keys").iterdir()).write_text("[]")
     second = opened(root, cache)
@@ -141,9 +143,9 @@ def test_a_full_or_locked_cache_keeps_the_pictures_in_memory(
     def full(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(caching.FileSink, "add", full)
+    monkeypatch.setattr(storing.FileSink, "add", full)
     lines: list[str] = []
-    dataset = open_dataset(root, DataConfig(), cache=cache.parent / "other", say=lines.append)
+    dataset = open_dataset(root, DataConfig(), cache=cache.parent / "other", notify=lines.append)
     assert dataset.fingerprint == reference.fingerprint and dataset.train.names == reference.train.names
     rows = np.arange(len(reference.train))
     assert torch.equal(dataset.train.columns["image"].take(rows), reference.train.columns["image"].take(rows))
@@ -173,7 +175,7 @@ def test_a_cache_that_is_a_file(root: Path, tmp_path: Path) -> None:
 def test_the_variable_names_the_cache(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "mine"))
     dataset = open_dataset(root, DataConfig())
-    assert (tmp_path / "mine" / "prepared" / dataset.fingerprint / "pixels.npy").is_file()
+    assert list((tmp_path / "mine" / "prepared").glob("*/0.bin")) and dataset.fingerprint
 
 
 def open_and_tell(root: Path, cache: Path, results: Any) -> None:

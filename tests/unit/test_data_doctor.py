@@ -130,7 +130,7 @@ def test_sizes(tmp_path: Path, cache: Path) -> None:
     mixed["tiny.png"] = png(pictures(1, side=8)[0])
     dataset = opened(put(tmp_path / "mixed", mixed), cache)
     assert dataset.train.columns["image"].spec.shape == (1, 32, 32)
-    assert any("--size" in note for note in dataset.summary["notes"])
+    assert any("data.image.size" in note for note in dataset.summary["notes"])
     asked = opened(tmp_path / "mixed", cache, size=(48, 36))
     assert asked.train.columns["image"].spec.shape == (1, 48, 36)
     assert "too small: 8x8 px for a target of 48x36" in asked.summary["left_out"][0]["reason"]
@@ -148,7 +148,7 @@ def test_mixed_colours(tmp_path: Path, cache: Path) -> None:
     files |= {f"c{i}.png": png(p) for i, p in enumerate(pictures(10, channels=3))}
     dataset = opened(put(tmp_path / "a", files), cache)
     assert dataset.train.columns["image"].spec.shape[0] == 3
-    assert any("20 grey, 10 rgb" in note for note in dataset.summary["notes"])
+    assert any("Colours are mixed" in note for note in dataset.summary["notes"])
     clear = Image.fromarray(pictures(31)[30]).convert("RGBA")
     clear.putalpha(Image.fromarray(pictures(30)[29]))
     clear.save(tmp_path / "a" / "clear.png")
@@ -179,6 +179,6 @@ def test_inspect_prints_tables_json_and_a_preview(tmp_path: Path, monkeypatch: p
         assert min(img.size) > 200
     result = runner.invoke(command, ["inspect", str(root), "--size", "24x20", "--json", "-o", str(tmp_path / "q.png")])
     facts = json.loads(result.stdout)
-    assert facts["prepared"]["height"] == 24 and facts["prepared"]["width"] == 20 and facts["left_out_count"] == 6
+    assert facts["columns"]["image"]["prepared"]["height"] == 24 and facts["left_out_count"] == 6
     result = runner.invoke(command, ["inspect", str(root), "--strict"])
     assert isinstance(result.exception, UserError)

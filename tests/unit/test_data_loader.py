@@ -48,7 +48,7 @@ def loader(n: int, size: int, seed: int = 0, share: tuple[int, int] = (0, 1), se
 
 
 def rows(made: Loader, steps: range) -> list[list[int]]:
-    return [made.batch(step).x.flatten().int().tolist() for step in steps]
+    return [made.batch(step).target["image"].flatten().int().tolist() for step in steps]
 
 
 def test_each_epoch_is_a_permutation_of_its_own() -> None:

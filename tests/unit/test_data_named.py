@@ -16,7 +16,9 @@ import torch
 from test_data_sources import idx_bytes, opened, pictures
 
 from maquette.core.errors import UserError
-from maquette.data import named
+from maquette.data.readers import named
+
+FILES = named.SETS["mnist"]["files"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def quartet(folder: Path) -> list[bytes]:
     arrays = (x[:40], y[:40], x[40:], y[40:])
     files = [gzip.compress(idx_bytes(array), mtime=0) for array in arrays]
     folder.mkdir(parents=True)
-    for name, data in zip(named.FILES, files, strict=True):
+    for name, data in zip(FILES, files, strict=True):
         (folder / name).write_bytes(data)
     return files
 
@@ -41,8 +43,8 @@ def quartet(folder: Path) -> list[bytes]:
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A local server with a small Fashion-MNIST; yields the folder it serves."""
     files = quartet(tmp_path / "served" / "fashion-mnist")
-    sums = tuple(hashlib.md5(data).hexdigest() for data in files)
-    monkeypatch.setitem(named.CHECKSUMS, "fashion-mnist", sums)
+    sums = [hashlib.md5(data).hexdigest() for data in files]
+    monkeypatch.setitem(named.SETS["fashion-mnist"], "md5", sums)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -90,11 +92,11 @@ def test_fetched_once_and_checked(tmp_path: Path, mirror: Path) -> None:
 
 
 def test_a_wrong_checksum_is_refused(tmp_path: Path, mirror: Path) -> None:
-    (mirror / named.FILES[1]).write_bytes(gzip.compress(b"something else"))
+    (mirror / FILES[1]).write_bytes(gzip.compress(b"something else"))
     with pytest.raises(UserError, match="wrong checksum") as caught:
         opened("fashion-mnist", tmp_path / "cache")
-    assert "MAQUETTE_DATA" in caught.value.remedy and named.FILES[1] in caught.value.remedy
-    assert not (tmp_path / "cache" / "downloads" / "fashion-mnist" / named.FILES[1]).exists()
+    assert "MAQUETTE_DATA" in caught.value.remedy and FILES[1] in caught.value.remedy
+    assert not (tmp_path / "cache" / "downloads" / "fashion-mnist" / FILES[1]).exists()
 
 
 def test_the_next_mirror_is_tried(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +104,8 @@ def test_the_next_mirror_is_tried(tmp_path: Path, mirror: Path, monkeypatch: pyt
 
     good = f"{os.environ['MAQUETTE_MIRROR']}/fashion-mnist/"
     monkeypatch.delenv("MAQUETTE_MIRROR")
-    monkeypatch.setitem(named.MIRRORS, "fashion-mnist", ("http://127.0.0.1:9/", good.replace("fashion", "no"), good))
+    mirrors = ["http://127.0.0.1:9/", good.replace("fashion", "no"), good]
+    monkeypatch.setitem(named.SETS["fashion-mnist"], "mirrors", mirrors)
     assert len(opened("fashion-mnist", tmp_path / "cache").train) == 40
 
 

@@ -101,7 +101,11 @@ def test_split_folders_metadata_and_further_columns(tmp_path: Path, cache: Path)
              "weight": i / 7} for i in range(30)]  # fmt: skip
     files["train/metadata.jsonl"] = "\n".join(map(json.dumps, rows)).encode()
     files["test/metadata.csv"] = b"file_name,mood,age\n" + b"".join(b"%d.png,glad,1\n" % i for i in range(30, 39))
-    dataset = opened(put(tmp_path / "set", files), cache)
+    put(tmp_path / "set", files)
+    whole = opened(tmp_path / "set", cache)
+    kinds = {name: column.spec.kind for name, column in whole.train.columns.items()}
+    assert kinds == {"image": "image", "mood": "label", "age": "label", "note": "text", "weight": "number"}
+    dataset = open_dataset(tmp_path / "set", target=("image",), cache=cache)
     assert (len(dataset.train), len(dataset.test)) == (30, 10)
     assert set(dataset.train.columns) == {"image", "mood", "age"}
     mood = dataset.train.columns["mood"].spec
@@ -119,7 +123,7 @@ def test_validation_is_held_out_only_when_there_is_no_test(tmp_path: Path, cache
     files |= {f"test/{name}": d for name, d in data[:0]}
     files["test/cat/x.png"] = png(pictures(50)[49])
     dataset = opened(put(tmp_path / "b", files), cache)
-    assert (len(dataset.train), len(dataset.test)) == (40, 1)
+    assert (len(dataset.train), len(dataset.test), len(dataset.splits["validation"])) == (30, 1, 10)
 
 
 def test_numbered_classes_sort_as_numbers(tmp_path: Path, cache: Path) -> None:
@@ -326,7 +330,7 @@ def test_what_is_not_there_or_not_data(tmp_path: Path, cache: Path) -> None:
     put(tmp_path / "texts", {"a.txt": b"hello", "b.md": b"# x"})
     (tmp_path / "a.docx").write_bytes(b"PK something")
     cases = {
-        "minst": "mnist", str(tmp_path / "nowhere"): "folder of pictures", str(tmp_path / "empty"): "PNG",
+        "minst": "mnist", str(tmp_path / "nowhere"): "folder of pictures", str(tmp_path / "empty"): ".png",
         str(tmp_path / "texts"): "too little text", str(tmp_path / "a.docx"): "folder of pictures", "a\0b": "folder",
     }  # fmt: skip
     for source, hint in cases.items():

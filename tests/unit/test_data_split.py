@@ -11,15 +11,19 @@ from PIL import Image
 from test_data_sources import opened, pictures, png, put
 
 from maquette.core.errors import UserError
-from maquette.data.duplicates import Groups, Hasher, examples, sizes
-from maquette.data.split import split
+from maquette.core.modality import Notes
+from maquette.data import duplicates
+from maquette.data.duplicates import Groups, examples, sizes
+from maquette.data.split import by_content, settle, smallest
+from maquette.data.store import digests_of
+from maquette.modalities.image.duplicates import Likeness
 
 
 def groups(pixels: np.ndarray) -> Groups:
-    hasher = Hasher()
+    likeness = Likeness()
     for start in range(0, len(pixels), 7):
-        hasher.add(pixels[start : start + 7])
-    return hasher.groups(pixels, np.arange(len(pixels)))
+        likeness.add(pixels[start : start + 7])
+    return duplicates.groups(digests_of(list(pixels)), likeness.pairs(pixels, np.arange(len(pixels))))
 
 
 def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -50,43 +54,51 @@ def test_flat_pictures_are_copies_only_when_equal() -> None:
     assert sizes(found.exact) == (3, 3) and sizes(found.near) == (3, 3)
 
 
-def test_adding_pictures_moves_no_other() -> None:
+def test_adding_rows_moves_no_other() -> None:
     digests = np.random.default_rng(0).integers(0, 2**63, 3000).astype(np.uint64)
-    alone = np.arange(3000)
-    few = split(digests[:2000], Groups(alone[:2000], alone[:2000]), [None] * 2000, 0.1, 0)
-    many = split(digests, Groups(alone, alone), [None] * 3000, 0.1, 0)
-    assert set(few.test) == {i for i in many.test if i < 2000}
-    assert 0.08 < len(many.test) / 3000 < 0.12
-    other = split(digests, Groups(alone, alone), [None] * 3000, 0.1, 1)
-    assert set(other.test) != set(many.test)
+    few, many = by_content(digests[:2000], 0.1, 0), by_content(digests, 0.1, 0)
+    assert np.array_equal(few, many[:2000]) and 0.08 < many.mean() < 0.12
+    assert not np.array_equal(by_content(digests, 0.1, 1), many)
     order = np.random.default_rng(1).permutation(3000)
-    turned = split(digests[order], Groups(alone, alone), [None] * 3000, 0.1, 0)
-    assert set(order[turned.test]) == set(many.test)
+    assert np.array_equal(by_content(digests[order], 0.1, 0), many[order])
 
 
-def test_groups_stay_on_one_side() -> None:
+def test_groups_stay_on_one_side_and_no_row_that_was_learned_from_is_held_out() -> None:
     rng = np.random.default_rng(0)
-    near = rng.integers(0, 300, 3000)
-    digests = rng.integers(0, 2**63, 3000).astype(np.uint64)
-    made = split(digests, Groups(np.arange(3000), near), [None] * 3000, 0.2, 0)
-    assert not set(near[made.train]) & set(near[made.test]) and len(made.test) > 300
+    near = rng.integers(0, 2000, 3000)
+    held = by_content(rng.integers(0, 2**63, 3000).astype(np.uint64), 0.2, 0)
+    made = settle(held, Groups(np.arange(3000), near), "rows", Notes())
+    assert made is not None and made.sum() > 100
+    assert not set(near[made]) & set(near[~made]) and not (made & ~held).any()
 
 
 @pytest.mark.parametrize("n", [5, 6, 12])
 def test_small_sets_have_both_sides(n: int) -> None:
     for seed in range(20):
         digests = np.random.default_rng(seed).integers(0, 2**63, n).astype(np.uint64)
-        made = split(digests, Groups(np.arange(n), np.arange(n)), [None] * n, 0.1, 0)
-        assert 1 <= len(made.test) <= n // 2 and len(made.train) + len(made.test) == n
+        held = by_content(digests, 0.1, 0)
+        assert 1 <= held.sum() <= n // 2
+        pairs = Groups(np.arange(n), np.arange(n) // 2)
+        one = settle(held, pairs, "rows", Notes())
+        assert one is not None and one.sum() >= 1  # single rows of a pair, where no pair is held out whole
+        last = smallest(digests, pairs, 0)
+        assert 1 <= last.sum() <= 2 and len(set(np.arange(n)[last] // 2)) == 1
 
 
 def test_a_crowd_of_look_alikes_is_learned_from() -> None:
     near = np.concatenate([np.zeros(800, int), np.arange(1, 201)])
-    digests = np.random.default_rng(0).integers(0, 2**63, 1000).astype(np.uint64)
-    made = split(digests, Groups(np.arange(1000), near), [None] * 1000, 0.1, 0)
-    assert not (near[made.test] == 0).any() and len(made.test)
-    all_alike = split(digests, Groups(np.arange(1000), np.zeros(1000, int)), [None] * 1000, 0.1, 0)
-    assert len(all_alike.test) and "resemble" in all_alike.notes[0]
+    held = by_content(np.random.default_rng(0).integers(0, 2**63, 1000).astype(np.uint64), 0.1, 0)
+    made, notes = settle(held, Groups(np.arange(1000), near), "rows", Notes()), Notes()
+    assert made is not None and made.any() and not (near[made] == 0).any()
+    all_alike = settle(held, Groups(np.arange(1000), np.zeros(1000, int)), "rows", notes)
+    assert all_alike is not None and all_alike.any() and "resemble" in notes.notes[0]
+
+
+def test_equal_rows_never_straddle_and_a_crowd_of_them_is_learned_from() -> None:
+    digests = np.random.default_rng(0).integers(0, 2**63, 400).astype(np.uint64)
+    digests = np.concatenate([digests, digests, np.full(700, digests[0])])
+    held = by_content(digests, 0.3, 0)
+    assert not set(digests[held]) & set(digests[~held]) and digests[0] not in digests[held]
 
 
 def test_a_picture_of_the_own_test_split_is_not_learned_from(tmp_path: Path) -> None:

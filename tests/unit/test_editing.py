@@ -9,7 +9,7 @@ from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
 from maquette.core.generator import Generator
-from maquette.core.model import Carries
+from maquette.core.model import FlowMap
 from maquette.core.recipe import load_recipe
 from maquette.modalities import image
 from maquette.modalities.image.edit import Asked, Editor
@@ -76,7 +76,7 @@ def test_a_trained_model_reads_what_is_seen_and_makes_pictures_without():
     first, second = (edit.restore(x, FEW).x for x in (X, X.flip(0)))
     assert not torch.allclose(first, second, atol=1e-2)
     assert edit.generator.sample(2, steps=2)["image"].shape == (2, 1, 16, 16)
-    assert isinstance(edit.model, Carries) and set(edit.model.undoes) == {*ALL[1:], "downscale 4"}
+    assert isinstance(edit.model, FlowMap) and set(edit.model.corrects) == {*ALL[1:], "downscale 4"}
 
 
 @pytest.mark.parametrize("spoilt", [{"noise": 60.0}, {"blur": 1.0}, {"jpeg": 30}, {}])

@@ -17,7 +17,7 @@ from maquette.core.batch import Batch
 from maquette.core.spec import BOS, EOS, PAD, UNK
 from maquette.data import open_dataset
 from maquette.evaluation.bootstrap import TooFew, ratio
-from maquette.modalities.text import characters, encode
+from maquette.modalities.text import characters, tokenize
 from maquette.modalities.text.measures import beside, copies, translation, variety
 from maquette.modalities.text.measures.fold import fold
 from maquette.modalities.text.measures.form import find_forms, form_text, layout
@@ -132,7 +132,7 @@ def test_characters_are_counted_once_where_a_window_cuts_them(tmp_path: Path, un
     expected = len(held) - int(characters(first, spec.x).sum())  # the first token is not predicted
     for found in (held_out(model, data.test, spec), held_out_sliding(model, data.test, spec)):
         assert found.characters.sum() == expected
-    with_unknown = encode("Ω a", spec.x)
+    with_unknown = tokenize("Ω a", spec.x)
     assert characters(with_unknown, spec.x).sum() == 3
     assert characters(np.array([PAD, BOS, EOS, UNK]), spec.x).tolist() == [0, 0, 0, 1]
 

@@ -13,13 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.find import find_modality
-from maquette.core.modality import Modality, Unreadable
+from maquette.core.modality import Modality, Notes, Unreadable
 from maquette.core.spec import ColumnSpec
-from maquette.modalities import image, label
+from maquette.data.raw import File
+from maquette.modalities import image, label, number
+from maquette.modalities.image import Config as ImageConfig
 from maquette.modalities.image import Spec as ImageSpec
-from maquette.modalities.label import Spec as LabelSpec
 
 
 def encoded(img: Image.Image, kind: str, **options: object) -> bytes:
@@ -230,40 +232,99 @@ def test_canonical_is_exact_at_both_ends_and_inverts() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_written_png_reads_back_with_its_metadata(tmp_path: Path, channels: int) -> None:
     item = image.canonical(np.random.default_rng(0).integers(0, 256, (1, channels, 9, 11), dtype=np.uint8))[0]
-    path = image.write(item, tmp_path / "deep" / "a.png", {"run": "runs/a", "seed": "7", "class": "猫"})
+    about = About(run="runs/a", seed=7, more={"class": "猫"})
+    path = image.write(item, tmp_path / "deep" / "a.png", spec(channels, 9, 11), about)
     assert np.array_equal(image.read(path.read_bytes(), spec(channels, 9, 11)), image.quantised(item))
     with Image.open(path) as img:
-        assert img.text == {"run": "runs/a", "seed": "7", "class": "猫"}  # type: ignore[attr-defined]
+        assert img.text == {"Source": "AI-generated", "run": "runs/a", "seed": "7", "class": "猫"}  # type: ignore[attr-defined]
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
 
 
 def test_other_suffixes(tmp_path: Path) -> None:
     item = torch.zeros(4, 16, 16)
     for name in ("a.jpg", "a.webp"):
-        path = image.write(item, tmp_path / name, {"seed": "7"})
+        path = image.write(item, tmp_path / name, spec(4, 16, 16), About(seed=7))
         with Image.open(path) as img:
-            assert json.loads(img.getexif()[0x010E]) == {"seed": "7"}
+            assert json.loads(img.getexif()[0x010E]) == {"Source": "AI-generated", "seed": "7"}
     with pytest.raises(UserError, match="docx"):
-        image.write(item, tmp_path / "a.docx")
+        image.write(item, tmp_path / "a.docx", spec(4, 16, 16), About())
 
 
-def test_preview_enlarges_tiny_pictures_by_whole_numbers() -> None:
+def test_preview_enlarges_tiny_pictures_by_whole_numbers(tmp_path: Path) -> None:
     items = torch.full((5, 1, 8, 8), -1.0)
     items[0] = 1.0
-    sheet = image.preview(items)
+    sheet = image.sheet(items)
     assert sheet.size == (3 * 66 + 2, 2 * 66 + 2)  # 8 pixels become 64
     pixels = np.asarray(sheet)
     assert (pixels[2:66, 2:66] == 255).all() and (pixels[2:66, 68:132] == 0).all()
-    captioned = image.preview(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
+    captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
     assert captioned.height == 2 + 64 + 12 + 2
-    assert image.preview(torch.zeros(2, 4, 8, 8)).mode == "RGB"
+    assert image.sheet(torch.zeros(2, 4, 8, 8)).mode == "RGB"
+    written = image.preview(items, tmp_path / "p.png", spec(1, 8, 8), [], About(run="a", made=False))
+    with Image.open(written) as img:
+        assert img.size == sheet.size and img.text["Source"] == "real data"  # type: ignore[attr-defined]
+
+
+# -- data --------------------------------------------------------------------------------------------
+
+
+def fitted(pictures: list[bytes], **config: object) -> tuple[ColumnSpec, Notes]:
+    cells, notes = [File(f"{i}.png", data) for i, data in enumerate(pictures)], Notes()
+    facts = [image.examine(cell, ImageConfig()) for cell in cells]
+    return image.fit(cells, facts, ImageConfig(**config), None, notes), notes  # type: ignore[arg-type]
+
+
+def test_the_shape_is_chosen_from_what_is_learned_from() -> None:
+    grey = [encoded(Image.new("L", (20, 20), level), "PNG") for level in range(9)]
+    colour = encoded(Image.new("RGB", (20, 20), "red"), "PNG")
+    assert fitted(grey)[0].shape == (1, 20, 20)
+    made, notes = fitted([*grey, colour])
+    assert made.shape == (3, 20, 20) and "9 grey, 1 rgb" in notes.notes[0]
+    assert fitted([*grey, colour], channels="grey", size=(9, 12))[0].shape == (1, 9, 12)
+    known = spec(4, 32, 32)
+    cells = [File("a.png", data) for data in grey]
+    assert image.fit(cells, [image.examine(cell, ImageConfig()) for cell in cells], ImageConfig(), known, Notes()) == known
+
+
+def test_what_cannot_be_encoded_is_named() -> None:
+    whole, cut = encoded(Image.new("L", (20, 20), 7), "PNG"), encoded(Image.effect_noise((90, 90), 50), "PNG")[:-200]
+    files = [File("a.png", whole), File("b.png", cut), File("c.png", Unreadable("locked by a password"))]
+    good, broken, locked = image.encode(files, spec(1, 20, 20), ImageConfig())
+    assert isinstance(good, np.ndarray) and (good == 7).all()
+    assert "truncated" in str(broken) or "damaged" in str(broken)
+    assert str(locked) == "locked by a password"
+    (small,) = image.encode(files[:1], spec(1, 100, 60), ImageConfig())
+    assert str(small) == "too small: 20x20 px for a target of 100x60"
+    with pytest.raises(Unreadable, match="the least is 8"):
+        image.examine(File("a.png", encoded(Image.new("L", (5, 9)), "PNG")), ImageConfig())
 
 
 def test_labels(tmp_path: Path) -> None:
-    animals = LabelSpec(classes=("cat", "dog"))
-    assert label.read(b"dog\n", animals) == 1
-    with pytest.raises(Unreadable, match="cow"):
-        label.read(b"cow", animals)
+    config, notes = label.Config(), Notes()
+    values: list[object] = ["dog", " cat ", None, True, 3.0, "cat"]
+    facts = [None if value is None else label.examine(value, config) for value in values]
+    assert facts == ["dog", "cat", None, "true", "3", "cat"]
+    animals = label.fit(values, facts, config, None, notes)
+    assert animals.classes == ("3", "cat", "dog", "true", "(missing)")
+    assert animals.shares == tuple(n / 6 for n in (1, 2, 1, 1, 1))
+    wide = label.widen(animals, [*facts, "bee"])
+    assert wide.classes == ("3", "bee", "cat", "dog", "true", "(missing)") and wide.shares[1] == 0 and wide.shares[2] == 2 / 6
+    numbers = label.fit((), ["10", "9", "1"], config, None, notes)
+    assert numbers.classes == ("1", "9", "10") and label.fit((), ["x"], config, animals, notes) is animals
+    codes = label.encode(["cat", None, "cow"], animals, config)
+    assert codes[:2] == [1, 4] and str(codes[2]) == "unknown class 'cow'"
     assert label.canonical(np.array([1, 0], np.int32)).dtype == torch.int64
-    assert label.write(torch.tensor(1), tmp_path / "a.txt", {"seed": "1"}).read_text() == "1\n# seed: 1\n"
-    assert label.preview(torch.tensor([1, 0, 1]), columns=2) == "1 0\n1"
+    assert label.write(torch.tensor(1), tmp_path / "a.txt", animals, About(seed=1)).read_text() == "cat\n"
+    assert label.sheet(torch.tensor([1, 0, 1]), animals) == "cat\n3\ncat"
+
+
+def test_numbers() -> None:
+    config = number.Config()
+    facts = [number.examine(cell, config) for cell in ("1.5", 3, 4.5)]
+    fitted_to = number.fit((), facts, config, None, Notes())
+    assert (fitted_to.mean, fitted_to.low, fitted_to.high) == (3, 1.5, 4.5)
+    assert number.encode(["2"], fitted_to, config)[0].dtype == np.float32
+    assert number.fit((), [2.0, 2.0], config, None, Notes()).std == 1
+    for broken in ("x", "nan", "inf"):
+        with pytest.raises(Unreadable, match="is not a number"):
+            number.examine(broken, config)

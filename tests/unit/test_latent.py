@@ -12,10 +12,10 @@ import torch
 import maquette
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.model import Carries, Coded, Encodes, OnGrid, Step
+from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
-from maquette.evaluation.likelihood import Effort, effort_for
+from maquette.evaluation.measures.likelihood import Effort, effort_for
 from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member
@@ -96,7 +96,7 @@ def test_what_a_codec_made_of_a_picture_comes_back():
     """Encodes through both stages: only what the codec itself loses is lost."""
     model = made()
     torch.nn.init.zeros_(model.prior.net.head.weight)
-    assert isinstance(model, Encodes) and not isinstance(model, Carries)  # the path of codes is not that of pictures
+    assert isinstance(model, Encodes) and not isinstance(model, FlowMap)  # the path of codes is not that of pictures
     batch = Batch({"image": torch.rand(4, 3, 16, 16) * 2 - 1}, {})
     with torch.no_grad():
         z = model.encode(batch)
@@ -152,7 +152,7 @@ def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path):
     codec = maquette.train(
         "image/codec", pictures, out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)]
     )  # fmt: skip
-    assert isinstance(codec.generator.model, OnGrid) and not codec.spec.given
+    assert isinstance(codec.generator.model, GridCode) and not codec.spec.given
     own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}"]
     run = maquette.train("image/latent", pictures, out=tmp_path / "run", settings=own)
     before = run.sample(3, seed=1).x
@@ -173,7 +173,7 @@ def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatc
     own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={run.folder.path}"]
     both = maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
     monkeypatch.setattr(latent.Latent, "encode", lambda self, batch: pytest.fail("through the flow"))
-    assert isinstance(both.generator.model, Coded)
+    assert isinstance(both.generator.model, UsesCodec)
     codec, found = run.evaluate(samples=20), both.evaluate(samples=20)
     monkeypatch.undo()
     assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)

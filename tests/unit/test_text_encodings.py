@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from maquette.core.modality import Unreadable
-from maquette.data.texts.decode import decoded
+from maquette.data.decode import decoded
 
 TOLD = {
     "de": "\"Ein Mädchen geht über die Straße\";gut\n\"Größe\";schlecht\n",

@@ -11,11 +11,14 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.modality import Modality, Unreadable
+from maquette.core.modality import Modality, Notes, Unreadable, part
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, UNK, ColumnSpec
+from maquette.data.raw import File
 from maquette.modalities import text
 from maquette.modalities.text import Spec as TextSpec
+from maquette.modalities.text import tokens
 
 STORY = [
     "The cat sat on the mat.\n\n  Twice,  it sat.\n",
@@ -64,7 +67,7 @@ def test_nothing_is_lost(unit: str, framed: bool) -> None:
     letters = sorted({c for t in STORY + HARD for c in t})
     made = ["".join(chance.choices(letters, k=chance.randrange(60))) for _ in range(200)]
     for original in STORY + HARD + made:
-        tokens = text.encode(original, spec)
+        tokens = text.tokenize(original, spec)
         assert tokens.dtype == np.int64 and text.decode(torch.from_numpy(tokens), spec) == original
         bare = tokens[1:-1] if framed else tokens
         assert (bare >= len(SPECIALS)).all()
@@ -76,10 +79,10 @@ def test_nothing_is_lost(unit: str, framed: bool) -> None:
 def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
     unseen = "Ωmega ☃ 中文\x00"
     bpe, char = spec_of(["only plain words here"] * 9, "bpe"), spec_of(["abc"])
-    assert text.decode(text.encode(unseen, bpe), bpe) == unseen
+    assert text.decode(text.tokenize(unseen, bpe), bpe) == unseen
     text.check_known(unseen, bpe)
-    assert text.encode("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
-    assert text.decode(text.encode("axbyc", char), char) == "abc"
+    assert text.tokenize("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
+    assert text.decode(text.tokenize("axbyc", char), char) == "abc"
     assert text.vocabulary(char.tokenizer).unknown("axbyxc") == {"x": 2, "y": 1}
     with pytest.raises(UserError, match="'x', 'y'"):
         text.check_known("axbyc", char)
@@ -92,7 +95,7 @@ def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
 def test_text_that_spells_a_reserved_token_stays_text(unit: str) -> None:
     # Again and again, so that byte-pair encoding would learn it as a piece.
     spec = spec_of(["<pad> <eos><bos> a"] * 200, unit, 300)
-    tokens = text.encode("<pad> <eos>", spec)[1:-1]
+    tokens = text.tokenize("<pad> <eos>", spec)[1:-1]
     assert not np.isin(tokens, [PAD, BOS, EOS]).any()
     if unit != "unigram":
         assert text.decode(tokens, spec) == "<pad> <eos>" and (tokens >= len(SPECIALS)).all()
@@ -101,35 +104,35 @@ def test_text_that_spells_a_reserved_token_stays_text(unit: str) -> None:
 def test_halves_of_characters_do_no_harm() -> None:
     for unit in ("char", "bpe"):
         spec = spec_of(["abc"] * 9, unit)
-        assert text.decode(text.encode("a\ud800b", spec), spec) in ("ab", "a\ufffdb")
+        assert text.decode(text.tokenize("a\ud800b", spec), spec) in ("ab", "a\ufffdb")
 
 
 @pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
 def test_lower_case_is_part_of_the_tokenizer(unit: str) -> None:
     spec = spec_of(["Ab cD ÉÜ"] * 20, unit, 300, lowercase=True)
-    assert text.decode(text.encode("Ab CD ÉÜ", spec), spec) == "ab cd éü"
+    assert text.decode(text.tokenize("Ab CD ÉÜ", spec), spec) == "ab cd éü"
     text.check_known("AB", spec)
-    assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.encode("ab", spec)[1:-1].tolist()
+    assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.tokenize("ab", spec)[1:-1].tolist()
 
 
 def test_pieces_stand_for_one_token_each_and_join_to_the_text() -> None:
     sentence = "The cat sat; Löwe"
     for unit in ("char", "bpe", "unigram"):
         spec = spec_of(STORY, unit)
-        tokens = text.encode(sentence, spec)
+        tokens = text.tokenize(sentence, spec)
         parts = text.pieces(tokens, spec)
         assert len(parts) == len(tokens) and parts[0] == "<bos>" and parts[-1] == "<eos>"
         assert "".join(parts[1:-1]) == sentence
     spec = spec_of(["plain"] * 9, "bpe", 264)
-    assert text.pieces(text.encode("中", spec), spec)[1:-1] == ["\ufffd"] * 3
+    assert text.pieces(text.tokenize("中", spec), spec)[1:-1] == ["\ufffd"] * 3
 
 
 def test_long_texts_are_taken_in_parts_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "PIECE", 7)
+    monkeypatch.setattr(tokens, "PIECE", 7)
     assert list(text.in_parts("ab\ncd\nefghijklmnop")) == ["ab\ncd\n", "efghijk", "lmnop"]
     spec = spec_of(STORY, "bpe", framed=False)
     for original in STORY[:3]:
-        assert text.decode(text.encode(original, spec), spec) == original
+        assert text.decode(text.tokenize(original, spec), spec) == original
 
 
 def test_the_same_texts_in_another_order_give_the_same_tokens() -> None:
@@ -138,7 +141,7 @@ def test_the_same_texts_in_another_order_give_the_same_tokens() -> None:
 
 
 def test_a_vocabulary_too_small_or_damaged_is_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.vocab = 200") as caught:
+    with pytest.raises(UserError, match=r"data\.text\.vocab = 200") as caught:
         text.train_tokenizer(STORY, "bpe", 200)
     assert "264" in caught.value.remedy
     for damaged in ("", "{}", '{"model": {"type": "BPE", "vocab": {"a": 0}}}'):
@@ -148,36 +151,60 @@ def test_a_vocabulary_too_small_or_damaged_is_refused() -> None:
 
 def test_files_hold_the_text_and_nothing_else(tmp_path: Path) -> None:
     spec = spec_of(STORY)
-    item = torch.from_numpy(text.encode("The cat.\n", spec))
-    path = text.write(item, tmp_path / "new" / "a.txt", {"seed": "7", "Source": "AI-generated"}, spec)
+    item = torch.from_numpy(text.tokenize("The cat.\n", spec))
+    path = text.write(item, tmp_path / "new" / "a.txt", spec, About(seed=7))
     assert path.read_bytes() == b"The cat.\n"
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"seed": "7", "Source": "AI-generated"}
-    text.write(item, tmp_path / "b.txt", None, spec)
-    assert not (tmp_path / "b.json").exists()
-    assert text.read(path.read_bytes(), spec).tolist() == item.tolist()
-    assert text.probe(b"a\nb", "x") == text.Facts(3, 2)
+    config, file = text.Config(), File("a.txt", path.read_bytes())
+    claims = part("text", "claims", "claims")
+    assert claims("a.txt", b"") and claims("a", path.read_bytes()) and not claims("a.png", b"")
+    assert text.examine(file, config) == text.Facts(9, document=True)
+    assert text.encode([file], spec, config)[0].tolist() == item.tolist()
     with pytest.raises(UserError, match=r"'\.png'"):
-        text.write(item, tmp_path / "a.png", None, spec)
-    with pytest.raises(Unreadable, match="byte 2"):
-        text.read(b"ab\xff", spec)
+        text.write(item, tmp_path / "a.png", spec, About())
+    with pytest.raises(Unreadable, match="byte 27"):
+        text.examine(File("a.txt", "Grüße aus Köln süße ".encode() + b"ab\xff"), config)
+    with pytest.raises(Unreadable, match="empty"):
+        text.examine(" \n", config)
 
 
-def test_a_preview_shows_whole_texts_between_lines() -> None:
+def test_a_preview_shows_whole_texts_between_lines(tmp_path: Path) -> None:
     spec = spec_of(STORY)
     items = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(text.encode(t, spec)) for t in ("The cat\n", "on the mat")], batch_first=True
+        [torch.from_numpy(text.tokenize(t, spec)) for t in ("The cat\n", "on the mat")], batch_first=True
     )
-    assert text.preview(items, spec=spec) == f"The cat\n{text.RULE}\non the mat"
-    assert text.preview(items, captions=["五绝", "b"], spec=spec) == f"[五绝]\nThe cat\n{text.RULE}\n[b]\non the mat"
+    assert text.sheet(items, spec) == f"The cat\n{text.RULE}\non the mat"
+    captioned = f"[五绝]\nThe cat\n{text.RULE}\n[b]\non the mat"
+    assert text.sheet(items, spec, captions=["五绝", "b"]) == captioned
+    assert text.preview(items, tmp_path / "p.txt", spec, ["五绝", "b"], About()).read_text() == f"{captioned}\n"
 
 
 def test_a_preview_comes_apart_again() -> None:
     spec = spec_of(["ab c\n\nd", "[x]\ny"])
-    first, second = (torch.from_numpy(text.encode(words, spec)) for words in ("ab c\n\nd", "[x]\ny"))
+    first, second = (torch.from_numpy(text.tokenize(words, spec)) for words in ("ab c\n\nd", "[x]\ny"))
     items = torch.stack([first, torch.cat([second, second.new_zeros(len(first) - len(second))])])
-    assert text.apart(text.preview(items, spec=spec), captioned=False) == [("", "ab c\n\nd"), ("", "[x]\ny")]
-    captioned = text.preview(items, captions=["a b", "c\nd"], spec=spec)
+    assert text.apart(text.sheet(items, spec), captioned=False) == [("", "ab c\n\nd"), ("", "[x]\ny")]
+    captioned = text.sheet(items, spec, captions=["a b", "c\nd"])
     assert text.apart(captioned, captioned=True) == [("a b", "ab c\n\nd"), ("c\nd", "[x]\ny")]
+
+
+def test_tokens_are_fitted_to_rows_together_and_too_long_rows_are_named() -> None:
+    config, notes = text.Config(longest=64, vocab=300), Notes()
+    rows = {"de": ["Ein Löwe saß auf dem Dach"] * 30, "en": ["a lion sat on the roof"] * 30}
+    facts = {name: [text.examine(cell, config) for cell in cells] for name, cells in rows.items()}
+    both = text.fit_together({name: (rows[name], facts[name]) for name in rows}, config, {}, notes)
+    assert both["de"].tokenizer == both["en"].tokenizer and both["de"].unit == "bpe" and both["de"].framed
+    apart = config.model_copy(update={"joint": False})
+    alone = text.fit_together({name: (rows[name], facts[name]) for name in rows}, apart, {}, notes)
+    assert alone["de"].tokenizer != alone["en"].tokenizer
+    good, long, huge = text.encode(["a lion", "x" * 70, "x" * 3000], both["en"], config)
+    assert good[0] == BOS and good[-1] == EOS and good.dtype == np.uint16
+    assert str(huge) == "longer than data.text.longest=64: 3,000 characters"
+    assert str(long) == "longer than data.text.longest=64: 72 tokens"
+    done = text.complete(both["en"], np.array([7, 9]), facts["en"][:2], None)
+    assert done.shape == (9,) and done.mean_length == 8 and done.chars_per_token == pytest.approx(44 / 12)
+    again = text.fit_together({"en": (["Ωmega"], [text.Facts(5)])}, config, {"en": done}, notes)["en"]
+    assert again == done and text.complete(again, np.array([40]), [text.Facts(5)], done).shape == (40,)
 
 
 def test_canonical_tokens_are_whole_numbers() -> None:

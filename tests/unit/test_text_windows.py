@@ -12,9 +12,10 @@ from flat_config import flat_config
 from maquette.core.spec import BOS, EOS, PAD
 from maquette.core.table import Dataset, Table
 from maquette.data import Loader, open_dataset
-from maquette.data.texts.windows import overlap_of, stride_of, windows
+from maquette.data.windows import windows
 from maquette.modalities import text
 from maquette.modalities.text.measures.read import passages
+from maquette.modalities.text.tokens import tokenize
 
 
 def opened(source: Path, tmp_path: Path, **config: object) -> Dataset:
@@ -58,7 +59,7 @@ def test_the_end_of_a_long_text_is_held_out_and_every_token_of_it_predicted_once
     assert all(len(window) == 65 for window in firsts)
     assert firsts[3] == learned[12 : 12 + 65] and firsts[-1] == learned[-65:]
     assert abs(train.items - len(learned) / 64) <= 2
-    assert spec.start == int(text.encode("\n", spec)[0]) and spec.mean_length == 65.0
+    assert spec.start == int(tokenize("\n", spec)[0]) and spec.mean_length == 65.0
     assert train.names[3] == "a.txt token 12" and len(train.names) == len(train)
     assert train.names[1:3] == ["a.txt token 4", "a.txt token 8"]
 
@@ -66,19 +67,20 @@ def test_the_end_of_a_long_text_is_held_out_and_every_token_of_it_predicted_once
 @pytest.mark.parametrize("context", [8, 16, 40, 255, 256])
 def test_windows_cover_the_text_whatever_the_context(context: int) -> None:
     offsets = np.array([0, 3, 3, 4, 1000, 1000 + context + 1])
-    held = windows(offsets, np.array([0, 1, 2, 3, 4]), context, context)
+    stride, overlap = max(1, context // 16), context // max(1, context // 16)
+    held = windows(offsets, np.array([0, 1, 2, 3, 4]), context + 1, context, whole=False)
     predicted = np.zeros(offsets[-1], int)
     for first, size in zip(held.first, held.sizes, strict=True):
         predicted[first + 1 : first + size] += 1
     assert held.sizes.min() >= 2
     assert (predicted[[0, 3, 4, 1000]] == 0).all() and predicted.sum() == len(predicted) - 4
-    learned = windows(offsets, np.array([3, 4]), context, stride_of(context))
+    learned = windows(offsets, np.array([3, 4]), context + 1, stride, whole=True)
     assert learned.equal and (learned.sizes == context + 1).all()
     times = np.zeros(offsets[-1], int)
     for first, size in zip(learned.first, learned.sizes, strict=True):
         times[first : first + size] += 1
     assert (times[4:] > 0).all() and (times[:4] == 0).all()
-    assert times.max() <= overlap_of(context) + 2 and times[4:1000].max() >= min(overlap_of(context), 16)
+    assert times.max() <= overlap + 2 and times[4:1000].max() >= min(overlap, 16)
     # None goes over the end of a document.
     assert all((f >= 4 and f + s <= 1000) or f >= 1000 for f, s in zip(learned.first, learned.sizes, strict=True))
 
@@ -118,9 +120,9 @@ def test_windows_that_begin_within_a_run_of_equal_tokens_are_joined(tmp_path: Pa
 
 
 def test_a_text_shorter_than_a_window_is_one_window() -> None:
-    found = windows(np.array([0, 5, 6]), np.array([0, 1]), 8, 1)
+    found = windows(np.array([0, 5, 6]), np.array([0, 1]), 9, 1, whole=True)
     assert found.first.tolist() == [0] and found.sizes.tolist() == [5] and found.item.tolist() == [0]
-    none = windows(np.array([0, 1]), np.array([0]), 8, 8)
+    none = windows(np.array([0, 1]), np.array([0]), 9, 8, whole=False)
     assert len(none.first) == 0 and not none.equal
 
 
@@ -163,8 +165,9 @@ def test_many_short_documents_stand_for_themselves(tmp_path: Path) -> None:
         name = dataset.train.names[row]
         assert text.decode(item, column.spec).startswith(f"poem {int(Path(name).stem)}\n")
         assert label.spec.classes[int(label.take(np.array([row])))] == Path(name).parent.name
-    every = np.concatenate([t.columns["text"].lengths for t in (dataset.train, dataset.test)])  # type: ignore[list-item]
-    assert column.spec.shape == (every.max(),) and column.spec.mean_length == pytest.approx(column.lengths.mean())
+    assert column.spec.shape == (column.lengths.max(),) and column.spec.mean_length == pytest.approx(
+        column.lengths.mean()
+    )
 
 
 def test_the_loader_batches_rows_of_like_length_and_reads_windows_at_random(tmp_path: Path) -> None:

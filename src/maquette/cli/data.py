@@ -46,7 +46,7 @@ def inspect(
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
     config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
     depends = tuple(name for name in given if name != "none")
-    dataset = open_dataset(source, config, target=target, given=depends, say=notify)
+    dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
     shown = _shown(dataset, target)
     path = _preview_file(dataset, shown, source, out)
     if path:

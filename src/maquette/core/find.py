@@ -27,7 +27,7 @@ def _names_in(package: str) -> list[str]:
 def find_family(name: str) -> ModuleType:
     """The module of a family: `gan` -> `maquette.models.gan`; any other name is a user's own module.
 
-    It exports Config (pydantic), SUPPORTS (target kinds) and build(config, spec) -> Model.
+    It exports Config (pydantic), SUPPORTS (forms of its targets, e.g. (GridSpec,)) and build(config, spec) -> Model.
     """
     own = "." in name or (name not in _names_in("maquette.models") and importlib.util.find_spec(name) is not None)
     dotted = name if own else f"maquette.models.{name}"

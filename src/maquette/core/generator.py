@@ -29,10 +29,10 @@ Notify = Callable[[str], None]
 def build_model(recipe: Recipe, spec: DataSpec) -> Model:
     """The recipe's model with freshly drawn weights that depend on the recipe's seed alone."""
     family = find_family(recipe.family)
-    kinds = {spec.columns[name].kind for name in spec.target}
-    if not kinds <= set(family.SUPPORTS):
+    if others := [name for name in spec.target if not isinstance(spec.columns[name], family.SUPPORTS)]:
+        kind = spec.columns[others[0]].kind
         raise UserError(
-            f"Family '{recipe.family}' makes {', '.join(family.SUPPORTS)}, not {', '.join(sorted(kinds))}.",
+            f"Family '{recipe.family}' cannot make '{others[0]}', which is {kind}.",
             "`maquette recipes` lists what can be trained.",
         )
     with torch.random.fork_rng(devices=[]):

@@ -1,14 +1,51 @@
 """What a modality is: everything that Maquette knows of one kind of column.
 
 A modality is a package found by name: `image` is `maquette.modalities.image`, `my_package.molecule` a user's own. What
-is listed in `Modality` stands in its `__init__.py`. What is optional is found by name as well, as an attribute of the
-package or of a module in it (see `part`), so that `maquette --help` imports none of it:
+is listed in `Modality` stands in its `__init__.py`, or is reached through it. What is optional is found by name as
+well, as an attribute of the package or of a module in it (see `part`), so that `maquette --help` imports none of it:
 
+    claims.py     claims, claims_array, claims_values     which files, arrays and values are of this kind (data/typing.py)
+    data.py       what prepared data is made by, see below; `examine`, `fit` and `encode` are required
     measures.py   MEASURES   tuple[core.measure.Measure, ...]   what is measured of samples beyond what is general
     report.py     SECTIONS   tuple[core.section.Section, ...]   parts of the report
     watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
     features.py   features(...)                                 the network that general distances are measured in
 
+How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); `config` is the modality's Config:
+
+    interpret(cells: Cells, config, notes: Notes) -> Cells
+        What the cells of a column mean together, before one is looked at: a scale guessed once, files decoded. A cell
+        that turns out to be none becomes Unreadable. Optional.
+    itemise(cell, known: ColumnSpec) -> list[tuple[int, Cell]]
+        The items of a cell that holds many, each with its number, where a trained run knows single ones (lines of a
+        file); [] where the cell is one. Optional.
+    examine(cell, config) -> Facts
+        What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
+        the row is left out by name and reason. Runs in worker processes for columns of many files.
+    divide(cells, facts, share, config, known) -> list[tuple[Cell, Cell]] | None
+        Each of a few long items as a beginning and an end that makes up `share` of it; None where they are not long.
+        Optional: without it every item is learned from, or held out, whole.
+    fit(cells, facts, config, known: ColumnSpec | None, notes) -> ColumnSpec
+        The specification of a column, from the cells of training rows and their facts alone. known: that of a trained
+        run, in whose shape, tokens or classes other data is to be prepared.
+    fit_together(columns: {name: (cells, facts)}, config, known: {name: ColumnSpec}, notes) -> {name: ColumnSpec}
+        The same for several columns that share something, such as a vocabulary. Optional.
+    widen(spec, facts) -> ColumnSpec
+        The specification with values that only other rows have, where values are names (classes): these are known of
+        all rows. facts: of all rows, None for a row that has no value (the cell None). Optional: without it, a row that
+        has no value is left out.
+    encode(cells: list, spec, config) -> list[np.ndarray | Unreadable]
+        Items as they are stored: of one shape, or, for a TokenSpec, sequences of any length, in one and the same type.
+    complete(spec, lengths: i64[n], facts, known) -> ColumnSpec
+        The specification once the items of the training rows are encoded and their lengths known. Optional.
+    window(spec) -> Window | None
+        How a column of long sequences is read in windows; None where each item stands for itself. Optional.
+    describe(column: Examined, notes) -> dict
+        JSON-able facts about a prepared column for people, without any of its items. "rows": [[name, value], ...], the
+        lines of it to be printed. Optional.
+    Likeness()
+        Finds items that nearly equal one another: add(items), in order, chunk by chunk, as they are stored; and then
+        pairs(stored, rows: i64[n]) -> i64[P, 2], positions in `rows`. Optional: without it only equal items are copies.
 What people ask of it and see of it:
 
     values.py   asked(value, spec, notify) -> Tensor   one canonical item of what a person gives (`--label seven`)
@@ -33,6 +70,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -52,9 +90,60 @@ class Unreadable(ValueError):
     """One item that cannot be used; the message is the reason, as it is listed."""
 
 
+@dataclass
+class Notes:
+    """What there is to tell people of data: what was guessed or changed, what to beware of, and facts by name."""
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def append(self, note: str) -> None:
+        self.notes.append(note)
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How long sequences are read: `size` tokens at once, so many tokens from one window to the next."""
+
+    size: int
+    train_stride: int
+    held_out_stride: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A column after it was prepared. All sequences have one length, M; rows are numbers of them.
+
+    name:    of the column, safe to print
+    cells, facts, places: of every row; those of rows that are left out are not to be looked at. places: where each
+             cell came from, safe to print
+    lengths: i64[M], of the encoded items; None where all are of one shape
+    used:    i64, all rows that are used      train, test: i64, the rows of each side
+    target:  whether the column is the one that is to be made
+    left_out: reasons why rows were left out on account of this column
+    """
+
+    name: str
+    spec: ColumnSpec
+    config: Any
+    cells: Sequence[Any]
+    facts: Sequence[Any]
+    places: Sequence[str]
+    lengths: np.ndarray | None
+    used: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    target: bool = False
+    left_out: Sequence[str] = ()
+
+
 @runtime_checkable
 class Modality(Protocol):
-    """One kind of column. The stored form is what the cache keeps: u8[C, H, W] of a picture, u16[L] of a text."""
+    """One kind of column. The stored form is what the cache keeps: u8[C, H, W] of a grid, u16[L] of a sequence."""
 
     KIND: str
     NOUN: tuple[str, str]  # ("sound", "sounds"): the one place for the word in errors, report and card
@@ -65,6 +154,20 @@ class Modality(Protocol):
     if TYPE_CHECKING:
         # What a modality has beyond this is known to who asks for it, not to mypy.
         def __getattr__(self, name: str) -> Any: ...
+
+    def examine(self, cell: Any, config: Any) -> Any:
+        """Facts of one item; raises Unreadable."""
+        ...
+
+    def fit(
+        self, cells: Sequence[Any], facts: Sequence[Any], config: Any, known: ColumnSpec | None, notes: Notes
+    ) -> ColumnSpec:
+        """The specification of a column, from training rows."""
+        ...
+
+    def encode(self, cells: Sequence[Any], spec: ColumnSpec, config: Any) -> list[np.ndarray | Unreadable]:
+        """Items as they are stored."""
+        ...
 
     def canonical(self, stored: np.ndarray) -> Tensor:
         """Stored items [B, ...] -> canonical tensor [B, ...]."""
@@ -87,7 +190,7 @@ def part(kind: str, name: str, module: str) -> Any:
     """What a modality may have: its attribute `name`, or that of its module `module`; None where it has neither."""
     modality = find_modality(kind)
     own = vars(modality).get(name)
-    if own is not None and not isinstance(own, ModuleType):  # a module may have the name of what is in it
+    if own is not None and not isinstance(own, ModuleType):  # a module may be called as what stands in it
         return own
     package = getattr(modality, "__name__", "")
     if not hasattr(modality, "__path__"):

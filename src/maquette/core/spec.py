@@ -43,7 +43,12 @@ class ColumnSpec(BaseModel):
 
 
 class GridSpec(ColumnSpec):
-    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video."""
+    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video.
+
+    levels: values that a file has between -1 and 1, which likelihoods take into account; 0: as many as there are
+    """
+
+    levels: int = 0
 
     @property
     def channels(self) -> int:
@@ -136,10 +141,8 @@ class DataSpec(BaseModel):
 
     @overload
     def only(self) -> ColumnSpec: ...
-
     @overload
     def only(self, form: type[S]) -> S: ...
-
     def only(self, form: type[Any] = ColumnSpec) -> Any:
         """The one target of a model that makes one column; UserError where there are several, or it is of another form.
 

@@ -27,7 +27,7 @@ class Column(Protocol):
         ...
 
     def take(self, rows: np.ndarray) -> Tensor:
-        """Canonical tensors of these rows (i64[B] -> f32[B, C, H, W] in [-1, 1] for an image)."""
+        """Canonical tensors of these rows (i64[B] -> f32[B, C, H, W] in [-1, 1] for a grid)."""
         ...
 
 
@@ -35,10 +35,10 @@ class Column(Protocol):
 class Table:
     """Columns of one length; `names` says where each row came from (a path inside the source).
 
-    overlap: how many rows show the same thing: windows of a long text begin at many places, and one pass
-             over the text is only a part of them
-    spans:   where each row begins and ends among the tokens of all texts, one after the other, i64[N, 2], of rows that
-             are windows: rows with a token in common are of the same text. None: each row stands for itself
+    overlap: how many rows show the same thing: windows of a long sequence begin at many places, and one pass
+             over the sequence is only a part of them
+    spans:   where each row begins and ends among the tokens of all sequences, one after the other, i64[N, 2], of rows
+             that are windows: rows with a token in common are of the same sequence. None: each row stands for itself
     """
 
     columns: dict[str, Column]
@@ -80,7 +80,7 @@ class Table:
 class Dataset:
     """A prepared data set.
 
-    source:      what the user named (a path, or a name such as "digits")
+    source:      the name of what the user named: of a path its last part
     fingerprint: digest of the content and of how it was prepared
     train, test: tables split by content, so that no duplicate straddles them
     splits:      further tables that the data itself names, such as "val"; what --data may name

@@ -1,4 +1,4 @@
-"""Pictures inside a .zip or .tar, read in place: nothing is ever unpacked to the disk."""
+"""Files inside a .zip or .tar, read in place: nothing is ever unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.layout import arrange, hidden
-from maquette.data.sources import MAX_FILE_BYTES, Arrays, Encoded, Payload, Say, content, stamp
-from maquette.data.text import digest
+from maquette.data.raw import MAX_FILE_BYTES, Payload
+from maquette.data.trees import hidden
 
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 BOMB_BYTES = 2**30  # less than this is never called a bomb
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
-class ArchiveFiles:
+class Archive:
     """Members of an archive by name. Reading in order is quick; a compressed .tar cannot be read backwards cheaply."""
+
+    kind = "archive"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # A picture hardly compresses, so an archive that unpacks to 200 times its size is a bomb.
+        # Files of data hardly compress, so an archive that unpacks to 200 times its size is a bomb.
         self.limit = max(BOMB_BYTES, 200 * path.stat().st_size)
         try:
             if path.name.lower().endswith(".zip"):
@@ -56,17 +58,25 @@ class ArchiveFiles:
         self.names: Sequence[str] = sorted(name for name in by_name if not any(map(hidden, name.split("/"))))
         self.members = [by_name[name] for name in self.names]
 
-    def payloads(self, indices: Sequence[int]) -> list[Payload]:
-        return [self._read(i) for i in indices]
+    def payloads(self, numbers: Sequence[int]) -> list[Payload]:
+        return [self._read(i) for i in numbers]
 
-    def read(self, i: int) -> bytes:
-        return content(self._read(i))
+    def reading(self) -> list[int]:
+        """Place of each member in the file: a compressed .tar is then read once, forwards."""
+        offsets = [m.header_offset if self.zip is not None else m.offset for m in self.members]
+        places = [0] * len(offsets)
+        for place, i in enumerate(sorted(range(len(offsets)), key=offsets.__getitem__)):
+            places[i] = place
+        return places
 
-    def reading_order(self) -> list[int]:
-        """Numbers of the members as they lie in the file: a compressed .tar is then read once, forwards."""
-        if self.zip is not None:
-            return sorted(range(len(self.members)), key=lambda i: self.members[i].header_offset)
-        return sorted(range(len(self.members)), key=lambda i: self.members[i].offset)
+    def head(self, number: int, size: int) -> bytes:
+        if self.zip is None:
+            return b""
+        try:
+            with self.zip.open(self.members[number]) as file:
+                return file.read(size)
+        except (*_DAMAGE, RuntimeError, NotImplementedError):
+            return b""
 
     def _read(self, i: int) -> Payload:
         member = self.members[i]
@@ -85,24 +95,3 @@ class ArchiveFiles:
             return Unreadable("locked by a password")
         except (*_DAMAGE, NotImplementedError) as error:
             return Unreadable(f"damaged inside the archive ({error})")
-
-
-class Archive:
-    """A .zip or .tar of what a folder of pictures may hold."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def key(self) -> str:
-        return digest(["archive", stamp(self.path)])
-
-    def load(self, say: Say) -> Encoded | Arrays:
-        say(f"Reading the list of {self.path.name}")
-        files = ArchiveFiles(self.path)
-        made = arrange("archive", files, files.read)
-        if not made.rows and not made.left_out:
-            raise UserError(
-                f"There are no pictures in '{self.path}' ({len(files.names):,} files).",
-                "It may hold PNG, JPEG, WebP, BMP, GIF or TIFF files; folders become classes.",
-            )
-        return made

@@ -8,15 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from maquette.core.find import find_modality
-from maquette.core.spec import ColumnSpec
+from maquette.core.spec import PAD, ColumnSpec
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Rows of a stored array, made canonical by the modality of the column.
+class Fixed:
+    """Items of one shape: rows of a stored array, made canonical by the modality of the column.
 
-    array: u8[M, C, H, W] of pictures (in memory or mapped), i32[M] of labels
-    rows:  i64[N], the place of each row of this column in `array`
+    array: [M, ...], in memory or mapped      rows: i64[N], the place of each row of this column in it
     """
 
     spec: ColumnSpec
@@ -32,3 +31,37 @@ class Stored:
 
     def take(self, rows: np.ndarray) -> Tensor:
         return find_modality(self.spec.kind).canonical(self.array[self.rows[rows]])
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of any length, each a stretch of one array of tokens.
+
+    array: [T], in memory or mapped       first, sizes: i64[N], where each item begins and how long it is
+    equal: whether all items are of one length
+    """
+
+    spec: ColumnSpec
+    array: np.ndarray
+    first: np.ndarray
+    sizes: np.ndarray
+    equal: bool = False
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        return None if self.equal else self.sizes
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        """i64[B, L], padded with PAD to the longest of these rows."""
+        first, sizes = self.first[rows], self.sizes[rows]
+        longest = int(sizes.max(initial=0))
+        if self.equal:
+            made = self.array[first[:, None] + np.arange(longest)]
+        else:
+            made = np.full((len(first), longest), PAD, self.array.dtype)
+            for i, (start, size) in enumerate(zip(first.tolist(), sizes.tolist(), strict=True)):
+                made[i, :size] = self.array[start : start + size]
+        return find_modality(self.spec.kind).canonical(made)

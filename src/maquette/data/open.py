@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from maquette.core.errors import UserError
-from maquette.core.find import find_modality
+from maquette.core.find import modality_names
+from maquette.core.modality import part
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.spec import DataSpec
 from maquette.core.table import Column, Dataset, Table
-from maquette.data.archive import Archive
-from maquette.data.cache import Cache, Prepared
-from maquette.data.columns import Stored
-from maquette.data.doctor import refuse_if_strict
-from maquette.data.hub import Hub, OnDisk
-from maquette.data.prepare import prepare, shares, way
-from maquette.data.sources import Say, find_source, may_fetch
-from maquette.data.text import digest, shown
-from maquette.data.texts import prepare as texts
-from maquette.data.texts.gather import TextArchive, TextFile, TextFolder, Texts
-from maquette.data.texts.hub import HubTexts
-from maquette.data.texts.store import TextStore
+from maquette.data.cache import Cache
+from maquette.data.choose import choose
+from maquette.data.columns import Fixed, Ragged
+from maquette.data.names import digest
+from maquette.data.prepare import how, prepare
+from maquette.data.raw import Notify
+from maquette.data.readers import Source, find_source
+from maquette.data.store import Prepared, Some
+from maquette.data.summary import summary
+from maquette.data.survey import refuse_if_strict
+from maquette.data.typing import column_kinds
+from maquette.data.windows import Places, windows
 
 
 def open_dataset(
@@ -36,83 +37,98 @@ def open_dataset(
     like: DataSpec | None = None,
     own: str | None = None,
     cache: Path | None = None,
-    say: Say | None = None,
+    notify: Notify | None = None,
     fetch: bool = True,
 ) -> Dataset:
     """The prepared, split data set behind a path or a name.
 
-    source: a folder, an archive, IDX, .npz or .npy files, a text, a table of texts, parallel files, a `datasets`
-    data set on disk, hf:NAME, or digits, mnist, fashion-mnist. target, given: columns that are used; (): to look at
-    all of them. like: the specification of a trained run, whose tokenizers and classes are used for texts; own: the
-    fingerprint of that run's data, where the run is to be judged: other data that names no splits is then all
-    held out. Without it, the data is to be learned from, and is split.
-    cache: where prepared data is kept. say: is told what happens.
+    source: a folder, an archive, arrays, a table, parallel files, a `datasets` data set, or the name of a known set;
+    see data/readers. target, given: columns that are used, beside all columns of classes; (), (): to look at all of
+    them. like: the specification of a trained run, whose tokens, classes and shapes are used; own: the fingerprint of
+    that run's data, where the run is to be judged: other data that names no splits is then all held out. Without it,
+    the data is to be learned from, and is split.
+    cache: where prepared data is kept. notify: is told what happens.
     fetch: whether a named source may be fetched from the network; False takes only what is at hand.
-    Raises UserError when there is nothing to use, or with config.strict when a file is unusable.
+    Raises UserError when there is nothing to use, or with config.strict when an item is unusable.
     """
     started = time.perf_counter()
     config = (config or DataConfig()).model_copy(update={"source": str(source)})
-    say = say or (lambda _: None)
+    notify = notify or (lambda message: None)
     store = Cache(cache)
     found = find_source(source, store.downloads)
-    if isinstance(found, TextFile | TextFolder):
-        return _open_texts(found, config, target, given, like, own, store, say, started)
-    key = digest([found.key(), way(config)])
+    ways = how(config, modality_names(), like, own)
+    key = digest([found.key(), *ways, "target", *target, "given", *given])
     prepared = store.lookup(key)
     from_cache = prepared is not None
-    if prepared is None and isinstance(found, Hub | OnDisk | Archive):
-        held = TextArchive(found.path) if isinstance(found, Archive) else HubTexts(found, fetch)
-        known = TextStore(store).lookup(digest([held.key(), texts.way(config, target, given, like, own)]))
-        if known is not None or held.is_text(target, say):
-            return _open_texts(held, config, target, given, like, own, store, say, started)
-    if prepared is None and not fetch and may_fetch(found):
+    if prepared is None and not fetch and found.remote:
         raise UserError(f"'{source}' is not on this machine.", f"Fetch it with: maquette data inspect {source}")
     if prepared is None:
-        with store.lock(key, say):
+        with store.lock(key, notify):
             prepared = store.lookup(key)  # another process may have prepared it meanwhile
             from_cache = prepared is not None
             if prepared is None:
-                prepared = prepare(found, config, store, say)
+                prepared, from_cache = _read(found, config, target, given, like, own, ways, store, notify)
                 store.remember(key, prepared)
-    refuse_if_strict([(e["name"], e["reason"]) for e in prepared.summary["left_out"]], config)
-    return _dataset(str(source), prepared, time.perf_counter() - started, from_cache)
+    facts = summary(prepared, _name(str(source)))
+    refuse_if_strict([(entry["name"], entry["reason"]) for entry in facts["left_out"]], config.strict)
+    facts["from_cache"] = from_cache
+    facts["seconds"] = {**facts["seconds"], "open": round(time.perf_counter() - started, 3)}
+    train, test = _table(prepared, prepared.train, learned=True), _table(prepared, prepared.test)
+    splits = {name: _table(prepared, rows) for name, rows in prepared.splits.items()}
+    return Dataset(facts["source"], prepared.fingerprint, train, test, facts, splits)
 
 
-def _open_texts(
-    found: Texts, config: DataConfig, target: Sequence[str], given: Sequence[str], like: DataSpec | None,
-    own: str | None, cache: Cache, say: Say, started: float,
-) -> Dataset:  # fmt: skip
-    source, store = config.source or "", TextStore(cache)
-    key = digest([found.key(), texts.way(config, target, given, like, own)])
-    prepared = store.lookup(key)
-    from_cache = prepared is not None
-    if prepared is None:
-        with cache.lock(key, say):
-            prepared = store.lookup(key)
-            from_cache = prepared is not None
-            if prepared is None:
-                made = texts.prepare(found, config, target, given, like, own, store, say)
-                if isinstance(made, Dataset):
-                    return made
-                prepared = made
-                store.remember(key, prepared)
-    refuse_if_strict([(e["name"], e["reason"]) for e in prepared.summary["left_out"]], config)
-    return texts.dataset(source, prepared, time.perf_counter() - started, from_cache)
+def _read(
+    found: Source, config: DataConfig, target: Sequence[str], given: Sequence[str], like: DataSpec | None,
+    own: str | None, ways: Sequence[object], store: Cache, notify: Notify,
+) -> tuple[Prepared, bool]:  # fmt: skip
+    """What a source holds, prepared; and whether the same columns of it were prepared before for another purpose."""
+    table = found.load(notify, (*target, *given))
+    kinds = column_kinds(table, config, target, given, like)
+    use = choose(table, kinds, target, given, like, config.source or "")
+    key = digest([found.key(), *ways, use.look, "columns", *sorted(use.kinds.items())])
+    known = store.lookup(key)
+    if known is not None:
+        return known, True
+    prepared = prepare(table, use, config, like, own, store, notify)
+    store.remember(key, prepared)
+    return prepared, False
 
 
-def _dataset(source: str, prepared: Prepared, seconds: float, from_cache: bool) -> Dataset:
-    summary = {"source": shown(source), **prepared.summary, "from_cache": from_cache}
-    summary["seconds"] = {**summary["seconds"], "open": round(seconds, 3)}
-    pixels = find_modality("image").Spec(shape=prepared.pixels.shape[1:])
-    specs: dict[str, ColumnSpec] = {"image": pixels}
-    arrays: dict[str, np.ndarray] = {"image": prepared.pixels}
-    for k, (name, names) in enumerate(prepared.classes.items()):
-        counts = np.bincount(prepared.codes[k][prepared.train], minlength=len(names))
-        specs[name] = find_modality("label").Spec(classes=tuple(names), shares=shares(counts))
-        arrays[name] = prepared.codes[k]
+def _name(source: str) -> str:
+    """What people call a source: of a path the last part, which tells nothing of the machine."""
+    path = Path(source).expanduser()
+    return source if source.startswith("hf:") or not path.exists() else path.resolve().name or source
 
-    def table(rows: np.ndarray) -> Table:
-        columns: dict[str, Column] = {name: Stored(specs[name], arrays[name], rows) for name in specs}
-        return Table(columns, [prepared.names[i] for i in rows])
 
-    return Dataset(shown(source), prepared.fingerprint, table(prepared.train), table(prepared.test), summary)
+def _table(prepared: Prepared, rows: np.ndarray, learned: bool = False) -> Table:
+    """These rows; where a column of long sequences stands alone, each row becomes the windows on it."""
+    seen = None
+    for name, spec in prepared.specs.items():
+        window = part(spec.kind, "window", "data")
+        known = window(spec) if window else None
+        ends = prepared.items[name].ends
+        if known is not None and ends is not None:
+            stride = known.train_stride if learned else known.held_out_stride
+            seen = (name, known, ends, windows(ends, rows, known.size, stride, whole=learned))
+    alone = sum(stored.ends is not None for stored in prepared.items.values()) == 1
+    if seen is None or not alone:
+        columns = {name: _column(prepared, name, rows) for name in prepared.specs}
+        return Table(columns, Some(prepared.names, rows))
+    name, known, ends, found = seen
+    columns = {other: _column(prepared, other, found.item) for other in prepared.specs}
+    columns[name] = Ragged(prepared.specs[name], prepared.items[name].values, found.first, found.sizes, found.equal)
+    return Table(
+        columns,
+        Places(prepared.names, found.item, found.first - ends[found.item]),
+        max(1, known.held_out_stride // known.train_stride) if learned else 1,
+        np.stack([found.first, found.first + found.sizes], 1),
+    )
+
+
+def _column(prepared: Prepared, name: str, rows: np.ndarray) -> Column:
+    spec, stored = prepared.specs[name], prepared.items[name]
+    if stored.ends is None:
+        return Fixed(spec, stored.values, rows)
+    first = stored.ends[rows]
+    return Ragged(spec, stored.values, first, stored.ends[rows + 1] - first)

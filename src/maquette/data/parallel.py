@@ -25,7 +25,7 @@ _job: Callable[[Any], Any] | None = None
 def in_order(job: Callable[[T], R], tasks: Iterable[T], many: bool) -> Iterator[R]:
     """job(task) for each task. many: whether the work is worth starting workers for.
 
-    Small pictures cost more Python than decoding, so threads would queue for the interpreter's lock:
+    Small files cost more Python than decoding, so threads would queue for the interpreter's lock:
     on Linux the workers are forked processes (twice as fast on two cores, measured). Only a few tasks are
     under way at a time, so that memory stays flat.
     """
@@ -46,8 +46,8 @@ def in_order(job: Callable[[T], R], tasks: Iterable[T], many: bool) -> Iterator[
             yield done
     except BrokenProcessPool:
         raise MaquetteError(
-            "A process that decodes pictures was killed, most likely for want of memory.",
-            "Close other programs, or prepare fewer or smaller pictures.",
+            "A process that prepares data was killed, most likely for want of memory.",
+            "Close other programs, or prepare fewer or smaller items.",
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -55,7 +55,7 @@ def in_order(job: Callable[[T], R], tasks: Iterable[T], many: bool) -> Iterator[
 
 def _submit(pool: Executor, task: Any) -> Future[Any]:
     with warnings.catch_warnings():
-        # Forking beside other threads is announced as risky: ours decode pictures and touch no lock or torch.
+        # Forking beside other threads is announced as risky: ours decode files and touch no lock or torch.
         warnings.simplefilter("ignore", DeprecationWarning)
         return pool.submit(_call, task)
 
@@ -74,7 +74,7 @@ def _start(job: Callable[[Any], Any]) -> None:
     global _job
     _job = job
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # Pillow's remarks on odd files; the doctor reports what matters
+    warnings.simplefilter("ignore")  # remarks of decoders on odd files: what matters is reported
 
 
 def _call(task: Any) -> Any:

@@ -1,202 +1,485 @@
-"""From a source to a prepared data set: doctor, policy, decoding, duplicates, split, summary."""
+"""From a table as it was found to a prepared data set: every cell looked at, split, fitted on training rows, encoded.
+
+survey   each cell is examined; rows that cannot be used are left out by name and reason
+split    which rows are learned from: as the data says, else by content
+fit      a specification of each column, from training rows alone
+encode   every item once, into one store
+copies   equal rows and near ones end on one side
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from maquette.core.errors import UserError
+from maquette.core.modality import Notes, Unreadable, noun
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import ColumnSpec
-from maquette.data import doctor
-from maquette.data.cache import Cache, FileSink, MemorySink, Prepared, Sink, is_full_or_locked
-from maquette.data.duplicates import Groups, Hasher, examples, sizes
-from maquette.data.labels import Classes, classes
-from maquette.data.sources import Say, Source
-from maquette.data.split import Split, split
-from maquette.data.survey import Survey
-from maquette.data.text import digest, shown
+from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
+from maquette.data import duplicates
+from maquette.data.cache import Cache, is_full_or_locked
+from maquette.data.choose import Use
+from maquette.data.duplicates import Groups
+from maquette.data.names import digest, shown
+from maquette.data.parallel import in_order
+from maquette.data.raw import Cell, Cells, Files, Notify, RawTable, Values
+from maquette.data.split import Sides, by_content, own_sides, settle, smallest, without_twins
+from maquette.data.store import FileSink, MemorySink, Packed, Prepared, Stored, Writer, pack
+from maquette.data.summary import describe, source_facts
+from maquette.data.survey import (
+    CHUNK,
+    HANDFUL,
+    MANY,
+    SPARSE,
+    Looked,
+    Survey,
+    enough,
+    examined,
+    refuse_if_strict,
+    survey,
+)
+from maquette.data.windows import windows
 
-VERSION = 1  # of what is written below and of how it is computed: raise it, and old caches are left alone
-KEPT = 1000  # entries of a list in the summary; the counts are always whole
+VERSION = 2  # of what is stored and of how it is computed: raise it, and old caches are left alone
+FEW = 10  # long items; fewer are each cut in two, since one held out whole would be too large a share
+AT_ONCE = 4096  # values and rows of arrays that are encoded together
+PIPE_BYTES = 2**24  # of encoded items that go through a worker's pipe at once, about
 
 
-def way(config: DataConfig) -> tuple[object, ...]:
-    """What decides how a source is prepared; `strict` only decides whether."""
-    return (
-        VERSION,
-        config.of("image").size,
-        config.of("image").fit,
-        config.of("image").channels,
-        config.test_share,
-        config.split_seed,
-    )
+@dataclass
+class Plan:
+    """Which rows are fitted on, and what is held out for now.
+
+    own: the data names its splits       long: rows are long items, of which a few are enough
+    halves: rows are beginnings and ends of items that were cut in two
+    everything: all rows are on both sides, to judge a run that was trained on other data
+    """
+
+    sides: Sides
+    own: bool = False
+    long: bool = False
+    halves: bool = False
+    everything: bool = False
 
 
-def prepare(source: Source, config: DataConfig, cache: Cache, say: Say) -> Prepared:
-    """Prepares a source, or finds that its content was prepared before under another name or time."""
+@dataclass
+class Encoded:
+    """Columns as they are stored, and what came out on the way. used: i64, rows that are used; content: u64[M]."""
+
+    specs: dict[str, ColumnSpec]
+    items: dict[str, Stored]
+    content: np.ndarray
+    near: np.ndarray
+    used: np.ndarray
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+
+
+def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: str | None) -> list[object]:
+    """What decides how a table is prepared; `strict` only decides whether."""
+    known = [] if like is None else [
+        *((name, spec.model_dump_json()) for name, spec in sorted(like.columns.items())), f"judged {own}" if own else "",
+    ]  # fmt: skip
+    sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
+    return [VERSION, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
+
+
+def prepare(
+    table: RawTable, use: Use, config: DataConfig, like: DataSpec | None, own: str | None, cache: Cache, notify: Notify
+) -> Prepared:
+    """Prepares a table, or finds that its content was prepared before under another name or time.
+
+    like: the specification of a run, in whose tokens, classes and shapes it is prepared
+    own:  the fingerprint of that run's data, where it is to be judged: other data without splits of its own is then
+          all held out. None: the data is to be learned from, and is split
+    """
     started = time.perf_counter()
-    survey = doctor.examine(source.load(say), config, say)
-    doctor.enough(survey, len(survey.names), config.source)
-    spec = doctor.policy(survey, config)
-    doctor.leave_out_small(survey, spec, config)
-    doctor.enough(survey, len(survey.names), config.source)
-    content = _content(survey, config)
+    found, source = survey(table, use, config, notify), config.source or ""
+    _itemise(found, like)
+    plan = _plan(found, config, like, source)
+    content = digest([
+        *how(config, list(use.kinds.values()), like, own), use.look, "\0".join(found.names),
+        "\0".join(side or "" for side in found.splits),
+        *(part for name, column in sorted(found.columns.items())
+          for part in (name, column.kind, column.digests.tobytes())),
+    ])  # fmt: skip
+    facts = source_facts(table, found, plan.halves)
     known = cache.find(content)
     if known is not None:
-        say("The same pictures were prepared before")
-        known.summary |= _files_of(survey, known.summary) | {"kind": survey.kind}
+        notify(f"The same {noun(use.thing)} were prepared before")
+        known.source = facts
         return known
-    for note in survey.notes:
-        say(note)
+    for note in found.notes.notes:
+        notify(note)
+
+    def made(folder: Path | None) -> Prepared:
+        work = _Work(found, plan, config, like, content, folder, notify)
+        prepared = work.judged(own) if own is not None and not plan.own else work.prepared(plan)
+        prepared.source = facts
+        prepared.summary["seconds"] = {"prepare": round(time.perf_counter() - started, 3)}
+        return prepared
+
     try:
         with cache.staging() as folder:
-            sink = FileSink(folder / "pixels.npy", (len(survey.names), *spec.shape))
-            with contextlib.closing(sink):
-                prepared = _assemble(survey, spec, config, content, sink, started, say)
-                return cache.keep(folder, prepared)
+            return cache.keep(folder, made(folder))
     except OSError as error:
         if not is_full_or_locked(error):
             raise
         warning = (
-            f"The cache '{cache.root}' cannot be written ({error.strerror}): the pictures stay in memory this time "
-            "and are prepared again next time. Name another folder with MAQUETTE_CACHE."
+            f"The cache '{cache.root}' cannot be written ({error.strerror}): the {noun(use.thing)} stay in memory this "
+            "time and are prepared again next time. Name another folder with MAQUETTE_CACHE."
         )
-        say(warning)
-        memory = MemorySink((len(survey.names), *spec.shape))
-        prepared = _assemble(survey, spec, config, content, memory, started, say)
+        notify(warning)
+        prepared = made(None)
         prepared.summary["warnings"].append(warning)
         return prepared
 
 
-def _content(survey: Survey, config: DataConfig) -> str:
-    """Digest of the pictures, of what is known of each, and of how they are prepared."""
-    columns = (
-        (name, "\0".join("" if v is None else f"={v}" for v in values)) for name, values in survey.values.items()
-    )
-    names, splits = "\0".join(survey.names), "\0".join(side or "" for side in survey.splits)
-    return digest([way(config), names, splits, *columns, *survey.content])
+def _itemise(found: Survey, like: DataSpec | None) -> None:
+    """Few items that hold many each, such as files of lines, as these, where a run knows single ones."""
+    (name, *others) = found.use.target or ("",)
+    known = like.columns.get(name) if like else None
+    if known is None or others or len(found) >= FEW or not (itemise := found.columns[name].optional("itemise")):
+        return
+    parts = [itemise(cell, known) for cell in found.columns[name].cells.take(range(len(found)))]
+    if not any(parts):
+        return
+    found.keep([row for row, part in enumerate(parts) for _ in part])
+    numbers = [number for part in parts for number, _ in part]
+    found.names = [f"{place}:{number}" for place, number in zip(found.names, numbers, strict=True)]
+    found.found += len(numbers) - len(parts)
+    _replace(found.columns[name], [item for part in parts for _, item in part])
 
 
-def _assemble(
-    survey: Survey, spec: ColumnSpec, config: DataConfig, content: str, sink: Sink, started: float, say: Say
-) -> Prepared:
-    hasher, failed = Hasher(), dict[int, str]()
-    total, done, last = len(survey.names), 0, time.perf_counter()
-    say(f"Preparing {total:,} pictures as {' x '.join(map(str, spec.shape))}")
-    for chunk in survey.chunks(spec, config.of("image").fit, list(range(total))):
-        failed.update(chunk.failed)
-        sink.add(chunk.pixels)
-        hasher.add(chunk.pixels)
-        done += len(chunk.rows)
-        if time.perf_counter() - last > 2:
-            last = time.perf_counter()
-            say(f"Prepared {done:,} of {total:,} pictures")
-        if failed:
-            doctor.refuse_if_strict([(survey.names[i], reason) for i, reason in failed.items()], config)
-    rows = np.array([i for i in range(total) if i not in failed], np.int64)
-    # The zeros of failed pictures stay in the file, but no row points there. The survey itself is left as
-    # it is: when the cache turns out to be full, all of this runs again.
-    left_out = survey.left_out + [(survey.names[i], reason) for i, reason in failed.items()]
-    survey = replace(survey, left_out=left_out, notes=list(survey.notes))
-    doctor.enough(survey, len(rows), config.source)
-    say(f"Looking for duplicates among {len(rows):,} pictures")
-    pixels = sink.array()
-    groups = hasher.groups(pixels, rows)
-    own = [survey.splits[i] for i in rows]
-    parts = split(hasher.digests[rows], groups, own, config.test_share, config.split_seed)
-    columns = classes({n: [v[i] for i in rows] for n, v in survey.values.items()}, survey.notes)
-    codes = np.zeros((len(columns), total), np.int32)
-    for k, column in enumerate(columns.values()):
-        codes[k, rows] = column.codes
-    seconds = round(time.perf_counter() - started, 3)
-    return Prepared(
-        content, pixels, codes, rows[parts.train], rows[parts.test], [shown(name) for name in survey.names],
-        {name: list(column.names) for name, column in columns.items()},
-        _summary(survey, spec, config, columns, groups, parts, [shown(survey.names[i]) for i in rows], seconds),
-    )  # fmt: skip
+def _replace(column: Looked, cells: list[Any]) -> None:
+    """Other cells in a column, all of which can be used."""
+    column.cells = Values(cells)
+    known = [entry for entry in examined(cells, column.kind, column.config) if not isinstance(entry, str)]
+    column.facts = [facts for facts, _ in known]
+    column.digests = np.array([number for _, number in known], np.uint64)
 
 
-def _summary(
-    survey: Survey, spec: ColumnSpec, config: DataConfig, columns: dict[str, Classes], groups: Groups, parts: Split,
-    names: list[str], seconds: float,
-) -> dict[str, Any]:  # fmt: skip
-    """Facts for people and for the report; JSON-able, every name safe to print."""
-    counted = {
-        side: {name: _counts(column, rows) for name, column in columns.items()}
-        for side, rows in (("train", parts.train), ("test", parts.test))
-    }
-    warnings = doctor.number(len(parts.train)) + survey.warnings
-    for name in columns:
-        warnings += doctor.balance(counted["train"][name], name)
-    exact_groups, exact_extra = sizes(groups.exact)
-    near_groups, near_extra = sizes(groups.near)
-    shapes = Counter((fact.height, fact.width) for fact in survey.facts)
-    channels, height, width = spec.shape
-    return {
-        "kind": survey.kind,
-        "train": len(parts.train),
-        "test": len(parts.test),
-        **_files_of(survey, {}),
-        "sizes": [{"height": h, "width": w, "pictures": n} for (h, w), n in shapes.most_common(10)],
-        "different_sizes": len(shapes),
-        "channels": dict(Counter(fact.colour for fact in survey.facts).most_common()),
-        "formats": dict(Counter(fact.format for fact in survey.facts).most_common()),
-        "prepared": {
-            "channels": channels, "height": height, "width": width, "fit": config.of("image").fit,
-            "bytes": int(np.prod(spec.shape)) * len(survey.names),
-        },
-        "classes": counted["train"],
-        "test_classes": counted["test"],
-        "duplicates": {
-            "exact_groups": exact_groups, "exact_copies": exact_extra,
-            "near_groups": near_groups - _only_exact(groups), "near_copies": near_extra - exact_extra,
-            "dropped_from_train": len(parts.dropped),
-            "examples": examples(groups.near, names),
-        },
-        "own_split": any(survey.splits),
-        "warnings": warnings,
-        "notes": survey.notes + parts.notes,
-        "seconds": {"prepare": seconds},
-    }  # fmt: skip
+def _plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) -> Plan:
+    """Who is on which side for now; a few long items are each cut in two."""
+    enough(found, len(found), source, least=1)
+    sides = own_sides(found.splits, found.notes)
+    if sides is None and any(found.splits):
+        found.splits = [None] * len(found)
+    long = _halves(found, config, like) if len(found) < FEW else None
+    if long is None:
+        enough(found, len(found), source)
+    content = duplicates.joined([found.columns[name].digests for name in found.use.content])
+    if sides is not None:
+        return Plan(without_twins(sides, content, noun(found.use.thing, 1)), own=True, long=long is not None)
+    if long is not None:
+        (name,) = found.use.content
+        count = len(long)
+        found.keep(np.repeat(np.arange(count), 2).tolist())
+        column = found.columns[name]
+        column.cells = Values([half for pair in long for half in pair])
+        results = examined(column.cells.cells, column.kind, column.config)
+        column.facts = [column.facts[i] if isinstance(result, str) else result[0] for i, result in enumerate(results)]
+        column.digests = np.array([0 if isinstance(r, str) else r[1] for r in results], np.uint64)
+        if count > 1:
+            found.notes.append(f"Few {noun(column.kind)}: the last {config.test_share:.0%} of each is held out.")
+        numbers = np.arange(2 * count)
+        return Plan(Sides(numbers[::2], numbers[1::2]), long=True, halves=True)
+    _refuse_equal(found, len(np.unique(content)), len(content))
+    held = by_content(content, config.test_share, config.split_seed)
+    return Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held)))
 
 
-def _files_of(survey: Survey, old: dict[str, Any]) -> dict[str, Any]:
-    """What depends on the files as they were found, and not on the pictures that are used.
-
-    old: the summary of an earlier preparation of the same pictures, whose decoder may have left out some.
-    """
-    left_out = [{"name": shown(name), "reason": reason} for name, reason in survey.left_out]
-    candidates = {shown(name) for name in survey.names} if old.get("left_out") else set()
-    left_out += [entry for entry in old.get("left_out", []) if entry["name"] in candidates]
-    return {
-        "found": survey.found,
-        "used": survey.found - len(left_out),
-        "left_out_count": len(left_out),
-        "left_out": left_out[:KEPT],
-        "ignored_count": len(survey.ignored),
-        "ignored": [shown(name) for name in survey.ignored[:20]],
-    }
+def _halves(found: Survey, config: DataConfig, like: DataSpec | None) -> list[tuple[Cell, Cell]] | None:
+    """Each row as a beginning and an end, where there is one column of long items."""
+    if len(found.use.content) != 1:
+        return None
+    (name,) = found.use.content
+    column = found.columns[name]
+    divide = column.optional("divide")
+    if divide is None:
+        return None
+    known = like.columns.get(name) if like else None
+    cells = column.cells.take(range(len(found)))
+    made: list[tuple[Cell, Cell]] | None = divide(cells, column.facts, config.test_share, column.config, known)
+    return made
 
 
-def _only_exact(groups: Groups) -> int:
-    """Near groups of two and more that consist of one exact group, and so tell nothing new."""
-    pairs = np.unique(np.stack([groups.near, groups.exact], 1), axis=0)
-    kinds = np.bincount(pairs[:, 0])
-    return int(((np.bincount(groups.near) > 1) & (kinds == 1)).sum())
+def _refuse_equal(found: Survey, different: int, total: int) -> None:
+    if different < 2:
+        raise UserError(f"All {total:,} {noun(found.use.thing)} are the same.", "Add different ones.")
 
 
-def _counts(column: Classes, rows: np.ndarray) -> dict[str, int]:
-    counts = np.bincount(column.codes[rows], minlength=len(column.names))
-    return dict(zip(column.names, counts.tolist(), strict=True))
+class _Work:
+    """One preparation, into a folder or into memory."""
+
+    def __init__(
+        self, found: Survey, plan: Plan, config: DataConfig, like: DataSpec | None, content: str, folder: Path | None,
+        notify: Notify,
+    ) -> None:  # fmt: skip
+        self.found, self.plan, self.config, self.like = found, plan, config, like
+        self.content, self.folder, self.notify = content, folder, notify
+
+    def judged(self, own: str) -> Prepared:
+        """As the run's own data, split, if it is that; else all of it held out."""
+        # Other data may be too little to be split, or all of its held-out rows too long: to be held out it is enough.
+        with contextlib.suppress(UserError):
+            if (made := self.prepared(self.plan)).fingerprint == own:
+                return made
+        rows = np.arange(len(self.found))
+        return self.prepared(Plan(Sides(rows, rows), long=self.plan.long, everything=True))
+
+    def prepared(self, plan: Plan) -> Prepared:
+        notes, found = Notes(), self.found
+        made = self._encoded(plan, notes)
+        enough(self._with(made), len(made.used), self._source, 1 if plan.long else HANDFUL)
+        groups = duplicates.groups(made.content[made.used], _within(made.near, made.used, len(found)))
+        sides = self._settled(plan, made, groups, notes)
+        if sides is None:  # the content of single rows holds nothing out that has no near copy to be learned from
+            held = np.zeros(len(found), bool)
+            held[made.used] = smallest(made.content[made.used], groups, self.config.split_seed)
+            return self.prepared(Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held))))
+        if plan.everything:
+            notes.append("All of it is held out: the run was trained on other data.")
+        enough(self._with(made), min(len(sides.train), len(sides.test)), self._source, 1)
+        self._complete(made, sides)
+        self._check_windows(made, sides)
+        summary = describe(found, made, sides, plan, groups, notes)
+        return Prepared(
+            self.content, _fingerprint(made, sides), made.specs, made.items, [shown(name) for name in found.names],
+            sides.train, sides.test, sides.named, summary,
+        )  # fmt: skip
+
+    @property
+    def _source(self) -> str:
+        return self.config.source or ""
+
+    def _with(self, made: Encoded) -> Survey:
+        """The survey with what encoding left out; itself stays as it is, in case all of this runs again."""
+        found = self.found
+        return Survey(found.use, {}, (), {}, [], found.found, found.left_out + made.left_out)
+
+    # -- fit and encode ------------------------------------------------------------------------------
+
+    def _encoded(self, plan: Plan, notes: Notes) -> Encoded:
+        found = self.found
+        specs = self._fitted(plan.sides.train, notes)
+        made = Encoded(specs, {}, np.zeros(0, np.uint64), np.zeros((0, 2), np.int64), np.zeros(0, np.int64))
+        out: dict[int, tuple[str, str]] = {}
+        digests: dict[str, np.ndarray] = {}
+        near = [np.zeros((0, 2), np.int64)]
+        for k, name in enumerate(specs):
+            likeness = found.columns[name].optional("Likeness") if name in found.use.content else None
+            likeness = likeness() if likeness else None
+            failed, digests[name], made.items[name] = self._column(k, name, specs[name], likeness)
+            if found.use.look and len(failed) > SPARSE * len(found):
+                failed = {}  # looked at alone: such a column may have gaps
+            made.reasons[name] = list(failed.values())
+            for row, reason in failed.items():
+                out.setdefault(row, (found.place(row, name), found.reason(name, reason)))
+            if likeness is not None:
+                there = np.array([i for i in range(len(found)) if i not in out], np.int64)
+                near.append(_alike(likeness, made.items[name].values, digests[name], there))
+        made.left_out = [out[row] for row in sorted(out)]
+        refuse_if_strict(made.left_out, self.config.strict)
+        made.used = np.array([row for row in range(len(found)) if row not in out], np.int64)
+        made.content, made.near = duplicates.joined([digests[name] for name in found.use.content]), np.concatenate(near)
+        return made
+
+    def _fitted(self, train: np.ndarray, notes: Notes) -> dict[str, ColumnSpec]:
+        """Specifications, from these rows alone."""
+        found, made = self.found, dict[str, ColumnSpec]()
+        known = {} if self.like is None else {n: s for n, s in self.like.columns.items() if n in found.columns}
+        together: dict[str, dict[str, tuple[Sequence[Cell], list[Any]]]] = {}
+        for name, column in found.columns.items():
+            widen = column.optional("widen")
+            rows = [i for i in train.tolist() if widen or column.facts[i] is not None]
+            if not rows and name not in known:
+                raise UserError(f"No row to learn from has a value of '{shown(name)}'.", "Use another column.")
+            sample = (_Cells(column.cells, rows), [column.facts[i] for i in rows])
+            if column.optional("fit_together") and not found.use.look:
+                together.setdefault(column.kind, {})[name] = sample
+                continue
+            made[name] = column.optional("fit")(*sample, column.config, known.get(name), notes)
+            if widen and name not in known:
+                made[name] = widen(made[name], column.facts)
+                if missing := column.facts.count(None):
+                    notes.append(f"{missing:,} rows have no '{shown(name)}': they form a class of their own.")
+        for kind, columns in together.items():
+            self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
+            config = self.config.of(kind)
+            fit = found.columns[next(iter(columns))].optional("fit_together")
+            made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
+        return {name: made[name] for name in found.columns}
+
+    def _column(self, k: int, name: str, spec: ColumnSpec, likeness: Any) -> tuple[dict[int, str], np.ndarray, Stored]:
+        """Encodes a column: which rows failed and why, digests u64[M] of its items, and the items."""
+        column, ragged = self.found.columns[name], isinstance(spec, TokenSpec)
+        total, done, last = len(self.found), 0, time.perf_counter()
+        if name in self.found.use.content:
+            self.notify(f"Preparing {total:,} {noun(column.kind)} of '{shown(name)}'")
+        failed, digests = dict[int, str](), list[np.ndarray]([np.zeros(0, np.uint64)])
+        sink = MemorySink() if self.folder is None else FileSink(self.folder / f"{k}.bin")
+        with contextlib.closing(sink):
+            writer = Writer(sink, ragged)
+            for packed in _packed(column, spec, ragged, total):
+                writer.add(packed)
+                if likeness is not None and packed.values is not None:
+                    likeness.add(packed.values)
+                elif likeness is not None:
+                    likeness.add(np.zeros((len(packed.digests), *spec.shape), np.uint8))
+                digests.append(packed.digests)
+                failed |= {done + i: reason for i, reason in packed.failed.items()}
+                refuse_if_strict([(self.found.place(i, name), reason) for i, reason in failed.items()],
+                                 self.config.strict)  # fmt: skip
+                done += len(packed.digests)
+                if time.perf_counter() - last > 2:
+                    last = time.perf_counter()
+                    self.notify(f"Prepared {done:,} of {total:,} {noun(column.kind)}")
+            return failed, np.concatenate(digests), writer.stored()
+
+    # -- sides ---------------------------------------------------------------------------------------
+
+    def _settled(self, plan: Plan, made: Encoded, groups: Groups, notes: Notes) -> Sides | None:
+        """The sides of rows that are used: no copy straddles, and no row that was fitted on is held out."""
+        used, things = made.used, noun(self.found.use.thing)
+        if plan.everything or plan.halves:
+            return _only(plan.sides, used)
+        if not plan.own:
+            _refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
+            held = np.isin(used, plan.sides.test)
+            whole = settle(held, groups, things, notes) if held.any() else None
+            return None if whole is None else Sides(used[~whole], used[whole])
+        sides = without_twins(_only(plan.sides, used), made.content, noun(self.found.use.thing, 1))
+        group = np.full(len(self.found), -1, np.int64)
+        group[used] = groups.near
+        near = int(np.isin(group[sides.train], group[sides.held_out]).sum())
+        if len(sides.dropped):
+            notes.append(
+                f"{len(sides.dropped):,} training {things} also stand in a held-out split: left out of training."
+            )
+        if near:
+            notes.append(
+                f"{near:,} training {things} nearly equal one of a held-out split; the data's own split is kept."
+            )
+        return sides
+
+    def _complete(self, made: Encoded, sides: Sides) -> None:
+        """Specifications with what is only known of encoded items."""
+        for name, column in self.found.columns.items():
+            if complete := column.optional("complete"):
+                known = self.like.columns.get(name) if self.like else None
+                widen = column.optional("widen")
+                rows = [i for i in sides.train.tolist() if widen or column.facts[i] is not None]
+                lengths = made.items[name].lengths
+                facts = [column.facts[i] for i in rows]
+                made.specs[name] = complete(made.specs[name], None if lengths is None else lengths[rows], facts, known)
+
+    def _check_windows(self, made: Encoded, sides: Sides) -> None:
+        """Long sequences stand alone, and both sides have some."""
+        for name, column in self.found.columns.items():
+            window = _window(column, made.specs[name])
+            if window is None or self.found.use.look:
+                continue
+            others = [other for other in self.found.use.content if other != name]
+            if others:
+                raise UserError(
+                    f"'{shown(name)}' holds long {noun(column.kind)}, which are read in windows: it cannot be used "
+                    f"together with '{shown(others[0])}'.",
+                    "Use it alone.",
+                )
+            ends = made.items[name].ends
+            assert ends is not None
+            for rows in (sides.train, sides.test):
+                if not len(windows(ends, rows, window.size, window.held_out_stride, whole=False).first):
+                    raise UserError(
+                        f"There is too little in '{shown(self._source)}' to learn from and to hold some out.",
+                        "A model needs some 100,000 tokens to learn from.",
+                    )
 
 
-def shares(counts: Iterable[int]) -> tuple[float, ...]:
-    """Counts as shares that sum to 1."""
-    values = np.asarray(list(counts), np.float64)
-    return tuple((values / max(values.sum(), 1)).tolist())
+class _Cells(Sequence[Cell]):
+    """Some cells of a column, taken when they are asked for."""
+
+    def __init__(self, cells: Cells, rows: list[int]) -> None:
+        self._cells, self._rows = cells, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._cells.take([self._rows[i]])[0] if isinstance(i, int) else self._cells.take(self._rows[i])
+
+    def __iter__(self) -> Iterator[Cell]:
+        for start in range(0, len(self), CHUNK):
+            yield from self[start : start + CHUNK]
+
+
+def _packed(column: Looked, spec: ColumnSpec, ragged: bool, total: int) -> Iterator[Packed]:
+    """All items of a column, encoded, chunk by chunk in the order of the rows."""
+    encode, config, facts = column.optional("encode"), column.config, column.facts
+    optional = column.optional("widen") is not None
+    files = isinstance(getattr(column.cells, "cells", column.cells), Files)
+    item = 1 if ragged else max(1, int(np.prod(spec.shape)))
+    size = max(1, min(CHUNK if files else AT_ONCE, PIPE_BYTES // item))
+
+    def tasks() -> Iterator[tuple[list[Cell], list[bool]]]:
+        for start in range(0, total, size):
+            rows = range(start, min(start + size, total))
+            yield column.cells.take(rows), [optional or facts[row] is not None for row in rows]
+
+    def job(task: tuple[list[Cell], list[bool]]) -> Packed:
+        cells, there = task
+        good = [cell for cell, known in zip(cells, there, strict=True) if known and not isinstance(cell, Unreadable)]
+        found = iter(encode(good, spec, config))
+        return pack(
+            [(cell if isinstance(cell, Unreadable) else next(found)) if known else None
+             for cell, known in zip(cells, there, strict=True)],
+            ragged,
+        )  # fmt: skip
+
+    return in_order(job, tasks(), files and total >= MANY)
+
+
+def _window(column: Looked, spec: ColumnSpec) -> Any:
+    window = column.optional("window")
+    return window(spec) if window else None
+
+
+def _alike(likeness: Any, stored: np.ndarray, digests: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Pairs i64[P, 2] among these rows of equal items, and of items that nearly equal one another."""
+    _, first, same = np.unique(digests[rows], return_index=True, return_inverse=True)
+    same = same.reshape(-1)
+    equal = np.flatnonzero(first[same] != np.arange(len(rows)))
+    pairs = rows[first][likeness.pairs(stored, rows[first])]
+    return np.concatenate([np.stack([rows[equal], rows[first[same[equal]]]], 1), pairs.reshape(-1, 2)])
+
+
+def _within(pairs: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
+    """Pairs of rows as pairs of places among the used ones."""
+    place = np.full(total, -1, np.int64)
+    place[used] = np.arange(len(used))
+    made: np.ndarray = place[pairs]
+    return made[(made >= 0).all(1)]
+
+
+def _only(sides: Sides, used: np.ndarray) -> Sides:
+    train, test, dropped = (np.intersect1d(rows, used) for rows in (sides.train, sides.test, sides.dropped))
+    return Sides(train, test, {name: np.intersect1d(rows, used) for name, rows in sides.named.items()}, dropped)
+
+
+def _fingerprint(made: Encoded, sides: Sides) -> str:
+    """What two preparations share if and only if they are the same data to learn from."""
+    named: Mapping[str, np.ndarray] = {"train": sides.train, "test": sides.test, **sides.named}
+    columns = sorted(made.specs)
+    return digest([
+        VERSION, *(part for name in columns for part in (name, made.specs[name].model_dump_json())),
+        *(made.items[name].values.dtype.str for name in columns), made.content.tobytes(),
+        *(made.items[name].values.tobytes() for name in columns if not made.specs[name].shape),
+        *(part for name, rows in named.items() for part in (name, rows.tobytes())),
+    ])  # fmt: skip

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 
 from maquette.core.modality import Unreadable
 
 MAX_FILE_BYTES = 512 * 2**20
+
+Notify = Callable[[str], None]  # is told what happens, for people
+Payload = str | bytes | Unreadable  # of a file: its path, its bytes, or why there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class File:
     """
 
     name: str
-    payload: str | bytes | Unreadable
+    payload: Payload
 
     def read(self, most: int = MAX_FILE_BYTES) -> bytes:
         """Its bytes; raises Unreadable with the reason."""
@@ -42,7 +45,7 @@ class File:
         return data
 
 
-Cell = File | str | float | int | bool | np.ndarray | None  # None: missing
+Cell = File | str | float | int | bool | np.ndarray | Unreadable | None  # None: missing; Unreadable: it is of no use
 
 
 class Cells(Protocol):
@@ -61,7 +64,10 @@ class Cells(Protocol):
 
 @dataclass
 class Values:
-    """Cells that are values, in memory: texts, numbers, None where there is none."""
+    """Cells that are values, in memory: as they are written in a table, numbers included; None where there is none.
+
+    A cell of nothing but blanks is none.
+    """
 
     cells: list[str | float | int | bool | None]
 
@@ -87,7 +93,7 @@ class Files:
 
     names: Sequence[str | None]
     numbers: Sequence[int]
-    payloads: Callable[[Sequence[int]], list[str | bytes | Unreadable]]
+    payloads: Callable[[Sequence[int]], list[Payload]]
     reading: Sequence[int] | None = None
 
     def __len__(self) -> int:
@@ -130,6 +136,30 @@ class Array:
         return range(len(self))
 
 
+@dataclass(frozen=True)
+class Places(Sequence[str]):
+    """Where rows of files came from, put together when it is asked: "train.csv:12".
+
+    files: names; file: number of the file of each row; line: of each row in its file, from 1
+    """
+
+    files: Sequence[str]
+    file: Sequence[int]
+    line: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[k] for k in range(*row.indices(len(self)))]
+        return f"{self.files[self.file[row]]}:{self.line[row]}"
+
+
 @dataclass
 class RawTable:
     """A table as it was found. All columns have one length.
@@ -137,6 +167,7 @@ class RawTable:
     kind:     what the source is, for people: "folder", "archive", "table", "parallel files", "arrays", ...
     columns:  name -> cells
     names:    where each row came from, for people: "cats/1.png", "train.csv:12"
+    places:   of columns whose cells came from elsewhere: where each of their cells did; see `place`
     splits:   the split that the data itself names for each row, in its own words ("train", "val", "test_2016"); None:
               it names none
     categories: columns that are classes by their nature (names of folders)
@@ -156,6 +187,13 @@ class RawTable:
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    places: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def place(self, row: int, column: str) -> str:
+        """Where one cell came from: the file of a cell that is a file, else the place of the row."""
+        cells = self.columns[column]
+        own = cells.names[row] if isinstance(cells, Files) else None
+        return own or self.places.get(column, self.names)[row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maquette.data.text import some
+from maquette.data.names import some
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:

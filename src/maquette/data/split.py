@@ -1,83 +1,122 @@
-"""Which pictures are learned from and which are held out: decided by content, never by order or chance.
+"""Which rows are learned from and which are held out: as the data says, else by content, never by order or chance.
 
-A picture's side follows from its own pixels, so adding pictures moves no other; all members of a group of
-duplicates follow the one with the smallest digest.
+By content, a row's side follows from its own bytes or characters, so adding rows moves no other. That decides which rows
+specifications are fitted on; of a group of near copies, all are held out only where each of them would be, so that no
+row that was fitted on is ever held out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.modality import Notes
 from maquette.core.rng import derive
 from maquette.data.duplicates import Groups
+from maquette.data.layout import role
+from maquette.data.names import shown
 
 
-@dataclass(frozen=True)
-class Split:
-    """train, test: i64 positions; dropped: positions left out of train because test has the same picture."""
+@dataclass
+class Sides:
+    """Rows of each side, i64. named: every held-out split that the data itself names, the test split included.
+
+    dropped: rows left out of training because a held-out split has the same
+    """
 
     train: np.ndarray
     test: np.ndarray
-    dropped: np.ndarray
-    notes: list[str]
+    named: dict[str, np.ndarray] = field(default_factory=dict)
+    dropped: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def held_out(self) -> np.ndarray:
+        return np.unique(np.concatenate([self.test, *self.named.values()]))
 
 
-def split(digests: np.ndarray, groups: Groups, own: Sequence[str | None], test_share: float, seed: int) -> Split:
-    """digests: u64[N] of the pixels; own: the split that the data set itself gives each picture, if any."""
-    sides = np.array([side or "" for side in own])
-    if (sides == "test").any():
-        return _own_split(sides, groups)
-    return _by_content(digests, groups, test_share, seed)
+def own_sides(splits: Sequence[str | None], notes: Notes) -> Sides | None:
+    """The split that the data itself names; None where it names none that is held out.
 
-
-def _own_split(sides: np.ndarray, groups: Groups) -> Split:
-    test = np.flatnonzero(sides == "test")
-    train = np.flatnonzero(sides != "test")
-    twins = np.isin(groups.exact[train], groups.exact[test])
-    near = int((np.isin(groups.near[train], groups.near[test]) & ~twins).sum())
-    notes = []
-    if twins.any():
-        notes.append(f"{int(twins.sum()):,} training pictures also stand in the test split: left out of training.")
-    if near:
-        notes.append(f"{near:,} training pictures nearly equal one of the test split; the data's own split is kept.")
-    if twins.all():
+    The first split named test is the test split; without one, the first named val. Learned from is what is named
+    train, or named nothing; where there is neither (corpus.csv beside test.csv), whatever is not held out.
+    """
+    stems = sorted({stem for stem in splits if stem})
+    if len(stems) < 2 and not (stems and role(stems[0]) in ("test", "val")):
+        return None
+    of = np.array([stem or "" for stem in splits])
+    learned = {stem for stem in set(of.tolist()) if role(stem) == "train" or not stem}
+    learned = learned or {stem for stem in stems if not role(stem)}
+    train = np.flatnonzero(np.isin(of, sorted(learned)))
+    held = [stem for stem in stems if stem not in learned]
+    tests = [stem for stem in held if role(stem) == "test"] or [stem for stem in held if role(stem) == "val"]
+    if not tests:
+        return None
+    if not len(train):
         raise UserError(
-            "Every training picture also stands in the test split.", "Give the two splits different pictures."
+            f"All of the data is held out: its splits are named {', '.join(map(shown, held))}.",
+            "Name what is to be learned from train, or take the names of the splits away.",
         )
-    return Split(train[~twins], test, train[twins], notes)
+    if not any(role(stem) == "test" for stem in held):
+        notes.append(f"'{shown(tests[0])}' is held out: the data has no test split.")
+    named = {shown(stem): np.flatnonzero(of == stem) for stem in held}
+    return Sides(train, named[shown(tests[0])], named)
 
 
-def _by_content(digests: np.ndarray, groups: Groups, test_share: float, seed: int) -> Split:
-    notes: list[str] = []
-    group = groups.near
-    counts = np.bincount(group)
-    if len(counts) < 2 or counts.max() > (1 - test_share) * len(digests):
-        group = groups.exact
-        counts = np.bincount(group)
-        notes.append("Nearly all pictures resemble one another: the split keeps only exact copies together.")
-    if len(counts) < 2:
-        raise UserError(f"All {len(digests):,} pictures are the same.", "Add different ones.")
-    smallest = np.full(len(counts), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(smallest, group, digests)
-    place = _mixed(smallest ^ np.uint64(derive(seed, "split")))  # uniform on [0, 1), one a group
-    held_out = place < test_share
+def without_twins(sides: Sides, content: np.ndarray, thing: str) -> Sides:
+    """Without training rows that a held-out split has as well. content: u64[N], equal where rows are."""
+    twins = np.isin(content[sides.train], content[sides.held_out])
+    if len(twins) and twins.all():
+        raise UserError(f"Every training {thing} also stands in a held-out split.", "Give the splits different ones.")
+    return Sides(sides.train[~twins], sides.test, sides.named, np.concatenate([sides.dropped, sides.train[twins]]))
+
+
+def by_content(digests: np.ndarray, test_share: float, seed: int) -> np.ndarray:
+    """bool[N], whether each row is held out for now: equal rows never straddle. digests: u64[N] of their content."""
+    unique, first, group, counts = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
+    place = places(unique, seed)
+    held = place < test_share
     # A group larger than the whole test split is to be learned from, or the shares would be turned around.
-    held_out &= counts <= max(1.0, test_share * len(digests))
-    if not held_out.any():
-        fits = np.flatnonzero(counts <= max(counts.min(), len(digests) // 2))
-        held_out[fits[np.argmin(place[fits])]] = True
-    if held_out.all():
-        held_out[np.argmax(place)] = False
-    side = held_out[group]
-    return Split(np.flatnonzero(~side), np.flatnonzero(side), np.zeros(0, np.int64), notes)
+    held &= counts <= max(1.0, test_share * len(digests))
+    if not held.any():
+        held[np.argmin(np.where(counts == counts.min(), place, 2.0))] = True
+    if held.all():
+        held[np.argmax(place)] = False
+    made: np.ndarray = held[group.reshape(-1)]
+    return made
 
 
-def _mixed(x: np.ndarray) -> np.ndarray:
+def settle(held: np.ndarray, groups: Groups, things: str, notes: Notes) -> np.ndarray | None:
+    """bool[N], whether each row is held out: only groups of copies all of which are `held` for now.
+
+    None where no group is.
+    """
+    for group in (groups.near, groups.exact):
+        whole = np.bincount(group, weights=~held) == 0
+        if whole.any():
+            made: np.ndarray = whole[group]
+            return made
+        if group is groups.near:
+            notes.append(f"Nearly all {things} resemble one another: the split keeps only exact copies together.")
+    return None
+
+
+def smallest(digests: np.ndarray, groups: Groups, seed: int) -> np.ndarray:
+    """bool[N], one small group of copies to be held out, where the content of single rows left none."""
+    group = groups.near if len(np.unique(groups.near)) > 1 else groups.exact
+    counts = np.bincount(group)
+    least = np.full(len(counts), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(least, group, digests)
+    fits = np.flatnonzero(counts <= max(counts.min(), len(digests) // 2))
+    made: np.ndarray = group == fits[np.argmin(places(least[fits], seed))]
+    return made
+
+
+def places(digests: np.ndarray, seed: int) -> np.ndarray:
     """u64[N] -> well-mixed f64[N] in [0, 1) (the finaliser of splitmix64)."""
+    x = digests ^ np.uint64(derive(seed, "split"))
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(((x ^ (x >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)

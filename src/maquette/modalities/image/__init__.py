@@ -10,7 +10,7 @@ NOUN = ("picture", "pictures")
 PREVIEW_SUFFIX = ".png"
 
 # Where the rest stands: imported when it is asked for, so that naming a modality costs nothing.
-_MODULES = ("config", "files")
+_MODULES = ("config", "data", "files", "claims")
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
 from maquette.core.modality import noun
-from maquette.core.model import Carries, Encodes
+from maquette.core.model import Encodes, FlowMap
 from maquette.core.rng import ItemRng, derive
 from maquette.core.samples import Samples
 from maquette.core.spec import ClassSpec
@@ -78,7 +78,7 @@ class Editor:
         self, pictures: Pictures, factor: int, asked: Asked = Asked(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Pictures of 1 / factor of the model's size, each pixel of which is the mean of factor x factor."""
-        self._carries("upscale")
+        self._flow_map("upscale")
         channels, height, width = self.spec.only().shape
         if factor < 2 or height % factor or width % factor:
             fitting = [str(f) for f in range(2, 17) if height % f == 0 and width % f == 0]
@@ -95,7 +95,7 @@ class Editor:
         self, pictures: Pictures, mask: Pictures, asked: Asked = Asked(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
-        self._carries("inpaint")
+        self._flow_map("inpaint")
         y = pictures_in(pictures, self.spec.only(), fit)
         seen = 1 - masks_in(mask, self.spec.only(), len(y), fit)
         return self._undo("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), asked)
@@ -108,7 +108,7 @@ class Editor:
 
         Zero-shot: noise (standard deviation, of 255; None: estimated), blur (Gaussian, in pixels) or jpeg (quality).
         """
-        self._carries("restore")
+        self._flow_map("restore")
         named = [name for name, value in (("noise", noise), ("blur", blur), ("jpeg", jpeg)) if value is not None]
         if len(named) > 1:
             raise UserError(f"{' and '.join(named)} exclude one another.", "Name what spoils the picture most.")
@@ -143,7 +143,7 @@ class Editor:
         asked: Asked,
     ) -> Samples:  # fmt: skip
         """seen: what a model is shown that was trained to undo this; None: it was not."""
-        model, times = self._carries(verb), 1 if asked.expected else asked.samples
+        model, times = self._flow_map(verb), 1 if asked.expected else asked.samples
         trained = seen is not None and self._trained(kind) and not asked.zero_shot
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
@@ -162,12 +162,12 @@ class Editor:
         return self._samples(verb, edit, len(y), times, asked)
 
     def _shown_to(
-        self, model: Carries, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
+        self, model: FlowMap, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
     ) -> Tensor:
         """Samples of a model that reads what is seen. Or what it expects: the mean of E[x | x_t, seen] over draws of
         x_t, since E[x | seen] = E E[x | x_t, seen]; each takes two evaluations of the network."""
         if not asked.expected:
-            return model.carry(draw(), given, steps=asked.steps, noise=draw, seen=seen)
+            return model.integrate(draw(), given, steps=asked.steps, noise=draw, seen=seen)
         flow_map = model.flow_map(given, len(seen), 1.0, seen)
         start, early = (torch.full((len(seen),), t, device=seen.device) for t in (0.0, EARLY))
         estimates = []
@@ -178,7 +178,7 @@ class Editor:
         return torch.stack(estimates).mean(0)
 
     def _guided(
-        self, model: Carries, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
+        self, model: FlowMap, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
         draw: Callable[[], Tensor], asked: Asked,
     ) -> Tensor:  # fmt: skip
         field = _field(model, given, len(y))
@@ -192,7 +192,7 @@ class Editor:
 
     def _denoise(self, y: Tensor, levels: Tensor, asked: Asked) -> Samples:
         """A noisy picture is a flow's x_t but for its scale: it goes on from there."""
-        model = self._carries("restore")
+        model = self._flow_map("restore")
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             field, start = _field(model, given, len(rows)), self._on(posterior.time_of(levels[rows]))
@@ -212,7 +212,7 @@ class Editor:
         Of a model that knows codes, the code is turned towards another one by strength."""
         _within("strength", strength)
         y = pictures_in(pictures, self.spec.only(), fit)
-        carries = isinstance(self.model, Carries)
+        carries = isinstance(self.model, FlowMap)
         if not carries:
             self._encodes("vary pictures")
             self._no_steps(asked)
@@ -223,7 +223,7 @@ class Editor:
                 code = self._codes(x, given, rng)
                 noise = rng.normal(n, code.shape[1])
                 return self._decoded((1 - strength**2) ** 0.5 * code + strength * noise, given)
-            field = _field(cast(Carries, self.model), given, n)
+            field = _field(cast(FlowMap, self.model), given, n)
             x = (1 - strength) * x + strength * self._noise(rng, n)
             start = torch.full((n,), 1 - strength, device=x.device)
             return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, n))
@@ -262,7 +262,7 @@ class Editor:
         """What one picture shows, drawn as another one is: noised as for variations and carried on, while each estimate
         is moved so that its small patches are distributed as those of `like` (sampling/style.py)."""
         _within("strength", strength)
-        model = self._carries("lend a style")
+        model = self._flow_map("lend a style")
         y, styles = (pictures_in(x, self.spec.only(), fit) for x in (pictures, like))
         if len(styles) not in (1, len(y)):
             raise UserError(f"There are {len(styles)} styles for {len(y)} pictures.", "Name one, or as many.")
@@ -315,10 +315,10 @@ class Editor:
         return x.to(self.generator.device)
 
     def _trained(self, *kinds: str) -> bool:
-        return isinstance(self.model, Carries) and bool(set(kinds) & set(self.model.undoes))
+        return isinstance(self.model, FlowMap) and bool(set(kinds) & set(self.model.corrects))
 
-    def _carries(self, verb: str) -> Carries:
-        if isinstance(self.model, Carries):
+    def _flow_map(self, verb: str) -> FlowMap:
+        if isinstance(self.model, FlowMap):
             return self.model
         can = "it can vary pictures and interpolate" if isinstance(self.model, Encodes) else "it cannot read pictures"
         raise UserError(
@@ -342,14 +342,14 @@ class Editor:
         """The code of each picture f32[B, D]. Of a flow the noise that it comes from, by the ODE: unguided, so that the
         way back is the same one."""
         n, given = len(x), {name: value.to(x.device) for name, value in given.items()}
-        if isinstance(self.model, Carries):
+        if isinstance(self.model, FlowMap):
             rough = torch.lerp(x, self._noise(rng, n), ROUGH)
             return ode.midpoint(_field(self.model, given, n), rough, _times(1 - ROUGH, 0, x)).flatten(1)
         target = self.spec.only_name
         return self._encodes("edit pictures").encode(Batch({target: x}, given, n))
 
     def _decoded(self, codes: Tensor, given: dict[str, Tensor]) -> Tensor:
-        if isinstance(self.model, Carries):
+        if isinstance(self.model, FlowMap):
             noise = codes.view(-1, *self.spec.only().shape)
             return ode.midpoint(_field(self.model, given, len(noise)), noise, _times(0, 1, noise))
         (made,) = self._encodes("edit pictures").decode(codes, given).values()
@@ -360,8 +360,8 @@ def _times(start: float, end: float, x: Tensor) -> Tensor:
     return torch.linspace(start, end, ODE_STEPS + 1, device=x.device)
 
 
-def _field(model: Carries, given: dict[str, Tensor], n: int) -> ode.Field:
-    """The velocity, unguided: what is asked for are samples of the law that was learned."""
+def _field(model: FlowMap, given: dict[str, Tensor], n: int) -> ode.Field:
+    """The velocity, unguided: what is asked for are samples of the distribution that was learned."""
     flow_map = model.flow_map(given, n)
     return lambda x, t: flow_map(x, t, torch.zeros_like(t))
 

@@ -103,6 +103,7 @@ def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
 
     policy: fit = "crop" (shortest side, then centre crop), "pad" (longest side, then black, or
     transparent, bars) or "stretch". What is transparent shows white when `spec` has no alpha channel.
+    enlarged: how many times a side may be enlarged at most; a smaller picture is Unreadable. None: any.
     """
     channels, height, width = spec.shape
     fit = str(policy.get("fit", "crop"))
@@ -115,6 +116,9 @@ def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
         if img.format != "TIFF":  # Pillow rotates TIFF by itself
             turn = _ORIENTATIONS.get(_orientation(img))
             img = img if turn is None else img.transpose(turn)  # type: ignore[arg-type]
+        times = policy.get("enlarged")
+        if times is not None and (img.height * times < height or img.width * times < width):
+            raise Unreadable(f"too small: {img.height}x{img.width} px for a target of {height}x{width}")
         return _array(_fit(_to_mode(img, channels), height, width, fit))
     except Unreadable:
         raise

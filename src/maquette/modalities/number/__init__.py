@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from maquette.core.about import About
 from maquette.core.files import write_json, write_text
+from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ColumnSpec, NumberSpec
+from maquette.data.names import shown
 
 KIND = "number"
 NOUN = ("number", "numbers")
@@ -31,6 +34,42 @@ class Spec(NumberSpec):
     """f32[], in its own unit."""
 
     kind: str = "number"
+
+
+def examine(cell: Any, config: Config) -> float:
+    """A finite number; raises Unreadable for anything else."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        raise Unreadable(f"'{shown(str(cell))[:40]}' is not a number") from None
+    if not math.isfinite(value):
+        raise Unreadable(f"{value} is not a number")
+    return value
+
+
+def fit(
+    cells: Sequence[Any], facts: Sequence[float], config: Config, known: ColumnSpec | None, notes: Notes
+) -> ColumnSpec:
+    """Mean, spread and range of training rows."""
+    if known is not None:
+        return known
+    values = np.asarray(facts, np.float64)
+    spread = float(values.std())
+    return Spec(
+        mean=float(values.mean()), std=spread if spread > 0 else 1.0, low=float(values.min()), high=float(values.max())
+    )
+
+
+def encode(cells: Sequence[Any], spec: ColumnSpec, config: Config) -> list[np.ndarray | Unreadable]:
+    """f32[] of each."""
+    return [np.float32(cell) for cell in cells]  # type: ignore[misc]
+
+
+def describe(column: Examined, notes: Notes) -> dict[str, Any]:
+    """The range of the training rows, and their mean."""
+    spec = cast(Spec, column.spec)
+    made = {"low": spec.low, "high": spec.high, "mean": spec.mean, "std": spec.std}
+    return {**made, "rows": [["range", f"{spec.low:g} to {spec.high:g}"], ["mean", f"{spec.mean:g} +/- {spec.std:g}"]]}
 
 
 def canonical(stored: np.ndarray) -> Tensor:

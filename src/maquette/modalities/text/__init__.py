@@ -10,7 +10,7 @@ NOUN = ("text", "texts")
 PREVIEW_SUFFIX = ".txt"
 
 # Where the rest stands: imported when it is asked for, so that naming a modality costs nothing.
-_MODULES = ("config", "tokens")
+_MODULES = ("config", "data", "tokens", "claims")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,25 +8,25 @@ from typing import BinaryIO, cast
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.sources import Say
-from maquette.data.texts.lines import lines_of
+from maquette.data.lines import lines_of
+from maquette.data.raw import Notify
 
 MOST = 2**16  # bytes that are taken at once, as many as a pipe holds
 NAME = "standard input"
 
 
-def blocks(stream: BinaryIO, say: Say = lambda text: None) -> Iterator[list[str]]:
+def blocks(stream: BinaryIO, notify: Notify = lambda message: None) -> Iterator[list[str]]:
     """All lines of a redirected file at once. Of a terminal or a pipe, the whole lines that are there, as they come.
 
-    What is not UTF-8 is read to its end first: its encoding is told from all of it. say: is told which one it is.
+    What is not UTF-8 is read to its end first: its encoding is told from all of it. notify: is told which one it is.
     """
     if stream.isatty() or not stream.seekable():
-        yield from _arriving(cast(BufferedReader, stream), say)
+        yield from _arriving(cast(BufferedReader, stream), notify)
     elif data := stream.read():
-        yield _lines(data, say)
+        yield _lines(data, notify)
 
 
-def _arriving(stream: BufferedReader, say: Say) -> Iterator[list[str]]:
+def _arriving(stream: BufferedReader, notify: Notify) -> Iterator[list[str]]:
     rest = b""
     while data := stream.read1(MOST):
         lines, newline, rest = (rest + data).rpartition(b"\n")
@@ -34,9 +34,9 @@ def _arriving(stream: BufferedReader, say: Say) -> Iterator[list[str]]:
             rest = lines + newline + rest + stream.read()
             break
         if newline:
-            yield _lines(lines + newline, say)
+            yield _lines(lines + newline, notify)
     if rest:
-        yield _lines(rest, say)
+        yield _lines(rest, notify)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -47,8 +47,8 @@ def _is_utf8(data: bytes) -> bool:
     return b"\0" not in data  # plain letters in UTF-16 are no error in UTF-8
 
 
-def _lines(data: bytes, say: Say) -> list[str]:
+def _lines(data: bytes, notify: Notify) -> list[str]:
     try:
-        return lines_of(data, NAME, say)
+        return lines_of(data, NAME, notify)
     except Unreadable as error:
         raise UserError(f"What came by {NAME} cannot be read: {error}.", "Give text, UTF-8 if possible.") from None

@@ -7,7 +7,6 @@ pieces (Kudo 2018). All reserve SPECIALS as their first tokens, and text that sp
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from torch import Tensor
 from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import write_json, write_text
-from maquette.core.modality import Unreadable
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, UNK, ColumnSpec
 
 PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".log", ".srt", ".abc")
@@ -31,24 +29,6 @@ BYTES = 256  # pieces that a byte-level vocabulary cannot do without
 PIECE = 100_000  # characters that the `tokenizers` library is handed at once
 RULE = "─" * 60
 SPACE = "▁"  # how unigram pieces write a space
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a look at one text says: its characters, and how many lines they stand on."""
-
-    characters: int
-    lines: int
-
-
-def probe(data: bytes, name: str) -> Facts:
-    text = _utf8(data)
-    return Facts(len(text), text.count("\n") + 1)
-
-
-def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
-    """One UTF-8 text -> its tokens, i64[L]."""
-    return encode(_utf8(data), spec)
 
 
 def canonical(stored: np.ndarray) -> Tensor:
@@ -98,7 +78,7 @@ def apart(shown: str, captioned: bool) -> list[tuple[str, str]]:
 # -- tokens ------------------------------------------------------------------------------------------
 
 
-def encode(text: str, spec: ColumnSpec) -> np.ndarray:
+def tokenize(text: str, spec: ColumnSpec) -> np.ndarray:
     """Tokens of a text, i64[L]: BOS .. EOS where the column is framed. Unknown characters become UNK."""
     bare = vocabulary(spec.tokenizer).encode(text)
     return np.concatenate([[BOS], bare, [EOS]]) if spec.framed else bare
@@ -389,16 +369,6 @@ def _has_halves(text: str) -> bool:
 
 def _numbers(item: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
     return np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item, dtype=np.int64).reshape(-1)
-
-
-def _utf8(data: bytes) -> str:
-    try:
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"not UTF-8 text: byte {error.start:,}") from None
-    except (OSError, EOFError) as error:
-        raise Unreadable(f"damaged: {error}") from None
 
 
 def made_up(spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:

@@ -105,7 +105,7 @@ def _in_blocks(
 
 def _tokens_of_source(line: int, text: str, column: ColumnSpec) -> np.ndarray:
     """The tokens of a source; one that is longer than any of the training data is refused, never cut."""
-    tokens = modality.encode(text, column)
+    tokens = modality.tokenize(text, column)
     if len(tokens) > column.shape[0]:
         raise UserError(
             f"Line {line:,} has {len(tokens):,} tokens; this model was trained on texts of up to {column.shape[0]:,}.",

@@ -144,7 +144,7 @@ def _tokens(text: str, spec: ColumnSpec) -> list[int]:
 
 
 def _bare(text: str, spec: ColumnSpec) -> list[int]:
-    return [t for t in modality.encode(text, spec).tolist() if t not in (BOS, EOS)]
+    return [t for t in modality.tokenize(text, spec).tolist() if t not in (BOS, EOS)]
 
 
 def _stop(words: Sequence[str], written: int, spec: ColumnSpec) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,106 @@
+"""Which columns of a table are used: what is made, what it depends on, and all classes, which evaluation needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from maquette.core.errors import UserError, nearest
+from maquette.core.find import find_modality, modality_names
+from maquette.core.modality import noun
+from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec
+from maquette.data.names import shown, some
+from maquette.data.raw import RawTable
+
+
+@dataclass(frozen=True)
+class Use:
+    """What is done with the columns of a table.
+
+    kinds:   of every used column, its modality        target: the columns that are to be made
+    content: those that tell rows apart: neither classes nor numbers, as long as there are others
+    look:    nothing was chosen among several columns: each is looked at for itself, and nothing is learned
+    unused:  columns that are left aside
+    """
+
+    kinds: dict[str, str]
+    target: tuple[str, ...]
+    content: tuple[str, ...]
+    look: bool
+    unused: tuple[str, ...]
+
+    @property
+    def thing(self) -> str:
+        """The modality whose items rows are called after."""
+        return self.kinds[(*self.target, *self.content)[0]]
+
+    def notes(self) -> list[str]:
+        if not self.unused:
+            return []
+        verb = "is" if len(self.unused) == 1 else "are"
+        return [f"{some(self.unused)} {verb} not used: name a column as target or as given."]
+
+
+def choose(
+    table: RawTable, kinds: Mapping[str, str], target: Sequence[str], given: Sequence[str], like: DataSpec | None,
+    source: str,
+) -> Use:  # fmt: skip
+    """The columns to be used. kinds: modality of each column that one claims; (), (): all of them are looked at.
+
+    Raises UserError for columns that are not there, or of which nothing can be made.
+    """
+    _check(table, kinds, target, given, like, source)
+    asked = (*target, *given)
+    classes = [name for name, kind in kinds.items() if has_form(kind, ClassSpec)]
+    plain = [name for name, kind in kinds.items() if has_form(kind, ClassSpec, NumberSpec)]
+    rest = [name for name in kinds if name not in plain and name not in given]
+    look = not target and len(rest) > 1
+    made = tuple(target) or (() if look else tuple(rest or [name for name in kinds if name not in given][:1]))
+    used = [name for name in kinds if name in (*made, *asked, *classes) or not asked]
+    content = tuple(name for name in sorted(used) if name not in plain) or tuple(sorted(used))
+    return Use(
+        {name: kinds[name] for name in used}, made, content, look,
+        tuple(shown(name) for name in table.columns if name not in used),
+    )  # fmt: skip
+
+
+def has_form(kind: str, *forms: type[ColumnSpec]) -> bool:
+    """Whether columns of a modality are of one of these forms."""
+    return issubclass(find_modality(kind).Spec, forms)
+
+
+def _check(
+    table: RawTable, kinds: Mapping[str, str], target: Sequence[str], given: Sequence[str], like: DataSpec | None,
+    source: str,
+) -> None:  # fmt: skip
+    listed = ", ".join(map(shown, table.columns)) or "none"
+    for name in (*target, *given):
+        if name in kinds and like is not None and name not in like.columns:
+            raise UserError(f"The run has no column '{shown(name)}'.", f"It has {', '.join(like.columns)}.")
+        if name in table.columns and name not in kinds:
+            raise UserError(
+                f"Nothing is known that column '{shown(name)}' of '{shown(source)}' could hold.",
+                f"Say what it holds with data.kinds: {', '.join(modality_names())}.",
+            )
+        if name in table.columns:
+            continue
+        if name in modality_names() and name not in kinds.values():
+            raise UserError(
+                f"'{shown(source)}' holds no {noun(name)}: its columns are {listed}.",
+                "Name one of them as target, and choose a recipe of its kind: see `maquette recipes`.",
+            )
+        hint = nearest(name, table.columns) if name not in modality_names() else ""
+        options = [column for column, kind in kinds.items() if not has_form(kind, ClassSpec, NumberSpec)]
+        role = "target" if name in target else "given"
+        fitting = options if role == "target" and options else list(table.columns)
+        raise UserError(
+            f"The data has no column '{shown(name)}'; it has {listed}.",
+            hint if hint.startswith("Did") else f"Name another {role}: {' or '.join(map(shown, fitting[:6]))}.",
+        )
+    if both := set(target) & set(given):
+        raise UserError(f"'{shown(min(both))}' is both the target and what is given.", "Name two different columns.")
+    if not kinds:
+        raise UserError(
+            f"There is nothing to learn from in '{shown(source)}': columns: {listed}.",
+            "Name data with a column of items: files, or cells of a table.",
+        )

@@ -1,0 +1,182 @@
+"""Bytes -> characters: unpacked, decoded by what they are, line ends made one kind, control characters taken out."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Iterable
+
+from maquette.core.errors import UserError
+from maquette.core.modality import Unreadable
+from maquette.data import encodings
+from maquette.data.names import shown, some
+
+MOST_BYTES = 2 * 2**30  # unpacked; what is larger has to be cut into several files
+SAMPLE = 2**18  # bytes or characters at the beginning that are counted
+NOISE = 0.01  # share of control characters above which bytes are no characters
+HALVES = 0.25  # share above which they are halves of the characters of UTF-16
+SURE = ("UTF-8", "UTF-16", "UTF-32")  # by a mark at the start, or because nothing else decodes as UTF-8
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"), (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"), (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)  # fmt: skip
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half of a pair, written as if it were a character
+_DOCUMENTS = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+
+
+class Decoder:
+    """Decodes the files of one source, and remembers what there is to say about them."""
+
+    def __init__(self) -> None:
+        self.encodings: dict[str, int] = {}
+        self._foreign: dict[str, list[str]] = {}
+        self._controls: dict[str, int] = {}
+
+    def decode(self, data: bytes, name: str) -> str:
+        """The characters of a file's bytes; raises Unreadable with the offset of the first byte that is none."""
+        characters, encoding = decoded(unpacked(data))
+        self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
+        if encoding not in SURE:
+            self._foreign.setdefault(encoding, []).append(name)
+        one = "\r\n" if "\n" in characters else "\r"
+        return self.clean(characters.replace(one, "\n"), name)
+
+    def clean(self, characters: str, name: str) -> str:
+        """Without control characters other than tab and newline, which are counted."""
+        made, count = CONTROLS.subn("", characters)
+        if count:
+            self._controls[name] = self._controls.get(name, 0) + count
+        return made
+
+    def notes(self) -> list[str]:
+        made = [
+            f"{some(names)} {'is' if len(names) == 1 else 'are'} read as {encoding}, as it seems: not UTF-8."
+            for encoding, names in self._foreign.items()
+        ]
+        if self._controls:
+            total = sum(self._controls.values())
+            made.append(
+                f"{total:,} control character{'s' if total > 1 else ''} (NUL and the like) "
+                f"in {some(self._controls)} {'were' if total > 1 else 'was'} taken out."
+            )
+        return made
+
+
+def decoded(data: bytes) -> tuple[str, str]:
+    """Bytes -> characters, and the name of the encoding: a mark at the start, UTF-8, or what it looks like."""
+    for mark, codec, name in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(codec), name
+            except UnicodeDecodeError as error:
+                raise Unreadable(f"not {name}, as its first bytes say: byte {error.start:,}") from None
+    try:
+        characters = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _guessed(data, error.start)
+    # UTF-16 can be UTF-8, too: half of its bytes are then control characters.
+    found = encodings.guess(data, 0) if _controls(characters) > HALVES else None
+    return found or (characters, "UTF-8")
+
+
+def unpacked(data: bytes) -> bytes:
+    """The bytes within a gzip file, whatever its name; other bytes as they are."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        import io
+
+        with gzip.open(io.BytesIO(data)) as file:
+            made = file.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable(f"damaged gzip file: {error}") from None
+    if len(made) > MOST_BYTES:
+        raise Unreadable(f"unpacks to more than {MOST_BYTES // 2**30} GiB")
+    return made
+
+
+def unpacked_head(head: bytes, size: int) -> bytes:
+    """The first bytes within a file of which these are the first, where it is a gzip file."""
+    if head[:2] != b"\x1f\x8b":
+        return head[:size]
+    try:
+        return zlib.decompressobj(31).decompress(head, size)
+    except zlib.error:
+        return b""
+
+
+def looks_like_characters(head: bytes) -> bool:
+    """Whether the first bytes of a file are characters, by what they hold."""
+    if not head:
+        return False
+    if any(head.startswith(mark) for mark, _, _ in _MARKS):
+        return True
+    if head.startswith(_DOCUMENTS) or head.count(0) > len(head) // 100:
+        return False
+    try:
+        return _controls(codecs.getincrementaldecoder("utf-8")().decode(head)) <= NOISE
+    except UnicodeDecodeError:
+        return False
+
+
+def refusal(name: str, error: Unreadable) -> UserError:
+    """What is said of a single file that cannot be used."""
+    return UserError(
+        f"'{shown(name)}' cannot be decoded: {error}.",
+        "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
+    )
+
+
+def lone_surrogate(values: Iterable[str]) -> bool:
+    """Whether half of a surrogate pair stands alone: JSON can write it, no encoding can."""
+    for value in values:
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                return True
+    return False
+
+
+def _guessed(data: bytes, first: int) -> tuple[str, str]:
+    """Bytes that are not UTF-8 from offset `first` on."""
+    line = data.count(b"\n", 0, first) + 1
+    where = f"byte {first:,} (line {line:,}) is 0x{data[first]:02x}, which is not UTF-8"
+    if _SURROGATE.match(data, first) and _is_utf8(_SURROGATE.sub(b"", data)):
+        raise Unreadable(f"{where}, as the rest of it is: half of a surrogate pair, which is no character")
+    repaired = data.decode("utf-8", "replace")
+    broken = repaired.count("\ufffd")
+    whole = sum(1 for c in repaired if c > "\x7f") - broken if len(data) < 2**24 else _beyond_ascii(data) - broken
+    if whole > 2 * broken:
+        raise Unreadable(f"{where}, as the rest of it is: damaged")
+    found = encodings.guess(data, first)
+    if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
+        raise Unreadable(f"{where}: no characters at all")
+    if found is None:
+        raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
+    return found
+
+
+def _controls(characters: str) -> float:
+    """Share of control characters at the beginning."""
+    head = characters[:SAMPLE]
+    return len(CONTROLS.findall(head)) / max(len(head), 1)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _beyond_ascii(data: bytes) -> int:
+    """Characters beyond ASCII in bytes that are UTF-8 for the most part: each begins with a byte of 0xC0 or more."""
+    import numpy as np
+
+    return int((np.frombuffer(data, np.uint8) >= 0xC0).sum())

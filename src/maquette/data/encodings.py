@@ -1,0 +1,44 @@
+"""In which encoding bytes are that are not UTF-8: of the common ones, as chardet finds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import chardet
+
+SAMPLE = 2**17  # bytes that are judged
+LEAST = 0.02  # confidence below which chardet says no more than that something must be said
+_NAMES = {
+    "windows-1252": "Windows-1252", "windows-1250": "Windows-1250", "windows-1251": "Windows-1251",
+    "windows-1253": "Windows-1253", "windows-1254": "Windows-1254", "windows-1257": "Windows-1257",
+    "iso-8859-2": "ISO-8859-2", "koi8-r": "KOI8-R", "koi8-u": "KOI8-U", "gb18030": "GB18030", "big5": "Big5",
+    "cp932": "Shift-JIS", "euc-jp": "EUC-JP", "cp949": "EUC-KR", "utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE",
+}  # fmt: skip
+
+
+def guess(data: bytes, first: int) -> tuple[str, str] | None:
+    """The characters of bytes that are not UTF-8 from offset `first` on, and the name of its encoding; None: uncertain."""
+    import chardet
+
+    start = data.rfind(b"\n", 0, first) + 1
+    start -= start % 2  # UTF-16 has two bytes a character
+    sample = data[start : start + SAMPLE]
+    found = chardet.detect_all(sample, include_encodings=_NAMES, no_match_encoding="ascii")
+    best = found[0]
+    name = _NAMES.get(str(best["encoding"]).lower())
+    if name is None or best["confidence"] < LEAST or _ambiguous(sample, found):
+        return None
+    try:
+        return data.decode(str(best["encoding"])), name
+    except UnicodeDecodeError:
+        return None
+
+
+def _ambiguous(sample: bytes, found: list[chardet.DetectionDict]) -> bool:
+    """Whether a second encoding is as likely as the first and reads otherwise."""
+    for a, b in pairwise(found[:2]):
+        if a["confidence"] <= 1.02 * b["confidence"]:
+            return sample.decode(str(a["encoding"]), "replace") != sample.decode(str(b["encoding"]), "replace")
+    return False

@@ -1,0 +1,233 @@
+"""Readers: from what a person names (a folder, an archive, a file, a known set) to a table of cells.
+
+Each module of this package is a reader; nothing else has to know of it. It has
+
+    ACCEPTS: str                            what it reads, for people: "IDX files"; {items} is filled in
+    claims(place) -> float                  how sure it is that this is for it; 0: it is not; the highest reads
+    read(place, columns) -> RawTable        columns: those that the user named, as far as they are known
+
+and may have `NAMES` (sets that are known by name), `key(place) -> str` (of a place without a path), `remote(place) ->
+bool` (whether reading may use the network), `beside(path) -> list[Path]` (files, or a folder of them, that belong to a
+file that was named).
+Sets that are known by name claim 1, whole folders of one form 0.9, files that belong together 0.8 to 0.5, files that
+each stand for themselves 0.3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from maquette.core.errors import UserError, closest
+from maquette.core.find import modality_names
+from maquette.core.modality import noun, part
+from maquette.data.archive import SUFFIXES as ARCHIVES
+from maquette.data.archive import Archive
+from maquette.data.decode import unpacked_head
+from maquette.data.names import digest, shown
+from maquette.data.raw import Notify, RawTable
+from maquette.data.trees import Folder, Joined, OneFile, Tree, stamp
+from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
+
+# Files that are about the data and not data, by their names without suffixes.
+ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+
+
+@dataclass
+class Place:
+    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept."""
+
+    name: str
+    path: Path | None
+    downloads: Path
+    notify: Notify = field(default=lambda message: None)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The files there; a place without a path has none."""
+        if self.path is None:
+            return Joined([])
+        if not self.path.is_dir():
+            return self._archive(self.path) if self.path.name.lower().endswith(ARCHIVES) else OneFile(self.path)
+        folder = self.folder
+        archives = [name for name in folder.names if name.lower().endswith(ARCHIVES) and "/" not in name]
+        others = [name for name in folder.names if name not in archives and not is_about(name)] if archives else []
+        if archives and not any(map(is_table, others)) and not any(kinds_of_files(others)):
+            return Joined([(name[: name.index(".")], self._archive(self.path / name)) for name in archives])
+        return folder
+
+    @cached_property
+    def folder(self) -> Folder:
+        """The folder itself, where the place is one."""
+        assert self.path is not None
+        return Folder(self.path)
+
+    @cached_property
+    def called(self) -> list[str | None]:
+        """The modality that claims each file by its name."""
+        return kinds_of_files(self.tree.names)
+
+    @cached_property
+    def kinds(self) -> list[str | None]:
+        """The modality that claims each file: by its name, or by its first bytes; None for tables and archives."""
+        found = list(self.called)
+        for i, name in enumerate(self.tree.names):
+            if found[i] is None and not is_table(name) and not name.lower().endswith((*ARCHIVES, ".npy", ".npz")):
+                found[i] = self._looks_like(i, HEAD if len(found) == 1 else 2**10)
+        return found
+
+    @cached_property
+    def items(self) -> dict[str, list[int]]:
+        """modality -> numbers of its files, those about the data left out where there are others; the bulk comes first.
+
+        A file that is called what it is counts twice: annotations that merely look like something are no bulk.
+        """
+        made: dict[str, list[int]] = {}
+        for left_out in (True, False):
+            for i, (name, kind) in enumerate(zip(self.tree.names, self.kinds, strict=True)):
+                if kind is not None and not (left_out and is_about(name)):
+                    made.setdefault(kind, []).append(i)
+            if made:
+                break
+        weight = {kind: sum(1 if self.called[i] is None else 2 for i in files) for kind, files in made.items()}
+        return dict(sorted(made.items(), key=lambda item: -weight[item[0]]))
+
+    def rivals(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Files that stand for themselves beside these, which hold a row a line: those of the kind that these would be
+        if they stood for themselves, and the most of another kind."""
+        own = self._looks_like(numbers[0], 2**10)
+        these = {*numbers}
+        counts = {kind: len([i for i in files if i not in these]) for kind, files in self.items.items()}
+        return counts.pop(own or "", 0), max(counts.values(), default=0)
+
+    def _looks_like(self, number: int, size: int) -> str | None:
+        head = unpacked_head(self.tree.head(number, size), size)
+        return kind_of_file(self.tree.names[number], head) if head else None
+
+    def _archive(self, path: Path) -> Archive:
+        self.notify(f"Reading the list of {path.name}")
+        return Archive(path)
+
+
+class Source:
+    """Something that can be prepared."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._reader = _chosen(place) if place.path is None else None
+
+    @property
+    def remote(self) -> bool:
+        """Whether loading may use the network."""
+        return hasattr(self._reader, "remote") and bool(cast(Any, self._reader).remote(self.place))
+
+    def key(self) -> str:
+        """Changes whenever the content may have changed; cheap, because every start computes it."""
+        path = self.place.path
+        if path is None:
+            return str(cast(Any, self._reader).key(self.place))
+        if path.is_dir():
+            return digest([path.resolve(), _listing(self.place.folder)])
+        beside = [file for reader in readers() if hasattr(reader, "beside") for file in reader.beside(path)]
+        return digest([stamp(path), *(_listing(Folder(file)) if file.is_dir() else stamp(file) for file in beside)])
+
+    def load(self, notify: Notify, columns: Sequence[str] = ()) -> RawTable:
+        """Everything in it. columns: those that the user named, as far as they are known."""
+        self.place.notify = notify
+        reader = self._reader or _chosen(self.place)
+        made: RawTable = reader.read(self.place, columns)
+        return made
+
+
+def find_source(source: str | Path, downloads: Path) -> Source:
+    """The source behind a path or a name; UserError, which says what is accepted, where there is none.
+
+    downloads: where sets that are fetched are kept
+    """
+    name = str(source)
+    place = Place(name, None, downloads)
+    if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
+        return Source(place)
+    path = Path(name).expanduser()
+    try:
+        exists, of_use = path.exists(), path.is_dir() or path.is_file()
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{shown(name)}' is not a path: {error}", f"Name {accepted()}.") from None
+    if not exists:
+        names = _names()
+        raise UserError(
+            f"There is no data at '{name}'.",
+            f"{_meant(name, names)} Name {accepted()}, or one of {', '.join(names)}.".strip(),
+        )
+    if not of_use:
+        raise UserError(f"'{name}' is neither a file nor a folder.", f"Name {accepted()}.")
+    return Source(Place(name, path, downloads))
+
+
+@cache
+def readers() -> tuple[ModuleType, ...]:
+    """The modules of this package."""
+    return tuple(importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+
+
+def accepted() -> str:
+    """What can be read, for people."""
+    known = [kind for kind in modality_names() if part(kind, "claims", "claims")]
+    items = " or ".join(noun(kind) for kind in known)
+    parts = [reader.ACCEPTS.format(items=items) for reader in readers()]
+    return ", ".join(sorted(parts, key=lambda words: not words.startswith("a folder of")))
+
+
+def is_table(name: str) -> bool:
+    """Whether a file is a table by its name."""
+    return name.lower().removesuffix(".gz").endswith(TABLES)
+
+
+def is_about(name: str) -> bool:
+    """Whether a file is about the data and not data."""
+    return name.rpartition("/")[2].lower().partition(".")[0] in ABOUT
+
+
+def _chosen(place: Place) -> ModuleType:
+    claims = [(reader.claims(place), reader) for reader in readers()]
+    surest, reader = max(claims, key=lambda claim: claim[0])
+    if surest > 0:
+        return reader
+    names = place.tree.names
+    if place.tree.kind == "file":
+        raise UserError(f"'{place.name}' is not data that Maquette knows.", f"Name {accepted()}.")
+    known = {kind: part(kind, "SUFFIXES", "claims") for kind in modality_names() if part(kind, "claims", "claims")}
+    of = " or ".join(noun(kind) for kind in known)
+    may = "; ".join(f"{noun(kind)} ({', '.join(suffixes[:4])})" for kind, suffixes in known.items() if suffixes)
+    holds = f"{len(names):,} files, none of them known" if names else "nothing"
+    raise UserError(
+        f"There are no {of} in '{shown(place.name)}': it holds {holds}.", f"It may hold {may}; folders become classes."
+    )
+
+
+def _listing(folder: Folder) -> str:
+    return "\0".join([f"{name}\0{size}\0{time}" for name, size, time in folder.entries])
+
+
+def _names() -> list[str]:
+    return [name for reader in readers() for name in getattr(reader, "NAMES", ())]
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    """`Did you mean 'x'?`, where a data set of such a name is known, or lies in the folder of the user's data."""
+    root, held = os.environ.get("MAQUETTE_DATA"), dict[str, str]()
+    if root:
+        with contextlib.suppress(OSError):
+            held = {path.name: str(path) for path in Path(root).expanduser().iterdir()}
+    close = closest(name, {*names, *held}) if "/" not in name else None
+    # What ships is found by its name alone; of other data it takes the path.
+    return "" if close is None else f"Did you mean '{close if close in names else held[close]}'?"

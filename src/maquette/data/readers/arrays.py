@@ -1,0 +1,206 @@
+"""Items that are already arrays: .npz and .npy files. What their numbers mean, the modality of the column says."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from maquette.core.errors import UserError
+from maquette.core.find import modality_names
+from maquette.core.modality import noun, part
+from maquette.data.layout import SPLITS
+from maquette.data.names import shown
+from maquette.data.raw import Array, Cells, RawTable, Values
+from maquette.data.readers import Place
+from maquette.data.typing import column_of, kind_of_array
+
+ACCEPTS = ".npz or .npy arrays"
+_SUFFIXES = (".npz", ".npy")
+_ITEMS = ("x", "data", "samples")
+_LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
+_REMEDY = "Save the items as `x` and labels as `y` or `labels`, e.g. np.savez('set.npz', x=..., y=...)."
+
+Parts = Mapping[str | None, np.ndarray]  # split -> its array
+
+
+def claims(place: Place) -> float:
+    names = place.tree.names
+    if place.tree.kind == "file":
+        return 0.9 if names[0].lower().endswith(_SUFFIXES) else 0.0
+    stems = [name.partition(".")[0] for name in names if "/" not in name and name.lower().endswith(".npy")]
+    return 0.9 if any(_role(stem)[0] == "items" for stem in stems) else 0.0
+
+
+def read(place: Place, columns: Sequence[str]) -> RawTable:
+    """The arrays of one .npz, of one .npy, or of a folder of .npy files named after what they hold."""
+    arrays: dict[str, np.ndarray] = {}
+    ends = _SUFFIXES if place.tree.kind == "file" else ".npy"
+    for name, payload in zip(place.tree.names, place.tree.payloads(range(len(place.tree.names))), strict=True):
+        if "/" not in name and name.lower().endswith(ends) and not isinstance(payload, ValueError):
+            arrays |= _load(name, payload)
+    items, labels, further = _sorted(place, arrays)
+    made = arranged("arrays", items, labels, further)
+    used = [*items.values(), *labels.values(), *(array for parts in further.values() for array in parts.values())]
+    for name, array in arrays.items():
+        if not any(array is one for one in used):
+            made.notes.append(f"Array '{shown(name)}' is not used.")
+    return made
+
+
+def arranged(
+    what: str, items: Parts, labels: Parts, further: Mapping[str, Parts] | None = None, scale_max: float | None = None
+) -> RawTable:
+    """A table of arrays, by split. The split None: the data names none.
+
+    items: one array a split; they become a column that is called after its kind. labels: classes, one an item; they
+    become the column `label`. further: more columns by name. scale_max: the largest value that items can have, if known
+    """
+    first = next(iter(items.values()))
+    kind = kind_of_array(first.shape[1:], first.dtype)
+    if kind is None:
+        raise UserError(
+            f"An array of shape {first.shape} and type {first.dtype} holds no {_nouns()}.",
+            f"Expected N x ..., one item after the other. {_REMEDY}",
+        )
+    counts = [(split if len(items) > 1 else None, len(array)) for split, array in items.items()]
+    columns: dict[str, Cells] = {column_of(kind): Array(list(items.values()), scale_max)}
+    columns |= {name: _column(items, parts) for name, parts in (further or {}).items()}
+    if labels:
+        cells = _values(items, {split: _classes(array) for split, array in labels.items()})
+        columns["label"] = Values(cells)
+    return RawTable(
+        what,
+        columns,
+        [f"{split}/{i:06d}" if split else f"{i:06d}" for split, count in counts for i in range(count)],
+        [split for split, count in counts for _ in range(count)],
+        frozenset({"label"} if labels else ()),
+    )
+
+
+def _sorted(
+    place: Place, arrays: dict[str, np.ndarray]
+) -> tuple[dict[str | None, np.ndarray], dict[str | None, np.ndarray], dict[str, dict[str | None, np.ndarray]]]:
+    """Items and labels by split, and further columns: all arrays of as many rows as there are items."""
+    roles = {name: _role(name) for name in arrays}
+    items = {roles[name][1]: array for name, array in arrays.items() if roles[name][0] == "items"}
+    claimed = [name for name, array in arrays.items() if array.ndim > 1 and kind_of_array(array.shape[1:], array.dtype)]
+    if not items and len(claimed) == 1:
+        items = {roles[claimed[0]][1]: arrays[claimed[0]]}
+    if not items:
+        listed = ", ".join(map(shown, arrays))
+        raise UserError(f"'{shown(place.name)}' holds no array of {_nouns()}: {listed}.", _REMEDY)
+    labels: dict[str | None, np.ndarray] = {}
+    further: dict[str, dict[str | None, np.ndarray]] = {}
+    for name, array in arrays.items():
+        role, split = roles[name]
+        if any(array is one for one in items.values()) or split not in items or not array.ndim:
+            continue
+        if role == "labels":
+            if len(array) != len(items[split]):
+                raise UserError(
+                    f"'{shown(place.name)}' has {len(items[split]):,} items but {len(array):,} of '{shown(name)}'.",
+                    "Save one label an item, in the same order.",
+                )
+            array = _flat(array)
+            if array.ndim != 1:
+                raise UserError(f"Array '{shown(name)}' has shape {array.shape}, not one label an item.", _REMEDY)
+        if role == "labels" and not _fractions(array):
+            labels[split] = arrays[name] = array
+        elif role != "items" and len(array) == len(items[split]):
+            further.setdefault(_bare(name, split), {})[split] = array
+    whole = {name: parts for name, parts in further.items() if len(parts) == len(items) or _plain(parts)}
+    return items, labels, whole
+
+
+def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
+    """Arrays by name. Pickled objects are refused: reading them would run whatever they say."""
+    try:
+        if name.lower().endswith(".npy"):
+            stem = name.partition(".")[0]
+            if isinstance(payload, str):
+                return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}
+            return {stem: np.load(io.BytesIO(payload), allow_pickle=False)}
+        with np.load(payload if isinstance(payload, str) else io.BytesIO(payload), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except ValueError as error:
+        if "pickle" in str(error).lower():
+            raise UserError(
+                f"'{shown(name)}' is refused: it holds pickled objects, which could run code.",
+                "Save plain arrays of numbers (labels as integers or fixed-width strings), not dtype=object.",
+            ) from None
+        raise UserError(f"'{shown(name)}' is damaged: {error}", "Save it again.") from None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, KeyError) as error:
+        raise UserError(f"'{shown(name)}' is damaged: {error or type(error).__name__}", "Save it again.") from None
+
+
+def _role(name: str) -> tuple[str, str | None]:
+    """('items' | 'labels' | '', split) that the name of an array speaks of: x_train, test_labels, y."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    split = next((SPLITS[word] for word in words if word in SPLITS), None)
+    if any(word in _LABELS for word in words):
+        return "labels", split
+    called = {*_ITEMS, *(word for kind in _kinds() for word in (column_of(kind), f"{column_of(kind)}s", noun(kind)))}
+    return ("items" if any(word in called for word in words) else ""), split
+
+
+def _bare(name: str, split: str | None) -> str:
+    """The name of an array without that of its split: width_train -> width."""
+    words = [word for word in re.split(r"[^\w]+|_", name) if SPLITS.get(word.lower()) is None or split is None]
+    return "_".join(words) or name
+
+
+def _kinds() -> list[str]:
+    """Modalities whose items may be arrays."""
+    return [kind for kind in modality_names() if part(kind, "claims_array", "claims")]
+
+
+def _nouns() -> str:
+    return " or ".join(noun(kind) for kind in _kinds())
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """[N] of [N, 1]; the number of the class of each one-hot row."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0]
+    if array.ndim == 2 and array.dtype.kind in "buif" and ((array == 0) | (array == 1)).all():
+        return array.argmax(1)
+    return array
+
+
+def _fractions(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and not bool((np.isfinite(array) & (array == np.rint(array))).all())
+
+
+def _classes(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.int64) if array.dtype.kind == "f" else array
+
+
+def _plain(parts: Parts) -> bool:
+    """Whether each row is one number or string."""
+    return all(array.ndim == 1 for array in parts.values())
+
+
+def _column(items: Parts, parts: Parts) -> Cells:
+    """A further column: values of one number or string a row, or arrays."""
+    if _plain(parts):
+        return Values(_values(items, parts))
+    return Array([parts[split] for split in items])
+
+
+def _values(items: Parts, parts: Parts) -> list[str | float | int | bool | None]:
+    """The values of all splits, as they are written; None in a split that has none."""
+    made: list[str | float | int | bool | None] = []
+    for split, rows in items.items():
+        array = parts.get(split)
+        if array is None:
+            made += [None] * len(rows)
+        elif array.dtype.kind == "S":
+            made += [value.decode("utf-8", "backslashreplace") for value in array.tolist()]
+        else:
+            made += [str(value) for value in array.tolist()]
+    return made

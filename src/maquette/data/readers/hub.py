@@ -1,0 +1,176 @@
+"""Data sets of the Hugging Face `datasets` library: saved on disk, or from the hub by explicit name.
+
+Columns of files become files, plain values become values, classes become categories, and a dictionary of strings
+(`translation`) becomes a column for each of its keys. Only data is fetched; scripts of a repository are never run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Sequence
+from typing import Any
+
+from maquette.core.errors import UserError
+from maquette.core.modality import Unreadable
+from maquette.data.decode import Decoder, lone_surrogate
+from maquette.data.names import digest
+from maquette.data.raw import File, Files, Payload, RawTable, Values
+from maquette.data.readers import Place
+from maquette.data.readers.items import without
+from maquette.data.typing import HEAD, column_of, kind_of_file
+
+ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, or hf:NAME)"
+_PREFIX = "hf:"
+_STRINGS = ("string", "large_string")
+_PLAIN = (*_STRINGS, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+          "float32", "float64")  # fmt: skip
+
+
+def claims(place: Place) -> float:
+    if place.path is None:
+        return 1.0 if place.name.startswith(_PREFIX) else 0.0
+    names = place.tree.names if place.tree.kind == "folder" else ()
+    return 0.95 if "dataset_dict.json" in names or "state.json" in names else 0.0
+
+
+def remote(place: Place) -> bool:
+    """Whether the set is on the hub."""
+    return place.path is None
+
+
+def key(place: Place) -> str:
+    return digest([place.name])
+
+
+def read(place: Place, columns: Sequence[str]) -> RawTable:
+    datasets = _library()
+    found = _load(datasets, place)
+    splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}
+    splits = {split: _undecoded(data) for split, data in splits.items()}
+    made = RawTable("`datasets` data set", {}, (), [])
+    places = [(data, i) for data in splits.values() for i in range(len(data))]
+    made.names = [f"{split}/{i:06d}" for split, data in splits.items() for i in range(len(data))]
+    made.splits = [split if len(splits) > 1 else None for split, data in splits.items() for _ in range(len(data))]
+    values: dict[str, list[Any]] = {}
+    files: list[str] = []
+    done = 0
+    for data in splits.values():
+        for name, feature in data.features.items():
+            if _is_file(feature):
+                files += [] if name in files else [name]
+                continue
+            for key, part in _cells(data, name, feature).items():
+                values.setdefault(key, [None] * done).extend(part)
+                if getattr(feature, "names", None):
+                    made.categories |= {key}
+        done += len(data)
+        for column in values.values():
+            column += [None] * (done - len(column))
+    for name in files:
+        cells = Files(made.names, range(done), _payloads(places, name))
+        made.columns[_called(cells, name, values) if len(files) == 1 else name] = cells
+    decoder, broken = Decoder(), dict[int, str]()
+    for name, column in values.items():
+        for i, value in enumerate(column):
+            if value is not None and not value.isprintable():
+                column[i] = value = decoder.clean(value.replace("\r\n", "\n"), made.names[i]) or None
+            if value is not None and not value.strip():
+                column[i] = None
+            elif value is not None and lone_surrogate([value]):
+                broken[i] = "half of a surrogate pair stands alone: no character"
+        made.columns[name] = Values(column)
+    made.notes += decoder.notes()
+    return without(made, broken)
+
+
+def _load(datasets: Any, place: Place) -> Any:
+    """What the library makes of a place: a data set, or several by split."""
+    if place.path is not None:
+        try:
+            return datasets.load_from_disk(str(place.path))
+        except Exception as error:
+            raise UserError(
+                f"'{place.name}' is not a whole `datasets` data set: {_line(error)}",
+                "Write it again with save_to_disk.",
+            ) from None
+    name = place.name.removeprefix(_PREFIX)
+    place.notify(f"Fetching '{name}' from the Hugging Face hub")
+    try:
+        return datasets.load_dataset(name)
+    except Exception as error:
+        raise UserError(
+            f"'{name}' could not be fetched from the Hugging Face hub: {_line(error)}",
+            "Check the name and the network; offline, name a folder written by `save_to_disk` instead.",
+        ) from None
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            "Reading `datasets` data sets needs an extra that is not installed.", "pip install 'maquette[hub]'"
+        ) from None
+    datasets.disable_progress_bars()
+    return datasets
+
+
+def _is_file(feature: Any) -> bool:
+    """Whether cells are encoded files, which the library would decode."""
+    return isinstance(getattr(feature, "decode", None), bool)
+
+
+def _undecoded(data: Any) -> Any:
+    """A data set whose files are left as they are."""
+    for name, feature in data.features.items():
+        if _is_file(feature):
+            data = data.cast_column(name, type(feature)(decode=False))
+    return data
+
+
+def _payloads(places: Sequence[tuple[Any, int]], column: str) -> Any:
+    """Numbers of rows -> their files."""
+
+    def payloads(numbers: Sequence[int]) -> list[Payload]:
+        made: list[Payload] = []
+        for data, row in (places[i] for i in numbers):
+            try:
+                value = data[row][column] or {}
+            except Exception as error:  # whatever Arrow says of one damaged row
+                made.append(Unreadable(f"damaged ({type(error).__name__})"))
+                continue
+            made.append(value.get("bytes") or value.get("path") or Unreadable("no file in this row"))
+        return made
+
+    return payloads
+
+
+def _called(column: Files, name: str, others: Container[str]) -> str:
+    """The name of the only column of files: after its kind, as elsewhere."""
+    for payload in column.payloads(column.numbers[:8]):
+        try:
+            kind = kind_of_file("", File("", payload).read()[:HEAD])
+        except Unreadable:
+            continue
+        if kind is not None and column_of(kind) not in others:
+            return column_of(kind)
+    return name
+
+
+def _cells(data: Any, name: str, feature: Any) -> dict[str, list[str | None]]:
+    """Columns of plain values; a dictionary of strings is a column a key."""
+    inner = getattr(feature, "languages", None)
+    if isinstance(feature, dict) and all(getattr(f, "dtype", "") in _STRINGS for f in feature.values()):
+        inner = list(feature)
+    if inner:
+        rows = list(data[name])
+        return {key: [None if row is None else row.get(key) for row in rows] for key in inner}
+    if names := getattr(feature, "names", None):  # numbers of classes
+        return {name: [names[v] if v is not None and v >= 0 else None for v in data[name]]}
+    if getattr(feature, "dtype", "") not in _PLAIN:
+        return {}
+    return {name: [v if v is None or isinstance(v, str) else json.dumps(v) for v in data[name]]}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,1 +1,0 @@
-"""Texts: from files and tables to columns of tokens, trained tokenizers and splits."""

@@ -1,0 +1,28 @@
+"""Which files and arrays are pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maquette.modalities.image.files import SUFFIXES
+
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+
+
+def claims(name: str, head: bytes) -> bool:
+    """Whether a file is a picture: by its suffix, or by how it begins."""
+    if head:
+        return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return name.lower().endswith(SUFFIXES)
+
+
+def claims_array(shape: tuple[int, ...], dtype: np.dtype) -> float:
+    """1 for shapes (H, W), (H, W, C), (C, H, W) and for flat squares, of numbers; else 0; see data/typing.py."""
+    if dtype.kind not in "buif":
+        return 0.0
+    if len(shape) == 2 or (len(shape) == 3 and (shape[2] in (1, 3, 4) or shape[0] in (1, 3, 4))):
+        return 1.0
+    if len(shape) == 1:
+        sides = {channels: round((shape[0] / channels) ** 0.5) for channels in (1, 3)}
+        return float(any(side >= 4 and side * side * channels == shape[0] for channels, side in sides.items()))
+    return 0.0

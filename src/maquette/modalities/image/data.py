@@ -1,0 +1,133 @@
+"""From pictures as they were found to bytes of one shape: headers looked at, a shape chosen, files decoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from maquette.core.modality import Examined, Notes, Unreadable
+from maquette.core.spec import ColumnSpec
+from maquette.data.raw import Array, Cell, Cells, File
+from maquette.modalities.image.arrays import Pictures
+from maquette.modalities.image.config import Config, Spec
+from maquette.modalities.image.duplicates import Likeness
+from maquette.modalities.image.files import CHANNELS, MIN_SIDE, Facts, probe, read, refit
+
+__all__ = ["Likeness", "describe", "encode", "examine", "fit", "interpret"]
+
+NATIVE_SIDE = 256  # pictures of one common size are kept at it up to this many pixels
+MIXED_SIDE = 64  # and pictures of many sizes become squares of at most this
+FAR_BELOW = 4  # a picture whose side is less than a quarter of the target's would be a blur
+FEW = 1000  # fewer pictures than this are soon known by heart
+NAMED = 20  # wrong suffixes that are named one by one
+
+
+def interpret(cells: Cells, config: Config, notes: Notes) -> Cells:
+    """Arrays of any layout and scale -> u8[C, H, W]; files stay files."""
+    return Pictures.of(cells, notes) if isinstance(cells, Array) else cells
+
+
+def examine(cell: Cell, config: Config) -> Facts:
+    """What the header of a picture says; raises Unreadable for what is broken, no picture, or too small."""
+    if isinstance(cell, File):
+        facts = probe(cell.read(), cell.name)
+    elif isinstance(cell, np.ndarray):
+        channels, height, width = cell.shape
+        facts = Facts("array", {number: name for name, number in CHANNELS.items()}[channels], height, width)
+    else:
+        raise Unreadable("not a picture")
+    if min(facts.height, facts.width) < MIN_SIDE:
+        raise Unreadable(f"too small: {facts.height}x{facts.width} px, the least is {MIN_SIDE}")
+    return facts
+
+
+def fit(
+    cells: Sequence[Cell], facts: Sequence[Facts], config: Config, known: ColumnSpec | None, notes: Notes
+) -> ColumnSpec:
+    """The shape in which all pictures are prepared; says in the notes how it was chosen."""
+    colours = Counter(fact.colour for fact in facts)
+    if known is not None:
+        return known
+    channels = config.channels
+    if channels == "auto":
+        channels = "rgba" if colours["rgba"] else "rgb" if colours["rgb"] else "grey"
+        if len(colours) > 1:
+            counts = ", ".join(f"{n:,} {name}" for name, n in colours.most_common())
+            notes.append(f"Colours are mixed ({counts}): all become {channels}.")
+    if channels != "rgba" and colours["rgba"]:
+        notes.append(f"Transparent parts of {colours['rgba']:,} pictures are shown on white.")
+    height, width = config.size or _size(Counter((fact.height, fact.width) for fact in facts), config.fit, notes)
+    return Spec(shape=(CHANNELS[channels], height, width))
+
+
+def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.ndarray | Unreadable]:
+    """u8[C, H, W] of each picture; Unreadable where it is broken, or would have to be enlarged more than fourfold."""
+    _, height, width = spec.shape
+    made: list[np.ndarray | Unreadable] = []
+    for cell in cells:
+        try:
+            if isinstance(cell, File):
+                made.append(read(cell.read(), spec, fit=config.fit, enlarged=FAR_BELOW))
+                continue
+            assert isinstance(cell, np.ndarray)
+            if cell.shape[1] * FAR_BELOW < height or cell.shape[2] * FAR_BELOW < width:
+                raise Unreadable(f"too small: {cell.shape[1]}x{cell.shape[2]} px for a target of {height}x{width}")
+            made.append(cell if cell.shape == spec.shape else refit(cell[None], spec, config.fit)[0])
+        except Unreadable as error:
+            made.append(error)
+    return made
+
+
+def describe(column: Examined, notes: Notes) -> dict[str, Any]:
+    """Sizes, colours and formats of the pictures, and the shape that they have now."""
+    facts: list[Facts] = [column.facts[i] for i in column.used]
+    if column.target and len(column.train) < FEW:
+        notes.warn(
+            f"{len(column.train):,} pictures to learn from are few: what is made of them will stay near to them, and "
+            "some of it can be copies, which the report looks for. More pictures help most; of the recipes, image/gan "
+            "copies least."
+        )
+    wrong = [i for i in column.used if column.facts[i].note]
+    for i in wrong[:NAMED]:
+        notes.warn(f"'{column.places[i]}' is {column.facts[i].note}; it is used.")
+    if len(wrong) > NAMED:
+        notes.warn(f"{len(wrong) - NAMED:,} more pictures have a wrong suffix; they are used.")
+    sizes = Counter((fact.height, fact.width) for fact in facts)
+    channels, height, width = column.spec.shape
+    stored = channels * height * width * len(facts)
+    made = {
+        "sizes": [{"height": h, "width": w, "items": n} for (h, w), n in sizes.most_common(10)],
+        "different_sizes": len(sizes),
+        "channels": dict(Counter(fact.colour for fact in facts).most_common()),
+        "formats": dict(Counter(fact.format for fact in facts).most_common()),
+        "prepared": {
+            "channels": channels, "height": height, "width": width, "fit": column.config.fit, "bytes": stored,
+        },
+    }  # fmt: skip
+    shown = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in sizes.most_common(5))
+    rows = [
+        ("sizes", shown + (f" and {len(sizes) - 5:,} more" if len(sizes) > 5 else "")),
+        ("colours", ", ".join(f"{n:,} {name}" for name, n in made["channels"].items())),
+        ("formats", ", ".join(f"{n:,} {name}" for name, n in made["formats"].items())),
+        ("prepared as", f"{channels} x {height} x {width} ({column.config.fit}), {stored / 2**20:,.1f} MiB"),
+    ]
+    return {**made, "rows": [list(row) for row in rows]}
+
+
+def _size(sizes: Counter[tuple[int, int]], fit: str, notes: Notes) -> tuple[int, int]:
+    """Height and width for pictures of these sizes, when nobody asked for one."""
+    (common, count), total = sizes.most_common(1)[0], sum(sizes.values())
+    if count >= 0.9 * total and max(common) <= NATIVE_SIDE:
+        if count < total:
+            notes.append(f"{total - count:,} pictures are not {common[0]}x{common[1]} like the rest: resized ({fit}).")
+        return common
+    sides = np.repeat([min(size) for size in sizes], list(sizes.values()))
+    side = min(MIXED_SIDE, int(np.median(sides)))
+    side = side if side < 16 else (side + 4) // 8 * 8  # networks halve and double: multiples of 8 suit them
+    lows, highs = np.min(list(sizes), 0), np.max(list(sizes), 0)
+    what = f"from {lows[0]}x{lows[1]} to {highs[0]}x{highs[1]}" if len(sizes) > 1 else f"{common[0]}x{common[1]}"
+    notes.append(f"Sizes are {what}: all become {side}x{side} ({fit}); choose another with data.image.size.")
+    return side, side
