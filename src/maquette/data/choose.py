@@ -12,6 +12,7 @@ from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec
 from maquette.data.names import shown, some
 from maquette.data.raw import RawTable
 
+
 @dataclass(frozen=True)
 class Use:
     """What is done with the columns of a table.
@@ -97,9 +98,7 @@ def _check(
             hint if hint.startswith("Did") else f"Name another {role}: {' or '.join(map(shown, fitting[:6]))}.",
         )
     if both := set(target) & set(given):
-        raise UserError(
-            f"'{shown(min(both))}' is both the target and what is given.", "Name two different columns."
-        )
+        raise UserError(f"'{shown(min(both))}' is both the target and what is given.", "Name two different columns.")
     if not kinds:
         raise UserError(
             f"There is nothing to learn from in '{shown(source)}': columns: {listed}.",

@@ -94,7 +94,9 @@ def _layout(shape: tuple[int, ...], notes: Notes) -> Callable[[np.ndarray], np.n
 def _range(parts: Sequence[np.ndarray]) -> tuple[float, float]:
     """Smallest and largest finite value."""
     if any(part.dtype.kind not in "buif" for part in parts):
-        raise UserError(f"An array of type {parts[0].dtype} is not a set of pictures.", "Save whole numbers or fractions.")
+        raise UserError(
+            f"An array of type {parts[0].dtype} is not a set of pictures.", "Save whole numbers or fractions."
+        )
     lows, highs = [np.inf], [-np.inf]
     for part in parts:
         for start in range(0, len(part), CHUNK):

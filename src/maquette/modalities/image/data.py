@@ -98,7 +98,7 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     sizes = Counter((fact.height, fact.width) for fact in facts)
     channels, height, width = column.spec.shape
     stored = channels * height * width * len(facts)
-    made = {
+    made: dict[str, Any] = {
         "sizes": [{"height": h, "width": w, "items": n} for (h, w), n in sizes.most_common(10)],
         "different_sizes": len(sizes),
         "channels": dict(Counter(fact.colour for fact in facts).most_common()),
