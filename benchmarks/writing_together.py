@@ -9,8 +9,8 @@
 2. Writer and critic: held-out beginnings are continued by the writer alone and under the critic; a classifier by
    letters (modalities/text/measures/two_sample.py) tells either from how the text really goes on. Accuracies are means
    over several shufflings of its folds; the interval (95 %) of their difference resamples the beginnings. The last
-   tenth of tinyshakespeare is two plays of its own, told from the rest by their names alone (93 % of cases), so --prepare holds
-   out a tenth of its pieces of 1,280 characters instead: mixed/train.txt, mixed/test.txt.
+   tenth of tinyshakespeare is two plays of its own, told from the rest by their names alone (93 % of cases), so
+   --prepare holds out a tenth of its pieces of 1,280 characters instead: mixed/train.txt, mixed/test.txt.
 """
 
 from __future__ import annotations

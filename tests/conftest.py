@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import maquette.testing
-import specs
-
-# Until every test imports them from `specs`.
-maquette.testing.image_spec, maquette.testing.text_spec = specs.image_spec, specs.text_spec  # type: ignore[attr-defined]
-
-
-from trained import trained  # noqa: F401
+from trained import trained  # noqa: F401  a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,12 +22,14 @@ from maquette.evaluation import evaluate
 from maquette.modalities.text import RULE
 from maquette.modalities.text.report.alignment import alignment_maps
 from maquette.modalities.text.report.passages import nearest_passages
+from maquette.modalities.text.report.tiles import preview_texts
 from maquette.modalities.text.report.tokens import coloured, named, percent, shade
 from maquette.report import compare, write_comparison, write_report
 from maquette.report.card import write_card
 from maquette.report.facts import trained_at
 from maquette.report.log import read_log
 from maquette.report.page import language
+from maquette.report.previews import previews, stages
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")

@@ -21,7 +21,7 @@ from maquette.nets import attention
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
 from maquette.nets.condition import Classes, Condition
 from maquette.nets.transformer import Transformer
-from maquette.testing import text_spec
+from specs import text_spec
 
 VOCAB, SOURCE, CONTEXT = 40, 30, 16
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import chord
 import numpy as np
 from torch import Tensor
 
+import chord
 from maquette.core.measure import Found, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
@@ -36,7 +36,8 @@ def _measured(evidence: Evidence) -> Found:
 
 
 def _says(metric: Metric) -> str:
-    return f"{metric.show(metric.value)} of the steps of {{items}} are consonant; of real ones, {metric.show(metric.floor)}."
+    ours, real = metric.show(metric.value), metric.show(metric.floor)
+    return f"{ours} of the steps of {{items}} are consonant; of real ones, {real}."
 
 
 MEASURES = (

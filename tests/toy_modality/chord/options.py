@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import chord
 import torch
 from torch import Tensor
 
+import chord
 from maquette.core.option import Option, Plan, between
 
 TRANSPOSE = Option("transpose", int, 0, "Semitones up, or down where it is below 0.", between(-24, 24))

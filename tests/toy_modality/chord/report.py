@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import chord
-
 from maquette.core.section import Markup, Missing
 from maquette.report.page import fragment
 from maquette.report.view import RunView

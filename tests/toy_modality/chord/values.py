@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import chord
 import torch
 from torch import Tensor
 
+import chord
 from maquette.core.errors import UserError
 from maquette.core.spec import BOS, EOS
 

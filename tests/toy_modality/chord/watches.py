@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import chord
-
 from maquette.core.model import Watch
 
 SILENCE = Watch(
