@@ -11,12 +11,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import maquette.testing
-import specs
-
-# Until every test imports them from `specs`.
-maquette.testing.image_spec, maquette.testing.text_spec = specs.image_spec, specs.text_spec  # type: ignore[attr-defined]
-
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

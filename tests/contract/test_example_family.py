@@ -10,7 +10,8 @@ from maquette.core.generator import build_model
 from maquette.core.model import Encodes, Scores
 from maquette.core.recipe import load_recipe
 from maquette.core.spec import DataSpec
-from maquette.testing import check_model, image_spec
+from maquette.testing import check_model
+from specs import image_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -7,7 +7,8 @@ import torch
 from maquette.core.table import Table
 from maquette.models import gan
 from maquette.nets.augment import DRAWS, Augment
-from maquette.testing import check_model, image_spec
+from maquette.testing import check_model
+from specs import image_spec
 
 
 def draws(n: int) -> torch.Tensor:

@@ -22,7 +22,7 @@ from maquette.core.recipe import load_recipe
 from maquette.modalities.image import options as image_options
 from maquette.modalities.text import options as text_options
 from maquette.models import flow
-from maquette.testing import image_spec
+from specs import image_spec
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"

@@ -14,7 +14,8 @@ from maquette.core.recipe import load_recipe
 from maquette.modalities import image
 from maquette.modalities.image.edit import Asked, Editor
 from maquette.models import flow
-from maquette.testing import check_model, image_spec, text_spec
+from maquette.testing import check_model
+from specs import image_spec, text_spec
 
 SMALL = {"width": 32, "deep": 32, "deep_blocks": 1, "condition": 16}
 ALL = ("downscale", "hole", "noise", "blur", "jpeg")

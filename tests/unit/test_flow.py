@@ -17,7 +17,8 @@ from maquette.losses.levels import LEVELS, STEP
 from maquette.models import flow
 from maquette.nets.dims import Conv2d, gather, spread
 from maquette.nets.narrow import NarrowConv, sheet
-from maquette.testing import check_model, image_spec, made_up_batch
+from maquette.testing import check_model, made_up_batch
+from specs import image_spec
 
 SMALL = {"width": 32, "deep": 32, "deep_blocks": 1, "condition": 16}
 

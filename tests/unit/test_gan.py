@@ -11,7 +11,8 @@ from maquette.models import gan
 from maquette.nets.condition import missing
 from maquette.nets.dcgan import Stages
 from maquette.nets.dims import pyramid
-from maquette.testing import check_model, image_spec, made_up_batch
+from maquette.testing import check_model, made_up_batch
+from specs import image_spec
 
 MLP = {"network": "mlp", "hidden": (32,), "critic_hidden": (32,), "latent_dim": 8}
 DCGAN = {"network": "dcgan", "width": 8, "latent_dim": 8, "penalty": "none", "lr": 5e-4, "beta1": 0.5}

@@ -24,7 +24,6 @@ NOT_YET = (
     "cli",
     "api.py",
     "training.py",
-    "testing",
 )
 
 NAMES_A_KIND = re.compile(

@@ -20,7 +20,8 @@ from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member
 from maquette.nets.codec import Codec
-from maquette.testing import check_model, image_spec, made_up_batch
+from maquette.testing import check_model, made_up_batch
+from specs import image_spec
 
 CODEC = {"network": "codec", "width": 32, "encoder_blocks": 1, "decoder_blocks": 1, "likelihood": "gaussian"}
 PRIOR = {"family": "flow", "width": 32, "deep": 32, "deep_blocks": 1, "condition": 16, "data_std": 0.25}

@@ -11,7 +11,7 @@ from maquette.core.rng import StepRng
 from maquette.losses import likelihood
 from maquette.losses.divergence import kl_normal, kl_standard_normal
 from maquette.models import vae
-from maquette.testing import image_spec
+from specs import image_spec
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from maquette.losses.sequence import token_log_prob
 from maquette.models.transformer import Config, rearrange
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
 from maquette.nets.transformer import Transformer
-from maquette.testing import text_spec
+from specs import text_spec
 
 VOCAB, SOURCE, CONTEXT = 40, 30, 16
 

@@ -9,7 +9,8 @@ from maquette.core.rng import ItemRng, StepRng
 from maquette.losses.divergence import free_bits
 from maquette.models import vae
 from maquette.nets.dims import Grid
-from maquette.testing import check_model, image_spec, made_up_batch
+from maquette.testing import check_model, made_up_batch
+from specs import image_spec
 
 SMALL = {"width": 32, "encoder_blocks": 2, "head": 32, "groups": (("global", 4), ("local", 2))}
 MLP = {"network": "mlp", "latent_dim": 2, "hidden": (32,)}
