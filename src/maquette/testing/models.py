@@ -289,7 +289,8 @@ def fitting(option: Option) -> Any:
     if option.default is not None or option.choices:
         value = option.default if option.default is not None else option.choices[-1]
         return (value,) if option.many and not isinstance(value, tuple) else value
-    for value in {int: (1, 2, 8), float: (1.0, 0.5, 2.0), bool: (True,), str: ("1",)}.get(option.kind, ()):
+    values: dict[Any, tuple[Any, ...]] = {int: (1, 2, 8), float: (1.0, 0.5, 2.0), bool: (True,), str: ("1",)}
+    for value in values.get(option.kind, ()):
         if option.check is None or option.check(value) is None:
             return (value,) if option.many else value
     return None
