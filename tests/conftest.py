@@ -12,6 +12,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+from trained import trained  # noqa: F401
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests neither read nor fill the user's cache. CI shares one cache between its tests through the variable."""
