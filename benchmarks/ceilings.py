@@ -33,7 +33,7 @@ from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
-from maquette.testing import image_spec
+from maquette.testing import column_spec, data_spec
 
 SIDES, FLOATS = (512, 1024, 2048, 4096), 64 * 2**20
 VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "split", "detach", "unsqueeze", "squeeze",
@@ -64,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     precision = "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
     kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    spec = image_spec(1, 28, 28, classes=10)
+    spec = data_spec(column_spec("image", 1, 28, 28), label=column_spec("label", classes=10))
     recipe = load_recipe(args.recipe)
     world = World("cpu")
     model = prepare_model(build_model(recipe, spec), world, recipe.train, False)

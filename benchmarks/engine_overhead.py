@@ -28,7 +28,7 @@ from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.world import World
-from maquette.testing import image_spec
+from maquette.testing import column_spec, data_spec
 
 SIZE = 64
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="in each turn")
     parser.add_argument("--compile", action="store_true", help="our defaults for long budgets; takes a minute")
     args = parser.parse_args()
-    spec = image_spec(1, 28, 28, classes=10)
+    spec = data_spec(column_spec("image", 1, 28, 28), label=column_spec("label", classes=10))
     recipe = load_recipe(args.recipe)
     model = build_model(recipe, spec)
     pictures = torch.rand(SIZE, 1, 28, 28) * 2 - 1

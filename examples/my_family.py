@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 
 SUPPORTS = (GridSpec,)
+GIVEN = (ClassSpec,)
 
 
 class Config(BaseModel):
@@ -60,9 +61,9 @@ class NoisyAutoencoder(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config, self.shape = config, spec.x.shape
-        (self.target,) = spec.target
-        self.label, self.classes = spec.label, spec.num_classes
+        self.config, self.shape, self.target = config, spec.only(GridSpec).shape, spec.only_name
+        self.label, column = next(iter(spec.givens(ClassSpec).items()), ("", None))
+        self.classes = column.num_classes if column else 0
         numbers = math.prod(self.shape)
         extra = self.classes + 1 if self.classes else 0  # one more, for "no class"
         self.E = _mlp(numbers, config.hidden, config.latent_dim)
@@ -76,11 +77,11 @@ class NoisyAutoencoder(Model):
 
     def ae_loss(self, batch: Batch, step: Step) -> Loss:
         c, n = self.config, batch.size
-        code = self.E(batch.x.flatten(1))  # (B, latent_dim)
+        code = self.E(batch.only().flatten(1))  # (B, latent_dim)
         noise = step.rng.normal(n, c.latent_dim)
         hidden = step.rng.uniform(n) < c.label_dropout
         x = self._decode(code + c.code_std * noise, batch.given, hidden)
-        error = (x - batch.x).square().flatten(1).sum(1)  # (B,)
+        error = (x - batch.only()).square().flatten(1).sum(1)  # (B,)
         cost = code.square().sum(1) / 2  # (B,)
         total = (error / (2 * c.pixel_std**2) + cost).mean()
         return Loss(total, {"error": error.mean(), "code_rms": code.square().mean().sqrt()})
@@ -98,13 +99,13 @@ class NoisyAutoencoder(Model):
         return {self.target: self._decode(z, given)}
 
     def encode(self, batch: Batch) -> Tensor:
-        return self.E(batch.x.flatten(1))
+        return self.E(batch.only().flatten(1))
 
     def _decode(self, z: Tensor, given: Given, hidden: Tensor | None = None) -> Tensor:
         """f32[B, latent_dim] -> f32[B, C, H, W] in [-1, 1]. hidden: bool[B], items whose class is not told."""
         parts = [z]
         if self.classes:
-            y = given.get(self.label or "", torch.full((len(z),), self.classes, device=z.device))
+            y = given.get(self.label, torch.full((len(z),), self.classes, device=z.device))
             y = y if hidden is None else y.masked_fill(hidden, self.classes)
             parts.append(F.one_hot(y, self.classes + 1).to(z.dtype))
         return torch.tanh(self.G(torch.cat(parts, 1))).view(-1, *self.shape)

@@ -124,7 +124,7 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
     ("given_decides_the_sample", G, {"sample": lambda s, n, given, rng: toys.Grid.sample(s, n, {}, rng)}),
     ("any_subset_can_be_given", G,
      {"sample": lambda s, n, given, rng: toys.Grid.sample(s, n, {"label": given["label"]}, rng)}),
-    ("options_are_accepted", G, {"options": property(lambda s: (Option("churn", float, 1.0, "no such keyword"),))}),
+    ("options_are_accepted", G, {"options": (Option("churn", float, 1.0, "no such keyword"),)}),
     ("decodes", G, method("decode", lambda s, made, *r: {s.target: made[s.target] + torch.rand(1)})),
     ("decodes", G, {"decode": lambda s, z, given: toys.Grid.decode(s, z, {})}),
     ("encodes", G, {"encode": lambda s, batch: torch.zeros(batch.size, 4), "_with_class": lambda s, x, given:

@@ -16,7 +16,7 @@ from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.option import Option, at_least
 from maquette.core.rng import Rng
-from maquette.core.spec import PAD, ClassSpec, DataSpec, GridSpec
+from maquette.core.spec import PAD, ClassSpec, DataSpec, GridSpec, TokenSpec
 
 SPREAD = 0.1  # of values and of codes around their means
 
@@ -46,6 +46,7 @@ class Grid(Model):
     density, exact = "continuous", False
     latent_dim, code_grid = 4, (1, 2, 2)
     corrects = ("noise",)
+    options = (Option("steps", int, None, "steps of the flow", at_least(1)),)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
@@ -92,10 +93,6 @@ class Grid(Model):
     def _velocity(self, x: Tensor, t: Tensor, given: Given, seen: Tensor) -> Tensor:
         return self.V(self._with_class(torch.cat([x.flatten(1), seen.flatten(1), t[:, None]], 1), given)).view_as(x)
 
-    @property
-    def options(self) -> tuple[Option, ...]:  # type: ignore[override]
-        return (Option("steps", int, None, "steps of the flow", at_least(1)),)
-
     def sample(self, n: int, given: Given, rng: Rng, *, steps: int | None = None) -> dict[str, Tensor]:
         return {self.target: self.integrate(rng.normal(n, *self.shape), given, steps=steps).clamp(-1, 1)}
 
@@ -105,7 +102,9 @@ class Grid(Model):
         shown = torch.zeros(n, *self.shape) if seen is None else seen[:, :-1]
         return lambda x, t, h: self._velocity(x, t, given, shown)
 
-    def integrate(self, x: Tensor, given: Given, *, steps: int | None = None, noise: Any = None, seen: Any = None) -> Tensor:  # fmt: skip  # noqa: E501
+    def integrate(
+        self, x: Tensor, given: Given, *, steps: int | None = None, noise: Any = None, seen: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
         u, steps = self.flow_map(given, len(x), seen=seen), steps or 4
         for k in range(steps):
             t = torch.full((len(x),), k / steps)
@@ -139,6 +138,7 @@ class Tokens(toy_text_family.Aligned):
     """Also tells who decided each token. At first it disagrees with the source, so that there is something to learn."""
 
     agents = ("even", "odd")
+    needs = (TokenSpec,)
 
     def __init__(self, config: toy_text_family.Config, spec: DataSpec) -> None:
         super().__init__(config, spec)

