@@ -104,11 +104,15 @@ def networks(
     """G: (z, c) -> x in [-1, 1] and D: (x, c) -> logits. c: what their own `condition` makes of what is given."""
     c = config
     if c.network == "mlp":
-        generator = MlpGenerator(shape, plain_condition(given), c.latent_dim, c.hidden, c.batch_norm, c.leaky_slope)
-        return generator, MlpCritic(shape, plain_condition(given), c.critic_hidden, c.leaky_slope)
+        return (
+            MlpGenerator(shape, plain_condition(given), c.latent_dim, c.hidden, c.batch_norm, c.leaky_slope),
+            MlpCritic(shape, plain_condition(given), c.critic_hidden, c.leaky_slope),
+        )
     if c.network == "dcgan":
-        generator = DcganGenerator(shape, plain_condition(given), c.latent_dim, c.width)
-        return generator, DcganCritic(shape, plain_condition(given), c.width)
+        return (
+            DcganGenerator(shape, plain_condition(given), c.latent_dim, c.width),
+            DcganCritic(shape, plain_condition(given), c.width),
+        )
     return (
         ConvGenerator(shape, condition(given, c.latent_dim), c.latent_dim, c.width, c.deep, c.blocks),
         ConvCritic(shape, condition(given, c.features, c.features**-0.5), c.width, c.deep, c.blocks, c.features),

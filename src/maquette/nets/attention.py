@@ -135,7 +135,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
 
 def _rotate_into(out: Tensor, x: Tensor, turn: Tensor) -> Tensor:
     """The same of x [2, B, heads, T, D], written to `out`, a few items at a time: so all of it stays in the cache."""
-    (cos, sin), twice = turn, torch.cat([turn[0], turn[0]], -1)
+    sin, twice = turn[1], torch.cat([turn[0], turn[0]], -1)
     items = max(1, _CACHED * x.shape[1] // x.numel())
     for part, to in zip(x.split(items, 1), out.split(items, 1), strict=True):
         part = part.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
