@@ -91,7 +91,7 @@ LOSSES = {
 def squared_gradient(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """|grad_x D(x)|^2 of each item, f32[B], differentiable in D's weights.
 
-    Its mean over real pictures is R1, over generated ones R2 (Mescheder et al. 2018, eq. 9 and 10), both to
+    Its mean over real items is R1, over generated ones R2 (Mescheder et al. 2018, eq. 9 and 10), both to
     be weighed by gamma / 2. Call it with gradients enabled.
     """
     x = x.detach().requires_grad_()

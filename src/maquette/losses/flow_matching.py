@@ -42,7 +42,7 @@ class Scaling:
     """Keeps what a network reads and writes at variance 1 for data of standard deviation `std` (Karras et al. 2022,
     table 1, for this path): v(x, t) = skip(t) x + out(t) net(into(t) x), with skip(t) x the velocity of Gaussian data.
 
-    At t = 0 the network says the picture, at t = 1 the noise.
+    At t = 0 the network gives the item, at t = 1 the noise.
     """
 
     std: float

@@ -1,4 +1,4 @@
-"""Log-likelihoods of pixels given the decoder's output, in nats.
+"""Log-likelihoods of values on a grid given the decoder's output, in nats.
 
 x is f32[B, ...] in [-1, 1]. Every function sums over all but the first dimension and gives f32[B].
 """
@@ -20,9 +20,9 @@ def unit(x: Tensor) -> Tensor:
 
 
 def binarize(x: Tensor, noise: Tensor) -> Tensor:
-    """Each pixel -1 or 1, being 1 with probability (x + 1) / 2; noise is uniform on [0, 1).
+    """Each value -1 or 1, being 1 with probability (x + 1) / 2; noise is uniform on [0, 1).
 
-    Drawn anew each time a picture is seen, this is the dynamic binarisation of Salakhutdinov & Murray 2008.
+    Drawn anew each time an item is seen, this is the dynamic binarisation of Salakhutdinov & Murray 2008.
     """
     return torch.where(noise < unit(x), 1.0, -1.0)
 
@@ -30,7 +30,7 @@ def binarize(x: Tensor, noise: Tensor) -> Tensor:
 def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
     """log prod p^t (1-p)^(1-t) with t = (x + 1) / 2 and p = sigmoid(logits), f32[B].
 
-    A likelihood for binary pixels only. Grey ones make it a cross-entropy: a good loss, not a density
+    A likelihood for binary values only. Others make it a cross-entropy: a good loss, not a density
     (Loaiza-Ganem & Cunningham 2019).
     """
     return -F.binary_cross_entropy_with_logits(logits, unit(x), reduction="none").flatten(1).sum(1)

@@ -59,11 +59,21 @@ def given_columns(spec: DataSpec) -> dict[str, ColumnSpec]:
     return {name: spec.columns[name] for name in spec.given}
 
 
-def drop(given: Given, names: Given | Mapping[str, Any], n: int, share: float, rng: Rng) -> dict[str, Tensor]:
-    """What is given in training: of each column by itself a share of the n items is missing."""
+def drop(given: Given, names: Mapping[str, Any], n: int, share: float, rng: Rng) -> dict[str, Tensor]:
+    """What is given in training: of each column a share of the n items is missing.
+
+    Of several, half of that share are items of which all is missing, as guidance asks for it; else each is dropped by
+    itself, so that every subset is seen. names: of all columns, given here or not, so that draws stay in step
+    """
     if not share:
         return dict(given)
-    rows = {name: rng.uniform(n) < share for name in names}  # whatever there is, so that draws stay in step
+    alone, nothing = share, None
+    if len(names) > 1:
+        alone = share / (2 - share)  # (1 - share / 2) (1 - alone) = 1 - share
+        nothing = rng.uniform(n) < share / 2
+    rows = {name: rng.uniform(n) < alone for name in names}
+    if nothing is not None:
+        rows = {name: row | nothing for name, row in rows.items()}
     return {name: hide(x, rows[name]) if name in rows else x for name, x in given.items()}
 
 

@@ -61,7 +61,8 @@ def read(member: Member, spec: DataSpec) -> Member:
     folder = open_run(member.run)
     recipe, own = folder.recipe(), folder.spec()
     same = "Train the members on the same data, prepared in the same way."
-    its, data = own.only(), spec.only(TokenSpec)
+    its: ColumnSpec = own.only()
+    data = spec.only(TokenSpec)
     if not isinstance(its, TokenSpec):
         raise UserError(f"Member '{member.run}' makes {its.kind}, not sequences.", "Name runs of language models.")
     if not data.same_tokens(its):
@@ -112,7 +113,8 @@ def build_member(member: Member, spec: DataSpec) -> Model:
     assert member.family is not None
     refuse_foreign_family(member.family, member.run or "the recipe")
     family = find_family(member.family)
-    name, own = spec.only_name, spec.only()
+    name: str = spec.only_name
+    own: ColumnSpec = spec.only()
     if member.length is not None:
         own = own.model_copy(update={"shape": (member.length,)})
     given = spec.given if member.given is None else member.given

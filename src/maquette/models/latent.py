@@ -23,8 +23,8 @@ from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
 from maquette.core.recipe import explain
 from maquette.core.rng import Rng
-from maquette.core.run import open_run
-from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.run import RunFolder, open_run
+from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
 from maquette.models._members import Member, build_member, fill, named, runs_of
@@ -68,7 +68,8 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
         return config.model_copy(update={"codec": told})
     folder = open_run(told.run)
     recipe, own = folder.recipe(), folder.spec()
-    theirs, ours = own.only(), spec.only(GridSpec)
+    theirs: ColumnSpec = own.only()
+    ours = spec.only(GridSpec)
     if own.given or theirs.kind != ours.kind or not isinstance(theirs, GridSpec):
         what = f"was trained with {', '.join(own.given)}" if own.given else f"makes {theirs.kind}"
         raise UserError(f"'{told.run}' {what}: it is no codec of {ours.kind}.", REMEDY)
