@@ -20,7 +20,8 @@ from maquette.core.recipe import Recipe, TrainConfig, parse_recipe
 from maquette.core.run import RunFolder
 from maquette.engine import Job, train
 from maquette.engine.world import join_world
-from maquette.testing import image_spec, made_up_batch
+from maquette.testing import made_up_batch
+from specs import image_spec
 
 ITEMS = 64
 

@@ -14,7 +14,7 @@ from maquette.engine import Progress, train
 from maquette.engine import alarms as alarms_module
 from maquette.engine.alarms import Alarm, Alarms, diversity
 from maquette.engine.log import Console, headline
-from maquette.testing import image_spec
+from specs import image_spec
 from toy_job import toy_job
 
 
