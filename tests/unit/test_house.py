@@ -20,7 +20,6 @@ NOT_YET = (
     "engine",
     "evaluation/animation.py",
     "evaluation/card.py",
-    "report",
     "cli",
     "api.py",
     "training.py",

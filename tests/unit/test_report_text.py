@@ -22,12 +22,14 @@ from maquette.evaluation import evaluate
 from maquette.modalities.text import RULE
 from maquette.modalities.text.report.alignment import alignment_maps
 from maquette.modalities.text.report.passages import nearest_passages
+from maquette.modalities.text.report.tiles import preview_texts
 from maquette.modalities.text.report.tokens import coloured, named, percent, shade
 from maquette.report import compare, write_comparison, write_report
 from maquette.report.card import write_card
 from maquette.report.facts import trained_at
 from maquette.report.log import read_log
 from maquette.report.page import language
+from maquette.report.previews import previews, stages
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")
@@ -86,7 +88,7 @@ def page_of(folder: RunFolder, generator: Generator, data: Dataset | None, **opt
 
 def parts(page: str) -> set[str]:
     return {name for name in ("samples", "classes", "metrics", "tokens", "agents", "alignment", "neighbours",
-                              "reconstructions", "plane", "walks") if f'<section id="{name}">' in page}  # fmt: skip
+                              "reconstructions", "plane", "walks", "previews") if f'<section id="{name}">' in page}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_the_page_has_what_the_model_can_do_and_no_more(
     kind: str, config: dict[str, Any], more: set[str], tmp_path: Path
 ) -> None:
     page = page_of(*fake_run(tmp_path / "run", kind, **config))
-    assert parts(page) == {"samples", "metrics", "tokens", *more}
+    assert parts(page) == {"samples", "metrics", "tokens", "previews", *more}
     assert "could not be made" not in page and "pictures" not in page.partition("<body>")[2].partition("<script>")[0]
     assert ("<script>alert" not in page and "{{ 7*7 }}" in page) or kind == "windows"
     assert "&lt;/script&gt;" in page
