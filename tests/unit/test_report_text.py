@@ -88,7 +88,8 @@ def page_of(folder: RunFolder, generator: Generator, data: Dataset | None, **opt
 
 def parts(page: str) -> set[str]:
     return {name for name in ("samples", "classes", "metrics", "tokens", "agents", "alignment", "neighbours",
-                              "reconstructions", "plane", "walks", "previews") if f'<section id="{name}">' in page}  # fmt: skip
+                              "reconstructions", "plane", "walks", "previews")
+            if f'<section id="{name}">' in page}  # fmt: skip
 
 
 @pytest.mark.parametrize(
