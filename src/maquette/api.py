@@ -28,6 +28,7 @@ from maquette.data import NAMES
 from maquette.engine.log import check_trackers, speaker
 from maquette.engine.world import join_world
 from maquette.members import named_by
+from maquette.recipes import DEFAULT
 from maquette.training import check_processes, fitting, launch, located, open_data, prepare, train_folder
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: str = "image/gan",
+    recipe: str = DEFAULT,
     data: str | Path | None = None,
     *,
     out: str | Path,
@@ -173,7 +174,8 @@ class Run:
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
                 raise AttributeError(name)
-            owners = [kind for kind in modalities_with("tools") if name in part(kind, "TOOLS", "tools")]
+            tools = {kind: part(kind, "TOOLS", "tools") for kind in modalities_with("tools")}
+            owners = [kind for kind, own in tools.items() if name in own]
             if not owners:
                 raise AttributeError(f"A run has no attribute {name!r}.")
             kinds = [self.spec.columns[column].kind for column in self.spec.target]
@@ -181,9 +183,8 @@ class Run:
             if kind is None:
                 makes, takes = (", ".join(map(noun, some)) for some in (kinds, owners))
                 raise UserError(f"This run makes {makes}; '{name}' is only for {takes}.", "Name a run of such a kind.")
-            tool = part(kind, "TOOLS", "tools")[name](self)
-            self.__dict__[name] = tool
-            return tool
+            made = self.__dict__[name] = tools[kind][name](self)
+            return made
 
     @functools.cached_property
     def recipe(self) -> Recipe:

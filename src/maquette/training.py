@@ -17,7 +17,7 @@ from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
-from maquette.core.find import find_family, find_modality
+from maquette.core.find import find_family, find_modality, own_modalities
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
@@ -121,7 +121,7 @@ def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -
         found = next((place for place in places if place is not None and place.exists()), None)
         if found is None:
             raise UserError(
-                f"The data of this run, '{source}', is not at '{places[0] or places[1]}', where this machine looks for it.",
+                f"The data of this run, '{source}', is not at '{places[0] or places[1]}', where it was last seen.",
                 "Say where it is now: data=PATH, or --data PATH.",
             )
         source = str(found)
@@ -337,6 +337,7 @@ def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = 
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, *named_by(recipe, "families")]
     env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
+    env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
                "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
                *(["--device", device] if device else [])]  # fmt: skip

@@ -58,7 +58,7 @@ class Joint(Model):
             self.before.append(nn.Embedding(column.vocab, WIDTH) if tokens else nn.Identity())
 
     def phases(self) -> Sequence[Phase]:
-        nets = tuple(name for name, _ in self.named_children() if name != "before" or any(self.before.parameters()))
+        nets = tuple(name for name, _ in self.named_children() if name != "before" or list(self.before.parameters()))
         return [Phase("fit", nets, self.loss, Optim(lr=0.02))]
 
     def loss(self, batch: Batch, step: Step) -> Loss:
@@ -105,7 +105,8 @@ class Joint(Model):
             logits[:, [PAD, column.start]] = -torch.inf
             if t == column.shape[0] - 1:
                 logits = torch.full_like(logits, -torch.inf).index_fill(1, torch.tensor([EOS], device=h.device), 0.0)
-            drawn = torch.searchsorted(logits.softmax(1).cumsum(1), chance[:, t : t + 1])[:, 0].clamp(max=column.vocab - 1)
+            sums = logits.softmax(1).cumsum(1)
+            drawn = (sums < chance[:, t : t + 1]).sum(1).clamp(max=column.vocab - 1)
             over = (tokens[:, t - 1] == EOS) | (tokens[:, t - 1] == PAD)
             tokens[:, t] = torch.where(over, PAD, drawn)
         return tokens

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,15 +20,20 @@ import maquette
 from maquette import api, training
 from maquette.cli.main import cli, verbs
 from maquette.core.about import About
+from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.find import find_family
 from maquette.core.generator import Generator, Ungiven, build_model
 from maquette.core.location import shared_name
 from maquette.core.model import Model
 from maquette.core.option import Option, checked
+from maquette.core.recipe import Recipe
 from maquette.core.rng import Rng
-from maquette.core.run import write_tensors
+from maquette.core.run import RunFolder, write_tensors
 from maquette.core.samples import Samples
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec, TokenSpec
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ClassSpec, ColumnSpec, DataSpec, TokenSpec
+from maquette.core.spec import NumberSpec as NumberForm
+from maquette.core.table import Dataset, Table
 from maquette.modalities.image import Spec as ImageSpec
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.number import Spec as NumberSpec
@@ -251,6 +257,40 @@ def test_what_is_asked_of_columns_is_checked() -> None:
         generator.given_for(2)
 
 
+def data_of(**columns: ColumnSpec) -> Dataset:
+    """A data set of which only the columns are known."""
+    return Dataset("made up", "0", Table({n: SimpleNamespace(spec=c) for n, c in columns.items()}, []), Table({}, []))
+
+
+@pytest.mark.parametrize(
+    ("family", "forms", "given", "refused"),
+    [
+        ("gan", None, ("label", "ink"), "ink"), ("gan", None, ("width",), "width"), ("gan", None, ("image",), "image"),
+        ("gan", None, ("label", "caption"), ""), ("gan", (ClassSpec, NumberForm), ("label", "ink", "width"), ""),
+        ("gan", (ClassSpec,), ("label", "width"), "width"),
+    ],
+)  # fmt: skip
+def test_what_a_family_can_be_given_is_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, family: str, forms: Any, given: tuple[str, ...], refused: str
+) -> None:  # fmt: skip
+    module = find_family(family)
+    monkeypatch.setattr(module, "GIVEN", forms, raising=False)
+    data = data_of(**{"width" if name == "stroke width" else name: column for name, column in COLUMNS.items()})
+    recipe = Recipe(about="", family=family, target=("image",), given=given)
+    if not refused:
+        assert training._chosen(recipe, data) == (("image",), given)
+        return
+    with pytest.raises(UserError, match=f"cannot be given {refused} yet"):
+        training._chosen(recipe, data)
+
+
+def test_a_recipe_that_names_no_target_makes_the_only_column_there_is() -> None:
+    plain = Recipe(about="", family="gan", given=())
+    assert training._chosen(plain, data_of(sound=COLUMNS["image"], label=COLUMNS["label"])) == (("sound",), ())
+    with pytest.raises(UserError, match="names no target"):
+        training._chosen(plain, data_of(sound=COLUMNS["image"], caption=COLUMNS["caption"]))
+
+
 # -- several targets ------------------------------------------------------------------------------------
 
 
@@ -270,6 +310,18 @@ def test_several_targets_are_a_folder_an_item(tmp_path: Path) -> None:
     for several in (lambda: samples.only, samples.preview, lambda: samples.write(tmp_path / "a.png")):
         with pytest.raises(UserError, match="3 targets"):
             several()
+
+
+def test_each_target_has_a_preview_of_its_own(tmp_path: Path) -> None:
+    generator = joint(("image", "caption"), ("label",))
+    reference = Batch({}, {"label": torch.tensor([1, 0])}, 2)
+    recipe = Recipe(about="", family="gan", target=("image", "caption"))
+    preview = training._previewer(RunFolder(tmp_path), recipe, generator.spec, reference)
+    preview(generator.sample(2, reference.given), tmp_path / "preview-00000010")
+    with Image.open(tmp_path / "preview-00000010-image.png") as picture:
+        assert picture.info["Source"] == "AI-generated" and picture.info["step"] == "10"
+    assert (tmp_path / "preview-00000010-caption.txt").read_text().startswith("[seven]")
+    assert json.loads((tmp_path / "preview-00000010-caption.json").read_text())["family"] == "gan"
 
 
 def test_every_preview_says_where_it_is_from(runs: Mapping[str, Path], tmp_path: Path) -> None:
@@ -365,6 +417,8 @@ def test_resuming_finds_its_data_or_is_told_where_it_is(
     assert done.exit_code == 0, done.exception
     assert all(torch.equal(before[name], value) for name, value in run.folder.weights().items())
     assert len(maquette.load(out).dataset().train), "the machine knows where it is now"
+    own = maquette.load(out)
+    assert own.trained_on(own.dataset(moved, quiet=True)), "what is named by its path is known again"
     other = tmp_path / "other"
     shutil.copytree(moved, other)
     next(other.rglob("*.png")).unlink()

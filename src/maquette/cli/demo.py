@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from maquette.cli.options import device
-
-RECIPE = "image/gan"
+from maquette.recipes import DEFAULT
 
 
 @click.command("demo")
@@ -26,9 +25,9 @@ def command(out: str, budget: str, device: str | None, quiet: bool) -> None:
     from maquette.core.run import free_folder
 
     folder = free_folder(Path(out))
-    say = (lambda text: None) if quiet else click.echo
-    say(f"Training {RECIPE} on 1,797 handwritten digits for {budget}, into {folder} ...")
-    run = api.train(RECIPE, "digits", out=folder, budget=budget, device=device, quiet=quiet)
+    say = (lambda note: None) if quiet else click.echo
+    say(f"Training {DEFAULT} on 1,797 handwritten digits for {budget}, into {folder} ...")
+    run = api.train(DEFAULT, "digits", out=folder, budget=budget, device=device, quiet=quiet)
     say("Measuring it against digits it has never seen ...")
     result = run.evaluate(quiet=True)
     if not quiet:
@@ -45,4 +44,4 @@ def command(out: str, budget: str, device: str | None, quiet: bool) -> None:
     ):
         say(f"  {what:<28} {path}")
     say(f"\nMore sevens:     maquette sample {folder} -n 64 --label 7 --seed 2 --grid -o sevens.png")
-    say(f"Your own data:   maquette train {RECIPE} --data FOLDER -o runs/mine --budget 10m")
+    say(f"Your own data:   maquette train {DEFAULT} --data FOLDER -o runs/mine --budget 10m")

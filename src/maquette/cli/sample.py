@@ -51,7 +51,7 @@ class OptionsOfRun(click.Command):
         context = click.Context(general, ignore_unknown_options=True, allow_extra_args=True)
         found, rest, _ = general.make_parser(context).parse_args(list(args))
         places = [word for word in rest if not word.startswith("-")]
-        runs = [place for place in places if (Path(place) / "recipe.yaml").is_file()]
+        runs = [place for place in places if _is_run(place)]
         return next(iter(runs or places), None), found.get("device")
 
     def _own(self, run: Run) -> list[click.Option]:
@@ -105,12 +105,19 @@ def command(
         file = folder / f"grid-seed-{seed}{_suffix(suffix, kind)}"
     if file is not None:
         click.echo(str(samples.write_preview(file)))
-    elif printed and out is None:
+    elif printed and out is None and suffix is None:
         click.echo(_together(samples))
     else:
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
         click.echo(f"{len(paths)} files in {folder}")
+
+
+def _is_run(place: str) -> bool:
+    try:
+        return (Path(place) / "recipe.yaml").is_file()
+    except (OSError, ValueError):  # too long for a path, or with what none has in it
+        return False
 
 
 def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) -> None:

@@ -20,12 +20,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
     """Draws a table as wide as the terminal allows."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text as Plain
 
     table = Table(*header, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(Plain(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*row)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -62,9 +62,17 @@ def refuse_foreign_family(name: str, where: str) -> None:
 
 
 def modality_names() -> list[str]:
-    """Modalities that can be found: those that ship, and those that the user named in MAQUETTE_MODALITIES."""
+    """Modalities that can be found: those that ship, and the user's own."""
+    return [*_names_in("maquette.modalities"), *own_modalities()]
+
+
+def own_modalities() -> list[str]:
+    """The user's own modalities: named in MAQUETTE_MODALITIES, or imported."""
     named = [name.strip() for name in os.environ.get("MAQUETTE_MODALITIES", "").split(",")]
-    return [*_names_in("maquette.modalities"), *(name for name in named if name)]
+    imported = [
+        name for name, module in list(sys.modules.items()) if getattr(module, "__dict__", {}).get("KIND") == name
+    ]
+    return list(dict.fromkeys([*filter(None, named), *imported]))
 
 
 def modalities_with(module: str) -> list[str]:
@@ -95,7 +103,8 @@ def find_modality(kind: str) -> Modality:
     A name that is not part of Maquette is imported only where the user vouched for it: by MAQUETTE_MODALITIES, or by
     an import of their own.
     """
-    ours = kind in _names_in("maquette.modalities")
+    shipped = _names_in("maquette.modalities")
+    ours = kind in shipped
     if not ours and kind not in modality_names() and kind not in sys.modules:
         raise UserError(
             f"Maquette knows no columns of the kind '{kind}'.",

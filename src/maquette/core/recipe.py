@@ -55,12 +55,7 @@ class DataConfig(_Section):
         """The further keys are modalities, each with its Config."""
         for kind, value in list((self.__pydantic_extra__ or {}).items()):
             if kind not in modality_names():
-                known = [*type(self).model_fields, *_modality_keys()]
-                hint = nearest(kind, known).replace(f"'{kind}'", kind)
-                own = [key for key in _modality_keys() if key.rpartition(".")[2] == kind]
-                raise UserError(
-                    f"There is no setting 'data.{kind}'.", f"Did you mean 'data.{own[0]}'?" if own else hint
-                )
+                raise _no_setting(kind)
             schema = find_modality(kind).Config
             if not isinstance(value, BaseModel):
                 try:
@@ -80,8 +75,12 @@ class DataConfig(_Section):
         return self.model_copy(update={kind: self.of(kind).model_copy(update=changes)})
 
 
-def _modality_keys() -> list[str]:
-    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+def _no_setting(name: str) -> UserError:
+    """There is no such key in the section `data`; perhaps it is one of a kind's own section."""
+    keys = [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+    own = [key for key in keys if key.rpartition(".")[2] == name]
+    hint = f"Did you mean 'data.{own[0]}'?" if own else nearest(name, [*DataConfig.model_fields, *keys])
+    return UserError(f"There is no setting 'data.{name}'.", hint)
 
 
 class TrainConfig(_Section):
@@ -161,7 +160,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
-    """Text of a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
+    """What stands in a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
 
     received: the content may come from somebody else, so it must not make us import a module of its choice
     """

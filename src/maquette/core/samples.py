@@ -148,7 +148,8 @@ def captions(given: dict[str, Tensor], spec: DataSpec) -> list[str]:
 
 def captions_shown(given: dict[str, Tensor], spec: DataSpec, kind: str) -> list[str]:
     """The captions in a preview of items of a kind: none where the modality says that they have no room."""
-    return [] if part(kind, "CAPTIONED", "values") is False else captions(given, spec)
+    captioned = part(kind, "CAPTIONED", "values")
+    return captions(given, spec) if captioned or captioned is None else []
 
 
 def captions_by_column(given: dict[str, Tensor], spec: DataSpec, item: int) -> dict[str, str]:

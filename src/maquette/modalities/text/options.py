@@ -37,10 +37,10 @@ DECODING = (
            _fits(lambda x: 0 <= x <= 1, "0 or more and at most 1")),
     Option("repetition_penalty", float, 1.0, "Above 1, what was written is less likely.",
            _fits(lambda x: 0.01 <= x <= 100, "from 0.01 to 100")),
-    Option("max_tokens", int, None, "Tokens to write at most; as long as an item where it is not said.",
+    Option("max_tokens", int, None, "Tokens to write at most. [default: as long as an item]",
            _fits(lambda x: x >= 1, "1 or more")),
     Option("stop", str, (), "End before this; may be given more than once.", _filled, many=True),
-    Option("pattern", str, None, "_ for a character, the rest as it is; 'form': the layout of the label's texts."),
+    Option("pattern", str, None, "_ for a character, the rest as it is; 'form': the label's own. [default: any]"),
 )  # fmt: skip
 STREAM = Option("stream", bool, False, "Show each as it is written.", only="command")
 BUNDLE = Option("decoding", lambda value: value, None, "All of these as one maquette.Decoding.", only="python")
