@@ -580,7 +580,7 @@ def test_items_of_the_data_are_announced_and_left_out_for_sharing(tmp_path: Path
     data = digits_data()
     folder = fake_run(tmp_path / "cats", data, "encodes", 4)
     open_page = report(folder, data)
-    assert "Not for sharing as it is." in open_page.text and "New, or copied?, Reconstructions" in open_page.text
+    assert "Not for sharing as it is." in open_page.text and "“New, or copied?”, “Reconstructions”" in open_page.text
     rows = data.train.columns["image"].take(torch.arange(1500).numpy())
     real = tiles(rows, ImageSpec(shape=(1, 8, 8)))
     sources = {re.search('src="([^"]+)"', tile)[1] for tile in real}  # type: ignore[index]
