@@ -62,7 +62,7 @@ def digits_data(classes: tuple[str, ...] = DIGITS, channels: int = 1, scale: int
         "source": "digits", "kind": "arrays", "train": 1500, "test": 297, "found": 1799, "used": 1797,
         "left_out_count": 2,
         "left_out": [{"name": "3/<img src=x onerror=alert(1)>.png", "reason": "truncated at byte 211"},
-                     {"name": "notes.txt", "reason": "not a picture"}],
+                     {"name": "notes.txt", "reason": "of another kind"}],
         "columns": {"image": {"kind": "image", "rows": [["Sizes", "8x8 (1,797)"], ["Colours", "grey 1,797"]]}},
         "classes": {"label": counts}, "duplicates": {"exact_copies": 2, "near_copies": 0, "dropped_from_train": 1},
         "warnings": ["Class '8' has few items."], "notes": [],

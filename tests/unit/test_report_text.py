@@ -88,7 +88,8 @@ def page_of(folder: RunFolder, generator: Generator, data: Dataset | None, **opt
 
 def parts(page: str) -> set[str]:
     return {name for name in ("samples", "classes", "metrics", "tokens", "agents", "alignment", "neighbours",
-                              "reconstructions", "plane", "walks") if f'<section id="{name}">' in page}  # fmt: skip
+                              "reconstructions", "plane", "walks", "previews")
+            if f'<section id="{name}">' in page}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_the_page_has_what_the_model_can_do_and_no_more(
     kind: str, config: dict[str, Any], more: set[str], tmp_path: Path
 ) -> None:
     page = page_of(*fake_run(tmp_path / "run", kind, **config))
-    assert parts(page) == {"samples", "metrics", "tokens", *more}
+    assert parts(page) == {"samples", "metrics", "tokens", "previews", *more}
     assert "could not be made" not in page and "pictures" not in page.partition("<body>")[2].partition("<script>")[0]
     assert ("<script>alert" not in page and "{{ 7*7 }}" in page) or kind == "windows"
     assert "&lt;/script&gt;" in page

@@ -8,6 +8,8 @@ well, as an attribute of the package or of a module in it (see `part`), so that 
     data.py       what prepared data is made by, see below; `examine`, `fit` and `encode` are required
     measures.py   MEASURES   tuple[core.measure.Measure, ...]   what is measured of samples beyond what is general
     report.py     SECTIONS   tuple[core.section.Section, ...]   parts of the report
+                  tiles(...), draw(...), ...   how items are shown on a page and in figures: see report/show.py
+    usage.py      usage(spec) -> report.usage.Usage            how a run is used, in its model card
     watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
     features.py   features(...)                                 the network that general distances are measured in
 

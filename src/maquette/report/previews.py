@@ -43,7 +43,7 @@ def previews(folder: RunFolder, spec: DataSpec, column: str) -> list[tuple[int, 
 
 def _tail(spec: DataSpec, column: str) -> str:
     """What the name of a file says of its column, where there are several."""
-    return "-" + re.sub(r"[^\w.-]+", "_", column) if len(spec.target) > 1 else ""
+    return f"-{column}" if len(spec.target) > 1 else ""
 
 
 def animation_name(spec: DataSpec, column: str) -> str:

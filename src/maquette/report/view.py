@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -153,10 +153,12 @@ class RunView:
             raise found
         return found
 
+    @property
     def sampled(self) -> Sampled | Missing:
         """Items as they come: classes drawn as often as in the data; from held-out sources, if the model has some."""
         return self.once("sampled", self._sampled)
 
+    @property
     def by_class(self) -> list[ByClass]:
         """Items of each class, of every given column of classes; none for a model that is given a source."""
         return self.once("by class", self._by_class)
@@ -199,19 +201,3 @@ class RunView:
             target = self.generator.sample(len(names) * each, given, derive(self.seed, "by class"))
             found.append(ByClass(name, names, column.num_classes, each, target))
         return found
-
-
-def captions(given: dict[str, Tensor], spec: DataSpec) -> list[str]:
-    """What each item was asked to be, of what can be said in a word: `7`, `digit 7, width 2.1`; empty without any."""
-    parts: list[Sequence[str]] = []
-    for name, values in given.items():
-        column = spec.columns[name]
-        if isinstance(column, ClassSpec):
-            parts.append([column.classes[i] for i in values.tolist()])
-        elif isinstance(column, NumberSpec):
-            parts.append([f"{value:.3g}" for value in values.tolist()])
-        else:
-            continue
-        if len(spec.given) > 1:
-            parts[-1] = [f"{name} {value}" for value in parts[-1]]
-    return [", ".join(row) for row in zip(*parts, strict=True)]

@@ -103,12 +103,12 @@ class New:
         comparable = part(run.target.kind, "comparable", "features")
         if comparable is None or run.sources:
             return None
-        found = run.sampled()
+        found = run.sampled
         if isinstance(found, Missing):
             return found
         if run.dataset is None:
             return run.no_data
-        samples = torch.cat([found.target[run.column], *(part.target[run.column] for part in run.by_class())])
+        samples = torch.cat([found.target[run.column], *(part.target[run.column] for part in run.by_class)])
         table = find_neighbours(samples, run.dataset, run.column, run.seed, comparable)
         measured = run.evaluation if isinstance(run.evaluation, Evaluation) else None
         copies: Any = ()

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.model import Streams
+from maquette.core.samples import captions
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import ClassSpec
 from maquette.report.figures import figure
 from maquette.report.page import fragment
 from maquette.report.show import amounts, hook, tiles
-from maquette.report.view import RunView, Sampled, captions
+from maquette.report.view import RunView, Sampled
 
 AS_THEY_COME = """
 <p class="intro">{{ tiles|length }} {{ items }} as they come, none chosen by hand
@@ -56,7 +57,7 @@ class Samples:
     after: str = ""
 
     def make(self, run: RunView) -> Markup | Missing:
-        found = run.sampled()
+        found = run.sampled
         if isinstance(found, Missing):
             return found
         return self._from_sources(run, found) if run.sources else self._as_they_come(run, found)
@@ -98,7 +99,7 @@ class Classes:
     def make(self, run: RunView) -> Markup | None:
         parts = []
         most = amounts(run.target.kind)
-        for found in run.by_class():
+        for found in run.by_class:
             rows = [tiles(row[: most.per_class], run.target) for row in found.rows(run.column)[: most.classes]]
             named = list(zip(found.names, rows, strict=False))
             parts.append({"column": found.column, "known": found.known, "rows": named})

@@ -56,7 +56,7 @@ class Passages:
             return None  # what is written from a source is no free text
         if run.dataset is None:
             return run.no_data
-        found = run.sampled()
+        found = run.sampled
         if isinstance(found, Missing):
             return found
         texts = first_words(found.target[run.column][: amounts(run.target.kind).samples], run.target)

@@ -14,13 +14,13 @@ from maquette.core.batch import Batch
 from maquette.core.generator import Generator
 from maquette.core.model import Cooperates, Streams
 from maquette.core.rng import ItemRng
+from maquette.core.samples import captions
 from maquette.core.section import Markup, Missing
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, TokenSpec
-from maquette.modalities.text.report.tiles import first_words
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS
 from maquette.modalities.text.tokens import pieces
 from maquette.report.missing import attempt
 from maquette.report.page import fragment
-from maquette.report.view import RunView, Sampled, captions
+from maquette.report.view import RunView, Sampled
 
 # Probabilities at which the colour changes, from sure to surprised.
 STEPS = (0.5, 0.2, 0.05, 0.01, 0.001)
@@ -69,7 +69,7 @@ class Tokens:
         shown: list[tuple[str, Any]] = []
         if not run.for_sharing:
             shown.append(("Held-out text", attempt(lambda: self._held_out(run, model))))
-        if isinstance(sampled := attempt(run.sampled), Sampled):
+        if isinstance(sampled := attempt(lambda: run.sampled), Sampled):
             shown.append(("What it wrote", attempt(lambda: self._written(run, model, sampled))))
         return Markup(fragment(SPANS + TOKENS, shown=shown), training_items=not run.for_sharing) if shown else None
 
@@ -81,10 +81,7 @@ class Tokens:
 
     def _written(self, run: RunView, model: Streams, sampled: Sampled) -> list[Coloured]:
         given = {name: value[:SHOWN] for name, value in sampled.given.items()}
-        said = captions(given, run.spec)
-        for name in run.sources if not said and not run.for_sharing else ():
-            if isinstance(run.spec.columns[name], TokenSpec):
-                said = first_words(given[name], run.spec.columns[name])
+        said = [] if run.sources and run.for_sharing else captions(given, run.spec)
         return coloured(run.generator, model, run.column, sampled.target[run.column][:SHOWN], given, said)
 
 
@@ -100,7 +97,7 @@ class Agents:
         model = run.generator.model
         if not isinstance(model, Cooperates):
             return None
-        sampled = run.sampled()
+        sampled = run.sampled
         if isinstance(sampled, Missing):
             return sampled
         found = decided(run.generator, model, run.column, sampled.given, run.seed, run.recipe.model, DECIDED)
