@@ -197,7 +197,8 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
         },
         warnings=("Only 297 held-out pictures: distances are too high by an amount that the floor shows.",),
         settings=Settings(
-            nouns=("picture", "pictures"), samples=1000, seed=0, features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
+            nouns=("picture", "pictures"), samples=1000, seed=0,
+            features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
             source=data.source, fingerprint=data.fingerprint, n_train=1500, n_test=297, conditional=True,
             resamples=200, seconds=8.1,
         ),

@@ -283,7 +283,9 @@ def test_the_shape_is_chosen_from_what_is_learned_from() -> None:
     assert fitted([*grey, colour], channels="grey", size=(9, 12))[0].shape == (1, 9, 12)
     known = spec(4, 32, 32)
     cells = [File("a.png", data) for data in grey]
-    assert image.fit(cells, [image.examine(cell, ImageConfig()) for cell in cells], ImageConfig(), known, Notes()) == known
+    assert (
+        image.fit(cells, [image.examine(cell, ImageConfig()) for cell in cells], ImageConfig(), known, Notes()) == known
+    )
 
 
 def test_what_cannot_be_encoded_is_named() -> None:
@@ -308,7 +310,11 @@ def test_labels(tmp_path: Path) -> None:
     assert animals.classes == ("3", "cat", "dog", "true", "(missing)")
     assert animals.shares == tuple(n / 6 for n in (1, 2, 1, 1, 1))
     wide = label.widen(animals, [*facts, "bee"])
-    assert wide.classes == ("3", "bee", "cat", "dog", "true", "(missing)") and wide.shares[1] == 0 and wide.shares[2] == 2 / 6
+    assert (
+        wide.classes == ("3", "bee", "cat", "dog", "true", "(missing)")
+        and wide.shares[1] == 0
+        and wide.shares[2] == 2 / 6
+    )
     numbers = label.fit((), ["10", "9", "1"], config, None, notes)
     assert numbers.classes == ("1", "9", "10") and label.fit((), ["x"], config, animals, notes) is animals
     codes = label.encode(["cat", None, "cow"], animals, config)

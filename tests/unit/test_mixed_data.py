@@ -72,7 +72,9 @@ def test_a_picture_its_caption_a_number_and_a_label_in_one_table(tmp_path: Path)
         assert spec.columns["label"].classes[int(batch.given["label"])] == ("one", "seven")[i % 2]
     learned = [int(Path(name).stem) / 7 for name in dataset.train.names]
     slant = spec.columns["slant"]
-    assert slant.mean == pytest.approx(np.mean(learned), abs=1e-3) and slant.high == pytest.approx(max(learned), abs=1e-3)
+    assert slant.mean == pytest.approx(np.mean(learned), abs=1e-3) and slant.high == pytest.approx(
+        max(learned), abs=1e-3
+    )
     loader = Loader(dataset.train, spec, 8, 0)
     assert loader.batch(0).given["caption"].shape[0] == 8
     again = opened(root, tmp_path / "cache", ("image",), ("caption", "slant"))
@@ -92,7 +94,7 @@ def test_any_of_the_columns_may_be_made_of_any_others(tmp_path: Path) -> None:
 
 
 def test_everything_is_looked_at_where_nothing_is_chosen(tmp_path: Path) -> None:
-    root = table(tmp_path / "set", caption={i: "" for i in range(20)}, slant={5: ""})
+    root = table(tmp_path / "set", caption=dict.fromkeys(range(20), ""), slant={5: ""})
     (root / "007.png").write_bytes(b"")
     found = opened(root, tmp_path / "cache", ())
     assert set(found.summary["columns"]) == {"image", "caption", "slant", "label"}
@@ -125,9 +127,7 @@ def test_specifications_know_training_rows_alone(tmp_path: Path) -> None:
     split = {i: "test" if i >= 50 else "train" for i in range(60)}
     plain = opened(table(tmp_path / "a", split=split), tmp_path / "cache", ("image",), ("caption", "slant"))
     assert held_out(plain) == [f"{i:03d}.png" for i in range(50, 60)]
-    poison = table(
-        tmp_path / "b", split=split, caption={55: "Ω" * 300}, slant={56: "1e9"}, label={57: "a third class"}
-    )
+    poison = table(tmp_path / "b", split=split, caption={55: "Ω" * 300}, slant={56: "1e9"}, label={57: "a third class"})
     clear = Image.new("RGBA", (16, 16), (9, 9, 9, 0))
     clear.save(poison / "058.png")
     Image.effect_noise((90, 70), 50).save(poison / "059.png")

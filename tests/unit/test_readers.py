@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -164,7 +166,8 @@ def test_what_merely_looks_like_something_is_no_bulk(tmp_path: Path) -> None:
     assert kinds(table) == {"image": "image"} and len(table) == 5
 
 
-def test_a_users_own_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["named", "imported"])
+def test_a_users_own_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Nothing but the modality says that a file is one, or what a column of values is."""
     put(tmp_path / "lib", {"my_chords/__init__.py": """
 from pydantic import BaseModel
@@ -176,7 +179,10 @@ def claims(name, head): return name.endswith(".chord")
 def claims_values(name, values, role, category): return 5.0 * all(str(v).startswith("(") for v in values)
 """})  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path / "lib")
-    monkeypatch.setenv("MAQUETTE_MODALITIES", "my_chords")
+    if how == "named":
+        monkeypatch.setenv("MAQUETTE_MODALITIES", "my_chords")
+    else:
+        importlib.import_module("my_chords")
     chords = {f"{i}.chord": f"{60 + i} 64 67" for i in range(9)}
     assert kinds(read(put(tmp_path / "a", chords))) == {"my_chords": "my_chords"}
     both = read(put(tmp_path / "b", chords | {f"{i}.png": png(i) for i in range(9)}))
@@ -184,6 +190,8 @@ def claims_values(name, values, role, category): return 5.0 * all(str(v).startsw
     table = read(put(tmp_path, {"c.csv": csv([{"x": f"(60 {i})", "y": f"({i} is one"} for i in range(30)])}) / "c.csv")
     assert kinds(table) == {"x": "my_chords", "y": "my_chords"}
     assert kinds(table, kinds={"y": "text"})["y"] == "text"
+    for name in ("my_chords", "my_chords.claims"):
+        sys.modules.pop(name)
 
 
 # -- values ------------------------------------------------------------------------------------------

@@ -118,6 +118,20 @@ def test_without_data_or_numbers_it_says_so(tmp_path: Path) -> None:
     assert "What to make something from is in the data" in page_of(folder, generator, None)
 
 
+@pytest.mark.parametrize("kind", ["lines", "windows", "source"])
+def test_no_text_of_the_data_is_in_a_report_for_sharing(kind: str, tmp_path: Path) -> None:
+    folder, generator, data = fake_run(tmp_path / "run", kind)
+    known = (*TRAIN[:-1], *TEST[:-1])
+    page = page_of(folder, generator, data)
+    seen = re.sub("<[^>]+>", "", page)
+    assert "Not for sharing as it is." in page and (kind == "windows" or any(text in seen for text in known))
+    page = page_of(folder, generator, data, for_sharing=True)
+    seen = re.sub("<[^>]+>", "", page)
+    assert "Made for sharing." in page and (kind == "source" or not any(text in seen for text in known))
+    assert kind != "source" or not parts(page) & {"samples", "alignment", "previews"}  # this model repeats its source
+    assert parts(page) >= {"metrics", "tokens"} and "Held-out text</h3>" not in page
+
+
 def test_a_broken_model_costs_its_sections_only(tmp_path: Path) -> None:
     folder, generator, data = fake_run(tmp_path / "run", measured=False)
     generator.model.config.broken = True

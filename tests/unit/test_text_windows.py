@@ -165,9 +165,8 @@ def test_many_short_documents_stand_for_themselves(tmp_path: Path) -> None:
         name = dataset.train.names[row]
         assert text.decode(item, column.spec).startswith(f"poem {int(Path(name).stem)}\n")
         assert label.spec.classes[int(label.take(np.array([row])))] == Path(name).parent.name
-    assert column.spec.shape == (column.lengths.max(),) and column.spec.mean_length == pytest.approx(
-        column.lengths.mean()
-    )
+    assert column.spec.shape == (column.lengths.max(),)
+    assert column.spec.mean_length == pytest.approx(column.lengths.mean())
 
 
 def test_the_loader_batches_rows_of_like_length_and_reads_windows_at_random(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: Path, content: str) -> Path:
     """Writes UTF-8, packed where the name ends in .gz."""
-    data = text.encode("utf-8")
+    data = content.encode("utf-8")
     with atomic(path) as temporary:
         temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data)
     return path

@@ -21,7 +21,7 @@ class Markup:
 
     html:    its body, in which everything that is not ours was escaped (report/page.py renders templates so)
     charts:  what page.js draws in it, by the id of the element
-    points:  sentences for the summary on top: ("good" | "note" | "warn", text)
+    points:  sentences for the summary on top: ("good" | "note" | "warn", sentence)
     figures: what is written as PNG beside the report, by name: a function of the path
     training_items: whether it shows items of the training data, which `report --for-sharing` leaves out
     """

@@ -26,8 +26,8 @@ PAD, BOS, EOS, UNK, PREFIX, SUFFIX, MIDDLE = range(len(SPECIALS))
 class ColumnSpec(BaseModel):
     """One typed column. Modalities extend one of the four forms below with facts of their own.
 
-    kind:   the modality, by the name it is found by ("image", "my_package.molecule")
-    shape:  of one canonical item: (C, H, W) of a picture, (most tokens,) of a sequence, () of a class or number
+    kind:   the modality, by the name it is found by ("label", "my_package.molecule")
+    shape:  of one canonical item: (C, *grid) of values on a grid, (most tokens,) of a sequence, () of a class or number
     assets: names of the fields, of type str, that a run folder keeps as files of their own, such as a tokenizer
     """
 
@@ -43,7 +43,7 @@ class ColumnSpec(BaseModel):
 
 
 class GridSpec(ColumnSpec):
-    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video.
+    """Values f32[C, *grid] in [-1, 1]: (C, N), (C, H, W) or (C, T, H, W).
 
     levels: values that a file has between -1 and 1, which likelihoods take into account; 0: as many as there are
     """

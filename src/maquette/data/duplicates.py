@@ -1,4 +1,4 @@
-"""Finds rows that are the same, or nearly so, over all columns, so that a copy never stands on both sides of a split."""
+"""Finds rows that are the same, or nearly so, over all columns: a copy must not stand on both sides of a split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from maquette.data.names import shown
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -57,7 +59,7 @@ def only_exact(found: Groups) -> int:
 
 
 def examples(group: np.ndarray, names: Sequence[str], most: int = 5) -> list[list[str]]:
-    """Names of the first rows of the largest groups."""
+    """Names of the first rows of the largest groups, safe to print."""
     counts = np.bincount(group) if len(group) else np.zeros(0, np.int64)
     largest = np.argsort(-counts, kind="stable")[:most]
-    return [[names[int(i)] for i in np.flatnonzero(group == g)[:4]] for g in largest if counts[g] > 1]
+    return [[shown(names[int(i)]) for i in np.flatnonzero(group == g)[:4]] for g in largest if counts[g] > 1]

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 def shown(name: str) -> str:
-    """A file name that can be printed and written as UTF-8: bytes that are not text and controls escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """A file name that can be printed and written as UTF-8: what is no character, and controls, escaped."""
+    made = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if made.isprintable():
+        return made
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in made)
 
 
 def digest(parts: Iterable[object], size: int = 16) -> str:
@@ -25,7 +25,7 @@ def digest(parts: Iterable[object], size: int = 16) -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few names, for one line of text."""
+    """The first few names, on one line."""
     listed = [shown(name) for name in names]
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(f"'{name}'" for name in listed[:most]) + more

@@ -28,8 +28,9 @@ from maquette.data.choose import Use
 from maquette.data.duplicates import Groups
 from maquette.data.names import digest, shown
 from maquette.data.parallel import in_order
-from maquette.data.raw import Cell, Cells, Files, Notify, RawTable, Values
-from maquette.data.split import Sides, by_content, own_sides, settle, smallest, without_twins
+from maquette.data.plan import Plan, itemise, plan, refuse_equal
+from maquette.data.raw import Cell, Cells, Files, Notify, RawTable
+from maquette.data.split import Sides, settle, smallest, without_twins
 from maquette.data.store import FileSink, MemorySink, Packed, Prepared, Stored, Writer, pack
 from maquette.data.summary import describe, source_facts
 from maquette.data.survey import (
@@ -40,32 +41,14 @@ from maquette.data.survey import (
     Looked,
     Survey,
     enough,
-    examined,
     refuse_if_strict,
     survey,
 )
 from maquette.data.windows import windows
 
 VERSION = 2  # of what is stored and of how it is computed: raise it, and old caches are left alone
-FEW = 10  # long items; fewer are each cut in two, since one held out whole would be too large a share
 AT_ONCE = 4096  # values and rows of arrays that are encoded together
 PIPE_BYTES = 2**24  # of encoded items that go through a worker's pipe at once, about
-
-
-@dataclass
-class Plan:
-    """Which rows are fitted on, and what is held out for now.
-
-    own: the data names its splits       long: rows are long items, of which a few are enough
-    halves: rows are beginnings and ends of items that were cut in two
-    everything: all rows are on both sides, to judge a run that was trained on other data
-    """
-
-    sides: Sides
-    own: bool = False
-    long: bool = False
-    halves: bool = False
-    everything: bool = False
 
 
 @dataclass
@@ -84,7 +67,8 @@ class Encoded:
 def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: str | None) -> list[object]:
     """What decides how a table is prepared; `strict` only decides whether."""
     known = [] if like is None else [
-        *((name, spec.model_dump_json()) for name, spec in sorted(like.columns.items())), f"judged {own}" if own else "",
+        *((name, spec.model_dump_json()) for name, spec in sorted(like.columns.items())),
+        f"judged {own}" if own else "",
     ]  # fmt: skip
     sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
     return [VERSION, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
@@ -101,15 +85,15 @@ def prepare(
     """
     started = time.perf_counter()
     found, source = survey(table, use, config, notify), config.source or ""
-    _itemise(found, like)
-    plan = _plan(found, config, like, source)
+    itemise(found, like)
+    first = plan(found, config, like, source)
     content = digest([
         *how(config, list(use.kinds.values()), like, own), use.look, "\0".join(found.names),
         "\0".join(side or "" for side in found.splits),
         *(part for name, column in sorted(found.columns.items())
           for part in (name, column.kind, column.digests.tobytes())),
     ])  # fmt: skip
-    facts = source_facts(table, found, plan.halves)
+    facts = source_facts(table, found, first.halves)
     known = cache.find(content)
     if known is not None:
         notify(f"The same {noun(use.thing)} were prepared before")
@@ -119,8 +103,8 @@ def prepare(
         notify(note)
 
     def made(folder: Path | None) -> Prepared:
-        work = _Work(found, plan, config, like, content, folder, notify)
-        prepared = work.judged(own) if own is not None and not plan.own else work.prepared(plan)
+        work = _Work(found, first, config, like, content, folder, notify)
+        prepared = work.judged(own) if own is not None and not first.own else work.prepared(first)
         prepared.source = facts
         prepared.summary["seconds"] = {"prepare": round(time.perf_counter() - started, 3)}
         return prepared
@@ -139,80 +123,6 @@ def prepare(
         prepared = made(None)
         prepared.summary["warnings"].append(warning)
         return prepared
-
-
-def _itemise(found: Survey, like: DataSpec | None) -> None:
-    """Few items that hold many each, such as files of lines, as these, where a run knows single ones."""
-    (name, *others) = found.use.target or ("",)
-    known = like.columns.get(name) if like else None
-    if known is None or others or len(found) >= FEW or not (itemise := found.columns[name].optional("itemise")):
-        return
-    parts = [itemise(cell, known) for cell in found.columns[name].cells.take(range(len(found)))]
-    if not any(parts):
-        return
-    found.keep([row for row, part in enumerate(parts) for _ in part])
-    numbers = [number for part in parts for number, _ in part]
-    found.names = [f"{place}:{number}" for place, number in zip(found.names, numbers, strict=True)]
-    found.found += len(numbers) - len(parts)
-    _replace(found.columns[name], [item for part in parts for _, item in part])
-
-
-def _replace(column: Looked, cells: list[Any]) -> None:
-    """Other cells in a column, all of which can be used."""
-    column.cells = Values(cells)
-    known = [entry for entry in examined(cells, column.kind, column.config) if not isinstance(entry, str)]
-    column.facts = [facts for facts, _ in known]
-    column.digests = np.array([number for _, number in known], np.uint64)
-
-
-def _plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) -> Plan:
-    """Who is on which side for now; a few long items are each cut in two."""
-    enough(found, len(found), source, least=1)
-    sides = own_sides(found.splits, found.notes)
-    if sides is None and any(found.splits):
-        found.splits = [None] * len(found)
-    long = _halves(found, config, like) if len(found) < FEW else None
-    if long is None:
-        enough(found, len(found), source)
-    content = duplicates.joined([found.columns[name].digests for name in found.use.content])
-    if sides is not None:
-        return Plan(without_twins(sides, content, noun(found.use.thing, 1)), own=True, long=long is not None)
-    if long is not None:
-        (name,) = found.use.content
-        count = len(long)
-        found.keep(np.repeat(np.arange(count), 2).tolist())
-        column = found.columns[name]
-        column.cells = Values([half for pair in long for half in pair])
-        results = examined(column.cells.cells, column.kind, column.config)
-        column.facts = [column.facts[i] if isinstance(result, str) else result[0] for i, result in enumerate(results)]
-        column.digests = np.array([0 if isinstance(r, str) else r[1] for r in results], np.uint64)
-        if count > 1:
-            found.notes.append(f"Few {noun(column.kind)}: the last {config.test_share:.0%} of each is held out.")
-        numbers = np.arange(2 * count)
-        return Plan(Sides(numbers[::2], numbers[1::2]), long=True, halves=True)
-    _refuse_equal(found, len(np.unique(content)), len(content))
-    held = by_content(content, config.test_share, config.split_seed)
-    return Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held)))
-
-
-def _halves(found: Survey, config: DataConfig, like: DataSpec | None) -> list[tuple[Cell, Cell]] | None:
-    """Each row as a beginning and an end, where there is one column of long items."""
-    if len(found.use.content) != 1:
-        return None
-    (name,) = found.use.content
-    column = found.columns[name]
-    divide = column.optional("divide")
-    if divide is None:
-        return None
-    known = like.columns.get(name) if like else None
-    cells = column.cells.take(range(len(found)))
-    made: list[tuple[Cell, Cell]] | None = divide(cells, column.facts, config.test_share, column.config, known)
-    return made
-
-
-def _refuse_equal(found: Survey, different: int, total: int) -> None:
-    if different < 2:
-        raise UserError(f"All {total:,} {noun(found.use.thing)} are the same.", "Add different ones.")
 
 
 class _Work:
@@ -351,7 +261,7 @@ class _Work:
         if plan.everything or plan.halves:
             return _only(plan.sides, used)
         if not plan.own:
-            _refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
+            refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
             held = np.isin(used, plan.sides.test)
             whole = settle(held, groups, things, notes) if held.any() else None
             return None if whole is None else Sides(used[~whole], used[whole])

@@ -1,8 +1,8 @@
 """Which rows are learned from and which are held out: as the data says, else by content, never by order or chance.
 
-By content, a row's side follows from its own bytes or characters, so adding rows moves no other. That decides which rows
-specifications are fitted on; of a group of near copies, all are held out only where each of them would be, so that no
-row that was fitted on is ever held out.
+By content, a row's side follows from its own bytes or characters, so adding rows moves no other. That decides which
+rows specifications are fitted on; of a group of near copies, all are held out only where each of them would be, so that
+no row that was fitted on is ever held out.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def without_twins(sides: Sides, content: np.ndarray, thing: str) -> Sides:
 
 def by_content(digests: np.ndarray, test_share: float, seed: int) -> np.ndarray:
     """bool[N], whether each row is held out for now: equal rows never straddle. digests: u64[N] of their content."""
-    unique, first, group, counts = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
+    unique, group, counts = np.unique(digests, return_inverse=True, return_counts=True)
     place = places(unique, seed)
     held = place < test_share
     # A group larger than the whole test split is to be learned from, or the shares would be turned around.

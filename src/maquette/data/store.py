@@ -267,7 +267,7 @@ def write_array(path: Path, array: np.ndarray) -> list[Any]:
 
 
 def read_array(path: Path, dtype: np.dtype | str, shape: Sequence[int]) -> np.ndarray:
-    """An array of the cache: small ones in memory, large ones mapped. Raises ValueError where the file has not its size."""
+    """An array of the cache: small ones in memory, large ones mapped. Raises ValueError where the file is damaged."""
     kind, size = np.dtype(dtype), path.stat().st_size
     if size != kind.itemsize * math.prod(shape):
         raise ValueError(f"'{path}' has {size:,} bytes")

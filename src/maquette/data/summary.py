@@ -18,6 +18,7 @@ from maquette.data.duplicates import Groups
 from maquette.data.names import shown
 from maquette.data.raw import RawTable
 from maquette.data.split import Sides
+from maquette.data.store import Some
 from maquette.data.survey import Survey, kind_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def describe(found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Gro
         near_groups, near = duplicates.sizes(groups.near)
         twins["near_groups"] = near_groups - duplicates.only_exact(groups)
         twins["near_copies"] = near - copies
-        twins["examples"] = duplicates.examples(groups.near, [shown(found.names[i]) for i in made.used])
+        twins["examples"] = duplicates.examples(groups.near, Some(found.names, made.used))
     twins["dropped_from_train"] = len(sides.dropped)
     if copies > COPIES_SHARE * len(made.used):
         notes.warn(f"{copies:,} of {len(made.used):,} {things} are exact copies of others.")
@@ -106,22 +107,22 @@ def summary(prepared: Prepared, source: str) -> dict[str, Any]:
 def _column(name: str, found: Survey, made: Encoded, sides: Sides, notes: Notes) -> dict[str, Any]:
     """What the modality of a column has to tell of it."""
     column = found.columns[name]
-    known = {"kind": column.kind, "rows": []}
+    known: dict[str, Any] = {"kind": column.kind, "rows": []}
     missing = sum(column.facts[i] is None for i in made.used)
     if missing:
         known["missing"] = missing
     tell = column.optional("describe")
     if tell is None:
         return known
-    there = [np.array([i for i in rows if column.facts[i] is not None], np.int64)
-             for rows in (made.used, sides.train, sides.test)]  # fmt: skip
-    return known | tell(
-        Examined(
-            shown(name), made.specs[name], column.config, _Taken(column.cells), column.facts, _Places(found, name),
-            made.items[name].lengths, *there, target=name in found.use.target, left_out=made.reasons[name],
-        ),
-        notes,
+    used, train, test = (
+        np.array([i for i in rows if column.facts[i] is not None], np.int64)
+        for rows in (made.used, sides.train, sides.test)
+    )
+    examined = Examined(
+        shown(name), made.specs[name], column.config, _Taken(column.cells), column.facts, _Places(found, name),
+        made.items[name].lengths, used, train, test, name in found.use.target, made.reasons[name],
     )  # fmt: skip
+    return known | tell(examined, notes)
 
 
 class _Taken(Sequence[Any]):

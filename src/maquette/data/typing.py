@@ -18,7 +18,10 @@ sequences of characters 1, and 0.5 where all of them are numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,10 +118,23 @@ def _of_file(file: File) -> str | None:
         return None
 
 
-def _claims(function: str) -> list[tuple[str, Callable[..., Any]]]:
+def _claims(function: str) -> tuple[tuple[str, Callable[..., Any]], ...]:
     """(modality, function) of every modality that has it, the user's own first."""
-    asked = [(kind, part(kind, function, "claims")) for kind in reversed(modality_names())]
-    return [(kind, claims) for kind, claims in asked if claims is not None]
+    return _claims_among(function, os.environ.get("MAQUETTE_MODALITIES", ""), len(sys.modules))
+
+
+@lru_cache(maxsize=16)
+def _claims_among(function: str, named: str, modules: int) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    """The same, found once for as long as nothing else is named or imported: it may be asked of each of many files."""
+    own = [name for name, module in list(sys.modules.items()) if _is_modality(name, getattr(module, "__dict__", {}))]
+    asked = [(kind, part(kind, function, "claims")) for kind in dict.fromkeys([*own, *reversed(modality_names())])]
+    return tuple((kind, claims) for kind, claims in asked if claims is not None)
+
+
+def _is_modality(name: str, module: Mapping[str, Any]) -> bool:
+    """Whether a module that was imported is a modality, and not one of ours."""
+    kind = module.get("KIND")
+    return "NOUN" in module and kind in (name, name.rpartition(".")[2]) and not name.startswith("maquette.")
 
 
 def _highest(claims: Sequence[tuple[float, str]]) -> str | None:

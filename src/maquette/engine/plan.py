@@ -164,10 +164,15 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     for _ in range(5):
         state.ema.update(0)
     step_seconds += (time.perf_counter() - began) / 5
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
-    return _Timing(step_seconds, best_seconds, time.perf_counter() - began, loop.micro_batch)
+    preview_seconds = math.inf
+    for _ in range(2):  # the first one imports what it writes with
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
+        preview_seconds = min(preview_seconds, time.perf_counter() - began)
+        if preview_seconds > seconds:
+            break
+    return _Timing(step_seconds, best_seconds, preview_seconds, loop.micro_batch)
 
 
 @torch.no_grad()

@@ -387,12 +387,16 @@ class Evidence:
 
 
 def between(
-    evidence: Evidence, name: str, measure: Callable[[Array, Array, np.random.Generator], Estimate]
-) -> Found | None:
-    """A measure between two sets of features f64[n, D]: of samples and held-out items, and its floor, of the reserve
-    and held-out items; None where the kind has no features."""
-    made, real, reserve = evidence.made.features, evidence.real.features, evidence.reserve.features
-    if made is None or real is None or reserve is None:
-        return None
-    value, floor = measure(made, real, evidence.rng(name)), measure(reserve, real, evidence.rng(name, "floor"))
-    return Found(value, floor, len(real), len(made))
+    name: str, measure: Callable[[Array, Array, np.random.Generator], Estimate]
+) -> Callable[[Evidence], Found | None]:
+    """The `of` of a measure between two sets of features f64[n, D]: of samples and held-out items; its floor: of the
+    reserve and held-out items. It does not apply where the kind has no features."""
+
+    def of(evidence: Evidence) -> Found | None:
+        made, real, reserve = evidence.made.features, evidence.real.features, evidence.reserve.features
+        if made is None or real is None or reserve is None:
+            return None
+        value, floor = measure(made, real, evidence.rng(name)), measure(reserve, real, evidence.rng(name, "floor"))
+        return Found(value, floor, len(real), len(made))
+
+    return of

@@ -153,7 +153,7 @@ class TransformerModel(Model):
         pieces = self._pieces(tokens.shape[1], step.progress)
         if pieces > 1:
             tokens, after = (t.reshape(n * pieces, -1) for t in (tokens, after))
-            y = None if y is None else y.repeat_interleave(pieces)
+            y = None if y is None else y.repeat_interleave(pieces, 0)
         logits = self.net(tokens, self._source(batch.given), y)
         loss, nll = sequence.smoothed_nll(logits, after, c.label_smoothing, PAD)
         parts = {"nats_per_token": nll.sum() / (after != PAD).sum().clamp(min=1)}

@@ -240,33 +240,22 @@ _ASKS = (
 )
 MEASURES = (
     Measure(
-        "class_accuracy",
-        "Class accuracy, own classifier",
-        "higher",
-        "share",
-        "Ask for a class, and let a classifier trained on real {items} tell what came out: the share it agrees with.",
-        _accuracy,
-        _accuracy_says,
+        name="class_accuracy", title="Class accuracy, own classifier", better="higher", unit="share", of=_accuracy,
         place=30,
+        asks="Ask for a class, and let a classifier trained on real {items} tell what came out: the share that it "
+        "agrees with.",
+        says=_accuracy_says,
     ),
     Measure(
-        "class_shares",
-        "Class shares off by, own classifier",
-        "lower",
-        "share",
-        _ASKS,
-        _counted("class_shares", share_distance),
-        _shares_says,
-        place=30,
+        name="class_shares", title="Class shares off by, own classifier", better="lower", unit="share",
+        of=_counted("class_shares", share_distance), place=30,
+        asks=_ASKS,
+        says=_shares_says,
     ),
     Measure(
-        "missing_classes",
-        "Missing classes, own classifier",
-        "lower",
-        "classes",
-        _ASKS,
-        _counted("missing_classes", missing),
-        _missing_says,
-        place=30,
+        name="missing_classes", title="Missing classes, own classifier", better="lower", unit="classes",
+        of=_counted("missing_classes", missing), place=30,
+        asks=_ASKS,
+        says=_missing_says,
     ),
-)
+)  # fmt: skip

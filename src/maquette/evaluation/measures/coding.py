@@ -116,42 +116,26 @@ def _error(change: Callable[[float], float] | None = None) -> Callable[[Evidence
 _ASKS = "How far a {item} is from itself after it was squeezed through the latent code."
 MEASURES = (
     Measure(
-        name="active_units",
-        title="Active units",
-        better="higher",
-        unit="units",
+        name="active_units", title="Active units", better="higher", unit="units", of=_active, whole=True, place=80,
         asks="How many numbers of the latent code the model really uses. Very few means that it ignores its "
         "code (posterior collapse).",
-        of=_active,
         says=lambda m: (
             f"{m.show(m.value)} of the latent numbers carry information about the {{item}}; the rest are noise."
         ),
-        whole=True,
-        place=80,
     ),
     Measure(
-        name="reconstruction",
-        title="Reconstruction error per value, squared",
-        better="lower",
-        unit="",
+        name="reconstruction", title="Reconstruction error per value, squared", better="lower", unit="", of=_error(),
+        whole=True, place=80,
         asks=_ASKS,
-        of=_error(),
         says=lambda m: (
             f"Coded and decoded, a value of a held-out {{item}} is off by {m.show(m.value)} (squared, on a scale from "
             "-1 to 1)."
         ),
-        whole=True,
-        place=80,
     ),
     Measure(
-        name="psnr",
-        title="Reconstruction, peak signal to noise",
-        better="higher",
-        unit="dB",
+        name="psnr", title="Reconstruction, peak signal to noise", better="higher", unit="dB", of=_error(decibels),
+        whole=True, place=80,
         asks=_ASKS,
-        of=_error(decibels),
         says=lambda m: f"The same error as a signal-to-noise ratio: {m.show(m.value)} dB.",
-        whole=True,
-        place=80,
     ),
-)
+)  # fmt: skip

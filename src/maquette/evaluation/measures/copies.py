@@ -109,14 +109,10 @@ def _says(m: Metric) -> str:
 
 MEASURES = (
     Measure(
-        name="copies",
-        title="Nearer to a training {item} than 99% of real ones",
-        better="no more",
-        unit="share",
-        place=60,
+        name="copies", title="Nearer to a training {item} than 99% of real ones", better="no more", unit="share",
+        place=60, of=_of,
         asks="Share of samples that lie closer to a training {item} than new real {items} do. Well above the "
         "floor means that the model repeats what it was shown instead of making something new.",
-        of=_of,
         says=_says,
     ),
-)
+)  # fmt: skip

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, centred, counts
-from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.evidence import between
 from maquette.evaluation.wording import against_floor
 
 
@@ -76,25 +76,16 @@ def frechet(fake: Array, real: Array, rng: np.random.Generator, resamples: int =
     return Estimate(value, *centred(copies, value, least=0.0))
 
 
-def _of(evidence: Evidence) -> Found | None:
-    return between(evidence, "frechet", frechet)
-
-
 MEASURES = (
     Measure(
-        name="frechet",
-        title="Fréchet distance",
-        better="lower",
-        unit="",
-        rests_on="features",
-        place=20,
+        name="frechet", title="Fréchet distance", better="lower", unit="", rests_on="features", place=20,
+        of=between("frechet", frechet),
         asks="How far the crowd of generated {items} is from the crowd of real ones, compared as two clouds of "
         "features. 0 would be the same cloud. It only means something beside its floor and with the same "
         "feature network.",
-        of=_of,
         says=lambda m: (
             "How far generated and held-out {items} lie apart, in what is typical and in how they vary. "
             + against_floor(m)
         ),
     ),
-)
+)  # fmt: skip

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, centred, counts
-from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.evidence import between
 from maquette.evaluation.wording import against_floor
 
 BLOCK = 1000  # rows of the kernel matrix held at once
@@ -60,24 +60,15 @@ def kernel_distance(
     return Estimate(value, *centred(mmd[1:], value))
 
 
-def _of(evidence: Evidence) -> Found | None:
-    return between(evidence, "kernel", kernel_distance)
-
-
 MEASURES = (
     Measure(
-        name="kernel",
-        title="Kernel distance",
-        better="lower",
-        unit="",
-        rests_on="features",
-        place=20,
+        name="kernel", title="Kernel distance", better="lower", unit="", rests_on="features", place=20,
+        of=between("kernel", kernel_distance),
         asks="The same question as the Fréchet distance, asked without assuming that the clouds are bell-shaped; "
         "it is steadier when there are few {items}. 0 means no difference was found.",
-        of=_of,
         says=lambda m: (
             "The same question asked of the whole shape of the two sets; 0 means equal, and chance can take "
             "it just below. " + against_floor(m)
         ),
     ),
-)
+)  # fmt: skip

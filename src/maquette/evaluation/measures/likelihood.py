@@ -308,14 +308,9 @@ MEASURES = (
         ),
     ),
     Measure(
-        name="bits_per_dim",
-        title="Bits per dimension",
-        better="lower",
-        unit="bits/dim",
-        asks="How many bits each number would cost if the model were used to compress unseen {items}.",
-        of=_bits_per_dim,
-        says=lambda m: f"At that probability, a held-out {{item}} costs {m.show(m.value)} bits per number.",
-        whole=True,
+        name="bits_per_dim", title="Bits per dimension", better="lower", unit="bits/dim", of=_bits_per_dim, whole=True,
         place=70,
+        asks="How many bits each number would cost if the model were used to compress unseen {items}.",
+        says=lambda m: f"At that probability, a held-out {{item}} costs {m.show(m.value)} bits per number.",
     ),
-)
+)  # fmt: skip

@@ -180,28 +180,18 @@ def _perplexity(evidence: Evidence) -> Found | None:
 
 MEASURES = (
     Measure(
-        name="nats_per_token",
-        title="Nats per token",
-        better="lower",
-        unit="nats/token",
-        rests_on="tokens",
-        place=10,
+        name="nats_per_token", title="Nats per token", better="lower", unit="nats/token", rests_on="tokens", place=10,
+        of=_per_token,
         asks="The average surprise of the model at each token of {items} it has never seen. Lower is better. It "
         "depends on what a token is, so it can only be compared between runs with the same tokens.",
-        of=_per_token,
         says=lambda m: (
             f"On average the next token of a held-out {{item}} surprises the model by {m.show(m.value)} nats."
         ),
     ),
     Measure(
-        name="perplexity",
-        title="Perplexity per token",
-        better="lower",
-        unit="",
-        rests_on="tokens",
-        place=10,
-        asks="The same surprise, as the number of equally likely tokens that would be as hard to guess.",
+        name="perplexity", title="Perplexity per token", better="lower", unit="", rests_on="tokens", place=10,
         of=_perplexity,
+        asks="The same surprise, as the number of equally likely tokens that would be as hard to guess.",
         says=lambda m: f"It is as unsure of the next token as if it chose among {m.show(m.value)} equally likely ones.",
     ),
-)
+)  # fmt: skip

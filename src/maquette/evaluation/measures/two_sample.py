@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, mean
-from maquette.evaluation.evidence import Evidence, between
+from maquette.evaluation.evidence import between
 from maquette.evaluation.results import Metric
 from maquette.evaluation.wording import told_apart
 
@@ -69,10 +69,6 @@ ASKS = (
 )
 
 
-def _of(evidence: Evidence) -> Found | None:
-    return between(evidence, "two_sample", two_sample)
-
-
 def _says(m: Metric) -> str:
     where, _, found = told_apart(m).partition(": ")
     return f"A small classifier tells generated from real {where}; guessing gives 50%: {found}."
@@ -80,14 +76,9 @@ def _says(m: Metric) -> str:
 
 MEASURES = (
     Measure(
-        name="two_sample",
-        title="Classifier two-sample test",
-        better="floor",
-        unit="share",
-        rests_on="features",
-        place=21,
+        name="two_sample", title="Classifier two-sample test", better="floor", unit="share", rests_on="features",
+        place=21, of=between("two_sample", two_sample),
         asks=ASKS,
-        of=_of,
         says=_says,
     ),
-)
+)  # fmt: skip

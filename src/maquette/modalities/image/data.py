@@ -50,6 +50,10 @@ def fit(
     """The shape in which all pictures are prepared; says in the notes how it was chosen."""
     colours = Counter(fact.colour for fact in facts)
     if known is not None:
+        other = sum((fact.height, fact.width) != known.shape[1:] for fact in facts)
+        if other:
+            size = f"{known.shape[1]}x{known.shape[2]}"
+            notes.append(f"{other:,} pictures are not {size} like those of the run: resized ({config.fit}).")
         return known
     channels = config.channels
     if channels == "auto":
@@ -98,7 +102,7 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     sizes = Counter((fact.height, fact.width) for fact in facts)
     channels, height, width = column.spec.shape
     stored = channels * height * width * len(facts)
-    made = {
+    made: dict[str, Any] = {
         "sizes": [{"height": h, "width": w, "items": n} for (h, w), n in sizes.most_common(10)],
         "different_sizes": len(sizes),
         "channels": dict(Counter(fact.colour for fact in facts).most_common()),

@@ -29,7 +29,7 @@ class Likeness:
         self._waves.append(waves)
 
     def pairs(self, stored: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """i64[P, 2], positions in `rows` i64[n] of pictures in `stored` u8[M, C, H, W] that nearly equal one another."""
+        """i64[P, 2], positions in `rows` i64[n]: pictures of `stored` u8[M, C, H, W] that nearly equal each other."""
         pairs = _proposed(np.concatenate(self._hashes)[rows], np.concatenate(self._waves)[rows])
         return pairs[_correlated(stored, rows, pairs)]
 

@@ -200,7 +200,7 @@ def sheet(
     from PIL import Image, ImageDraw, ImageFont
 
     n, channels, height, width = items.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = columns or max(1, math.ceil(math.sqrt(n)))
     scale = max(1, round(64 / max(height, width)))
     height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
     mode = "L" if channels == 1 else "RGB"

@@ -68,8 +68,10 @@ def interpret(cells: Cells, config: Config, notes: Notes) -> Cells:
     for start in range(0, len(order), 64):
         rows = order[start : start + 64]
         for row, cell in zip(rows, cells.take(rows), strict=True):
+            if not isinstance(cell, File):
+                continue
             try:
-                made[row] = Document(decoder.decode(cell.read(decoding.MOST_BYTES), cell.name)) if cell else None
+                made[row] = Document(decoder.decode(cell.read(decoding.MOST_BYTES), cell.name))
             except Unreadable as error:
                 if len(cells) == 1:
                     raise decoding.refusal(cell.name, error) from None
@@ -207,13 +209,13 @@ def window(spec: ColumnSpec) -> Window | None:
 def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     """Characters, tokens and lengths, and what of the held-out texts training does not know."""
     spec, lengths = cast(Spec, column.spec), cast(np.ndarray, column.lengths)
-    name, size = column.name, {int(i): column.facts[i].characters for i in column.used}
     train, test = ([_text(column.cells[i]) for i in rows] for rows in (column.train, column.test))
     learned, held = sum(map(len, train)), sum(map(len, test))
     strange = dict(sorted(vocabulary(spec.tokenizer).unknown("".join(test)).items(), key=lambda item: -item[1]))
     whole = not any(isinstance(text, Part) for text in train[:1])
     made = {
-        "characters": sum(size.values()), "train_characters": learned, "test_characters": held,
+        "characters": sum(column.facts[i].characters for i in column.used),
+        "train_characters": learned, "test_characters": held,
         "distinct_characters": len(set().union(*train)),
         "tokens": int(lengths[column.used].sum()), "unit": spec.unit, "vocab": spec.vocab,
         "chars_per_token": round(spec.chars_per_token, 3), "lengths": _quantiles(lengths[column.used]),
@@ -233,7 +235,7 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
         ("tokens", f"{made['tokens']:,} {spec.unit}, vocabulary of {spec.vocab:,}"),
         ("characters per token", f"{spec.chars_per_token:.2f}"),
     ]
-    return {**made, "name": name, "rows": [list(row) for row in rows]}
+    return {**made, "rows": [list(row) for row in rows]}
 
 
 def _warn(column: Examined, made: dict[str, Any], strange: Mapping[str, int], notes: Notes) -> None:

@@ -65,7 +65,7 @@ class Metrics:
         found = run.evaluation
         if isinstance(found, Missing):
             missing = '{% from "macros.html.j2" import missing %}{{ missing(part) }}'
-            point = ("note", f"{found.why} Judge by eye, or run {found.command}.")
+            point = ("note", f"{found.why} Judge by eye, or run: {found.command}")
             return Markup(fragment(missing, part=found), points=(point,))
         html = fragment(
             TEMPLATE,

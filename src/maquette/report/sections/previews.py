@@ -40,7 +40,8 @@ class Previews:
         if not found and film is None:
             return Missing("No previews were kept.")
         drawn = isinstance(run.target, TokenSpec) and bool(run.sources)
-        return Markup(fragment(TEMPLATE, kept=len(kept), stages=found, moving=film, drawn=drawn))
+        html = fragment(TEMPLATE, kept=len(kept), stages=found, moving=film, drawn=drawn)
+        return Markup(html, training_items=bool(run.sources))  # what each was made from stands above it
 
 
 COLUMN_SECTIONS = (Previews(),)

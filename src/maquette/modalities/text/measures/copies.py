@@ -289,16 +289,11 @@ def _copied(size: int, of_words: bool) -> Measure:
         )
 
     return Measure(
-        name=name,
-        title=title,
-        better="no more",
-        unit="share",
+        name=name, title=title, better="no more", unit="share", of=of, place=60,
         asks="Share of the runs of that length in the samples that stand in the training text, letter for letter. Real "
         "text that was never trained on has some too: names, proverbs, set phrases. Clearly more means reciting.",
-        of=of,
         says=says,
-        place=60,
-    )
+    )  # fmt: skip
 
 
 def _longest(evidence: Evidence) -> Found | None:
@@ -335,17 +330,13 @@ MEASURES = (
     *(_copied(size, of_words=False) for size in (5, 10, 20, 30, 50)),
     *(_copied(size, of_words=True) for size in (4, 8)),
     Measure(
-        name="longest_copied",
-        title="Longest passage in training text",
-        better="no more",
-        unit="characters",
+        name="longest_copied", title="Longest passage in training text", better="no more", unit="characters",
+        of=_longest, place=61,
         asks="The longest stretch of any sample that stands in the training text, beside the longest stretch of "
         "held-out text that does.",
-        of=_longest,
         says=lambda m: (
             f"The longest passage of a sample that stands in the training text: {m.show(m.value)} characters; of real "
             f"text, {m.show(m.floor)}."
         ),
-        place=61,
     ),
-)
+)  # fmt: skip

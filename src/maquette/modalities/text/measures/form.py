@@ -130,17 +130,12 @@ def _labelled(evidence: Evidence, table: Table, label: str | None) -> tuple[list
 
 MEASURES = (
     Measure(
-        name="form",
-        title="Keeps the form of its class",
-        better="higher",
-        unit="share",
+        name="form", title="Keeps the form of its class", better="higher", unit="share", of=_of, place=55,
         asks="In this data a class has a layout: so many lines of so many characters. The share of samples that keep "
         "the layout of the class they were asked for.",
-        of=_of,
         says=lambda m: (
             f"{m.show(m.value)} of the samples keep the lines and lengths of the form asked for; of real texts, "
             f"{m.show(m.floor)}."
         ),
-        place=55,
     ),
-)
+)  # fmt: skip

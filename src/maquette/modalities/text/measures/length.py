@@ -31,13 +31,8 @@ def _lengths(texts: list[str]) -> Array:
 
 MEASURES = (
     Measure(
-        name="length",
-        title=_TITLE,
-        better="floor",
-        unit="characters",
+        name="length", title=_TITLE, better="floor", unit="characters", of=_of, place=45,
         asks="Whether texts are as long as real ones.",
-        of=_of,
         says=lambda m: f"A sample has {m.show(m.value)} characters on average; a real text has {m.show(m.floor)}.",
-        place=45,
     ),
-)
+)  # fmt: skip

@@ -157,18 +157,14 @@ def _measure(bits: bool, sliding: bool) -> Measure:
         return f"The same in nats: {m.show(m.value)} per character. It can be compared between tokenizers."
 
     return Measure(
-        name=f"{unit}_per_char{'_sliding' if sliding else ''}",
-        title=title + (", sliding" if sliding else ""),
-        better="lower",
-        unit=f"{unit}/character",
+        name=f"{unit}_per_char{'_sliding' if sliding else ''}", title=title + (", sliding" if sliding else ""),
+        better="lower", unit=f"{unit}/character", of=of, place=10,
         asks="The surprise shared out over the characters that the tokens spell, so that models with different "
         "tokenizers can be compared. In bits, it is the size that the text could be compressed to with this model. "
         "With windows that do not overlap, the first tokens of each have little to go by; sliding windows always have "
         "some.",
-        of=of,
         says=says,
-        place=10,
-    )
+    )  # fmt: skip
 
 
 MEASURES = tuple(_measure(bits, sliding) for sliding in (False, True) for bits in (True, False))

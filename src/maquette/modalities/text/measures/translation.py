@@ -141,16 +141,12 @@ def _rouge(name: str, says: Callable[[Metric], str]) -> Measure:
         return None if pair is None else Found(_rouges(evidence, pair)[name], None, len(pair.real), len(pair.made))
 
     return Measure(
-        name=name,
-        title=f"ROUGE-{name.removeprefix('rouge_').upper()}",
-        better="higher",
-        unit="points",
+        name=name, title=f"ROUGE-{name.removeprefix('rouge_').upper()}", better="higher", unit="points", of=of,
+        place=41,
         asks="Words (1), pairs of words (2), and the longest run of words in the same order (L) that a text shares "
         "with the reference. It is the usual measure of summaries.",
-        of=of,
         says=says,
-        place=41,
-    )
+    )  # fmt: skip
 
 
 def _rouges(evidence: Evidence, pair: Translated) -> dict[str, Estimate]:
@@ -209,13 +205,8 @@ MEASURES = (
         lambda m: f"The longest run of words in common and in order, gaps allowed: {m.show(m.value)} of 100 (F-score).",
     ),
     Measure(
-        name="exact",
-        title="Same as the reference",
-        better="higher",
-        unit="share",
+        name="exact", title="Same as the reference", better="higher", unit="share", of=_exact, place=42,
         asks="Share of texts that are the reference, letter for letter.",
-        of=_exact,
         says=lambda m: f"{m.show(m.value)} of them are the reference, letter for letter.",
-        place=42,
     ),
-)
+)  # fmt: skip

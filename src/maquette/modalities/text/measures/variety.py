@@ -150,15 +150,11 @@ def _distinct(n: int, what: str) -> Measure:
         )
 
     return Measure(
-        name=f"distinct_{n}",
-        title=title("word"),
-        better="floor",
-        unit="share",
+        name=f"distinct_{n}", title=title("word"), better="floor", unit="share", of=of,
         asks="How many of all the words (pairs, threes) of the samples are different ones, beside as much real text. "
         "Lower than real: the model says the same things over and over. Higher: it makes up words.",
-        of=of,
         says=says,
-    )
+    )  # fmt: skip
 
 
 def _self_bleu(evidence: Evidence) -> Found | None:
@@ -198,15 +194,11 @@ def _repeats(name: str, title: str, of: Callable[[Evidence], Found | None]) -> M
         return f"{m.show(m.value)} of a sample repeats what it said before; of real text, {m.show(m.floor)}.{end}"
 
     return Measure(
-        name=name,
-        title=title,
-        better="floor",
-        unit="share",
+        name=name, title=title, better="floor", unit="share", of=of,
         asks="How much of a text says again what that same text has said before. Models that loop are far above real "
         "text.",
-        of=of,
         says=says,
-    )
+    )  # fmt: skip
 
 
 MEASURES = (
@@ -214,13 +206,9 @@ MEASURES = (
     _distinct(2, "Different pairs of"),
     _distinct(3, "Different threes of"),
     Measure(
-        name="self_bleu",
-        title="Likeness of samples (self-BLEU)",
-        better="floor",
-        unit="points",
+        name="self_bleu", title="Likeness of samples (self-BLEU)", better="floor", unit="points", of=_self_bleu,
         asks="How much each sample is like the other samples, as BLEU sees it. Higher than real text: all samples are "
         "variations of one.",
-        of=_self_bleu,
         says=lambda m: (
             f"Samples are as like one another as {m.show(m.value)} of 100; real texts, {m.show(m.floor)}. Higher means "
             "less variety."
@@ -228,4 +216,4 @@ MEASURES = (
     ),
     _repeats("repetition", "Repetition inside a text, runs of 4 words", _repetition),
     _repeats("repetition_8", _LETTERS, _repetition_8),
-)
+)  # fmt: skip

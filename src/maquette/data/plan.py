@@ -1,0 +1,110 @@
+"""Which rows specifications are fitted on, and which are held out for now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maquette.core.errors import UserError
+from maquette.core.modality import noun
+from maquette.core.recipe import DataConfig
+from maquette.core.spec import DataSpec
+from maquette.data import duplicates
+from maquette.data.raw import Cell, Values
+from maquette.data.split import Sides, by_content, own_sides, without_twins
+from maquette.data.survey import Looked, Survey, enough, examined
+
+FEW = 10  # long items; fewer are each cut in two, since one held out whole would be too large a share
+
+
+@dataclass
+class Plan:
+    """Which rows are fitted on, and what is held out for now.
+
+    own: the data names its splits       long: rows are long items, of which a few are enough
+    halves: rows are beginnings and ends of items that were cut in two
+    everything: all rows are on both sides, to judge a run that was trained on other data
+    """
+
+    sides: Sides
+    own: bool = False
+    long: bool = False
+    halves: bool = False
+    everything: bool = False
+
+
+def itemise(found: Survey, like: DataSpec | None) -> None:
+    """Few items that hold many each, such as files of lines, as these, where a run knows single ones."""
+    (name, *others) = found.use.target or ("",)
+    known = like.columns.get(name) if like else None
+    if known is None or others or len(found) >= FEW or not (apart := found.columns[name].optional("itemise")):
+        return
+    parts = [apart(cell, known) for cell in found.columns[name].cells.take(range(len(found)))]
+    if not any(parts):
+        return
+    found.keep([row for row, part in enumerate(parts) for _ in part])
+    numbers = [number for part in parts for number, _ in part]
+    found.names = [f"{place}:{number}" for place, number in zip(found.names, numbers, strict=True)]
+    found.found += len(numbers) - len(parts)
+    _replace(found.columns[name], [item for part in parts for _, item in part])
+
+
+def _replace(column: Looked, cells: list[Any]) -> None:
+    """Other cells in a column, all of which can be used."""
+    column.cells = Values(cells)
+    known = [entry for entry in examined(cells, column.kind, column.config) if not isinstance(entry, str)]
+    column.facts = [facts for facts, _ in known]
+    column.digests = np.array([number for _, number in known], np.uint64)
+
+
+def plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) -> Plan:
+    """Who is on which side for now; a few long items are each cut in two."""
+    enough(found, len(found), source, least=1)
+    sides = own_sides(found.splits, found.notes)
+    if sides is None and any(found.splits):
+        found.splits = [None] * len(found)
+    long = _halves(found, config, like) if len(found) < FEW else None
+    if long is None:
+        enough(found, len(found), source)
+    content = duplicates.joined([found.columns[name].digests for name in found.use.content])
+    if sides is not None:
+        return Plan(without_twins(sides, content, noun(found.use.thing, 1)), own=True, long=long is not None)
+    if long is not None:
+        (name,) = found.use.content
+        count = len(long)
+        found.keep(np.repeat(np.arange(count), 2).tolist())
+        column = found.columns[name]
+        halves: list[Any] = [half for pair in long for half in pair]
+        column.cells = Values(halves)
+        results = examined(halves, column.kind, column.config)
+        column.facts = [column.facts[i] if isinstance(result, str) else result[0] for i, result in enumerate(results)]
+        column.digests = np.array([0 if isinstance(r, str) else r[1] for r in results], np.uint64)
+        if count > 1:
+            found.notes.append(f"Few {noun(column.kind)}: the last {config.test_share:.0%} of each is held out.")
+        numbers = np.arange(2 * count)
+        return Plan(Sides(numbers[::2], numbers[1::2]), long=True, halves=True)
+    refuse_equal(found, len(np.unique(content)), len(content))
+    held = by_content(content, config.test_share, config.split_seed)
+    return Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held)))
+
+
+def _halves(found: Survey, config: DataConfig, like: DataSpec | None) -> list[tuple[Cell, Cell]] | None:
+    """Each row as a beginning and an end, where there is one column of long items."""
+    if len(found.use.content) != 1:
+        return None
+    (name,) = found.use.content
+    column = found.columns[name]
+    divide = column.optional("divide")
+    if divide is None:
+        return None
+    known = like.columns.get(name) if like else None
+    cells = column.cells.take(range(len(found)))
+    made: list[tuple[Cell, Cell]] | None = divide(cells, column.facts, config.test_share, column.config, known)
+    return made
+
+
+def refuse_equal(found: Survey, different: int, total: int) -> None:
+    if different < 2:
+        raise UserError(f"All {total:,} {noun(found.use.thing)} are the same.", "Add different ones.")
