@@ -102,14 +102,16 @@ def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: 
         print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
     print_remarks(summary)
     if choose and len(examples) > 1:
-        click.echo(f"Choose what to make, for example: {_choice(list(examples))}")
+        # Of pairs the second is made from the first; of columns of several kinds the first from the others.
+        alike = len({columns.get(name, {}).get("kind") for name in examples}) == 1
+        click.echo(f"Choose what to make, for example: {_choice(list(examples)[:: -1 if alike else 1])}")
 
 
 def _choice(columns: list[str]) -> str:
-    """Options that choose among columns: the last one, from the first."""
+    """Options that choose among columns: the first one, from the last."""
     quoted = [shlex.quote(name) for name in columns]
-    target = f"--target {quoted[-1]}"
-    return f"{target} --given {quoted[0]}, or {target} --given none"
+    target = f"--target {quoted[0]}"
+    return f"{target} --given {quoted[-1]}, or {target} --given none"
 
 
 def _line(shown: str) -> str:
