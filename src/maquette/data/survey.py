@@ -215,7 +215,7 @@ def _look(
             elif isinstance(result, str):
                 faults[row] = result
             else:
-                facts[row] = same.setdefault(result[0], result[0])  # most are alike: kept once
+                facts[row] = _once(result[0], same)
                 digests[row] = result[1]
     # A row without a label has a class of its own; a column that is only looked at may have gaps.
     may_miss = part(kind, "widen", "data") is not None and missing == len(faults)
@@ -257,3 +257,11 @@ def _digest(cell: Cell) -> int:
     else:
         data = str(cell).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def _once(facts: Any, same: dict[Any, Any]) -> Any:
+    """Facts that were met before as the same object, since most are alike; what cannot be looked up as it is."""
+    try:
+        return same.setdefault(facts, facts)
+    except TypeError:  # a list, say
+        return facts
