@@ -21,7 +21,7 @@ import time
 import _run
 import judge
 import maquette
-from maquette.evaluation.likelihood import Effort, log_likelihood
+from maquette.evaluation.measures.likelihood import Effort, log_likelihood
 
 
 def main() -> None:

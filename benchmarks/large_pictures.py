@@ -24,9 +24,9 @@ import maquette
 from maquette.core.batch import Batch
 from maquette.core.modality import write_preview
 from maquette.evaluation.features import batches
-from maquette.evaluation.frechet import frechet
-from maquette.evaluation.own_features import own_features
+from maquette.evaluation.measures.frechet import frechet
 from maquette.evaluation.similarity import psnr, ssim
+from maquette.modalities.image.own_features import own_features
 
 GRID = 64
 
@@ -71,7 +71,7 @@ def _codec(run: maquette.Run) -> None:
     ])  # fmt: skip
     print(f"a picture of {x[0].numel():,} numbers as {model.latent_dim:,}, {list(model.code_grid)}")
     print(f"held out, decoded again: PSNR {psnr(x, back).mean():.2f} dB, SSIM {ssim(x, back).mean():.3f}")
-    network = own_features(data, target, None, torch.device("cpu"), say=print)
+    network = own_features(data, target, None, torch.device("cpu"), notify=print)
     seen, again = (network.see(batches(part, 100)).features for part in (x, back))
     print(f"Frechet distance of {len(x)} decoded pictures from themselves: "
           f"{frechet(again, seen, np.random.default_rng(0)).value:.2f}")  # fmt: skip

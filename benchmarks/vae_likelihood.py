@@ -16,7 +16,7 @@ import time
 
 import _run
 import judge
-from maquette.evaluation.likelihood import Effort, likelihood
+from maquette.evaluation.measures.likelihood import Effort, likelihood
 
 SETTINGS = ["model.binarize=dynamic"]
 

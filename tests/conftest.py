@@ -11,6 +11,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import maquette.testing
+import specs
+
+# Until every test imports them from `specs`.
+maquette.testing.image_spec, maquette.testing.text_spec = specs.image_spec, specs.text_spec  # type: ignore[attr-defined]
+
+
+from trained import trained  # noqa: F401
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,9 +13,9 @@ from torch.nn import functional as F
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, GridSpec
 
-SUPPORTS = ("image",)
+SUPPORTS = (GridSpec,)
 
 
 class Config(BaseModel):
@@ -30,8 +31,8 @@ class Toy(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config, self.shape = config, spec.x.shape
-        numbers = spec.x.shape[0] * spec.x.shape[1] * spec.x.shape[2]
+        self.config, self.shape = config, spec.only().shape
+        numbers = math.prod(self.shape)
         self.G = nn.Linear(config.latent_dim, numbers)
         self.D = nn.Linear(numbers, 1)
 
@@ -46,7 +47,7 @@ class Toy(Model):
         return torch.tanh(self.G(step.rng.normal(n, self.config.latent_dim)))
 
     def d_loss(self, batch: Batch, step: Step) -> Loss:
-        real, fake = self.D(batch.x.flatten(1)), self.D(self.fake(batch.size, step).detach())
+        real, fake = self.D(batch.target["image"].flatten(1)), self.D(self.fake(batch.size, step).detach())
         total = F.softplus(-real).mean() + F.softplus(fake).mean()
         if step.index == self.config.explode_at:
             total = total * float("nan")

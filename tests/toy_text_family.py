@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec, TokenSpec
 from maquette.core.table import Dataset, Table
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.text import Spec as TextSpec
 
-SUPPORTS = ("text",)
+SUPPORTS = (TokenSpec,)
 FIRST = len(SPECIALS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,12 @@ from torch import Tensor
 
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
-from maquette.core.find import recipe_names
-from maquette.core.generator import Generator
+from maquette.core.find import modalities_with, recipe_names
+from maquette.core.generator import Generator, check_asked
+from maquette.core.hardware import device_named
+from maquette.core.location import remember
+from maquette.core.modality import data_options, noun, part
+from maquette.core.option import Option, checked
 from maquette.core.recipe import Recipe, load_recipe
 from maquette.core.run import RunFolder, open_run
 from maquette.core.samples import Samples
@@ -22,11 +26,10 @@ from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
 from maquette.engine.log import check_trackers, speaker
-from maquette.engine.world import check_device, join_world
-from maquette.modalities.image.edit import Editor
-from maquette.modalities.text import writing
-from maquette.modalities.text.writing import Decoding
-from maquette.training import check_processes, fitting, launch, open_data, prepare, train_folder
+from maquette.engine.world import join_world
+from maquette.members import named_by
+from maquette.recipes import DEFAULT
+from maquette.training import check_processes, fitting, launch, located, open_data, prepare, train_folder
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
@@ -34,37 +37,40 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: str = "image/gan",
+    recipe: str = DEFAULT,
     data: str | Path | None = None,
     *,
     out: str | Path,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     given: str | Sequence[str] | None = None,
-    size: int | tuple[int, int] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     budget: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
+    device: str | None = None,
     processes: int = 1,
     quiet: bool = False,
+    **of_data: Any,
 ) -> Run:
     """Trains a model on your data and leaves a run folder.
 
-    recipe:   a shipped recipe ("image/gan"), or the path of a recipe file
-    data:     folder, archive, array file, text, table, "digits", "mnist", "fashion-mnist" or "hf:NAME"
+    recipe:   a shipped recipe (`maquette recipes`), or the path of a recipe file
+    data:     a folder, archive, array file, table or other file of your data, "digits", "mnist", "fashion-mnist" or
+              "hf:NAME"
     out:      a new folder for the run
-    target:   the column to make; None: as the recipe says ("image", "text")
+    target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
-    size:     height and width in pixels; None: the data's own
     steps, epochs, budget: how long; one of them, e.g. budget="10m". None: as the recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
+    device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
     processes: trained together on this machine, through accelerate
+    of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
-    say = speaker(quiet)
-    resolved = resolve_recipe(recipe, data, target, given, size, steps, epochs, budget, settings)
+    notify = speaker(quiet)
+    resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
     world = join_world(resolved.train.device)
     if world.leads:
-        folder, dataset = prepare(resolved, Path(out), say, processes)
+        folder, dataset = prepare(resolved, Path(out), notify, processes)
     world.barrier()
     if not world.leads:
         folder = RunFolder(Path(out))
@@ -79,13 +85,14 @@ def train(
 def resolve_recipe(
     recipe: str,
     data: str | Path | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     given: str | Sequence[str] | None = None,
-    size: int | tuple[int, int] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     budget: str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
+    device: str | None = None,
+    **of_data: Any,
 ) -> Recipe:
     """The recipe with what was asked for put in its place, and checked."""
     lengths = {"steps": steps, "epochs": epochs, "budget": budget}
@@ -96,30 +103,39 @@ def resolve_recipe(
     )
     if any(value is not None for value in lengths.values()):
         overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
-    if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        overrides.append(f"data.image.size=[{height}, {width}]")
+    if device is not None:
+        overrides.append(f"train.device={json.dumps(device)}")
+    overrides += _of_data(of_data)
     if target is not None:
-        overrides.append(f"target={json.dumps([target])}")
+        overrides.append(f"target={json.dumps([target] if isinstance(target, str) else list(target))}")
     if given is not None:
         names = [given] if isinstance(given, str) else list(given)
         overrides.append(f"given={json.dumps([n for n in names if n != 'none'])}")
     resolved = load_recipe(recipe, overrides)
     if data is not None:
-        # Set apart from the overrides: a path is no YAML. Made absolute, so that a run resumes from anywhere.
-        path = Path(data).expanduser()
-        source = str(path.resolve()) if path.exists() and data not in NAMES else str(data)
-        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": source})})
+        # Set apart from the overrides: a path is no YAML.
+        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": str(data)})})
     if resolved.data.source is None:
-        raise UserError("No data was named.", "Add --data FOLDER, or --data digits to try it out.")
+        raise UserError("No data was named.", "Name data=FOLDER (--data FOLDER), or digits to try it out.")
     check_trackers(resolved.train.trackers)
-    check_device(resolved.train.device)
+    device_named(resolved.train.device, "train.device")
     return resolved
 
 
-def load(path: str | Path) -> Run:
-    """An existing run folder, to sample from, evaluate, report on or resume."""
-    return Run(open_run(path))
+def _of_data(asked: Mapping[str, Any]) -> list[str]:
+    """Settings of the recipe that options of data stand for."""
+    asked = {name: value for name, value in asked.items() if value is not None}
+    options = data_options()
+    values = checked(options.values(), asked, "Training")
+    return [f"{key}={json.dumps(values[o.name])}" for key, o in options.items() if o.name in values]
+
+
+def load(path: str | Path, device: str = "auto") -> Run:
+    """An existing run folder, to sample from, evaluate, report on or resume.
+
+    device: where it samples and is evaluated: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
+    """
+    return Run(open_run(path), device=device)
 
 
 def recipes() -> dict[str, str]:
@@ -135,14 +151,40 @@ def compare(*runs: str | Path | Run) -> Comparison:
 
 
 class Run:
-    """A run folder and what can be done with it."""
+    """A run folder and what can be done with it.
 
-    def __init__(self, folder: RunFolder, dataset: Dataset | None = None) -> None:
+    What only runs of one kind can do is there by name as well: what its modality has as TOOLS, such as `run.edit` or
+    `run.translate`.
+    """
+
+    def __init__(self, folder: RunFolder, dataset: Dataset | None = None, device: str = "auto") -> None:
         self.folder = folder
+        self.device = device
         self._dataset = dataset
 
     def __repr__(self) -> str:
         return f"Run('{self.folder.path}', {self.recipe.family} of {', '.join(self.spec.target)})"
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            tools = {kind: part(kind, "TOOLS", "tools") for kind in modalities_with("tools")}
+            owners = [kind for kind, own in tools.items() if name in own]
+            if not owners:
+                raise AttributeError(f"A run has no attribute {name!r}.")
+            kinds = [self.spec.columns[column].kind for column in self.spec.target]
+            kind = next((kind for kind in owners if kind in kinds), None)
+            if kind is None:
+                makes, takes = (", ".join(map(noun, some)) for some in (kinds, owners))
+                raise UserError(f"This run makes {makes}; '{name}' is only for {takes}.", "Name a run of such a kind.")
+            made = self.__dict__[name] = tools[kind][name](self)
+            return made
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -155,35 +197,46 @@ class Run:
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
-        return Generator.load(self.folder)
+        return Generator.load(self.folder, self.device)
+
+    @property
+    def notify(self) -> Callable[[str], None]:
+        """Tells people of what came up: lines on stderr."""
+        return speaker(quiet=False)
+
+    # -- data --------------------------------------------------------------------------------------------
 
     def dataset(self, data: str | Path | None = None, quiet: bool = False) -> Dataset:
         """The data the run was trained on, or other data with the same columns.
 
         data: a path or name, or a split that the run's own data names, such as "val"
         """
-        if data is not None:
-            own = self._own_split(str(data))
-            if own is not None:
-                return own
-            self._check_named(str(data))
-            config = self.recipe.data.model_copy(update={"source": str(data)})
-            other = self.recipe.model_copy(update={"data": config})
-            own_data = str(self.folder.data().get("fingerprint"))
-            return fitting(open_data(other, speaker(quiet), like=self.spec, own=own_data), self.spec)
-        if self._dataset is None:
-            self._dataset = fitting(open_data(self.recipe, lambda text: None, like=self._like), self.spec)
-        return self._dataset
+        if data is None:
+            if self._dataset is None:
+                self._dataset = self._own_data()
+            return self._dataset
+        own = self._own_split(str(data))
+        if own is not None:
+            return own
+        self._check_named(str(data))
+        fingerprint = str(self.folder.data().get("fingerprint"))
+        other = located(self.folder, self.recipe, data)
+        found = fitting(open_data(other, speaker(quiet), like=self.spec, own=fingerprint), self.spec)
+        if self.trained_on(found):
+            remember(fingerprint, data)
+        return found
+
+    def _own_data(
+        self, data: str | Path | None = None, notify: Callable[[str], None] = lambda note: None, fetch: bool = True
+    ) -> Dataset:  # fmt: skip
+        """The data the run was trained on. data: where it lies, if that is not where it was"""
+        recipe = located(self.folder, self.recipe, data)
+        return fitting(open_data(recipe, notify, fetch, like=self._like), self.spec)
 
     @property
     def _like(self) -> DataSpec | None:
         """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
-        return self.spec if self.recipe.model.get("members") else None
-
-    @property
-    def _write(self) -> Callable[[dict[str, Tensor]], Tensor] | None:
-        """From given tensors to the best targets, for runs that have a source."""
-        return functools.partial(writing.best, self.generator) if self.spec.source else None
+        return self.spec if named_by(self.recipe) else None
 
     def _own_split(self, name: str) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
@@ -203,120 +256,96 @@ class Run:
                 f"{meant}Name a split ({', '.join(splits)}), or a path.",
             )
 
-    def resume(self, quiet: bool = False, processes: int = 1) -> Run:
-        """Goes on training from the newest whole checkpoint; nothing happens to a finished run."""
-        say = speaker(quiet)
-        dataset = fitting(open_data(self.recipe, say, like=self._like), self.spec)
-        if not self.trained_on(dataset):
-            raise UserError(
-                f"The data at '{self.recipe.data.source}' has changed since this run began.",
-                "A resumed run must go on with the same data: put it back, or train a new run.",
-            )
-        check_processes(self.recipe.train, processes)
-        if processes > 1:
-            launch(self.folder, processes, quiet)
-        else:
-            train_folder(self.folder, dataset, quiet)
-        return Run(self.folder)
-
     def trained_on(self, dataset: Dataset) -> bool:
         """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
+    def resume(
+        self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None
+    ) -> Run:  # fmt: skip
+        """Goes on training from the newest whole checkpoint; nothing happens to a finished run.
+
+        data: where the data lies now, if it was moved    device: another one than the recipe's, this time
+        """
+        if device is not None:
+            device_named(device)
+        dataset = self._own_data(data, speaker(quiet))
+        if not self.trained_on(dataset):
+            raise UserError(
+                f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
+                "A resumed run must go on with the same data: put it back, or train a new run.",
+            )
+        if data is not None:
+            remember(dataset.fingerprint, data)
+        check_processes(self.recipe.train, processes)
+        if processes > 1:
+            launch(self.folder, processes, quiet, device)
+        else:
+            train_folder(self.folder, dataset, quiet, device)
+        return Run(self.folder, device=self.device)
+
+    # -- sampling ----------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What `sample` takes more by keyword: the given columns, and what the model and its kinds of data have."""
+        return self.generator.options
+
     def sample(
         self,
         n: int = 16,
-        label: str | int | None = None,
+        *,
         seed: int = 0,
         unconditional: bool = False,
-        decoding: Decoding | None = None,
-        **options: Any,
+        given: Mapping[str, Any] | None = None,
+        **asked: Any,
     ) -> Samples:
-        """n items. Item i depends on (seed, i, its label) alone, never on n.
+        """n items. Item i depends on (seed, i, what it is given) alone, never on n.
 
-        label: one class for all; None: classes drawn by their share in the training data
-        unconditional: asks the model that was trained with its labels dropped
-        decoding: of a text: its prompt, the temperature, where to stop (maquette.Decoding)
-        options: of the family's sampler, e.g. steps=4, sampler="heun", guidance=2 of a flow
+        unconditional: asks the model that was trained with all that it is given dropped
+        given: values of given columns, by their names: one for all, or a list of one for each item
+        asked: the same by keyword, e.g. label=3, and the run's other `options`, e.g. steps=4. A label that is not asked
+               for is drawn by its share in the training data
         """
-        given = self._labels(n, label, seed, unconditional)
-        if decoding is None:
-            made = self.generator.sample(n, given, seed, **options)
-        else:
-            # In one piece: a form is kept row by row.
-            chunk = max(n, 1) if decoding.pattern else 250
-            made = self.generator.sample(
-                n, given, seed, chunk, **decoding.options(self.generator, max(n, 1), self._forms(decoding, given))
-            )
-            made = {name: writing.cut(x, decoding, self.spec.x) for name, x in made.items()}
-        return Samples(made, given, self.spec, seed, self.about)
+        check_asked(n, seed)
+        request = self.generator.request(asked, given)
+        values = self.generator.given_for(n, request.given, seed, unconditional, notify=self.notify)
+        plans = self.generator.plans(request, values, n, self.folder.data())
+        keywords = {k: v for plan in plans.values() for k, v in plan.keywords.items()}
+        chunk = n if any(plan.at_once for plan in plans.values()) else 250
+        made = self.generator.sample(n, values, seed, chunk, **{**request.family, **keywords})
+        made = {name: plans[name].finish(items) for name, items in made.items()}
+        return Samples(made, values, self.spec, seed, self.about)
 
     def stream(
         self,
         item: int = 0,
-        label: str | int | None = None,
+        *,
         seed: int = 0,
         unconditional: bool = False,
-        decoding: Decoding | None = None,
+        given: Mapping[str, Any] | None = None,
+        **asked: Any,
     ) -> Iterator[str]:
-        """One text as it is written, piece by piece: the same as `item` of a sample."""
-        given = {k: v[item:] for k, v in self._labels(item + 1, label, seed, unconditional).items()}
-        decoding = decoding or Decoding()
-        return writing.stream(self.generator, given, seed, item, decoding, self._forms(decoding, given))
-
-    def translate(
-        self,
-        texts: Iterable[str] | Iterable[list[str]],
-        beam: int = 4,
-        length_penalty: float = 1.0,
-        label: str | int | None = None,
-    ) -> Iterator[str]:
-        """The target text of each source text, in order, by beam search. An empty text stays empty.
-
-        Translation, summaries, or whatever else the pairs of the training data are.
-
-        texts: a list, or what comes one by one: each item, a text or a list, is answered before the next is asked for
-        label: of a run that is given one, too: one class for all; None: drawn by their share in the training data
-        """
-        return writing.translate(self.generator, texts, beam, length_penalty, label, speaker(quiet=False))
-
-    def _forms(self, decoding: Decoding, given: dict[str, Tensor]) -> list[str]:
-        """The layout of each text by its label, where the form of the label is to be kept."""
-        if decoding.pattern != writing.FORM:
-            return []
-        known, label = self.folder.data().get("layouts", {}), self.spec.label
-        remedy = "Give the form itself: --pattern '___, ___.', _ for a letter."
-        if label is None:
-            raise UserError("This run knows no labels, whose form could be kept.", remedy)
-        if label not in given:
-            raise UserError("The unconditional model was asked for, and a form is that of a label.", remedy)
-        classes = self.spec.columns[label].classes
-        asked = [classes[i] for i in given[label].tolist()]
-        if lacking := sorted(set(asked) - set(known)):
-            raise UserError(
-                f"There is no form to keep for {lacking[0]!r}: at least half of its texts must share one layout.",
-                remedy,
-            )
-        return [known[name] for name in asked]
-
-    def _labels(self, n: int, label: str | int | None, seed: int, unconditional: bool) -> dict[str, Tensor]:
-        if unconditional and label is not None:
-            raise UserError("A label was asked of the unconditional model.", "Drop one of the two.")
-        if not unconditional or self.spec.source is not None:
-            return self.generator.labels(max(n, 1), label, max(seed, 0))
-        if self.spec.label is None:
-            raise UserError("This run knows no labels: all that it makes is unconditional.", "Drop --unconditional.")
-        return {}
+        """One item as it is made, piece by piece: the same as `item` of a sample. Arguments as of `sample`."""
+        check_asked(item + 1, seed)
+        name = self.spec.only_name
+        make = part(self.spec.only().kind, "stream", "options")
+        if make is None:
+            raise UserError(f"{noun(self.spec.only().kind).capitalize()} are not made piece by piece.", "Use sample.")
+        request = self.generator.request(asked, given)
+        values = self.generator.given_for(item + 1, request.given, seed, unconditional, notify=self.notify)
+        own = {column: value[item:] for column, value in values.items()}
+        pieces: Iterator[str] = make(
+            self.generator, name, request.kinds.get(name, {}), own, seed, item, self.folder.data()
+        )
+        return pieces
 
     @property
     def about(self) -> About:
         """What every file that this run writes says of where it comes from."""
         return About(software(), self.folder.path.resolve().name, self.recipe.family)
 
-    @functools.cached_property
-    def edit(self) -> Editor:
-        """Changes pictures: run.edit.upscale("small.png", factor=4), .inpaint, .restore, .variations, ..."""
-        return Editor(self.generator, self.about)
+    # -- judging -----------------------------------------------------------------------------------------
 
     def evaluate(
         self,
@@ -332,26 +361,35 @@ class Run:
         The result is also written to metrics.json and into the model card.
         """
         from maquette.evaluation import evaluate
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
 
         dataset = self.dataset(data, quiet)
         result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, say=speaker(quiet),
-            own_data=self.trained_on(dataset), write=self._write,
+            self.generator, dataset, features=features, samples=samples, seed=seed, notify=speaker(quiet),
+            own_data=self.trained_on(dataset), best=self._best,
         )  # fmt: skip
         result.save(self.folder.metrics_file)
         write_card(self.folder)
         return result
 
-    def report(self) -> Path:
-        """Writes report.html: one file that works offline."""
-        from maquette.evaluation.card import write_card
+    def report(self, for_sharing: bool = False) -> Path:
+        """Writes report.html: one file that works offline. for_sharing: without items of the training data."""
         from maquette.report import write_report
+        from maquette.report.card import write_card
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
-            dataset = fitting(open_data(self.recipe, lambda text: None, fetch=False, like=self._like), self.spec)
+            dataset = self._own_data(fetch=False)
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset, write=self._write)
+        return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
+
+    @property
+    def _best(self) -> Callable[[dict[str, Tensor]], Tensor] | None:
+        """From given tensors to the best targets, where the run's kind has such a way."""
+        if len(self.spec.target) > 1:
+            return None
+        best = part(self.spec.only().kind, "best", "tools")
+        found: Callable[[dict[str, Tensor]], Tensor] | None = best(self.generator) if best else None
+        return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -17,88 +17,145 @@ from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
-from maquette.core.find import find_family, find_modality
+from maquette.core.find import find_family, find_modality, own_modalities
 from maquette.core.generator import build_model
-from maquette.core.model import Model
+from maquette.core.location import recall, remember, shared_name
+from maquette.core.modality import noun, part
+from maquette.core.model import Model, Watch
 from maquette.core.recipe import Recipe, TrainConfig
-from maquette.core.run import RunFolder, check_new, create_run, open_run
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.run import RunFolder, check_new, create_run
+from maquette.core.samples import captions_shown
+from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
-from maquette.data import Loader, left_out, open_dataset, remarks
+from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
 from maquette.engine import Job
 from maquette.engine import train as run_job
-from maquette.modalities.text import writing
+from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
+Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
 
 
-def prepare(recipe: Recipe, out: Path, say: Say, processes: int = 1) -> tuple[RunFolder, Dataset]:
+def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tuple[RunFolder, Dataset]:
     """Opens the data and lays down a run folder that `train_folder` can start, and resume.
 
     Whatever is refused is refused before the folder is made.
     """
     check_new(out)
-    members, codec = _members(recipe), _codec(recipe)
-    recipe = _prepared_as(members, recipe)
-    dataset = open_data(recipe, say, like=members[0].spec() if members else None)
-    columns = dataset.train.columns
-    given = recipe.given if recipe.given != "auto" else (("label",) if "label" in columns else ())
-    for name in (*recipe.target, *given):
-        if name not in columns:
-            raise UserError(f"The data has no column '{name}'.", nearest(name, columns))
-    kinds = [columns[name].spec.kind for name in given]
-    if set(given) & set(recipe.target) or set(kinds) - {"label", "text"} or len(set(kinds)) < len(kinds):
-        raise UserError(
-            f"A model of {', '.join(recipe.target)} cannot be given {', '.join(given)} yet.",
-            "Give one label column, one text column, one of each, or 'none'.",
-        )
-    spec = dataset.spec(recipe.target, given)
+    members, codecs = members_of(recipe), codecs_of(recipe)
+    recipe = prepared_as(members, recipe)
+    dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
+    target, given = _chosen(recipe, dataset)
+    spec = dataset.spec(target, given)
     train = _sized(recipe.train, spec)
     check_processes(train, processes)
-    recipe = _resolved(recipe.model_copy(update={"given": given, "train": train}), spec, dataset.train)
+    chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
+    recipe = _resolved(chosen, spec, dataset.train)
     # A setting that does not fit the data is refused before anything is written.
     _complete(build_model(recipe, spec))
     for member in members:
-        _check_member(member, recipe, dataset, say)
-    if codec is not None and codec.data().get("fingerprint") != dataset.fingerprint:
-        say("Note: the codec has learned other data, or other pictures were held out of it: it may know these.")
+        check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, like=like))
+    for codec in codecs:
+        if codec.data().get("fingerprint") != dataset.fingerprint:
+            notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
     folder = create_run(out)
     folder.write_spec(spec)
-    facts = {"fingerprint": dataset.fingerprint, **dataset.summary}
-    if spec.x.kind == "text" and (layouts := writing.layouts(dataset, spec)):
-        facts["layouts"] = layouts
-    write_json(folder.data_file, facts)
+    remembered, shown = _named(recipe, dataset)
+    write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
     # The recipe last: it is what makes a folder a run.
-    folder.write_recipe(recipe)
-    for text in _told(dataset, spec):
-        say(text)
-    say(f"Run folder: {out}")
+    folder.write_recipe(remembered)
+    for line in _told(dataset, spec):
+        notify(line)
+    notify(f"Run folder: {out}")
     return folder, dataset
+
+
+def _chosen(recipe: Recipe, dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The target and the given columns, by name; refuses those that are not there, and those that the family cannot be
+    given."""
+    columns = {name: column.spec for name, column in dataset.train.columns.items()}
+    target = recipe.target or tuple(n for n, c in columns.items() if not isinstance(c, ClassSpec | NumberSpec))
+    if not recipe.target and len(target) != 1:
+        raise UserError(f"The recipe names no target, and the data has {', '.join(columns)}.", "Name a target column.")
+    given = recipe.given if recipe.given != "auto" else (("label",) if "label" in columns else ())
+    for name in (*target, *given):
+        if name not in columns:
+            raise UserError(f"The data has no column '{name}'.", nearest(name, columns))
+    forms = getattr(find_family(recipe.family), "GIVEN", None)
+    refused = [n for n in given if n in target or not isinstance(columns[n], forms or (ClassSpec, TokenSpec))]
+    if forms is None:  # one of each at most, for a family that does not say that it takes more
+        kept = [columns[n] for n in given if n not in refused]
+        for form in (ClassSpec, TokenSpec):
+            refused += [n for n in given if isinstance(columns[n], form)][1:] if _several(kept, form) else []
+    if refused:
+        takes = "any columns of the forms it takes" if forms else "one label column, one sequence, one of each"
+        raise UserError(
+            f"A model of {', '.join(target)} ({recipe.family}) cannot be given {', '.join(refused)} yet.",
+            f"Give {takes}, or 'none'.",
+        )
+    return target, tuple(given)
+
+
+def _several(columns: Sequence[ColumnSpec], form: type[ColumnSpec]) -> bool:
+    return sum(isinstance(column, form) for column in columns) > 1
+
+
+def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
+    """The recipe as the run folder holds it, with its data by name; where that lies is kept by this machine alone."""
+    source = str(recipe.data.source)
+    shown = source
+    if not (source in NAMES or source.startswith("hf:")):
+        remember(dataset.fingerprint, source)
+        shown = str(Path(source).expanduser().resolve()) if recipe.train.keep_path else shared_name(source)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": shown})}), shared_name(shown)
+
+
+def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:
+    """The recipe of a run with its data where it lies on this machine.
+
+    data: where it lies, if that is not known or has changed
+    """
+    source = str(recipe.data.source) if data is None else str(data)
+    if data is None and not (source in NAMES or source.startswith("hf:")):
+        places = [recall(str(folder.data().get("fingerprint"))), Path(source).expanduser()]
+        found = next((place for place in places if place is not None and place.exists()), None)
+        if found is None:
+            raise UserError(
+                f"The data of this run, '{source}', is not at '{places[0] or places[1]}', where it was last seen.",
+                "Say where it is now: data=PATH, or --data PATH.",
+            )
+        source = str(found)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+
+
+def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
+    """What a run folder holds of its data: its summary, and what the targets' modalities want to know when sampling."""
+    facts = dict(dataset.summary)
+    for name in spec.target:
+        own = part(spec.columns[name].kind, "facts", "options")
+        facts |= own(dataset, spec, name) if own and len(spec.target) == 1 else {}
+    return facts
 
 
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
-    summary, items = dataset.summary, "windows" if spec.x.kind == "text" and not spec.x.framed else "items"
+    summary = dataset.summary
+    items = "windows" if dataset.train.spans is not None else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
     sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
-    notes = [f"Note: {text}" for text in (*left_out(summary), *remarks(summary))]
+    notes = [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
     return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
 
 
-def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
+def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None) -> None:
+    """Trains a run from where it is to its end. device: another one than the recipe's, this time."""
     recipe, spec = folder.recipe(), folder.spec()
-    reference = _reference(dataset, spec, recipe.train.preview_items)
-    captions = _captions(reference, spec) if spec.x.kind == "text" else []
+    if device is not None:
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
     model = build_model(recipe, spec)
     if not any(folder.checkpoints.glob("step-*")):  # a run that has begun holds all of its weights itself
         _complete(model)
-
-    def preview(samples: dict[str, Tensor], path: Path) -> None:
-        (items,) = samples.values()
-        modality = find_modality(spec.x.kind)
-        about = About(software(), folder.path.resolve().name, recipe.family)
-        modality.preview(items, path.with_name(path.name + modality.PREVIEW_SUFFIX), spec.x, captions, about)
-
+    reference = _reference(dataset, spec, recipe.train.preview_items)
     outcome = run_job(
         Job(
             folder=folder,
@@ -108,46 +165,70 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool) -> None:
             batches=lambda size, rank, world: Loader(dataset.train, spec, size, recipe.train.seed, (rank, world)),
             items=dataset.train.items,
             reference=reference,
-            preview=preview,
+            preview=_previewer(folder, recipe, spec, reference),
             inspect=_inspector(dataset, spec),
             quiet=quiet,
+            watches=_watches(spec),
         )
     )
     if outcome.leads:
-        from maquette.evaluation.animation import write_animation
-        from maquette.evaluation.card import write_card
+        from maquette.report.card import write_card
+        from maquette.report.previews import write_animation
 
-        write_animation(folder)
+        write_animation(folder, About(software(), folder.path.resolve().name, recipe.family))
         write_card(folder)
 
 
-def _inspector(dataset: Dataset, spec: DataSpec) -> Callable[[Model, dict[str, Tensor]], dict[str, float]]:
-    """What to look for in the previews of a kind of data, beyond their diversity."""
-    if spec.x.kind != "text":
-        return lambda model, samples: {}
-    from maquette.modalities.text.measures.inspect import text_inspector
+def _previewer(
+    folder: RunFolder, recipe: Recipe, spec: DataSpec, reference: Batch
+) -> Callable[[dict[str, Tensor], Path], None]:
+    """Writes one file for each target column, the first of which has the path's name."""
+    about = About(software(), folder.path.resolve().name, recipe.family)
+    given = {name: value.cpu() for name, value in reference.given.items()}
 
-    return text_inspector(dataset, spec)
+    def preview(samples: dict[str, Tensor], path: Path) -> None:
+        step = path.name.rpartition("-")[2].lstrip("0") or "0"
+        for name, items in samples.items():
+            column = spec.columns[name]
+            modality = find_modality(column.kind)
+            end = "" if len(samples) == 1 else f"-{name}"
+            file = path.with_name(f"{path.name}{end}{modality.PREVIEW_SUFFIX}")
+            modality.preview(items, file, column, captions_shown(given, spec, column.kind), about.of(step=step))
+
+    return preview
+
+
+def _inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
+    """What to look for in the previews of the targets' kinds, beyond their diversity."""
+    found = []
+    for name in spec.target:
+        inspector = part(spec.columns[name].kind, "inspector", "watches")
+        if inspector is not None:
+            found.append(inspector(dataset, spec, name))
+
+    def inspect(model: Model, samples: dict[str, Tensor]) -> dict[str, float]:
+        return {key: value for each in found for key, value in each(model, samples).items()}
+
+    return inspect
+
+
+def _watches(spec: DataSpec) -> tuple[Watch, ...]:
+    """The alarms of the targets' kinds."""
+    kinds = dict.fromkeys(spec.columns[name].kind for name in spec.target)
+    return tuple(watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ())
 
 
 def _reference(dataset: Dataset, spec: DataSpec, items: int) -> Batch:
-    """Real items for the previews to stand beside; their labels go round the classes."""
+    """Real items for the previews to stand beside; their classes go round."""
     rows = np.arange(min(items, len(dataset.train)))
-    if spec.source:  # a source that was learned from says little
+    if spec.givens(TokenSpec):  # a sequence that was learned from says little
         return dataset.test.batch(np.arange(min(items, len(dataset.test))), spec)
-    if spec.label:
-        labels = dataset.train.columns[spec.label].take(np.arange(len(dataset.train))).numpy()
-        by_class = [group for c in range(spec.num_classes) if len(group := np.flatnonzero(labels == c))]
+    for name, column in list(spec.givens(ClassSpec).items())[:1]:
+        labels = dataset.train.columns[name].take(np.arange(len(dataset.train))).numpy()
+        by_class = [group for c in range(column.num_classes) if len(group := np.flatnonzero(labels == c))]
         turns = [divmod(i, len(by_class)) for i in range(items)]
         rows = np.array([by_class[c][turn % len(by_class[c])] for turn, c in turns])
     return dataset.train.batch(rows, spec)
-
-
-def _captions(batch: Batch, spec: DataSpec) -> list[str]:
-    """What each item of a batch was made from: its label, or the source text."""
-    if spec.source:
-        return writing.texts(batch.given[spec.source], spec.columns[spec.source])
-    return [spec.columns[spec.label].classes[i] for i in batch.given[spec.label].tolist()] if spec.label else []
 
 
 def _resolved(recipe: Recipe, spec: DataSpec, train: Table) -> Recipe:
@@ -161,132 +242,42 @@ def _resolved(recipe: Recipe, spec: DataSpec, train: Table) -> Recipe:
 
 def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
     """Tokens in a batch as items in a batch: a multiple of 8 where it can be, so that processes can share it."""
-    if train.batch_tokens is None or not spec.x.mean_length:
+    targets = [spec.columns[name] for name in spec.target]
+    length = sum(column.mean_length for column in targets if isinstance(column, TokenSpec))
+    if train.batch_tokens is None or not length:
         return train
-    items = train.batch_tokens / spec.x.mean_length
+    items = train.batch_tokens / length
     size = 8 * round(items / 8) if items >= 8 else max(1, round(items))
     return train.model_copy(update={"batch_size": size, "batch_tokens": None})
 
 
 def _complete(model: Model) -> None:
     """Refuses to begin with a model that lacks some of what its first weights are made of."""
-    if model.lacking:
+    if model.missing_weights:
         raise UserError(
-            f"There are no weights to begin with: {', '.join(model.lacking)}.",
+            f"There are no weights to begin with: {', '.join(model.missing_weights)}.",
             "Put the run folders that the recipe names back, or name others.",
         )
-
-
-# -- runs made of runs -------------------------------------------------------------------------------
-
-SHARED = ("test_share", "split_seed")
-SHARED_OF_TEXT = ("tokenizer", "vocab", "joint", "lowercase", "context", "longest")
-
-
-def _members(recipe: Recipe) -> list[RunFolder]:
-    """The runs that a recipe brings together; refuses runs that cannot write one text."""
-    named = [member.get("run") if isinstance(member, dict) else member for member in recipe.model.get("members", ())]
-    members = [_member(str(path)) for path in named if path]
-    for other in members[1:]:
-        ours, theirs = members[0].spec().x, other.spec().x
-        if ours.tokenizer != theirs.tokenizer:
-            raise UserError(
-                f"The members read text in different tokens: '{members[0].path}' {_tokens(ours)}, '{other.path}' "
-                f"{_tokens(theirs)}.",
-                "Train them on the same data, with the same data.text.tokenizer and data.text.vocab.",
-            )
-    return members
-
-
-def _codec(recipe: Recipe) -> RunFolder | None:
-    """The run whose codes a recipe is about, if it is about any."""
-    named = recipe.model.get("codec")
-    path = named.get("run") if isinstance(named, dict) else named
-    return open_run(str(path)) if path else None
-
-
-def _member(path: str) -> RunFolder:
-    """A run of a model of text."""
-    remedy = "Name run folders of language models: model.members=[runs/a, runs/b]"
-    try:
-        folder = open_run(path)
-    except UserError as error:
-        raise UserError(f"A member cannot take part. {error.problem}", remedy) from None
-    kind = folder.spec().x.kind
-    if kind != "text":
-        raise UserError(f"Member '{path}' makes {kind}s, not texts.", remedy)
-    return folder
-
-
-def _tokens(spec: ColumnSpec) -> str:
-    """Tokenizers by what is known of them."""
-    return f"in {spec.vocab:,} tokens ({spec.unit})"
-
-
-def _prepared_as(members: Sequence[RunFolder], recipe: Recipe) -> Recipe:
-    """The recipe with its texts prepared and split as those of its first member, so that no member has learned what
-    is held out here."""
-    if not members:
-        return recipe
-    theirs = members[0].recipe().data
-    ours_of, its_of = recipe.data.of("text"), theirs.of("text")
-    named = [(key, recipe.data, theirs) for key in SHARED]
-    named += [(f"text.{key}", ours_of, its_of) for key in SHARED_OF_TEXT]
-    for key, here, there in named:
-        field = key.rpartition(".")[2]
-        ours, its = getattr(here, field), getattr(there, field)
-        if field in here.model_fields_set and ours != its:
-            raise UserError(
-                f"data.{key} = {ours} was asked for, and member '{members[0].path}' was trained with {its}.",
-                f"Leave data.{key} out: texts are prepared and split as those of the members.",
-            )
-    return recipe.model_copy(
-        update={
-            "data": recipe.data.model_copy(update={"text": its_of, **{key: getattr(theirs, key) for key in SHARED}})
-        }
-    )
-
-
-def _check_member(member: RunFolder, recipe: Recipe, dataset: Dataset, say: Say) -> None:
-    """Refuses a member that learned from other texts than these, or from what is held out here."""
-    its = member.recipe()
-    its = its.model_copy(update={"data": its.data.model_copy(update={"source": recipe.data.source})})
-    own = open_data(its, say, like=member.spec() if its.model.get("members") else None)
-    if own.fingerprint != member.data().get("fingerprint"):
-        raise UserError(
-            f"Member '{member.path}' was not trained on '{dataset.source}' as it is now: what is held out here may be "
-            "what it has learned.",
-            "Name the data that the members were trained on, or train them on this.",
-        )
-    if _held_out(own, its) != _held_out(dataset, recipe):
-        raise UserError(
-            f"Member '{member.path}' held out other texts of '{dataset.source}' than are held out here: some of these "
-            "it has learned.",
-            "Train all members with the same columns, data.split_seed, data.test_share and data.text.longest.",
-        )
-
-
-def _held_out(dataset: Dataset, recipe: Recipe) -> str:
-    """Digest of all held-out text, in whatever windows it is read."""
-    from maquette.modalities.text.measures.read import passages
-
-    (name,) = recipe.target
-    state = hashlib.blake2b(digest_size=16)
-    for passage in passages(dataset.test, name, sys.maxsize):
-        state.update(passage.text.encode("utf-8") + b"\0")
-    return state.hexdigest()
 
 
 # -- data --------------------------------------------------------------------------------------------
 
 
 def open_data(
-    recipe: Recipe, say: Say, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
+    recipe: Recipe, notify: Notify, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
 ) -> Dataset:
+    """The data that a recipe names, as open_dataset does. like: a specification whose tokens it is read with."""
     assert recipe.data.source is not None
     given = () if recipe.given == "auto" else recipe.given
     return open_dataset(
-        recipe.data.source, recipe.data, target=recipe.target, given=given, like=like, own=own, notify=say, fetch=fetch
+        recipe.data.source,
+        recipe.data,
+        target=recipe.target,
+        given=given,
+        like=like,
+        own=own,
+        notify=notify,
+        fetch=fetch,
     )
 
 
@@ -296,20 +287,24 @@ def fitting(dataset: Dataset, spec: DataSpec) -> Dataset:
         if name not in dataset.train.columns:
             raise UserError(f"The data has no column '{name}', which this run uses.", "Name the run's own data.")
         ours, theirs = spec.columns[name], dataset.train.columns[name].spec
-        if ours.kind == theirs.kind == "text":
-            if ours.tokenizer != theirs.tokenizer:
+        if isinstance(ours, TokenSpec) and ours.kind == theirs.kind:
+            if not ours.same_tokens(theirs):
                 raise UserError(
                     f"Column '{name}' was prepared with another vocabulary than the run's.",
                     "The data has changed since the run began: train a new run, or put the data back.",
                 )
-            continue
-        if (ours.kind, ours.shape, ours.classes) != (theirs.kind, theirs.shape, theirs.classes):
+        elif (ours.kind, _what(ours)) != (theirs.kind, _what(theirs)):
             raise UserError(
-                f"Column '{name}' is {theirs.kind} {theirs.shape or theirs.classes}; the run was trained on "
-                f"{ours.shape or ours.classes}.",
+                f"Column '{name}' is {noun(theirs.kind)} {_what(theirs)}; the run was trained on {noun(ours.kind)} "
+                f"{_what(ours)}.",
                 "Name data of the same shape and classes.",
             )
     return dataset
+
+
+def _what(column: ColumnSpec) -> Sequence[object]:
+    """What must be the same in other data: its classes, or its shape."""
+    return column.classes if isinstance(column, ClassSpec) else column.shape
 
 
 def check_processes(train: TrainConfig, processes: int) -> None:
@@ -328,7 +323,7 @@ def check_processes(train: TrainConfig, processes: int) -> None:
         )
 
 
-def launch(folder: RunFolder, processes: int, quiet: bool) -> None:
+def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = None) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
     Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
@@ -336,15 +331,16 @@ def launch(folder: RunFolder, processes: int, quiet: bool) -> None:
     import torch
 
     recipe, env = folder.recipe(), dict(os.environ)
-    if not torch.cuda.is_available() or recipe.train.device == "cpu":
+    if not torch.cuda.is_available() or (device or recipe.train.device) == "cpu":
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    prior = recipe.model.get("prior") or {}
-    vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, prior.get("family")]
+    vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, *named_by(recipe, "families")]
     env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
+    env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else [])]  # fmt: skip
+               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
+               *(["--device", device] if device else [])]  # fmt: skip
     child = subprocess.Popen(command, env=env)
     try:
         code = child.wait()

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import fails_clearly, maquette
+from commands import fails_clearly, maquette, process
 from PIL import Image
 
 pytestmark = pytest.mark.e2e
@@ -76,7 +76,7 @@ def test_data_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_asking_a_run_for_what_it_cannot_do(run: Path) -> None:
-    fails_clearly("sample", run, "--label", "3", says="knows no labels")
+    fails_clearly("sample", run, "--label", "3", says="has no option --label")
     fails_clearly("sample", run, "-n", "0", says="at least one")
     fails_clearly("sample", run, "--seed", "-1", says="seed")
     fails_clearly("sample", run.parent, says="not a run folder")
@@ -122,4 +122,5 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    assert "Traceback" in maquette("sample", tmp_path / "nowhere", "--debug").stderr
+    done = process("sample", tmp_path / "nowhere", "--debug")
+    assert done.returncode == 1 and "Traceback" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import maquette
+from commands import maquette, process
 from PIL import Image
 
 import maquette as face
@@ -26,7 +26,7 @@ def succeeds(*args: str | Path, **kwargs: object) -> str:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demo") / "run"
-    out = succeeds("demo", "-o", path, "--budget", "15s")
+    out = succeeds("demo", "-o", path, "--budget", "8s")
     assert str(path / "report.html") in out
     return path
 
@@ -39,7 +39,7 @@ def test_the_demo_leaves_what_it_promises(demo: Path) -> None:
     frechet = metrics["frechet"]
     assert frechet["floor"] < frechet["value"] and frechet["low"] <= frechet["value"] <= frechet["high"]
     with Image.open(demo / "samples" / "training.gif") as animation:
-        assert animation.n_frames > 10
+        assert animation.n_frames == len(list((demo / "samples").glob("preview-*.png"))) > 1
 
 
 def test_samples_are_files_that_say_where_they_come_from(demo: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_help_is_quick() -> None:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        assert "demo" in succeeds("--help")
+        assert "demo" in process("--help").stdout
         times.append(time.perf_counter() - began)
     assert min(times) < 1.0
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Model, Phase
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, GridSpec
 
-SUPPORTS = ("image",)
+SUPPORTS = (GridSpec,)
 
 
 class Config(BaseModel):

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
+from maquette.core.measure import Better
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
-from maquette.evaluation.results import Better, ClassRow, Copy, Evaluation, Metric, Settings
+from maquette.evaluation.results import Evaluation, Metric, Settings
 from maquette.modalities.image import Spec as ImageSpec
 from maquette.modalities.label import Spec as LabelSpec
 
@@ -62,11 +63,9 @@ def digits_data(classes: tuple[str, ...] = DIGITS, channels: int = 1, scale: int
         "left_out_count": 2,
         "left_out": [{"name": "3/<img src=x onerror=alert(1)>.png", "reason": "truncated at byte 211"},
                      {"name": "notes.txt", "reason": "not a picture"}],
-        "sizes": [{"height": 8, "width": 8, "pictures": 1797}], "different_sizes": 1,
-        "channels": {"grey": 1797}, "formats": {"png": 1797},
-        "prepared": {"channels": 1, "height": 8, "width": 8, "fit": "crop", "bytes": 115008},
+        "columns": {"image": {"kind": "image", "rows": [["Sizes", "8x8 (1,797)"], ["Colours", "grey 1,797"]]}},
         "classes": {"label": counts}, "duplicates": {"exact_copies": 2, "near_copies": 0, "dropped_from_train": 1},
-        "warnings": ["Class '8' has few pictures."], "notes": [],
+        "warnings": ["Class '8' has few items."], "notes": [],
     }  # fmt: skip
     return Dataset("digits", "b3f1c0ffee", table(slice(0, 1500)), table(slice(1500, None)), summary)
 
@@ -140,7 +139,7 @@ def _write_log(folder: RunFolder, steps: int) -> None:
 
 
 def _write_previews(folder: RunFolder, generator: Generator, steps: int) -> None:
-    from maquette.report.pictures import mosaic
+    from maquette.modalities.image.report.tiles import sheet as side_by_side
 
     folder.samples.mkdir(exist_ok=True)
     items = generator.sample(36, seed=3)["image"]
@@ -148,7 +147,7 @@ def _write_previews(folder: RunFolder, generator: Generator, steps: int) -> None
     frames = []
     for k in range(11):
         clean = (k / 10) ** 0.7
-        sheet = mosaic((clean * items + (1 - clean) * noise).clamp(-1, 1), 6, gap=1).convert("RGB")
+        sheet = side_by_side((clean * items + (1 - clean) * noise).clamp(-1, 1), 6, gap=1).convert("RGB")
         sheet = sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST)
         sheet.save(folder.samples / f"preview-{steps * k // 10:08d}.png")
         frames.append(sheet)
@@ -166,10 +165,11 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
             name=name, title=title, value=value, low=value - width, high=value + width,
             floor=floor, floor_low=None if floor is None else floor - width / 3,
             floor_high=None if floor is None else floor + width / 3,
-            better=better, n_real=297, n_fake=1000, **more,
+            better=better, n_real=297, n_fake=1000, asks=f"What {name} asks.", **more,
         )  # fmt: skip
 
     own: dict[str, Any] = {"features": "own"}
+    classes = data.train.columns["label"].spec.classes
     return Evaluation(
         metrics=(
             metric("frechet", "Fréchet distance, own features", 12.4, 0.9, 1.7, "lower", **own,
@@ -183,19 +183,22 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
             metric("copies", "Copies of training pictures", 0.012, 0.006, 0.01, "floor", unit="share"),
             metric("elbo", "ELBO", -93.2, 0.8, None, "higher", unit="nats"),
         ),
-        per_class=tuple(
-            ClassRow(label=name, n_real=30, n_fake=100, real_share=0.1, fake_share=0.08 + 0.004 * i, asked=100,
-                     accuracy=0.99 - 0.01 * i, real_accuracy=0.98, precision=0.85)
-            for i, name in enumerate(data.train.columns["label"].spec.classes)
-        ),
-        copies=tuple(
-            Copy(sample=17 * i, label=None, train_row=31 * i, train_name=data.train.names[31 * i],
-                 distance=0.21 + 0.01 * i, quantile=0.02 * i)
-            for i in range(4)
-        ),
+        details={
+            "per_class": [
+                {"label": name, "n_real": 30, "n_fake": 100, "real_share": 0.1, "fake_share": 0.08 + 0.004 * i,
+                 "asked": 100, "accuracy": 0.99 - 0.01 * i, "real_accuracy": 0.98, "precision": 0.85, "coverage": None}
+                for i, name in enumerate(classes)
+            ],
+            "copies": [
+                {"sample": 17 * i, "label": classes[i], "train_row": 31 * i, "train_name": data.train.names[31 * i],
+                 "distance": 0.21 + 0.01 * i, "quantile": 0.02 * i}
+                for i in range(4)
+            ],
+        },
         warnings=("Only 297 held-out pictures: distances are too high by an amount that the floor shows.",),
         settings=Settings(
-            samples=1000, seed=0, features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
+            nouns=("picture", "pictures"), samples=1000, seed=0,
+            features="own", network=network, feature_dim=64, classifier_accuracy=0.97,
             source=data.source, fingerprint=data.fingerprint, n_train=1500, n_test=297, conditional=True,
             resamples=200, seconds=8.1,
         ),

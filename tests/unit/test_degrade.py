@@ -100,7 +100,7 @@ def test_a_jpeg_is_projected_onto_its_box(channels):
 def test_each_item_is_spoilt_in_its_way():
     x, kinds = smooth(64), ("downscale", "hole", "noise", "blur", "jpeg")
     u, noise = torch.rand(64, 9), torch.randn(64, 1, 12, 16)
-    made = degrade.spoil(x, kinds, (2, 4), 0.25, u, noise)
+    made = degrade.corrupt(x, kinds, (2, 4), 0.25, u, noise)
     assert made.shape == (64, 2, 12, 16)
     hidden = u[:, 2] < 0.25
     assert (made[hidden] == 0).all() and (made[~hidden, 1].flatten(1).sum(1) > 0).all()
@@ -109,7 +109,7 @@ def test_each_item_is_spoilt_in_its_way():
     seen = made[:, 1:]
     assert torch.equal(made[holes & ~hidden, :1], (x * seen)[holes & ~hidden])
     assert (made[~hidden & ~holes, :1] != x[~hidden & ~holes]).flatten(1).any(1).all()
-    again = degrade.spoil(x[:5], kinds, (2, 4), 0.25, u[:5], noise[:5])
+    again = degrade.corrupt(x[:5], kinds, (2, 4), 0.25, u[:5], noise[:5])
     assert torch.allclose(again, made[:5], atol=1e-6)  # an item does not depend on the others
 
 

@@ -13,9 +13,16 @@ from pathlib import Path
 import click
 import pytest
 
-from maquette.cli.main import VERBS, cli
+from maquette.cli.main import cli, verbs
+from maquette.cli.options import flag_of
 from maquette.core.find import recipe_names
+from maquette.core.model import Model
+from maquette.core.option import Option
 from maquette.core.recipe import load_recipe
+from maquette.modalities.image import options as image_options
+from maquette.modalities.text import options as text_options
+from maquette.models import flow
+from maquette.testing import image_spec
 
 ROOT = Path(__file__).parents[2]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
@@ -67,6 +74,14 @@ def test_paths_in_code_marks_exist(page: Path) -> None:
         assert any((room / span).exists() for room in rooms), f"{page.name} names {span}"
 
 
+def every_option() -> dict[str, Option]:
+    """The options that some run has: of a label, of the families that ship, and of what models of text and pictures
+    have."""
+    found = [Option("label", str, None, ""), *image_options.OPTIONS(Model(), image_spec(1, 8, 8).only())]
+    found += [*flow.OPTIONS, *text_options.DECODING, text_options.STREAM]
+    return {option.name: option for option in found}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_commands_parse(page: Path) -> None:
     """Verb, options and settings exist; nothing is run."""
@@ -74,9 +89,12 @@ def test_commands_parse(page: Path) -> None:
         if words[:1] in (["--help"], ["--version"]) or words == ["..."]:
             continue
         verb, rest = words[0], words[1:]
-        assert verb in VERBS, f"maquette {' '.join(words)}"
+        assert verb in verbs(), f"maquette {' '.join(words)}"
         command = cli.get_command(click.Context(cli), verb)
         assert command is not None
+        if verb == "sample":  # its options are known when its run is, and there is none
+            params = [*command.params, *(flag_of(option) for option in every_option().values())]
+            command = click.Command(verb, params=params)
         if isinstance(command, click.Group):
             if not rest:
                 continue
@@ -179,8 +197,9 @@ def test_readme_python_uses_what_exists() -> None:
                 continue
             assert isinstance(node.func.value, ast.Name)
             owner = api if node.func.value.id == "maquette" else api.Run
-            known = inspect.signature(getattr(owner, node.func.attr)).parameters
-            assert {keyword.arg for keyword in node.keywords} <= set(known)
+            known = set(inspect.signature(getattr(owner, node.func.attr)).parameters)
+            known |= set(every_option()) if node.func.attr in ("sample", "stream") else set()
+            assert {keyword.arg for keyword in node.keywords} <= known
 
 
 def test_benchmarks_that_are_named_exist() -> None:

@@ -5,10 +5,11 @@ import torch
 from PIL import Image
 
 from maquette.cli.main import cli
+from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
 from maquette.core.generator import Generator
-from maquette.core.model import Carries
+from maquette.core.model import FlowMap
 from maquette.core.recipe import load_recipe
 from maquette.modalities import image
 from maquette.modalities.image.edit import Asked, Editor
@@ -23,13 +24,13 @@ def editor(degrade=(), shape=(1, 16, 16), classes=3, **settings):
     torch.manual_seed(0)
     spec = image_spec(*shape, classes=classes)
     model = flow.build(flow.Config(**SMALL, degrade=degrade, factors=(4,), **settings), spec)
-    return Editor(Generator(model, spec), {"Source": "AI-generated"})
+    return Editor(Generator(model, spec), About("Maquette", "run"))
 
 
 def of(family, **settings):
     spec = image_spec(1, 16, 16)
     module = find_family(family)
-    return Editor(Generator(module.build(module.Config(**settings), spec), spec), {})
+    return Editor(Generator(module.build(module.Config(**settings), spec), spec), About())
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def vae():
     return of(recipe.family, **recipe.model)
 
 
+SPEC = image_spec(1, 8, 8).only()
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 HOLE = torch.zeros(1, 1, 16, 16)
 HOLE[..., 4:12, 4:12] = 1
@@ -57,7 +59,7 @@ def test_what_was_seen_is_kept(way, name, expected, monkeypatch):
     edit = editor(() if way == "zero-shot" else ALL)
     asked = Asked(steps=2, expected=expected, zero_shot=way.endswith("one"))
     made = EDITS[name](edit, X, asked)
-    assert made.x.shape == X.shape and made.x.abs().max() <= 1 and made.origin["edit"] == name
+    assert made.x.shape == X.shape and made.x.abs().max() <= 1 and made.about.more["edit"] == name
     if name == "inpaint":
         assert torch.allclose((made.x * (1 - HOLE)), X * (1 - HOLE), atol=1e-5)
         assert not torch.allclose(made.x, X, atol=0.1)
@@ -74,7 +76,7 @@ def test_a_trained_model_reads_what_is_seen_and_makes_pictures_without():
     first, second = (edit.restore(x, FEW).x for x in (X, X.flip(0)))
     assert not torch.allclose(first, second, atol=1e-2)
     assert edit.generator.sample(2, steps=2)["image"].shape == (2, 1, 16, 16)
-    assert isinstance(edit.model, Carries) and set(edit.model.undoes) == {*ALL[1:], "downscale 4"}
+    assert isinstance(edit.model, FlowMap) and set(edit.model.corrects) == {*ALL[1:], "downscale 4"}
 
 
 @pytest.mark.parametrize("spoilt", [{"noise": 60.0}, {"blur": 1.0}, {"jpeg": 30}, {}])
@@ -87,7 +89,7 @@ def test_zero_shot_is_told_what_spoils(spoilt):
         edit.restore(X, noise=3.0, blur=2.0)
     with pytest.raises(UserError, match="above 0"):
         edit.restore(X, noise=-1.0)
-    with pytest.raises(UserError, match="--zero-shot"):
+    with pytest.raises(UserError, match="zero-shot"):
         editor(ALL).restore(X, noise=20.0)
 
 
@@ -147,7 +149,7 @@ def test_models_that_cannot_say_what_can(vae):
     with pytest.raises(UserError, match="cannot read pictures"):
         gan.inpaint(X, HOLE)
     with pytest.raises(UserError, match="only pictures"):
-        Editor(Generator(gan.model, text_spec()), {})
+        Editor(Generator(gan.model, text_spec()), About())
 
 
 def test_restoring_is_not_coupled():
@@ -179,15 +181,15 @@ def run(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path):
     for i, x in enumerate(X[:2, :, :8, :8]):
-        image.write(x, tmp_path / "in" / f"{i}.png")
-    image.write(X[0, :, :4, :4], tmp_path / "small.png")
+        image.write(x, tmp_path / "in" / f"{i}.png", SPEC, About())
+    image.write(X[0, :, :4, :4], tmp_path / "small.png", SPEC, About())
     mask = -torch.ones(1, 8, 8)
     mask[:, 2:6, 2:6] = 1
-    image.write(mask, tmp_path / "mask.png")
-    image.write(-torch.ones(1, 8, 8), tmp_path / "black.png")
-    image.write(torch.rand(3, 8, 8) * 2 - 1, tmp_path / "colour.png")
-    image.write(torch.rand(4, 8, 8) * 2 - 1, tmp_path / "alpha.png")
-    image.write(X[0], tmp_path / "large.png")
+    image.write(mask, tmp_path / "mask.png", SPEC, About())
+    image.write(-torch.ones(1, 8, 8), tmp_path / "black.png", SPEC, About())
+    image.write(torch.rand(3, 8, 8) * 2 - 1, tmp_path / "colour.png", SPEC, About())
+    image.write(torch.rand(4, 8, 8) * 2 - 1, tmp_path / "alpha.png", SPEC, About())
+    image.write(X[0], tmp_path / "large.png", SPEC, About())
     (tmp_path / "text.png").write_text("no picture")
     return tmp_path
 
@@ -236,7 +238,7 @@ def test_folders_and_frames(run, folder, monkeypatch):
     [
         (["restore", "large.png", "-o", "x.png"], "'large.png' is 16x16; this model takes 8x8"),
         (["upscale", "in/0.png", "--factor", 2, "-o", "x.png"], "at factor 2 this model takes 4x4"),
-        (["upscale", "small.png", "--factor", 3, "-o", "x.png"], "Use --factor 2 or 4 or 8"),
+        (["upscale", "small.png", "--factor", 3, "-o", "x.png"], "Use a factor of 2 or 4 or 8"),
         (["inpaint", "in/0.png", "--mask", "large.png", "-o", "x.png"], "'large.png' is 16x16"),
         (["inpaint", "in/0.png", "--mask", "black.png", "-o", "x.png"], "all black"),
         (["inpaint", "in/0.png", "--mask", "in", "-o", "x.png"], "2 masks for 1"),

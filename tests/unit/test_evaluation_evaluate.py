@@ -19,10 +19,11 @@ from maquette.core.model import Model
 from maquette.core.rng import Rng
 from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Dataset, Table
-from maquette.evaluation import Effort, Evaluation, evaluate, inception, own_features
-from maquette.evaluation.likelihood import likelihood
+from maquette.evaluation import Effort, Evaluation, evaluate
+from maquette.evaluation.measures.likelihood import likelihood
 from maquette.evaluation.results import HEADER
 from maquette.modalities.image import Spec as ImageSpec
+from maquette.modalities.image import inception, own_features
 from maquette.modalities.label import Spec as LabelSpec
 
 
@@ -72,11 +73,11 @@ def noise(n: int, shape: tuple[int, int, int], classes: int = 0) -> Dataset:
 
 
 class Repeats(Model):
-    """Gives back pictures of a table, of the class asked for; `spoil` changes them."""
+    """Gives back pictures of a table, of the class asked for; `noise` changes them."""
 
-    def __init__(self, source: Table, spoil: float = 0.0, only: int | None = None) -> None:
+    def __init__(self, source: Table, noise: float = 0.0, only: int | None = None) -> None:
         super().__init__()
-        self.source, self.spoil, self.only = source, spoil, only
+        self.source, self.noise, self.only = source, noise, only
 
     def sample(self, n: int, given: Mapping[str, Tensor], rng: Rng) -> dict[str, Tensor]:
         u = rng.uniform(n).numpy()
@@ -88,7 +89,7 @@ class Repeats(Model):
         else:
             rows = (u * len(x)).astype(int)
         x = x[rows]
-        return {"image": (x + self.spoil * rng.normal(*x.shape)).clamp(-1, 1) if self.spoil else x}
+        return {"image": (x + self.noise * rng.normal(*x.shape)).clamp(-1, 1) if self.noise else x}
 
 
 def generator(data: Dataset, model: Model, conditional: bool = True) -> Generator:
@@ -131,19 +132,22 @@ def test_a_perfect_generator_reaches_its_floors(real: Evaluation) -> None:
     assert real["coverage"].value > 0.9 and real["precision"].value > 0.9
     assert real["missing_classes"].value == 0
     assert real["copies"].value < 0.05
-    assert all(metric.reading for metric in real.metrics)
-    assert len(real.per_class) == 10 and sum(row.asked or 0 for row in real.per_class) == real.settings.samples
+    assert all(metric.reading and metric.asks for metric in real.metrics)
+    assert not any("{" in f"{m.title}{m.reading}{m.asks}" for m in real.metrics)
+    rows = real.details["per_class"]
+    assert len(rows) == 10 and sum(row["asked"] or 0 for row in rows) == real.settings.samples
 
 
 def test_same_seed_same_numbers(real: Evaluation, data: Dataset, cache: Path) -> None:
     again = evaluate(generator(data, Repeats(data.test)), data, cache=cache)
-    assert again.metrics == real.metrics and again.copies == real.copies and again.per_class == real.per_class
+    assert again.metrics == real.metrics and again.details == real.details
 
 
 def test_saves_loads_and_draws(real: Evaluation, tmp_path: Path) -> None:
     path = real.save(tmp_path / "metrics.json")
     assert Evaluation.load(path) == real
-    assert {"metrics", "warnings", "per_class", "copies", "settings"} <= set(json.loads(path.read_text()))
+    assert {"metrics", "warnings", "details", "settings"} <= set(json.loads(path.read_text()))
+    assert real.settings.nouns == ("picture", "pictures") and real.settings.column == "image"
     assert all(len(row) == len(HEADER) for row in real.rows())
     assert "Fréchet distance, own features" in str(real) and "<table>" in real._repr_html_()
     path.write_text("{}")
@@ -152,33 +156,33 @@ def test_saves_loads_and_draws(real: Evaluation, tmp_path: Path) -> None:
 
 
 def test_noise_is_seen(real: Evaluation, data: Dataset, cache: Path) -> None:
-    spoilt = evaluate(generator(data, Repeats(data.test, spoil=0.8)), data, cache=cache)
-    assert spoilt["frechet"].value > 3 * real["frechet"].value
-    assert (spoilt["two_sample"].p_value or 0) < 0.01
-    assert spoilt["coverage"].value < real["coverage"].value
+    noisy = evaluate(generator(data, Repeats(data.test, noise=0.8)), data, cache=cache)
+    assert noisy["frechet"].value > 3 * real["frechet"].value
+    assert (noisy["two_sample"].p_value or 0) < 0.01
+    assert noisy["coverage"].value < real["coverage"].value
 
 
 def test_copies_are_listed_with_where_they_come_from(data: Dataset, cache: Path) -> None:
     model = Repeats(data.train)
     found = evaluate(generator(data, model), data, cache=cache, samples=60)
     assert found["copies"].value == 1 and "look at the nearest pairs" in found["copies"].reading
-    first = found.copies[0]
-    assert first.distance == 0 and first.train_name == f"{first.train_row}.png"
-    made = generator(data, model).sample(60)["image"][first.sample]
-    assert torch.equal(made, data.train.columns["image"].take(np.array([first.train_row]))[0])
+    first = found.details["copies"][0]
+    assert first["distance"] == 0 and first["train_name"] == f"{first['train_row']}.png"
+    made = generator(data, model).sample(60)["image"][first["sample"]]
+    assert torch.equal(made, data.train.columns["image"].take(np.array([first["train_row"]]))[0])
 
 
 def test_collapse_is_seen_in_an_unconditional_model_of_labelled_data(data: Dataset, cache: Path) -> None:
     found = evaluate(generator(data, Repeats(data.test, only=4), conditional=False), data, cache=cache)
     assert "class_accuracy" not in found and found["missing_classes"].value >= 6
     assert found["coverage"].value < 0.3 and found["class_shares"].value > 0.5
-    assert found.per_class[0].asked is None and not found.settings.conditional
+    assert found.details["per_class"][0]["asked"] is None and not found.settings.conditional
 
 
 def test_unlabelled_data(cache: Path) -> None:
     data = digits(900, labels=False)
     found = evaluate(generator(data, Repeats(data.test)), data, cache=cache, samples=500)
-    assert "contrastive" in found.settings.network and found.per_class == ()
+    assert "contrastive" in found.settings.network and "per_class" not in found.details
     assert found["frechet"].value < 3 * (found["frechet"].floor or 0) + 1
 
 
@@ -192,7 +196,7 @@ def test_tiny_data_of_any_shape(n: int, shape: tuple[int, int, int], classes: in
     else:
         model = Repeats(data.test)
     found = evaluate(generator(data, model, conditional=False), data, cache=tmp_path, samples=10)
-    assert any(text.startswith("Left out: copies") for text in found.warnings)
+    assert any(text.startswith("Left out: Nearer to a training picture") for text in found.warnings)
     assert all(math.isfinite(metric.value) for metric in found.metrics)
     assert str(found)
 
@@ -206,7 +210,7 @@ def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path: Path) -> None:
     assert evaluate(judged, data, cache=tmp_path, samples=20).metrics == first.metrics
     (tmp_path / "file").write_text("")
     said: list[str] = []
-    evaluate(judged, data, cache=tmp_path / "file", samples=20, say=said.append)
+    evaluate(judged, data, cache=tmp_path / "file", samples=20, notify=said.append)
     assert any("could not be kept" in line for line in said)
 
 
@@ -381,4 +385,5 @@ def test_copies_are_not_looked_for_in_other_data(tmp_path: Path) -> None:
     x = Generator(Linear(), spec).sample(300, seed=9)["image"]
     data = Dataset("lines", "test-lines", table(x[:200], None), table(x[200:], None))
     found = evaluate(Generator(Linear(), spec), data, cache=tmp_path, samples=100, own_data=False)
-    assert "copies" not in found and not found.copies and any("not the data" in text for text in found.warnings)
+    assert "copies" not in found and "copies" not in found.details
+    assert any("not the data" in text for text in found.warnings)

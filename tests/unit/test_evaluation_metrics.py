@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from maquette.evaluation import bootstrap, classes, copies
-from maquette.evaluation.frechet import Moments, distance, frechet, moments
-from maquette.evaluation.kernel import kernel_distance
-from maquette.evaluation.manifold import manifold, radii, squared_distances
-from maquette.evaluation.two_sample import two_sample
+from maquette.evaluation import bootstrap
+from maquette.evaluation.measures import classes, copies
+from maquette.evaluation.measures.frechet import Moments, distance, frechet, moments
+from maquette.evaluation.measures.kernel import kernel_distance
+from maquette.evaluation.measures.manifold import manifold, radii, squared_distances
+from maquette.evaluation.measures.two_sample import two_sample
+from maquette.evaluation.neighbours import nearest
+from maquette.modalities.image.features import comparable
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -78,7 +81,7 @@ def _mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def test_kernel_distance_is_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maquette.evaluation.kernel.BLOCK", 7)  # several blocks, the last one partial
+    monkeypatch.setattr("maquette.evaluation.measures.kernel.BLOCK", 7)  # several blocks, the last one partial
     x, y = rng(4).normal(size=(30, 5)), rng(5).normal(0.5, 1, size=(23, 5))
     assert kernel_distance(x, y, rng()).value == pytest.approx(_mmd(x, y), rel=1e-9)
 
@@ -164,13 +167,29 @@ def test_a_planted_copy_is_found() -> None:
     fake = torch.rand(50, 1, 40, 8) * 2 - 1
     fake[17] = train[423]
     fake[3] = train[650] + 0.01
-    near = copies.nearest(copies.shrink(fake), iter(train.split(100)))
-    assert near.row[17] == 423 and near.distance[17] == 0
-    assert near.row[3] == 650 and near.distance[3] == pytest.approx(0.01, rel=1e-4)
-    assert np.argsort(near.distance)[:2].tolist() == [17, 3]
-    held = copies.nearest(copies.shrink(torch.rand(200, 1, 40, 8) * 2 - 1), iter(train.split(100)))
-    assert copies.copies(near.distance, held.distance, rng()).value == pytest.approx(2 / 50, abs=0.05)
-    assert copies.control_share(near.distance, held.distance)[17] == 0
+    near = nearest(comparable(fake), train.split(100), comparable)
+    distance, row = near.distance[:, 0], near.row[:, 0]
+    assert row[17] == 423 and distance[17] == 0
+    assert row[3] == 650 and distance[3] == pytest.approx(0.01, rel=1e-4)
+    assert np.argsort(distance)[:2].tolist() == [17, 3]
+    held = nearest(comparable(torch.rand(200, 1, 40, 8) * 2 - 1), train.split(100), comparable).distance[:, 0]
+    assert copies.copies(distance, held, rng()).value == pytest.approx(2 / 50, abs=0.05)
+    assert copies.control_share(distance, held)[17] == 0
+
+
+@pytest.mark.parametrize("k", [1, 3, 90])
+def test_nearest_neighbours_are_those_of_brute_force(k: int) -> None:
+    train, queries = torch.randn(70, 1, 5, 4), torch.randn(9, 1, 5, 4)
+    train[40:44] = train[20:24]  # at one distance, the first row stands first
+    queries[0] = train[21]
+    found = nearest(comparable(queries), train.split(13), comparable, k)
+    apart = ((queries[:, None] - train) ** 2).flatten(2).mean(2).sqrt().numpy()
+    expected = np.argsort(apart, axis=1, kind="stable")[:, :k]
+    assert found.row.shape == (9, min(k, 70)) and found.row[0, 0] == 21 and found.distance[0, 0] == 0
+    np.testing.assert_allclose(found.distance, np.take_along_axis(apart, expected, 1), atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(apart, found.row, 1), found.distance, atol=1e-6)
+    with pytest.raises(bootstrap.TooFew):
+        nearest(comparable(queries), iter(()), comparable)
 
 
 def test_copies_of_new_pictures_are_at_the_level_of_the_control() -> None:

@@ -22,9 +22,10 @@ from maquette.core.spec import EOS, PAD
 from maquette.core.table import Dataset
 from maquette.engine.alarms import Alarms, preview_diversity
 from maquette.evaluation import Evaluation, evaluate
-from maquette.modalities.text.measures import inspect, judge
-from maquette.modalities.text.measures.inspect import Known, text_inspector
+from maquette.modalities.text import watches
+from maquette.modalities.text.measures import loss
 from maquette.modalities.text.measures.script import script_of
+from maquette.modalities.text.watches import WATCHES, Known, inspector
 
 NOUNS, VERBS = ("cat", "dog", "fox", "owl", "bee", "hen", "cow", "pig"), ("sees", "hears", "likes", "finds", "meets")
 
@@ -83,15 +84,16 @@ def test_real_text_reaches_its_floors(real: Evaluation) -> None:
         assert None not in (m.low, m.high, m.floor_low, m.floor_high)
         assert m.low <= m.floor_high and m.floor_low <= m.high, name  # type: ignore[operator]
     assert (real["two_sample"].p_value or 0) > 0.01
-    assert all(m.reading for m in real.metrics)
+    assert all(m.reading and m.asks for m in real.metrics)
+    assert not any("{" in f"{m.title}{m.reading}{m.asks}" for m in real.metrics)
     assert real["bits_per_char"].value == pytest.approx(real["nats_per_char"].value / math.log(2))
-    assert real.settings.kind == "text" and real.settings.unit == "char" and real.settings.samples == 100
+    assert real.settings.nouns == ("text", "texts") and real.settings.unit == "char" and real.settings.samples == 100
     assert "judged on held-out texts of lines" in str(real) and "each token is predicted once" in str(real)
 
 
 def test_same_seed_same_numbers_and_they_can_be_kept(real: Evaluation, tmp_path) -> None:  # type: ignore[no-untyped-def]
     again = judged([sentence(i) for i in range(5000, 5400)], samples=100)
-    assert again.metrics == real.metrics and again.passages == real.passages
+    assert again.metrics == real.metrics and again.details == real.details
     assert Evaluation.load(real.save(tmp_path / "metrics.json")) == real
 
 
@@ -109,9 +111,9 @@ def test_reciting_is_seen_and_its_source_named() -> None:
     found = judged(long[:40], data, samples=40)
     assert found["copied_50"].value == 1 and found["copied_words_8"].value == 1
     assert found["copied_50"].floor < 0.1  # type: ignore[operator]
-    best = found.passages[0]
-    assert best.text == long[best.train_row] and best.characters == len(best.text)
-    assert best.train_name == f"text.txt:{best.train_row + 1}"
+    best = found.details["passages"][0]
+    assert best["text"] == long[best["train_row"]] and best["characters"] == len(best["text"])
+    assert best["train_name"] == f"text.txt:{best['train_row'] + 1}"
     other = judged(long[:40], data, samples=40, own_data=False)
     assert "copied_50" not in other and any("not the data" in text for text in other.warnings)
 
@@ -152,10 +154,10 @@ def test_the_form_of_a_class_is_checked() -> None:
     data = toy.lines([texts[i] for i in y], [texts[i] for i in y[:40]], labels=(y, y[:40]))
     model = Says(toy.Config(), data.spec(["text"], ["label"])).says(["ab\ncd"], data)
     found = evaluate(Generator(model, model.spec), data, samples=60)
-    rows = {row.label: row for row in found.forms}
-    assert rows["class 0"].kept == 1 and rows["class 1"].kept == 0 and rows["class 1"].real == 1
-    assert rows["class 1"].form == "3 lines of 3" and rows["class 0"].n_fake + rows["class 1"].n_fake == 60
-    assert found["form"].value == pytest.approx(rows["class 0"].n_fake / 60) and found["form"].floor == 1
+    zero, one = found.details["forms"]
+    assert (zero["label"], zero["kept"]) == ("class 0", 1) and (one["kept"], one["real"]) == (0, 1)
+    assert one["form"] == "3 lines of 3" and zero["n_fake"] + one["n_fake"] == 60
+    assert found["form"].value == pytest.approx(zero["n_fake"] / 60) and found["form"].floor == 1
 
 
 def pairs() -> Dataset:
@@ -177,11 +179,11 @@ def test_the_search_for_translations_can_be_handed_in() -> None:
     model, spec = toy.trained(data, given=["source"])
     asked = []
 
-    def write(given: dict[str, Tensor]) -> Tensor:
+    def best(given: dict[str, Tensor]) -> Tensor:
         asked.append(len(given["source"]))
         return torch.tensor([[given["source"][0, 0], EOS]]).expand(len(given["source"]), -1)
 
-    found = evaluate(Generator(model, spec), data, write=write, samples=20)
+    found = evaluate(Generator(model, spec), data, best=best, samples=20)
     assert sum(asked) == 20 and found["bleu"].value == 0 and found["exact"].value == 0
     assert any("20 of the 30" in note for note in found.notes)
 
@@ -244,7 +246,7 @@ def test_a_model_that_tells_no_probabilities_is_judged_by_what_it_writes() -> No
 
 
 def test_a_large_model_is_not_read_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge, "SLIDING", 1.0)
+    monkeypatch.setattr(loss, "SLIDING", 1.0)
     data = toy.windows(" ".join(TRAIN) + "\n", " ".join(TEST), context=32)
     model, spec = toy.trained(data)
     found = evaluate(Generator(model, spec), data, samples=20)
@@ -257,7 +259,7 @@ def test_a_large_model_is_not_read_three_times(monkeypatch: pytest.MonkeyPatch) 
 def test_previews_are_inspected_beside_real_text() -> None:
     data = toy.lines(TRAIN, TEST)
     spec = data.spec(["text"], [])
-    look = text_inspector(data, spec)
+    look = inspector(data, spec, "text")
 
     def values(texts: list[str]) -> dict[str, float]:
         model = Says(toy.Config(), spec).says(texts, data)
@@ -272,7 +274,7 @@ def test_previews_are_inspected_beside_real_text() -> None:
     pair_data = pairs()
     model, pair_spec = toy.trained(pair_data, given=["source"])
     batch = pair_data.test.batch(np.arange(4), pair_spec)
-    found = text_inspector(pair_data, pair_spec)(model, {"text": batch.x})
+    found = inspector(pair_data, pair_spec, "text")(model, {"text": batch.x})
     assert set(found) == {"preview/repetition", "preview/held_out_nats"}
 
 
@@ -280,7 +282,7 @@ def test_remembered_passages_are_thinned_without_bias(monkeypatch: pytest.Monkey
     data = toy.lines(TRAIN, TEST)
     mixed = TRAIN[:100] + [text.replace("the", "our") for text in TRAIN[100:200]]
     whole = Known.of(data, "text", 12, script_of(TRAIN))
-    monkeypatch.setattr(inspect, "KEPT", 300)
+    monkeypatch.setattr(watches, "KEPT", 300)
     some = Known.of(data, "text", 12, script_of(TRAIN))
     assert some.shift > 0 and len(some._hashes) <= 300 < len(whole._hashes)
     assert some.share(TRAIN) == whole.share(TRAIN) == 1
@@ -288,40 +290,41 @@ def test_remembered_passages_are_thinned_without_bias(monkeypatch: pytest.Monkey
 
 
 def raised(alarms: Alarms, lines: list[dict[str, float]], first: int = 0, apart: int = 10) -> list[str]:
-    return [alarm.name for i, line in enumerate(lines) for alarm in alarms.check(first + apart * i, line)]
+    names = [alarm.name for i, line in enumerate(lines) for alarm in alarms.check(first + apart * i, line)]
+    return list(dict.fromkeys(names))
 
 
 def test_over_fitting_is_rising_above_the_best_for_long() -> None:
     rising = [{"preview/held_out_nats": 2 + abs(i - 40) / 50} for i in range(100)]
-    assert raised(Alarms((), 1000), rising) == ["over-fitting"]
+    assert raised(Alarms(WATCHES, 1000), rising) == ["over-fitting"]
     noisy = [{"preview/held_out_nats": 2 + 0.2 * (i % 2)} for i in range(100)]
-    assert raised(Alarms((), 1000), noisy) == []
-    half = Alarms((), 1000)
+    assert raised(Alarms(WATCHES, 1000), noisy) == []
+    half = Alarms(WATCHES, 1000)
     half.recall([{"step": 1, "preview/held_out_nats": 1.0}, {"alarm": "x", "step": 2}])
     assert raised(half, [{"preview/held_out_nats": 1.5}] * 100) == ["over-fitting"]
 
 
 def test_a_spike_is_far_above_all_recent_losses() -> None:
     usual = [{"lm/loss": 1.5 + 0.01 * (i % 3)} for i in range(60)]
-    assert raised(Alarms((), 1000), [*usual, {"lm/loss": 6.0}, *usual]) == ["loss spike"]
-    assert raised(Alarms((), 1000), [*usual, {"lm/loss": 3.0}]) == []
+    assert raised(Alarms(WATCHES, 1000), [*usual, {"lm/loss": 6.0}, *usual]) == ["loss spike"]
+    assert raised(Alarms(WATCHES, 1000), [*usual, {"lm/loss": 3.0}]) == []
     wild = [{"g/loss": (0.1, 2.0)[i % 2]} for i in range(90)]
-    assert raised(Alarms((), 1000), wild) == []
+    assert raised(Alarms(WATCHES, 1000), wild) == []
     below_zero = [{"elbo/loss": -1.0 + 0.1 * (i % 2)} for i in range(60)]
-    assert raised(Alarms((), 1000), [*below_zero, {"elbo/loss": 50.0}]) == []
+    assert raised(Alarms(WATCHES, 1000), [*below_zero, {"elbo/loss": 50.0}]) == []
     early = [{"lm/loss": 1.0}] * 25 + [{"lm/loss": 9.0}]
-    assert raised(Alarms((), 1000), early, apart=1) == []  # no run is judged by its first steps
+    assert raised(Alarms(WATCHES, 1000), early, apart=1) == []  # no run is judged by its first steps
     short = {"nll/loss": 3.0, "nll/nats_per_token": 3.5}
     long = {"nll/loss": 19.0, "nll/nats_per_token": 4.0}
-    assert raised(Alarms((), 1000), [short] * 60 + [long]) == []  # a sum over a batch of long texts, and no worse
-    assert raised(Alarms((), 1000), [short] * 60 + [{**short, "nll/nats_per_token": 14.0}]) == ["loss spike"]
+    assert raised(Alarms(WATCHES, 1000), [short] * 60 + [long]) == []  # a sum over a batch of long texts, and no worse
+    assert raised(Alarms(WATCHES, 1000), [short] * 60 + [{**short, "nll/nats_per_token": 14.0}]) == ["loss spike"]
 
 
 def test_repetition_and_copying_have_watches_and_a_familys_own_still_work() -> None:
     lines = [{"preview/repetition": 0.5, "preview/copied": 0.6, "x/y": 2.0}] * 100
     own = Watch("mine", "x/y", "seen", "try", above=1.0, patience=0.0)
-    assert set(raised(Alarms([own], 1000), lines)) == {"mine", "repetition loops", "copying"}
-    assert raised(Alarms([own], 1000, ["mine", "copying"]), lines) == ["repetition loops"]
+    assert set(raised(Alarms([own, *WATCHES], 1000), lines)) == {"mine", "repetition loops", "copying"}
+    assert raised(Alarms([own, *WATCHES], 1000, ["mine", "copying"]), lines) == ["repetition loops"]
 
 
 def test_tokens_have_no_diversity() -> None:

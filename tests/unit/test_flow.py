@@ -15,8 +15,7 @@ from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
 from maquette.losses.levels import LEVELS, STEP
 from maquette.models import flow
-from maquette.nets.denoiser import gather, spread
-from maquette.nets.encoder import Conv
+from maquette.nets.dims import Conv2d, gather, spread
 from maquette.nets.narrow import NarrowConv, sheet
 from maquette.testing import check_model, image_spec, made_up_batch
 
@@ -63,7 +62,7 @@ def test_gathering_and_spreading_are_inverse():
 @pytest.mark.parametrize(("size", "items"), [(7, 8), (8, 6), (7, 6), (14, 4)])
 def test_sheets_give_the_gradients_of_the_convolution(size, items):
     """Also where items do not fill whole sheets, or rows are long enough as they are."""
-    ours, plain = NarrowConv(32, 32), Conv(32, 32)
+    ours, plain = NarrowConv(32, 32), Conv2d(32, 32)
     plain.load_state_dict(ours.state_dict())
     x = torch.randn(items, 32, size, size).contiguous(memory_format=torch.channels_last)
     weight = torch.randn_like(x)
@@ -148,12 +147,14 @@ def test_two_halves_of_the_exact_map_are_the_whole(monkeypatch):
 def test_the_shortest_stretches_learn_the_guided_velocity(monkeypatch):
     """A velocity that is the class, or 0 without one, becomes `guidance` times the class."""
     model, _ = make(classes=3, guidance=1.5)
+    table = model.net.condition.columns[0].table.weight.requires_grad_(False)
+    table.copy_(torch.tensor([0.0, 1.0, 2.0, 0.0])[:, None].expand_as(table))
 
     def velocity(x, t, h, y, seen=None):
-        return fm.over(torch.where(y == 3, 0.0, y.float()), x).expand_as(x)
+        return fm.over(y[:, 0], x).expand_as(x)
 
     monkeypatch.setattr(model, "_mean_velocity", velocity)
-    x, y = torch.randn(4, 1, 12, 12), torch.arange(4)
+    x, y = torch.randn(4, 1, 12, 12), model.net.condition({"label": torch.tensor([0, 1, 2, -1])}, 4)
     found = model._two_halves(x, torch.zeros(4), 0.125, y)
     assert found.mean((1, 2, 3)).tolist() == pytest.approx([0, 1.5, 3.0, 0])
     assert model._two_halves(x, torch.zeros(4), 0.5, y).mean((1, 2, 3)).tolist() == pytest.approx([0, 1, 2, 0])
@@ -221,7 +222,7 @@ def test_encodes_and_scores():
     with torch.no_grad():
         code = model.encode(batch)
         assert code.shape == (6, model.latent_dim)
-        back = model.carry(code.view_as(batch.x), batch.given, "midpoint", 32)
+        back = model.integrate(code.view_as(batch.x), batch.given, "midpoint", 32)
     assert (back - batch.x).abs().mean() < 0.02
 
 

@@ -8,8 +8,9 @@ from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng, StepRng
 from maquette.losses.adversarial import LOSSES
 from maquette.models import gan
+from maquette.nets.condition import missing
 from maquette.nets.dcgan import Stages
-from maquette.nets.decoder import pyramid
+from maquette.nets.dims import pyramid
 from maquette.testing import check_model, image_spec, made_up_batch
 
 MLP = {"network": "mlp", "hidden": (32,), "critic_hidden": (32,), "latent_dim": 8}
@@ -42,7 +43,7 @@ def test_any_size(network, shape):
     model, batch = make(2, shape, **network)
     with torch.no_grad():
         assert model.sample(6, batch.given, ItemRng(0, range(6)))["image"].shape == batch.x.shape
-        assert model.critic(batch.x, batch.given["label"]).shape == (6,)
+        assert model.critic(batch.only(), model.critic.condition(batch.given, 6)).shape == (6,)
 
 
 @pytest.mark.parametrize("side", [28, 32, 64])
@@ -79,16 +80,16 @@ def test_the_class_matters_and_can_be_left_out():
     z, y = torch.randn(6, model.latent_dim), torch.zeros(6, dtype=torch.long)
     with torch.no_grad():
         zero, one, free = (model.decode(z, g)["image"] for g in ({"label": y}, {"label": y + 1}, {}))
-        logits = [model.critic(zero, k) for k in (y, y + 1, y + 3)]
+        logits = [model.critic(zero, model.critic.condition({"label": k}, 6)) for k in (y, y + 1, y - 1)]
     assert not torch.equal(zero, one) and not torch.equal(zero, free)
     assert not torch.equal(logits[0], logits[1]) and not torch.equal(logits[0], logits[2])
 
 
 def test_labels_drop_out():
     model, batch = make(label_dropout=1.0)
-    assert (model._classes(batch, StepRng(0, 6)) == 3).all()
+    assert missing(model._given(batch, StepRng(0, 6))["label"]).all()
     model, batch = make(label_dropout=0.0)
-    assert torch.equal(model._classes(batch, StepRng(0, 6)), batch.given["label"])
+    assert torch.equal(model._given(batch, StepRng(0, 6))["label"], batch.given["label"])
 
 
 def test_textbook_recipe_has_the_textbook_sizes():

@@ -12,10 +12,10 @@ import torch
 import maquette
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.model import Carries, Coded, Encodes, OnGrid, Step
+from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
-from maquette.evaluation.likelihood import Effort, effort_for
+from maquette.evaluation.measures.likelihood import Effort, effort_for
 from maquette.modalities.image.edit import Asked
 from maquette.models import latent, vae
 from maquette.models._members import Member
@@ -96,7 +96,7 @@ def test_what_a_codec_made_of_a_picture_comes_back():
     """Encodes through both stages: only what the codec itself loses is lost."""
     model = made()
     torch.nn.init.zeros_(model.prior.net.head.weight)
-    assert isinstance(model, Encodes) and not isinstance(model, Carries)  # the path of codes is not that of pictures
+    assert isinstance(model, Encodes) and not isinstance(model, FlowMap)  # the path of codes is not that of pictures
     batch = Batch({"image": torch.rand(4, 3, 16, 16) * 2 - 1}, {})
     with torch.no_grad():
         z = model.encode(batch)
@@ -108,7 +108,7 @@ def test_what_a_codec_made_of_a_picture_comes_back():
 
 def test_options_are_those_of_the_model_of_codes():
     model = made()
-    assert set(model.options) >= {"sampler", "steps", "guidance"}
+    assert {option.name for option in model.options} >= {"sampler", "steps", "guidance"}
     draw = {"given": {}, "rng": ItemRng(0, range(2))}
     assert model.sample(2, **draw, sampler="heun", steps=2)["image"].shape == (2, 3, 16, 16)
 
@@ -147,12 +147,18 @@ def settings(section: dict, prefix: str = "model") -> list[str]:
     return [f"{prefix}.{key}={value}" for key, value in section.items()]
 
 
-def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path):
+@pytest.fixture
+def codec(trained, tmp_path) -> Path:
+    """The folder of a codec of `data`, which has learned next to nothing."""
+    return trained.copy(
+        trained("image/codec", data(tmp_path), "train.batch_size=8", *settings(CODEC), steps=3), tmp_path / "codec"
+    )
+
+
+def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path, codec):
     pictures = data(tmp_path)
-    codec = maquette.train(
-        "image/codec", pictures, out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)]
-    )  # fmt: skip
-    assert isinstance(codec.generator.model, OnGrid) and not codec.spec.given
+    codec = maquette.load(codec)
+    assert isinstance(codec.generator.model, GridCode) and not codec.spec.given
     own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}"]
     run = maquette.train("image/latent", pictures, out=tmp_path / "run", settings=own)
     before = run.sample(3, seed=1).x
@@ -167,17 +173,17 @@ def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path):
         again.sample(1, guidence=2)
 
 
-def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatch):
+def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatch, codec):
     """Through the flow and its few jumps they would come back as others."""
-    run = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
+    run = maquette.load(codec)
     own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={run.folder.path}"]
     both = maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
     monkeypatch.setattr(latent.Latent, "encode", lambda self, batch: pytest.fail("through the flow"))
-    assert isinstance(both.generator.model, Coded)
+    assert isinstance(both.generator.model, UsesCodec)
     codec, found = run.evaluate(samples=20), both.evaluate(samples=20)
     monkeypatch.undo()
     assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)
-    with pytest.raises(UserError, match="--steps is of no use"):
+    with pytest.raises(UserError, match="steps are of no use"):
         both.edit.variations(torch.zeros(1, 3, 16, 16), asked=Asked(steps=3))
 
 
@@ -187,28 +193,25 @@ def test_less_effort_for_larger_pictures():
     assert larger.at_once < large.at_once < Effort().at_once and larger.k == 5 and not larger.large_items
 
 
-def test_what_cannot_be_a_codec_is_refused_before_data_is_prepared(tmp_path):
+def test_what_cannot_be_a_codec_is_refused_before_data_is_prepared(tmp_path, codec):
     with pytest.raises(UserError, match="nowhere"):
         maquette.train("image/latent", tmp_path / "no-data", out=tmp_path / "run", settings=["model.codec=nowhere"])
-    codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
-    own = [*QUICK, f"model.codec={codec.folder.path}", "data.image.channels=grey"]
+    own = [*QUICK, f"model.codec={codec}", "data.image.channels=grey"]
     with pytest.raises(UserError, match="these are 16x16 in 1 channel") as refused:
         maquette.train("image/latent", data(tmp_path), out=tmp_path / "run", settings=own)
     assert "data.image.channels=rgb" in str(refused.value.remedy)
 
 
-def test_a_codec_that_may_know_what_is_held_out_is_said_to(tmp_path, capsys):
-    codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
+def test_a_codec_that_may_know_what_is_held_out_is_said_to(tmp_path, capsys, codec):
     for seed, said in ((0, False), (1, True)):
-        own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}", f"data.split_seed={seed}"]
+        own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec}", f"data.split_seed={seed}"]
         maquette.train("image/latent", data(tmp_path), out=tmp_path / f"run{seed}", settings=own)
         printed = capsys.readouterr()
         assert ("it may know these" in printed.out + printed.err) == said
 
 
-def test_a_codec_for_other_pictures_is_refused(tmp_path):
-    codec = maquette.train("image/codec", data(tmp_path), out=tmp_path / "codec", settings=[*QUICK, *settings(CODEC)])
-    own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}"]
+def test_a_codec_for_other_pictures_is_refused(tmp_path, codec):
+    own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec}"]
     with pytest.raises(UserError, match="16x16 in 3 channels; these are 24x24"):
         maquette.train("image/latent", data(tmp_path, 24), out=tmp_path / "run", settings=own)
     assert not (tmp_path / "run").exists()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maquette.losses.levels import LEVELS, STEP, Pixels, Ranks, count, dequantise
+from maquette.losses.levels import LEVELS, STEP, Plain, Ranks, count, dequantise
 
 SHARES = [float(i % 7 + 1) for i in range(LEVELS)]
 SHARES[0] = 4000.0
@@ -40,7 +40,7 @@ def test_ranks_are_normal_and_inverted():
 def test_log_det_is_that_of_the_derivative():
     _, x = pictures(8)
     drawn = dequantise(x, 0.05 + 0.9 * torch.rand(x.shape)).requires_grad_()
-    for space in (Ranks(SHARES), Pixels()):
+    for space in (Ranks(SHARES), Plain()):
         (slope,) = torch.autograd.grad(space.into(drawn).sum(), drawn)
         assert torch.allclose(space.log_det(drawn), slope.log().flatten(1).sum(1), rtol=1e-3, atol=1e-3)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import maquette
-from maquette import api, training
+from maquette import api, members, training
 from maquette.core.errors import UserError
 from maquette.core.generator import build_model
 from maquette.core.run import RunFolder, write_tensors
@@ -44,7 +44,7 @@ def prepared(recipe: str, data: Path, out: Path, *settings: str, target: str = "
     return training.prepare(resolved, out, quiet)
 
 
-def member(data: Path, out: Path, *settings: str, **options: Any) -> tuple[RunFolder, Dataset]:
+def trained(data: Path, out: Path, *settings: str, **options: Any) -> tuple[RunFolder, Dataset]:
     """A run as training leaves it, its weights as they began."""
     folder, dataset = prepared("text/seq2seq", data, out, *SMALL, *settings, **options)
     write_tensors(folder.weights_file, build_model(folder.recipe(), folder.spec()).state_dict())
@@ -63,13 +63,13 @@ def said(table: Table) -> list[str]:
 @pytest.mark.parametrize("recipe", ["text/cooperative", "text/writer-critic"])
 def test_what_is_held_out_is_what_the_members_held_out(tmp_path: Path, recipe: str) -> None:
     data = story(tmp_path / "a.txt")
-    a, own = member(data, tmp_path / "a", *BPE)
-    b, _ = member(data, tmp_path / "b", *BPE, "model.cell=gru")
+    a, own = trained(data, tmp_path / "a", *BPE)
+    b, _ = trained(data, tmp_path / "b", *BPE, "model.cell=gru")
     folder, dataset = prepared(recipe, data, tmp_path / "both", together(a, b))
     assert dataset.fingerprint == own.fingerprint
     assert said(dataset.test) == said(own.test) and len(dataset.train) == len(own.train)
     ours, theirs = folder.recipe().data, a.recipe().data
-    assert all(getattr(ours, key) == getattr(theirs, key) for key in training.SHARED)
+    assert all(getattr(ours, key) == getattr(theirs, key) for key in members.SHARED)
     # Opened anew, to go on or to be judged, it is the same.
     run = api.Run(folder)
     assert run.dataset().fingerprint == own.fingerprint and run.trained_on(run.dataset())
@@ -81,15 +81,15 @@ def test_what_is_held_out_is_what_the_members_held_out(tmp_path: Path, recipe: s
 def test_rows_are_split_as_the_members_were(tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
     data.write_text("text\n" + "".join(f"the {w} {v} {i}\n" for i, w in enumerate(WORDS) for v in WORDS))
-    a, own = member(data, tmp_path / "a", *BPE)
+    a, own = trained(data, tmp_path / "a", *BPE)
     _, dataset = prepared("text/writer-critic", data, tmp_path / "both", together(a))
     assert said(dataset.test) == said(own.test) and not set(said(dataset.train)) & set(said(own.test))
 
 
 def test_members_of_windows_of_other_sizes_still_share_a_split(tmp_path: Path) -> None:
     data = story(tmp_path / "a.txt")
-    a, own = member(data, tmp_path / "a", *BPE)
-    b, _ = member(data, tmp_path / "b", *BPE, "data.text.context=48")
+    a, own = trained(data, tmp_path / "a", *BPE)
+    b, _ = trained(data, tmp_path / "b", *BPE, "data.text.context=48")
     _, dataset = prepared("text/cooperative", data, tmp_path / "both", together(a, b))
     assert said(dataset.test) == said(own.test)
 
@@ -97,7 +97,7 @@ def test_members_of_windows_of_other_sizes_still_share_a_split(tmp_path: Path) -
 @pytest.mark.parametrize("asked", ["data.split_seed=4", "data.test_share=0.1", "data.text.tokenizer=char"])
 def test_another_split_than_the_members_is_refused(tmp_path: Path, asked: str) -> None:
     data = story(tmp_path / "a.txt")
-    a, _ = member(data, tmp_path / "a", *BPE)
+    a, _ = trained(data, tmp_path / "a", *BPE)
     with pytest.raises(UserError, match="was trained with") as error:
         prepared("text/writer-critic", data, tmp_path / "no", together(a), asked)
     assert asked.partition("=")[0] in error.value.remedy and not (tmp_path / "no").exists()
@@ -105,14 +105,14 @@ def test_another_split_than_the_members_is_refused(tmp_path: Path, asked: str) -
 
 def test_members_of_other_data_or_another_split_are_refused(tmp_path: Path) -> None:
     data = story(tmp_path / "a.txt")
-    a, _ = member(data, tmp_path / "a", *CHARS)
-    other, _ = member(story(tmp_path / "other.txt", 1), tmp_path / "other", *CHARS)
-    assert a.spec().x.tokenizer == other.spec().x.tokenizer, "characters alone do not tell them apart"
-    for members in ((other,), (a, other)):
+    a, _ = trained(data, tmp_path / "a", *CHARS)
+    other, _ = trained(story(tmp_path / "other.txt", 1), tmp_path / "other", *CHARS)
+    assert a.spec().only().tokenizer == other.spec().only().tokenizer, "characters alone do not tell them apart"
+    for named in ((other,), (a, other)):
         with pytest.raises(UserError, match=f"'{other.path}' was not trained on"):
-            prepared("text/writer-critic", data, tmp_path / "no", together(*members))
-    b, _ = member(data, tmp_path / "b", *CHARS, "data.test_share=0.3")
-    with pytest.raises(UserError, match=f"'{b.path}' held out other texts"):
+            prepared("text/writer-critic", data, tmp_path / "no", together(*named))
+    b, _ = trained(data, tmp_path / "b", *CHARS, "data.test_share=0.3")
+    with pytest.raises(UserError, match=f"'{b.path}' held out other items"):
         prepared("text/cooperative", data, tmp_path / "no", together(a, b))
     data.write_text(data.read_text(encoding="utf-8") + "the sea\n", encoding="utf-8")
     with pytest.raises(UserError, match="as it is now"):
@@ -134,7 +134,7 @@ def moved(folder: RunFolder) -> None:
 @pytest.mark.parametrize("lost", [damaged, moved])
 def test_training_begins_with_the_members_weights_or_not_at_all(tmp_path: Path, lost: Any) -> None:
     data = story(tmp_path / "a.txt")
-    a, _ = member(data, tmp_path / "a", *BPE)
+    a, _ = trained(data, tmp_path / "a", *BPE)
     short = ("train.steps=2", "train.batch_size=4", "train.preview_items=2", "train.trackers=[]", "model.width=8")
     folder, dataset = prepared("text/writer-critic", data, tmp_path / "run", together(a), *short)
     kept = tmp_path / "kept"
@@ -161,7 +161,7 @@ def test_training_begins_with_the_members_weights_or_not_at_all(tmp_path: Path, 
 def test_what_is_said_of_other_data_is_no_part_of_the_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, _ = member(story(tmp_path / "a.txt"), tmp_path / "a", *CHARS)
+    folder, _ = trained(story(tmp_path / "a.txt"), tmp_path / "a", *CHARS)
     run = maquette.load(folder.path)
     run.dataset(story(tmp_path / "b.txt", 1), quiet=True)
     heard = capsys.readouterr()
@@ -180,7 +180,7 @@ class Follower(World):
 
 def test_every_process_reads_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = story(tmp_path / "a.txt")
-    a, own = member(data, tmp_path / "a", *BPE)
+    a, own = trained(data, tmp_path / "a", *BPE)
     prepared("text/writer-critic", data, tmp_path / "run", together(a))  # what the leader does meanwhile
     seen: list[Dataset] = []
     monkeypatch.setattr(api, "join_world", lambda device: Follower("cpu"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,22 +18,31 @@ import pytest
 import torch
 from PIL import Image
 
+from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.generator import Generator
 from maquette.core.run import RunFolder
-from maquette.core.table import Dataset
-from maquette.evaluation.card import escape, fenced, write_card
+from maquette.core.section import Markup, Missing
+from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.table import Dataset, Table
 from maquette.evaluation.results import MINUS, NONE, Evaluation, Metric, number
+from maquette.modalities.image.config import Spec as ImageSpec
+from maquette.modalities.image.features import comparable
+from maquette.modalities.image.report.tiles import tiles, to_bytes
 from maquette.report import compare, write_comparison, write_report
-from maquette.report.latents import slerp
+from maquette.report.card import escape, fenced, write_card
+from maquette.report.figures import figure
 from maquette.report.log import read_log
 from maquette.report.metrics import View, reached, read_evaluation, standing, tick
-from maquette.report.missing import Missing
-from maquette.report.neighbours import find_neighbours
-from maquette.report.page import duration, plotly_js
-from maquette.report.pictures import tiles, to_bytes
-from report_fakes.folder import DIGITS, digits_data, fake_evaluation, fake_run
+from maquette.report.page import duration, fragment, plotly_js
+from maquette.report.previews import write_animation
+from maquette.report.report import in_order
+from maquette.report.sections.latents import between
+from maquette.report.sections.neighbours import find_neighbours
+from maquette.report.view import RunView
+from report_fakes import family
+from report_fakes.folder import DIGITS, Rows, digits_data, fake_evaluation, fake_run
 
 NASTY = (*DIGITS[:8], "</script><script>alert(1)</script>", '$5 <b>"猫"</b> {{ 7*7 }}')
 
@@ -182,8 +194,7 @@ def test_missing_parts_say_which_command_makes_them(tmp_path: Path, data: Datase
     for path in folder.samples.iterdir():
         path.unlink()
     text = report(folder, None).text
-    assert f"maquette evaluate {folder.path}" in text
-    assert f"maquette report {folder.path}" in text
+    assert "maquette evaluate ." in text and "maquette report ." in text and str(tmp_path) not in text
     assert "maquette data inspect" in text
     assert "The log is empty" in text
     assert "No previews were kept" in text
@@ -203,7 +214,7 @@ def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
     with folder.log_file.open("a") as file:
         file.write('[1]\n{"step": 99')
     text = report(folder, None).text
-    assert "'metrics.json' is damaged: Expecting" in text and f"maquette evaluate {folder.path}" in text
+    assert "'metrics.json' is damaged: Expecting" in text and "maquette evaluate ." in text
 
 
 @pytest.mark.parametrize(("text", "problem"), [
@@ -216,8 +227,9 @@ def test_foreign_metrics_are_named_in_one_line(tmp_path: Path, data: Dataset, te
     folder.metrics_file.write_text(text, encoding="utf-8")
     read = read_evaluation(folder)
     assert isinstance(read, Missing) and "\n" not in read.why
-    assert read.why.startswith(problem) and read.command == f"maquette evaluate {folder.path}"
-    assert f"run: {read.why} {read.command}" in " ".join(compare([folder, folder]).notes).replace("run (1)", "run")
+    assert read.why.startswith(problem) and read.command == "maquette evaluate ."
+    other = fake_run(tmp_path / "other", data)
+    assert f"run: {read.why} maquette evaluate run" in compare([folder, other]).notes
     card = write_card(folder).read_text(encoding="utf-8")
     assert escape(read.why) in card and str(tmp_path) not in card.split("## Training")[0]
 
@@ -232,21 +244,22 @@ def test_colour_and_odd_channels(tmp_path: Path) -> None:
     colour = digits_data(channels=4)
     page = report(fake_run(tmp_path / "run", colour, "encodes", 2), colour)
     assert "reconstructions" in page.ids and "8 \N{MULTIPLICATION SIGN} 8 colour and transparency" in page.text
-    assert len(tiles(torch.zeros(3, 2, 8, 8))) == 3
+    assert len(tiles(torch.zeros(3, 2, 8, 8), ImageSpec(shape=(2, 8, 8)))) == 3
 
 
 def test_large_pictures_stay_small_in_the_page() -> None:
-    (tile,) = tiles(torch.rand(1, 3, 200, 300) * 2 - 1)
-    assert tile.uri.startswith("data:image/webp") and not tile.pixelated
-    assert (tile.width, tile.height) == (144, 96)
-    (tile,) = tiles(torch.rand(1, 1, 28, 28) * 2 - 1)
-    assert tile.uri.startswith("data:image/png") and tile.pixelated and tile.shown == 56
+    (tile,) = tiles(torch.rand(1, 3, 200, 300) * 2 - 1, ImageSpec(shape=(3, 200, 300)))
+    assert 'src="data:image/webp' in tile and "px" not in tile.partition("style")[0].rpartition("alt")[2]
+    assert 'width="144" height="96"' in tile
+    (tile,) = tiles(torch.rand(1, 1, 28, 28) * 2 - 1, ImageSpec(shape=(1, 28, 28)), ['a "caption"'])
+    assert 'src="data:image/png' in tile and 'class="px"' in tile and "width:56px" in tile
+    assert 'alt="a &#34;caption&#34;"' in tile
 
 
 def test_neighbours_find_a_copy(data: Dataset) -> None:
     real = data.train.columns["image"].take(torch.tensor([7]).numpy())
     noise = torch.randn(30, 1, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    table = find_neighbours(torch.cat([noise, real]), data, "image", seed=0)
+    table = find_neighbours(torch.cat([noise, real]), data, "image", 0, comparable)
     assert table.closest[0].ratio < 1e-3 and table.closest[0].rank == 0
     assert table.suspicious == pytest.approx(1 / 31)
     assert table.searched == 1500
@@ -254,9 +267,11 @@ def test_neighbours_find_a_copy(data: Dataset) -> None:
 
 def test_slerp_keeps_norms_and_ends() -> None:
     a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
-    path = slerp(a, b, torch.linspace(0, 1, 5))
+    path = between(a.expand(5, -1), b.expand(5, -1), torch.linspace(0, 1, 5))
     assert torch.allclose(path[0], a, atol=1e-4) and torch.allclose(path[-1], b, atol=1e-4)
-    assert float(path[2].norm()) == pytest.approx(float(a.norm() + b.norm()) / 2, rel=1e-4)
+    assert float(path[2].norm()) == pytest.approx(float(a.norm() + b.norm()) / 2, rel=0.01)
+    straight = between(a[None, :2], b[None, :2], torch.tensor([0.5]))
+    assert torch.allclose(straight, (a[None, :2] + b[None, :2]) / 2)
 
 
 def test_log_of_a_resumed_run_counts_steps_once(tmp_path: Path) -> None:
@@ -286,7 +301,7 @@ def test_a_value_that_never_changes_is_flat(tmp_path: Path) -> None:
 
 def test_to_bytes_clamps() -> None:
     x = torch.tensor([-9.0, -1, 0, 1, 9, float("nan")]).view(1, 1, 1, 6)
-    assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 0]
+    assert to_bytes(x).ravel().tolist() == [0, 0, 128, 255, 255, 128]
 
 
 def test_only_finite_numbers_are_shown(tmp_path: Path, data: Dataset) -> None:
@@ -302,17 +317,16 @@ def test_only_finite_numbers_are_shown(tmp_path: Path, data: Dataset) -> None:
     (metric,) = read.metrics
     assert (metric.name, metric.floor, metric.high, metric.interval_text) == ("frechet", None, None, "")
     view = View.of(metric)
-    assert view.standing == "" and view.scale.floor is None and view.says
+    assert view.standing == "" and view.scale.floor is None and view.metric.asks
 
 
 def test_where_a_metric_stands(data: Dataset) -> None:
-    views = {metric.name: View.of(metric) for metric in fake_evaluation(data).metrics}
-    assert all(view.says for view in views.values())
+    views = {metric.name: View.of(metric, "pictures") for metric in fake_evaluation(data).metrics}
     assert {name: view.standing for name, view in views.items()} == {
         "frechet": "7.3 times as far as real", "kernel": "further off than real pictures",
         "precision": "short of real pictures", "recall": "short of real pictures",
         "coverage": "as good as real, within the error",
-        "two_sample": "further off than real pictures", "class_accuracy": "as good as real, within the error",
+        "two_sample": "above real pictures", "class_accuracy": "as good as real, within the error",
         "copies": "as good as real, within the error", "elbo": "",
     }  # fmt: skip
     assert (views["precision"].scale.left, views["precision"].scale.right) == (0, 1)
@@ -320,7 +334,7 @@ def test_where_a_metric_stands(data: Dataset) -> None:
 
 def test_a_metric_is_written_the_same_everywhere(tmp_path: Path, data: Dataset) -> None:
     folder, found = fake_run(tmp_path / "a", data), fake_evaluation(data)
-    cells = {row.name: row.texts[0] for row in compare([folder, folder]).metrics}
+    cells = {row.name: row.shown[0] for row in compare([folder, folder]).metrics}
     assert cells == {metric.name: metric.value_text for metric in found.metrics}
     assert found["elbo"].value_text == f"{MINUS}93.20 nats ({MINUS}94.00 to {MINUS}92.40)"
     assert found["precision"].value_text == "83.0% (80.0% to 86.0%)"
@@ -395,7 +409,11 @@ def test_copying_less_than_real_is_not_bad(data: Dataset) -> None:
         Metric(name="copies", title="c", value=v, low=v, high=v, floor=0.01, floor_low=0.009, floor_high=0.011,
                better="no more", unit="share") for v in (0.0004, 0.3)
     )  # fmt: skip
-    assert reached(less) and standing(less) == "no more than real pictures" and less.show(less.value) == "0.04%"
+    assert (
+        reached(less)
+        and standing(less, "pictures") == "no more than real pictures"
+        and less.show(less.value) == "0.04%"
+    )
     assert [tick(less, x) for x in (0.0, 0.2, 0.0125)] == ["0%", "20%", "1.25%"]
     assert not reached(more) and standing(more, "texts") == "more than real texts" and more.show(0.0) == "0%"
 
@@ -449,3 +467,166 @@ def test_markdown_is_escaped() -> None:
     assert escape("1. one") == r"1\. one" and escape("- x") == r"\- x" and escape("16.0") == "16.0"
     assert escape("see http://x.y") == r"see http\://x.y"
     assert fenced("a\n````\nb").startswith("`````\n")
+
+
+# -- any kind, several targets, and what may be given away ------------------------------------------
+
+
+class Shouting:
+    """A user's section, of the column or of the run."""
+
+    id, title, after = "shout", "A section of one's own", "metrics"
+
+    def make(self, run: RunView) -> Markup | None:
+        html = fragment("<p>{{ n }} items of {{ kind }}, {{ words }}</p>", n=3, kind=run.target.kind, words="<b>&")
+        return Markup(html, points=(("good", "It shouted."),), figures={"shout.png": self._draw})
+
+    def _draw(self, path: Path) -> None:
+        with figure(path, 1, 1, About(run="x")) as page:
+            page.add_subplot()
+
+
+@pytest.fixture
+def chords(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A kind of somebody's own that knows nothing of pages: notes as real numbers, six of them an item."""
+    kind = ModuleType("chords_of_mine")
+    module: Any = kind
+    module.KIND, module.NOUN, module.Config, module.PREVIEW_SUFFIX = "chords_of_mine", ("chord", "chords"), None, ".txt"
+
+    class Spec(GridSpec):
+        kind: str = "chords_of_mine"
+
+    module.Spec = Spec
+    module.sheet = lambda items, spec, captions=(): "\n".join(" ".join(f"{x:.1f}" for x in i.flatten()) for i in items)
+    monkeypatch.setitem(sys.modules, "chords_of_mine", kind)
+    return kind
+
+
+def chord_run(path: Path, chords: Any) -> tuple[RunFolder, Dataset]:
+    data = digits_data()
+    spec = chords.Spec(shape=(1, 8, 8))
+    tables = [
+        Table({"image": Rows(spec, t.columns["image"].values), "label": t.columns["label"]}, t.names)  # type: ignore[attr-defined]
+        for t in (data.train, data.test)
+    ]
+    data = dataclasses.replace(data, train=tables[0], test=tables[1])
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)), mock.patch("report_fakes.folder._write_previews"):
+        return fake_run(path, data, "encodes", 4, measured=False), data
+
+
+def test_a_kind_without_tiles_is_shown_as_its_sheet(tmp_path: Path, chords: ModuleType) -> None:
+    folder, data = chord_run(tmp_path / "run", chords)
+    (folder.samples).mkdir()
+    (folder.samples / "preview-00000010.txt").write_text("0.1 0.2\n")
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)):
+        page = report(folder, data, figures=True)
+        card = write_card(folder).read_text(encoding="utf-8")
+    assert {"samples", "classes", "reconstructions", "walks", "previews"} <= set(page.ids)
+    assert "8 chords as they come" in page.text and "Training chords" in page.text and "0.1 0.2" in page.text
+    assert page.pictures == [] and "neighbours" not in page.ids  # nothing says how chords are compared
+    said = page.text.partition("Report of a training run")[2].partition("Every setting of this run")[0]
+    said += card.partition("## Training")[0].replace("image: chords", "")  # the column is called so
+    assert not re.search(r"\b(pictures?|images?|pixels?|texts?)\b", said)
+    assert "maquette sample . -n 16 --label 0" in card and "0.1 0.2" in card
+
+
+def test_a_section_of_ones_own_appears_where_it_says(tmp_path: Path, chords: Any) -> None:
+    chords.SECTIONS = (Shouting(),)
+    folder, data = chord_run(tmp_path / "run", chords)
+    with mock.patch.object(family, "SUPPORTS", ("chords_of_mine",)):
+        page = report(folder, data, figures=True)
+    sections = [name for name in page.ids if name in ("metrics", "shout", "reconstructions")]
+    assert sections == ["metrics", "shout", "reconstructions"] and "#shout" in page.links
+    assert "3 items of chords_of_mine, <b>&" in page.text and "It shouted." in page.text
+    assert (folder.figures / "shout.png").is_file()
+
+
+def test_sections_follow_one_another_even_in_a_circle() -> None:
+    def section(name: str, after: str) -> Any:
+        return SimpleNamespace(id=name, after=after)
+
+    found = [section("c", "b"), section("a", ""), section("b", "a"), section("b2", "a"), section("lost", "nowhere"),
+             section("x", "y"), section("y", "x")]  # fmt: skip
+    assert [part.id for part, _ in in_order([(part, "") for part in found])] == ["a", "b", "c", "b2", "lost", "x", "y"]
+
+
+class TwoTargets(family.Sampler):
+    """Makes two columns of pictures at once: the second is the first, upside down."""
+
+    def _make(self, z: Any, given: Any) -> dict[str, torch.Tensor]:
+        made = super()._make(z, given)["image"]
+        return {"image": made, "flip side": made.flip(2)}
+
+
+def test_several_targets_have_their_own_sections(tmp_path: Path, data: Dataset) -> None:
+    folder = fake_run(tmp_path / "run", data)
+    spec = folder.spec()
+    both = DataSpec(
+        columns={**spec.columns, "flip side": spec.columns["image"]}, target=("image", "flip side"), given=("label",)
+    )
+    model = TwoTargets(family.Config(), spec)
+    model.load_state_dict(Generator.load(folder).model.state_dict())
+    folder.write_spec(both)
+    generator = Generator(model, both)
+    path = write_report(folder, generator, None)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    assert [name for name in page.ids if name.startswith("samples")] == ["samples-image-0", "samples-flip-side-1"]
+    assert "Samples (image)" in page.text and "Samples (flip side)" in page.text and "By class (flip side)" in page.text
+    assert {"samples-image-0.png", "samples-flip-side-1.png"} <= {file.name for file in folder.figures.iterdir()}
+    card = write_card(folder).read_text(encoding="utf-8")
+    assert "image: 8 " in card and "flip side: 8 " in card
+
+
+def test_items_of_the_data_are_announced_and_left_out_for_sharing(tmp_path: Path) -> None:
+    data = digits_data()
+    folder = fake_run(tmp_path / "cats", data, "encodes", 4)
+    open_page = report(folder, data)
+    assert "Not for sharing as it is." in open_page.text and "New, or copied?, Reconstructions" in open_page.text
+    rows = data.train.columns["image"].take(torch.arange(1500).numpy())
+    real = tiles(rows, ImageSpec(shape=(1, 8, 8)))
+    sources = {re.search('src="([^"]+)"', tile)[1] for tile in real}  # type: ignore[index]
+    assert sources & {str(picture["src"]) for picture in open_page.pictures}
+    write_report(folder, Generator.load(folder), data)
+    assert (folder.figures / "reconstructions.png").is_file()
+
+    path = write_report(folder, Generator.load(folder), data, for_sharing=True)
+    shared = Page(path.read_text(encoding="utf-8"))
+    assert "Made for sharing." in shared.text and "New, or copied?" in shared.text  # named, as left out
+    assert not {"neighbours", "reconstructions"} & set(shared.ids) and {"samples", "walks", "metrics"} <= set(
+        shared.ids
+    )
+    assert not sources & {str(picture["src"]) for picture in shared.pictures}
+    assert "onerror" not in shared.text and "notes.txt" not in shared.text
+    assert not set(re.findall(r"\S+\.png", shared.text)) - {"figures/curves.png", "samples.png"}
+    assert "2 items could not be used" in shared.text
+    assert not (folder.figures / "reconstructions.png").exists()
+
+
+def test_no_page_and_no_card_holds_an_absolute_path(tmp_path: Path) -> None:
+    home = tmp_path / "home of jane"
+    data = digits_data()
+    summary = {**data.summary, "source": str(home / "cats"), "notes": [f"'{home / 'cats' / 'a.png'}' was turned."]}
+    data = dataclasses.replace(data, source=str(home / "cats"), summary=summary)
+    folder, other = (fake_run(home / name, data, measured=name == "a") for name in ("a", "b"))
+    recipe = folder.recipe()
+    config = recipe.data.model_copy(update={"source": str(home / "cats")})
+    folder.write_recipe(recipe.model_copy(update={"data": config}))
+    folder.metrics_file.write_text("{", encoding="utf-8")
+    pages = [
+        write_report(folder, Generator.load(folder), data), write_card(folder),
+        write_comparison([folder, other], home / "comparison.html"),
+    ]  # fmt: skip
+    for path in pages:
+        words = path.read_text(encoding="utf-8")
+        assert "home of jane" not in words and str(tmp_path) not in words and "cats" in words, path.name
+
+
+def test_figures_and_animations_say_where_they_come_from(plane: Any, tmp_path: Path) -> None:
+    folder = plane[0]
+    for path in folder.figures.iterdir():
+        with Image.open(path) as picture:
+            assert picture.text["Source"] == "AI-generated" and picture.text["run"] == "plane"  # type: ignore[attr-defined]
+    (path,) = write_animation(folder, About("Maquette", run="plane", family="x"))
+    with Image.open(path) as film:
+        assert path.name == "training.gif" and b"AI-generated" in film.info["comment"] and film.n_frames == 11  # type: ignore[attr-defined]

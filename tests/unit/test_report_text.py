@@ -19,15 +19,15 @@ from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
 from maquette.core.table import Dataset
 from maquette.evaluation import evaluate
-from maquette.evaluation.card import write_card
 from maquette.modalities.text import RULE
+from maquette.modalities.text.report.alignment import alignment_maps
+from maquette.modalities.text.report.passages import nearest_passages
+from maquette.modalities.text.report.tokens import coloured, named, percent, shade
 from maquette.report import compare, write_comparison, write_report
+from maquette.report.card import write_card
 from maquette.report.facts import trained_at
 from maquette.report.log import read_log
 from maquette.report.page import language
-from maquette.report.passages import nearest_passages
-from maquette.report.texts import text_stages
-from maquette.report.tokens import alignment_maps, coloured, named, percent, shade
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")
@@ -115,7 +115,21 @@ def test_without_data_or_numbers_it_says_so(tmp_path: Path) -> None:
     page = page_of(folder, generator, None)
     assert "Not measured yet" in page and "which was not at hand" in page and "What it wrote" in page
     folder, generator, _ = fake_run(tmp_path / "pairs", "source", measured=False)
-    assert "Sources to write from are in the data" in page_of(folder, generator, None)
+    assert "What to make something from is in the data" in page_of(folder, generator, None)
+
+
+@pytest.mark.parametrize("kind", ["lines", "windows", "source"])
+def test_no_text_of_the_data_is_in_a_report_for_sharing(kind: str, tmp_path: Path) -> None:
+    folder, generator, data = fake_run(tmp_path / "run", kind)
+    known = (*TRAIN[:-1], *TEST[:-1])
+    page = page_of(folder, generator, data)
+    seen = re.sub("<[^>]+>", "", page)
+    assert "Not for sharing as it is." in page and (kind == "windows" or any(text in seen for text in known))
+    page = page_of(folder, generator, data, for_sharing=True)
+    seen = re.sub("<[^>]+>", "", page)
+    assert "Made for sharing." in page and (kind == "source" or not any(text in seen for text in known))
+    assert kind != "source" or not parts(page) & {"samples", "alignment", "previews"}  # this model repeats its source
+    assert parts(page) >= {"metrics", "tokens"} and "Held-out text</h3>" not in page
 
 
 def test_a_broken_model_costs_its_sections_only(tmp_path: Path) -> None:
@@ -128,8 +142,8 @@ def test_a_broken_model_costs_its_sections_only(tmp_path: Path) -> None:
 def test_the_search_is_used_for_translations(tmp_path: Path) -> None:
     folder, generator, data = fake_run(tmp_path / "run", "source", measured=False)
     known = data.train.columns["text"].take(np.array([3]))
-    page = page_of(folder, generator, data, write=lambda given: known.expand(len(given["source"]), -1))
-    assert page.count(f'<dd class="made" lang="">{TRAIN[3]}</dd>') == 12
+    page = page_of(folder, generator, data, best=lambda given: known.expand(len(given["source"]), -1))
+    assert page.count(f'<p class="written" dir="auto" lang="">{TRAIN[3]}</p></figure></dd>') == 12
 
 
 def test_colours_are_those_of_the_probabilities() -> None:
@@ -212,14 +226,16 @@ def test_the_date_of_training_is_no_date_of_a_file(tmp_path: Path) -> None:
 
 
 def test_stages_are_the_first_the_middle_and_the_last(tmp_path: Path) -> None:
-    folder, *_ = fake_run(tmp_path / "run", measured=False)
-    assert [stage.step for stage in text_stages(folder)] == [0, 50, 100]
+    folder, generator, _ = fake_run(tmp_path / "run", measured=False)
+    spec = generator.spec
+    assert [stage.step for stage in stages(folder, spec, "text")] == [0, 50, 100]
     for step in (1, 2, 3, 4):  # by step, not by number
         (folder.samples / f"preview-{step:08d}.txt").write_text(f"one\n{RULE}\ntwo\n{RULE}\n" + "x" * 2000)
-    assert [stage.step for stage in text_stages(folder)] == [0, 50, 100]
+    assert [stage.step for stage in stages(folder, spec, "text")] == [0, 50, 100]
     (folder.samples / "preview-00000000.txt").unlink()
-    assert [part.text for part in text_stages(folder)[0].texts] == ["one", "two"]
-    assert text_stages(RunFolder(tmp_path / "none")) == []
+    assert "two" in stages(folder, spec, "text")[0].html
+    assert preview_texts(previews(folder, spec, "text")[0][1], captioned=False) == [("", "one"), ("", "two")]
+    assert stages(RunFolder(tmp_path / "none"), spec, "text") == []
 
 
 def test_cards_show_text_safely_and_how_to_get_more(tmp_path: Path) -> None:

@@ -114,6 +114,74 @@ def test_stop_ends_a_text_with_the_token_that_stopped_it(model: Bigram) -> None:
     assert told.any() and (x[told].flip(1).ne(0).long().argmax(1) == x[told].flip(1).eq(9).long().argmax(1)).all()
 
 
+class Even:
+    """A critic that likes even tokens."""
+
+    def begin(self, n: int, given: object, first: Tensor) -> Bigram.Memory:
+        return Bigram.Memory(n)
+
+    def advance(self, memory: Bigram.Memory, tokens: Tensor, logits: Tensor) -> Tensor:
+        return torch.where(tokens % 2 == 0, 0.7, 0.0)
+
+
+SETTINGS = {
+    "plain": {},
+    "filters": {"temperature": 0.8, "top_k": 4, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2},
+    "prompt": {"prompt": torch.tensor([7, 8]), "max_tokens": 6},
+    "windows": {"framed": False, "start": 7, "length": 8},
+    "stop": {"stop": lambda text: text[:, -1] == 9},
+    "form": {"allowed": Pattern([[{7}, {8, 9}, {10}], [{11}, {7, 8}], []], V, 2)},
+}
+# What each of them writes with seed 3: drawn, steered (3 candidates, blocks of 4).
+WRITTEN = {
+    "plain": (
+        ["1 7 11 10 7 10 11 2", "1 2", "1 11 2"],
+        ["7 10 2", "11 2", "7 10 2"],
+    ),
+    "filters": (
+        ["1 7 11 8 10 2", "1 2", "1 11 2"],
+        ["7 10 2", "11 2", "8 10 2"],
+    ),
+    "prompt": (
+        ["1 7 8 7 11 10 7 10 11", "1 7 8 7 2", "1 7 8 11 2"],
+        ["7 10 2", "11 2", "8 10 2"],
+    ),
+    "windows": (
+        ["9 9 11 10 9 11 8 11", "7 7 11 7 11 8 10 8", "11 10 7 7 11 11 11 8"],
+        ["11 10 11 11 11 11 10 7", "11 8 10 11 9 9 11 8", "10 8 7 11 11 11 11 7"],
+    ),
+    "stop": (
+        ["1 7 11 10 7 10 11 2", "1 2", "1 11 2"],
+        ["7 10 2", "11 2", "7 10 2"],
+    ),
+    "form": (
+        ["1 7 9 10 2", "1 11 7 2", "1 2"],
+        ["7 9 10 2", "11 7 2", "2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_seed_writes_what_it_always_wrote(model: Bigram, settings: str) -> None:
+    options = {"start": 1, "length": 12, **SETTINGS[settings]}
+    drawn, chosen = WRITTEN[settings]
+    assert rows(write(model, 3, {}, ItemRng(3, range(3)), **options)) == drawn
+    blocks = steered.stream(model, Even(), 3, {}, ItemRng(3, range(3)), candidates=3, block=4, **options)
+    assert rows(torch.cat([tokens for tokens, _ in blocks], 1)) == chosen
+
+
+def rows(tokens: Tensor) -> list[str]:
+    """Each row's tokens up to its padding."""
+    return [" ".join(str(token) for token in row if token) for row in tokens.tolist()]
+
+
+def test_an_option_that_there_is_not_is_named(model: Bigram) -> None:
+    with pytest.raises(TypeError, match="temprature"):
+        texts(model, 1, temprature=1.0)
+    with pytest.raises(ValueError, match="stop"):
+        search(model, 1, {}, start=1, length=4, stop=lambda text: text[:, -1] == 9)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
     with pytest.raises(ValueError, match="text 0"):

@@ -142,7 +142,7 @@ def test_members_that_cannot_write_together_are_named_both(story: Path, translat
     lost = error(story, tmp_path / "nosuch")
     assert "There is no run at" in lost.problem and "model.members=[" in lost.remedy and "image" not in lost.remedy
     other = error(story, translator)
-    assert str(story) in other.problem and str(translator) in other.problem and "data.text.tokenizer" in other.remedy
+    assert str(story) in other.problem and str(translator) in other.problem and "data.text" in other.remedy
 
 
 def test_a_critic_of_a_translator_is_told_to_give_the_source(translator: Path, tmp_path: Path) -> None:
@@ -156,16 +156,16 @@ def test_what_is_asked_of_the_wrong_run(story: Path, translator: Path, poems: Pa
         assert "maquette translate RUN" in refused("sample", translator, *more).remedy
     assert "knows no labels" in refused("sample", story, "--pattern", "form").problem
     assert "form is that of a label" in refused("sample", poems, "--pattern", "form", "--unconditional").problem
-    assert "--unconditional" in refused("sample", story, "--unconditional").remedy
+    assert "unconditional" in refused("sample", story, "--unconditional").remedy
     assert "surrogate" in refused("sample", story, "--prompt", "a\udced").problem
     error = refused("evaluate", translator, "--data", "test_2016")
     assert "Did you mean 'test_2016_flickr'?" in error.remedy and "(test_2016_flickr, val)" in error.remedy
 
 
-@pytest.mark.parametrize("option", [["--grid"], ["--format", "png"], ["--steps", "3"]])
+@pytest.mark.parametrize("option", [["--grid"], ["--steps", "3"]])
 def test_options_of_pictures_are_refused_for_texts(story: Path, option: list[str]) -> None:
     done = asked("sample", story, *option)
-    assert done.exit_code == 2 and option[0] in done.output and "pictures" in done.output
+    assert done.exit_code == 2 and option[0] in done.output and "makes texts" in done.output
 
 
 # -- what comes out ------------------------------------------------------------------------------------

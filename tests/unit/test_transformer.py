@@ -17,16 +17,18 @@ from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.losses.sequence import token_log_prob
 from maquette.models.transformer import Config, rearrange
+from maquette.nets import attention
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
+from maquette.nets.condition import Classes, Condition
 from maquette.nets.transformer import Transformer
 from maquette.testing import text_spec
 
 VOCAB, SOURCE, CONTEXT = 40, 30, 16
 
 
-def make(source: bool, classes: int = 0, **settings) -> Transformer:
+def make(source: bool, width: int = 64, **settings) -> Transformer:
     torch.manual_seed(0)
-    net = Transformer(VOCAB, 64, 3, 4, CONTEXT, 128, classes=classes, source_vocab=SOURCE if source else 0,
+    net = Transformer(VOCAB, width, 3, 4, CONTEXT, 128, source_vocab=SOURCE if source else 0,
                       encoder_layers=2, **settings)  # fmt: skip
     return awake(net).eval()
 
@@ -52,19 +54,15 @@ def sources(n: int) -> torch.Tensor:
 @pytest.mark.parametrize("source", [False, True])
 @pytest.mark.parametrize("pieces", [[1] * 50, [16, 16, 18], [50], [5, 1, 1, 20, 3, 20], [1, 30, 1, 1, 17], [15, 2, 33]])
 def test_any_way_of_cutting_a_text_gives_the_same_logits_also_past_the_context(source, pieces):
-    net, tokens, label = (
-        make(source, classes=3, ngrams=3, ngram_rows=2000, shift=32),
-        texts(3, 50),
-        torch.tensor([0, 3, 1]),
-    )
+    net, tokens, c = make(source, ngrams=3, ngram_rows=2000, shift=32), texts(3, 50), torch.randn(3, 64)
     given = sources(3) if source else None
     with torch.no_grad():
-        whole = net(tokens, given, label)
-    memory = net.begin(3, given, label)
+        whole = net(tokens, given, c)
+    memory = net.begin(3, given, c)
     parts = torch.cat([net.advance(memory, part) for part in tokens.split(pieces, 1)], 1)
     assert memory.position == 50
     assert (parts - whole).abs().max() < 1e-5
-    assert (net(tokens, given, label).detach() - whole).abs().max() < 1e-5  # as training computes it
+    assert (net(tokens, given, c).detach() - whole).abs().max() < 1e-5  # as training computes it
 
 
 @pytest.mark.parametrize("source", [False, True])
@@ -108,9 +106,10 @@ def test_alignments_are_shares_of_the_source_that_leave_out_padding():
 
 
 def test_a_class_and_no_class_are_heard():
-    net, tokens = make(False, classes=3), texts(1, 5)
+    condition = Condition({"label": Classes(3, 64, std=64**-0.5)})
+    net, tokens = make(False, condition=condition), texts(1, 5)
     with torch.no_grad():
-        logits = [net(tokens, None, torch.tensor([y])) for y in range(4)]
+        logits = [net(tokens, None, condition({"label": torch.tensor([y])}, 1)) for y in (-1, 0, 1, 2)]
     assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(logits) for b in logits[:i])
 
 
@@ -133,8 +132,10 @@ def test_shared_tables_are_one_table():
     assert sum(p.shape == (VOCAB, 64) for p in net.parameters()) == 1
 
 
-def test_the_gradients_of_attention_are_those_of_torch():
-    torch.manual_seed(0)
+@pytest.mark.parametrize("cached", [1 << 18, 800, 1])
+def test_the_gradients_of_attention_are_those_of_torch(monkeypatch, cached):
+    """However many items are turned at a time."""
+    monkeypatch.setattr(attention, "_CACHED", cached)
     layer, bias = SelfAttention(32, 2), band(11, 5, torch.device("cpu"))
     torch.nn.init.normal_(layer.out.weight)
     turn, other = rotation(16, 0, 11, bias.device), copy.deepcopy(layer)
@@ -264,8 +265,8 @@ def test_short_windows_predict_the_same_tokens_from_less():
     early = model.nll(Batch({"text": x}, {"label": y}), Step(4, 10, StepRng(0, 4)))
     hidden = StepRng(0, 4).uniform(4) < 0.1
     pieces = [x[:, i : i + 5] for i in range(0, 16, 4)]
-    told = y.masked_fill(hidden, 3)
-    nll = [-token_log_prob(model.net(piece[:, :-1], None, told), piece[:, 1:]).sum() for piece in pieces]
+    c = model.net.condition({"label": y.masked_fill(hidden, -1)}, 4)
+    nll = [-token_log_prob(model.net(piece[:, :-1], None, c), piece[:, 1:]).sum() for piece in pieces]
     assert early.total.item() == pytest.approx(sum(nll).item() / 4 / 16, rel=1e-4)
     assert late.total.item() != pytest.approx(early.total.item(), rel=1e-4)
 

@@ -8,7 +8,7 @@ from maquette.core.model import Encodes, Scores, Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.losses.divergence import free_bits
 from maquette.models import vae
-from maquette.nets.encoder import Grid
+from maquette.nets.dims import Grid
 from maquette.testing import check_model, image_spec, made_up_batch
 
 SMALL = {"width": 32, "encoder_blocks": 2, "head": 32, "groups": (("global", 4), ("local", 2))}

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from maquette.cli import stdin
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
@@ -23,7 +22,7 @@ from maquette.core.spec import BOS, EOS, SPECIALS, ColumnSpec, DataSpec
 from maquette.data import read_lines
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.text import Spec as TextSpec
-from maquette.modalities.text import decode, train_tokenizer, vocabulary, writing
+from maquette.modalities.text import decode, stdin, train_tokenizer, translation, vocabulary, writing
 from maquette.modalities.text.writing import Decoding
 from toy_text_family import tokenizer
 
@@ -255,42 +254,42 @@ FIRST = len(SPECIALS)
 def test_a_target_may_be_as_long_as_any_of_the_data() -> None:
     long = [FIRST + i % 5 for i in range(64)]
     said: list[str] = []
-    (text,) = writing.translate(translator([[*long, EOS]]), ["ab"], beam=1, say=said.append)
+    (text,) = translation.translate(translator([[*long, EOS]]), ["ab"], beam=1, notify=said.append)
     assert text == decode(long, column()) and not said
 
 
 def test_targets_that_do_not_end_are_named() -> None:
     said: list[str] = []
     endless = translator([[FIRST, FIRST + 1]], tokens=9)
-    made = list(writing.translate(endless, ["ab", "", "a"], beam=1, say=said.append))
+    made = list(translation.translate(endless, ["ab", "", "a"], beam=1, notify=said.append))
     assert len(made[0]) == 8 and made[1] == "" and len(said) == 1 and "Lines 1, 3:" in said[0]
 
 
 def test_targets_that_are_empty_are_named() -> None:
     said: list[str] = []
-    assert list(writing.translate(translator([[EOS]]), ["ab", "", "a"], beam=1, say=said.append)) == ["", "", ""]
+    assert list(translation.translate(translator([[EOS]]), ["ab", "", "a"], beam=1, notify=said.append)) == ["", "", ""]
     assert said == ["Lines 1, 3: the model ended before it wrote anything, so nothing stands there."]
 
 
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"length_penalty": -1.0}, {"length_penalty": float("nan")}])
 def test_options_of_translation_out_of_their_limits_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
-        writing.translate(translator([[EOS]]), ["ab"], **wrong)  # type: ignore[arg-type]
+        translation.translate(translator([[EOS]]), ["ab"], **wrong)  # type: ignore[arg-type]
 
 
 def test_a_run_with_a_source_and_a_label_translates_by_its_label() -> None:
     generator = translator([[FIRST, EOS], [FIRST + 1, EOS]], (0.5, 0.5))
     one, two = (decode([FIRST + i], column()) for i in range(2))
-    assert list(writing.translate(generator, ["ab", "a"], label="class 1")) == [two, two]
-    assert list(writing.translate(generator, ["ab", "a"], label=0)) == [one, one]
+    assert list(translation.translate(generator, ["ab", "a"], label="class 1")) == [two, two]
+    assert list(translation.translate(generator, ["ab", "a"], label=0)) == [one, one]
     lines = ["ab"] * 30
-    drawn = list(writing.translate(generator, lines))
+    drawn = list(translation.translate(generator, lines))
     assert set(drawn) == {one, two}
-    assert drawn == list(writing.translate(generator, iter(lines)))  # a line's label is its own
+    assert drawn == list(translation.translate(generator, iter(lines)))  # a line's label is its own
     with pytest.raises(UserError, match="class"):
-        writing.translate(generator, lines, label="class 7")
-    with pytest.raises(UserError, match="knows no labels"):
-        writing.translate(translator([[EOS]]), lines, label="class 1")
+        translation.translate(generator, lines, label="class 7")
+    with pytest.raises(UserError, match="trained without label"):
+        translation.translate(translator([[EOS]]), lines, label="class 1")
 
 
 def test_lines_are_answered_as_they_come_and_a_list_at_once() -> None:
@@ -304,17 +303,17 @@ def test_lines_are_answered_as_they_come_and_a_list_at_once() -> None:
 
     answered: list[list[str]] = []
     made_so_far: list[str] = []
-    for text in writing.translate(generator, arriving()):
+    for text in translation.translate(generator, arriving()):
         made_so_far.append(text)
     assert len(answered[0]) == 2 and [len(g["source"]) for g in generator.model.given] == [2, 1]
     generator.model.given.clear()
-    assert len(list(writing.translate(generator, ["a", "b", "c"]))) == 3
+    assert len(list(translation.translate(generator, ["a", "b", "c"]))) == 3
     assert [len(g["source"]) for g in generator.model.given] == [3]
-    assert len(list(writing.translate(generator, "abc"))) == 1  # one text, not three
+    assert len(list(translation.translate(generator, "abc"))) == 1  # one text, not three
     with pytest.raises(UserError, match="Line 3 has"):
-        list(writing.translate(generator, iter([["a", "b"], ["a" * 30]])))
+        list(translation.translate(generator, iter([["a", "b"], ["a" * 30]])))
     with pytest.raises(UserError, match="Line 2 has"):
-        next(writing.translate(generator, ["a", "b" * 30]))
+        next(translation.translate(generator, ["a", "b" * 30]))
 
 
 # -- standard input ------------------------------------------------------------------------------------
@@ -430,7 +429,9 @@ def test_a_file_is_one_block_of_lines(
     run = run_of(tmp_path / "de", spec_of(column(), column()), "seq2seq")
     (tmp_path / "in.txt").write_text("ab\na\\na\n" + "abcd" * 9 + "\n", encoding="utf-8")
     blocks: list[int] = []
-    monkeypatch.setattr(writing, "_translated", lambda generator, lines, *rest: blocks.append(len(lines)) or iter(()))
+    monkeypatch.setattr(
+        translation, "_translated", lambda generator, lines, *rest: blocks.append(len(lines)) or iter(())
+    )
     assert maquette(verb, run, "--input", tmp_path / "in.txt") == 2
     done = capsys.readouterr()
     assert "Line 3 has" in done.err and not done.out and not blocks  # refused before anything is translated

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from maquette.cli.train import parse_size
+from maquette.cli.options import OptionsOfData, data_settings
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
+
+EXAMPLES = 3  # items of a column that are shown on the terminal
+TILES = 64  # items of a preview
 
 
 @click.group("data")
@@ -18,124 +22,116 @@ def command() -> None:
     """Look at data before training on it."""
 
 
-@command.command("inspect")
+@command.command("inspect", cls=OptionsOfData)
 @click.argument("source", metavar="PATH")
-@click.option("--size", callback=parse_size, help="Pixels: 64, or height x width as 48x64. [default: the data's own]")
-@click.option("--target", help="The text column to make. [default: text, or the only one]")
-@click.option("--given", help="A column it depends on.")
+@click.option("--target", multiple=True, help="The column to make. [default: the only one that can be]")
+@click.option("--given", multiple=True, help="A column it depends on.")
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file or row instead of leaving it out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-@click.option("-o", "--out", type=click.Path(), help="The preview. [default: NAME-preview.png, here; texts: none]")
+@click.option("-o", "--out", type=click.Path(), help="The preview. [default: NAME-preview, here; or the terminal]")
 def inspect(
-    source: str, size: tuple[int, int] | None, target: str | None, given: str | None, strict: bool, as_json: bool,
-    out: str | None,
+    source: str, target: tuple[str, ...], given: tuple[str, ...], strict: bool, as_json: bool, out: str | None,
+    **of_data: str | None,
 ) -> None:  # fmt: skip
     """What PATH holds: counts, sizes, classes, what is left out and why, duplicates, and a preview.
 
-    PATH: a folder, .zip or .tar of pictures, IDX, .npz or .npy files; a text or a folder of texts, a table of texts
-    (.csv, .tsv, .jsonl), parallel files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
+    PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl), parallel
+    files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
     """
     import json
 
     from maquette.core.recipe import DataConfig
     from maquette.data import open_dataset
 
-    say = _quiet if as_json else _say
-    config = DataConfig.model_validate({"source": source, "strict": strict, "image": {"size": size}})
-    depends = (given,) if given and given != "none" else ()
-    dataset = open_dataset(source, config, target=(target,) if target else (), given=depends, notify=say)
-    is_text = dataset.summary["kind"] == "text"
-    path = Path(out) if out else None if is_text else Path(f"{_stem(source)}-preview.png")
+    notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
+    config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
+    depends = tuple(name for name in given if name != "none")
+    dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
+    shown = _shown(dataset, target)
+    path = _preview_file(dataset, shown, source, out)
     if path:
-        (_preview_texts if is_text else _preview)(dataset, path)
+        _preview(dataset, shown, path)
     if as_json:
         facts = {**dataset.summary, "fingerprint": dataset.fingerprint, "preview": str(path) if path else None}
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=not is_text))
-    elif is_text:
-        from maquette.cli.tables import print_texts
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    from maquette.cli.tables import print_data
 
-        print_texts(dataset.summary)
-    else:
-        _print(dataset.summary)
-    if path and not as_json:
+    print_data(dataset.summary, {name: _examples(dataset, name) for name in shown}, choose=not target)
+    if path:
         click.echo(f"Preview: {path}")
 
 
-def _preview_texts(dataset: Dataset, path: Path) -> None:
-    """Writes some training texts below one another."""
+def _shown(dataset: Dataset, target: tuple[str, ...]) -> list[str]:
+    """The columns that a model could make, those that are asked for alone: no labels and no numbers, if there are
+    others."""
+    from maquette.core.spec import ClassSpec, NumberSpec
+
+    columns = {name: column.spec for name, column in dataset.train.columns.items()}
+    found = [name for name in columns if name in target or not target]
+    return [name for name in found if not isinstance(columns[name], ClassSpec | NumberSpec)] or found
+
+
+def _preview_file(dataset: Dataset, shown: list[str], source: str, out: str | None) -> Path | None:
+    """Where the preview goes; None where nothing is asked for and items are shown on the terminal."""
     from maquette.core.errors import UserError
-    from maquette.core.files import write_text
+    from maquette.core.find import find_modality
+    from maquette.core.modality import noun, part
 
-    if path.suffix.lower() != ".txt":
-        raise UserError(f"A preview of texts cannot be written as '{path}'.", "Use a name that ends in .txt.")
-    parts = [f"[{name}]\n{text}" for name, facts in dataset.summary["columns"].items() for text in facts["examples"]]
-    write_text(path, "\n\n".join(parts) + "\n")
+    if not shown:
+        return None
+    kind = dataset.train.columns[shown[0]].spec.kind
+    modality = find_modality(kind)
+    if out is None:
+        return None if part(kind, "PRINTED", "values") else Path(f"{_stem(source)}-preview{modality.PREVIEW_SUFFIX}")
+    suffixes = (modality.PREVIEW_SUFFIX, *getattr(modality, "SUFFIXES", ()))
+    if not out.lower().endswith(suffixes):
+        raise UserError(
+            f"A preview of {noun(kind)} cannot be written as '{out}'.",
+            f"Use a name that ends in {modality.PREVIEW_SUFFIX}.",
+        )
+    return Path(out)
 
 
-def _preview(dataset: Dataset, path: Path) -> None:
-    """Writes a grid of training pictures, spread over the classes, each with the name of its class."""
+def _preview(dataset: Dataset, shown: list[str], path: Path) -> None:
+    """Writes training items of the first such column, spread over the classes, each with the name of its class."""
     import numpy as np
 
-    from maquette.core.errors import UserError
-    from maquette.core.files import atomic
+    from maquette.core.about import About, software
     from maquette.core.find import find_modality
+    from maquette.core.spec import ClassSpec
 
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise UserError(f"A preview cannot be written as '{path}'.", "Use a name that ends in .png, .jpg or .webp.")
     table = dataset.train
-    rows, captions = np.arange(min(64, len(table))), []
-    label = next((column for column in table.columns.values() if column.spec.kind == "label"), None)
+    rows, captions = np.arange(min(TILES, len(table))), list[str]()
+    label = next((column for column in table.columns.values() if isinstance(column.spec, ClassSpec)), None)
     if label is not None:
         codes = label.take(np.arange(len(table))).numpy()
-        # One of each class in turn, until there are 64.
+        # One of each class in turn, until there are enough.
         turn = np.empty(len(codes), np.int64)
         for code in np.unique(codes):
             members = np.flatnonzero(codes == code)
             turn[members] = np.arange(len(members))
-        rows = np.lexsort((codes, turn))[:64]
+        rows = np.lexsort((codes, turn))[:TILES]
         captions = [label.spec.classes[code] for code in codes[rows]]
-    grid = find_modality("image").sheet(table.columns["image"].take(rows), captions=captions)
-    with atomic(path) as temporary:
-        grid.save(temporary)
+    column = table.columns[shown[0]]
+    about = About(software(), made=False, more={"data": dataset.source})
+    find_modality(column.spec.kind).preview(column.take(rows), path, column.spec, captions, about)
 
 
-def _print(summary: dict[str, Any]) -> None:
-    from maquette.cli.tables import print_classes, print_left_out, print_remarks, print_table
+def _examples(dataset: Dataset, name: str) -> list[str]:
+    """The first items of a column, where a terminal can show them."""
+    import numpy as np
 
-    shape, twins = summary["prepared"], summary["duplicates"]
-    sizes = ", ".join(f"{s['height']}x{s['width']} ({s['pictures']:,})" for s in summary["sizes"][:5])
-    more = summary["different_sizes"] - 5
-    facts = [
-        ("source", f"{summary['source']} ({summary['kind']})"),
-        ("pictures", f"{summary['found']:,} found, {summary['used']:,} usable"),
-        ("split", f"{summary['train']:,} to learn from, {summary['test']:,} held out"
-                  f" ({'as the data set says' if summary['own_split'] else 'by content'})"),
-        ("sizes", sizes + (f" and {more:,} more" if more > 0 else "")),
-        ("colours", ", ".join(f"{n:,} {name}" for name, n in summary["channels"].items())),
-        ("formats", ", ".join(f"{n:,} {name}" for name, n in summary["formats"].items())),
-        ("prepared as", f"{shape['channels']} x {shape['height']} x {shape['width']} ({shape['fit']}),"
-                        f" {shape['bytes'] / 2**20:,.1f} MiB"),
-        ("exact copies", f"{twins['exact_copies']:,} in {twins['exact_groups']:,} groups"),
-        ("near copies", f"{twins['near_copies']:,} in {twins['near_groups']:,} groups"),
-        ("seconds", ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items())),
-    ]  # fmt: skip
-    print_table(("what", "found"), facts)
-    print_classes(summary)
-    print_left_out(summary)
-    if twins["examples"]:
-        print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
-    print_remarks(summary)
+    from maquette.core.modality import part
+
+    column = dataset.train.columns[name]
+    view = part(column.spec.kind, "view", "values") if part(column.spec.kind, "PRINTED", "values") else None
+    if view is None:
+        return []
+    return [str(view(item, column.spec)) for item in column.take(np.arange(min(EXAMPLES, len(dataset.train))))]
 
 
 def _stem(source: str) -> str:
     """A file name made of what the user named."""
     name = Path(source.removeprefix("hf:")).expanduser().resolve().name.partition(".")[0]
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _quiet(text: str) -> None:
-    pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import device
+
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path())
@@ -12,16 +14,18 @@ import click
               help="Network that distances are measured in.")  # fmt: skip
 @click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@device
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON that is also written to metrics.json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(
-    run: str, data: str | None, features: str, samples: int | None, seed: int, as_json: bool, quiet: bool
-) -> None:
+    run: str, data: str | None, features: str, samples: int | None, seed: int, device: str | None, as_json: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
     """Measure RUN on held-out data -> metrics.json, and a table."""
     from maquette import api
     from maquette.cli.tables import print_evaluation
 
-    loaded = api.load(run)
+    loaded = api.load(run, device or "auto")
     result = loaded.evaluate(data, features=features, samples=samples, seed=seed, quiet=quiet or as_json)
     if as_json:
         click.echo(result.model_dump_json(indent=2))

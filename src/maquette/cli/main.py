@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -10,29 +11,59 @@ from typing import Any, NoReturn
 import click
 
 from maquette.core.errors import MaquetteError, nearest
+from maquette.core.find import modalities_with
 
-VERBS = (
-    "demo", "data", "recipes", "train", "resume", "watch", "sample", "edit", "translate", "summarise", "evaluate",
-    "report", "compare",
-)  # fmt: skip
+# The general verbs; those of kinds of data come from their modalities, after "sample".
+BEFORE = ("demo", "data", "recipes", "train", "resume", "watch", "sample")
+AFTER = ("evaluate", "report", "compare")
+
+
+@functools.cache
+def verbs_of(kind: str) -> dict[str, click.Command]:
+    """The verbs that a modality has (VERBS of its module `verbs`), by name."""
+    from maquette.core.modality import part
+
+    return {str(verb.name): verb for verb in part(kind, "VERBS", "verbs") or ()}
+
+
+def verbs() -> list[str]:
+    """The names of all verbs, in the order of the help."""
+    own = [verb for kind in modalities_with("verbs") for verb in verbs_of(kind)]
+    return [*BEFORE, *(verb for verb in own if verb not in (*BEFORE, *AFTER)), *AFTER]
 
 
 class Verbs(click.Group):
     """Imports a verb when it is asked for; knows the nearest one to a typo."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return verbs()
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in VERBS:
-            return None
-        command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
-        return command
+        if name in (*BEFORE, *AFTER):
+            command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
+            return command
+        return next((own[name] for kind in modalities_with("verbs") if name in (own := verbs_of(kind))), None)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help, and below it the examples of each kind of data (EXAMPLES of its module `verbs`)."""
+        from maquette.core.modality import part
+
+        super().format_help_text(ctx, formatter)
+        for kind in modalities_with("verbs"):
+            for line in ("", *(part(kind, "EXAMPLES", "verbs") or ())):
+                formatter.write(f"  {line}".rstrip() + "\n")
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in VERBS:
-            ctx.fail(f"There is no verb '{args[0]}'. {nearest(args[0], VERBS)}")
+        if args and args[0] not in verbs():
+            ctx.fail(f"There is no verb '{args[0]}'. {nearest(args[0], verbs())}")
         return super().resolve_command(ctx, args)
+
+
+def load(run: str, device: str = "auto") -> Any:
+    """The run in a folder."""
+    from maquette import api
+
+    return api.load(run, device)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -46,22 +77,18 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train small generative models of your own data, on the machine you have.
 
     \b
     maquette demo                                              see the whole way, in minutes
-    maquette data inspect PICTURES                             what is in there; texts likewise
-    maquette train image/gan --data PICTURES -o runs/a --budget 10m
-    maquette sample runs/a -n 64 --grid -o grid.png
+    maquette data inspect DATA                                 what is in there
+    maquette train RECIPE --data DATA -o runs/a --budget 10m   `maquette recipes` lists them
+    maquette sample runs/a                                     `maquette sample runs/a --help`: its own options
     maquette evaluate runs/a && maquette report runs/a
-    \b
-    maquette train text/lm --data shakespeare.txt -o runs/lm --budget 15m
-    maquette sample runs/lm --prompt "ROMEO:" --temperature 0.8 --stream
-    maquette train text/transformer --data pairs/ --given en --target de -o runs/de
-    maquette translate runs/de --input test.en -o test.de
-    maquette summarise runs/titles --input poems.txt           as translate: one text a line
     """
+    context.obj = load  # what verbs of a kind of data load a run with
 
 
 def main() -> NoReturn:
@@ -81,11 +108,11 @@ def main() -> NoReturn:
     except MaquetteError as error:
         _fail(error, str(error), error.exit_code, debug)
     except OSError as error:
-        text = f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left."
-        _fail(error, text, 2, debug)
+        line = f"{error.strerror or error}: {error.filename or ''}\n  Check the path and the space left."
+        _fail(error, line, 2, debug)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
-        _fail(error, text, 1, debug)
+        line = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
+        _fail(error, line, 1, debug)
     code = code if isinstance(code, int) else 0
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # One process of several: everything is written, and gloo's threads now and then abort an interpreter
@@ -95,8 +122,8 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _fail(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
+def _fail(error: BaseException, line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise error
-    click.echo(f"maquette: {text}", err=True)
+    click.echo(f"maquette: {line}", err=True)
     sys.exit(code)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import device
+
 
 @click.command("report")
 @click.argument("run", type=click.Path())
+@click.option("--for-sharing", is_flag=True, help="Leave out what shows items of the training data.")
+@device
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
-def command(run: str, show: bool) -> None:
+def command(run: str, for_sharing: bool, device: str | None, show: bool) -> None:
     """Write RUN/report.html: samples, curves, metrics in plain words."""
     from maquette import api
 
-    path = api.load(run).report()
+    path = api.load(run, device or "auto").report(for_sharing=for_sharing)
     click.echo(str(path))
     if show:
         click.launch(str(path))

@@ -1,141 +1,171 @@
-"""maquette sample: files, one grid, or lines of text, from a trained run."""
+"""maquette sample: files, one file of them all, or lines on the terminal, from a trained run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from maquette.cli.options import asked_of, device, flag_of, with_own
+
 if TYPE_CHECKING:
     from maquette.api import Run
     from maquette.core.samples import Samples
-    from maquette.modalities.text.writing import Decoding
+
+RUN = "maquette.run"  # where the context keeps the run
+OWN = "maquette.own"  # ... and its options
 
 
-@click.command("sample")
+class OptionsOfRun(click.Command):
+    """A command whose options are known when its run is: RUN is looked for first, and adds its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named, chosen = self._named(args)
+        if named is not None:
+            from maquette import api
+
+            ctx.meta[RUN] = run = api.load(named, chosen or "auto")
+            ctx.meta[OWN] = self._own(run)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if named is None:
+                raise
+            from maquette.core.modality import noun
+
+            makes = ", ".join(noun(column.kind) for name, column in run.spec.columns.items() if name in run.spec.target)
+            raise click.UsageError(
+                f"'{named}' makes {makes} and has no option {error.option_name}. Its own are: "
+                f"{', '.join(option.opts[0] for option in ctx.meta[OWN]) or 'none'}.",
+                ctx,
+            ) from None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return with_own(super().get_params(ctx), ctx.meta.get(OWN, ()))
+
+    def _named(self, args: Sequence[str]) -> tuple[str | None, str | None]:
+        """The run and the device that are named, wherever they stand; None: none is."""
+        general = click.Command(self.name, params=[p for p in self.params if isinstance(p, click.Option)])
+        context = click.Context(general, ignore_unknown_options=True, allow_extra_args=True)
+        found, rest, _ = general.make_parser(context).parse_args(list(args))
+        places = [word for word in rest if not word.startswith("-")]
+        runs = [place for place in places if _is_run(place)]
+        return next(iter(runs or places), None), found.get("device")
+
+    def _own(self, run: Run) -> list[click.Option]:
+        """The run's options, but for those that a general one has the name of."""
+        general = {name for parameter in self.params for name in (parameter.name, *parameter.opts)}
+        options = (option for option in run.options if option.only != "python")
+        return [flag_of(option) for option in options if not {option.name, option.flag} & general]
+
+
+@click.command("sample", cls=OptionsOfRun)
 @click.argument("run", type=click.Path())
-@click.option("-n", "n", type=int, help="How many. [default: 16 pictures, 1 text]")
-@click.option("--label", help="One class for all, by name or number. [default: drawn by share]")
-@click.option("--unconditional", is_flag=True, help="Ask the model that was trained with its labels dropped.")
+@click.option("-n", "n", type=int, help="How many. [default: 16 files, or 1 on the terminal]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Item i depends on the seed and i alone.")
-@click.option(
-    "-o", "--out", type=click.Path(), help="Folder, or one file. [default: pictures RUN/samples; texts shown]"
-)
-@click.option("--grid", is_flag=True, help="Pictures: one picture of them all instead of a file each.")
-@click.option("--format", "suffix", type=click.Choice(["png", "jpg", "webp", "txt"]), help="[default: png, or txt]")
-@click.option("--steps", type=int, help="Flows: steps from noise to picture; 1 is fastest. [default: the recipe's]")
-@click.option("--sampler", help="Flows: shortcut, euler, midpoint, heun, dopri5, stochastic. [default: the recipe's]")
-@click.option("--guidance", type=float, help="Flows: above 1, more typical of the label. [default: the recipe's]")
-@click.option("--prompt", default="", help="Texts: how they begin.")
-@click.option("--infill", default="", help="Texts: a text with [gap] where something is to be written.")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="Texts: 0 always takes the likeliest.")
-@click.option("--top-k", type=int, default=0, help="Texts: choose among the k likeliest tokens; 0: all.")
-@click.option("--top-p", type=float, default=1.0, help="Texts: ... among those that make up this share.")
-@click.option("--min-p", type=float, default=0.0, help="Texts: ... that have this share of the likeliest one's.")
-@click.option("--repetition-penalty", type=float, default=1.0, help="Texts: above 1, what was written is less likely.")
-@click.option("--max-tokens", type=int, help="Texts: tokens to write at most. [default: as long as an item]")
-@click.option("--stop", multiple=True, help="Texts: end before this; may be given more than once.")
-@click.option("--pattern", help="Texts: _ for a character, the rest as it is; 'form': the layout of the label's texts.")
-@click.option("--stream", is_flag=True, help="Texts: show each as it is written.")
+@click.option("--unconditional", is_flag=True, help="Ask the model that was trained with all it is given dropped.")
+@click.option("-o", "--out", type=click.Path(), help="Folder, or one file. [default: RUN/samples, or the terminal]")
+@click.option("--format", "suffix", help="Of the files, such as jpg. [default: as their kind has it]")
+@device
+@click.pass_context
 def command(
-    run: str, n: int | None, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool,
-    suffix: str | None, steps: int | None, sampler: str | None, guidance: float | None, stream: bool, **decoding: Any,
+    context: click.Context, run: str, n: int | None, seed: int, unconditional: bool, out: str | None,
+    suffix: str | None, device: str | None, **asked: Any,
 ) -> None:  # fmt: skip
-    """Make N new items with the model of RUN."""
-    from maquette import api
-    from maquette.modalities.text.writing import Decoding
+    """Make N new items with the model of RUN.
 
-    loaded = api.load(run)
-    solving = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    solving = {name: value for name, value in solving.items() if value is not None}
-    if loaded.spec.x.kind == "text":
-        of_pictures = [f"--{name}" for name in solving] + ["--grid"] * grid
-        if suffix not in (None, "txt"):
-            of_pictures.append(f"--format {suffix}")
-        _refuse(of_pictures, f"for pictures; '{run}' makes texts")
-        _texts(loaded, 1 if n is None else n, label, unconditional, seed, out, stream, Decoding(**decoding))
-    else:
-        asked = [f"--{name.replace('_', '-')}" for name, value in decoding.items() if value != getattr(Decoding, name)]
-        of_texts = asked + ["--stream"] * stream + ["--format txt"] * (suffix == "txt")
-        _refuse(of_texts, f"for texts; '{run}' makes {loaded.spec.x.kind}s")
-        _pictures(loaded, 16 if n is None else n, label, unconditional, seed, out, grid, suffix or "png", solving)
+    RUN adds options of its own, one for each column that its model is given, and those of the model and of what it
+    makes: maquette sample RUN --help shows them.
+    """
+    from maquette.core.generator import Ungiven
+    from maquette.core.modality import part
 
-
-def _refuse(options: list[str], why: str) -> None:
-    if options:
-        raise click.UsageError(f"{', '.join(options)} {'is' if len(options) == 1 else 'are'} {why}.")
-
-
-def _pictures(
-    run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, grid: bool, suffix: str,
-    solving: dict[str, Any],
-) -> None:  # fmt: skip
-    from maquette.modalities.image import save
-
-    samples = run.sample(n, label=label, seed=seed, unconditional=unconditional, **solving)
-    if not grid:
-        folder = Path(out) if out else run.folder.samples / f"seed-{seed}"
-        paths = samples.save(folder, f".{suffix}")
-        click.echo(f"{len(paths)} files in {folder}")
-        return
-    path = Path(out) if out else run.folder.samples / f"grid-seed-{seed}.{suffix}"
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):  # `-o out/` names a folder
-        path = path / f"grid-seed-{seed}.{suffix}"
-    save(samples.preview(), path, samples.about.of(samples.seed, items=str(len(samples))))
-    click.echo(str(path))
-
-
-def _texts(
-    run: Run, n: int, label: str | None, unconditional: bool, seed: int, out: str | None, stream: bool,
-    decoding: Decoding,
-) -> None:  # fmt: skip
-    from maquette.core.generator import check_asked
-    from maquette.modalities.text import RULE
-
-    if stream:
-        if out:
-            raise click.UsageError("--stream shows texts as they are written: leave out -o.")
-        check_asked(n, seed)
-        for item in range(n):
-            pieces = run.stream(item, label=label, seed=seed, unconditional=unconditional, decoding=decoding)
-            for piece in pieces:
-                click.echo(piece, nl=False)
-            click.echo(f"\n{RULE}" if item < n - 1 else "")
-        return
-    file = _one_file(out)
-    samples = run.sample(n, label=label, seed=seed, unconditional=unconditional, decoding=decoding)
-    if file:
-        _write_all(samples, file)
-        click.echo(out)
-    elif out:
-        click.echo(f"{len(samples.save(out))} files in {out}")
-    else:
+    loaded: Run = context.meta[RUN]
+    wanted = asked_of(asked)
+    columns = loaded.generator.columns
+    given = {columns[name]: wanted.pop(name) for name in list(wanted) if name in columns}
+    asks: dict[str, Any] = {"seed": seed, "unconditional": unconditional, "given": given}
+    grid, streamed = wanted.pop("grid", False), wanted.pop("stream", False)
+    kind = loaded.spec.only().kind if len(loaded.spec.target) == 1 else ""
+    printed = bool(kind and part(kind, "PRINTED", "values"))
+    count = (1 if printed else 16) if n is None else n
+    try:
+        if streamed:
+            _stream(loaded, count, out, kind, asks | wanted)
+            return
+        file = _one_file(out, kind) if grid or printed else None
+        samples = loaded.sample(count, **asks, **wanted)
+    except Ungiven as error:
+        error.add(_verbs_for(loaded.spec.columns[error.column].kind))
+        raise
+    if grid and file is None:
+        folder = Path(out) if out else loaded.folder.samples
+        file = folder / f"grid-seed-{seed}{_suffix(suffix, kind)}"
+    if file is not None:
+        click.echo(str(samples.write_preview(file)))
+    elif printed and out is None and suffix is None:
         click.echo(_together(samples))
+    else:
+        folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
+        paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
+        click.echo(f"{len(paths)} files in {folder}")
 
 
-def _one_file(out: str | None) -> Path | None:
-    """The file that all texts go into; None where `-o` names a folder, or nothing. Refuses names of other things."""
+def _is_run(place: str) -> bool:
+    try:
+        return (Path(place) / "recipe.yaml").is_file()
+    except (OSError, ValueError):  # too long for a path, or with what none has in it
+        return False
+
+
+def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) -> None:
+    """Shows one item after the other as they are made."""
+    from maquette.core.generator import check_asked
+    from maquette.core.modality import part
+
+    if out:
+        raise click.UsageError("--stream shows items as they are made: leave out -o.")
+    check_asked(n, asks["seed"])
+    for item in range(n):
+        for piece in run.stream(item, **asks):
+            click.echo(piece, nl=False)
+        click.echo(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
+
+
+def _one_file(out: str | None, kind: str) -> Path | None:
+    """The file that all items go into; None where `-o` names a folder, or nothing. Refuses names of other things."""
     from maquette.core.errors import UserError
-    from maquette.modalities.text import SUFFIXES
+    from maquette.core.find import find_modality
+    from maquette.core.modality import noun
 
     if out is None or out.endswith("/") or Path(out).is_dir() or not Path(out).suffix:
         return None
-    if not out.lower().endswith((*SUFFIXES, ".gz")):
+    own = find_modality(kind).PREVIEW_SUFFIX
+    packed = (".gz",) if own == ".txt" else ()
+    if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()), *packed)):
         raise UserError(
-            f"Texts cannot be written as '{Path(out).name}'.",
-            "Use a name that ends in .txt (or .txt.gz), or name a folder for a file each: -o out/",
+            f"{noun(kind).capitalize()} cannot be written as '{Path(out).name}'.",
+            f"Use a name that ends in {own}, or name a folder for a file each: -o out/",
         )
     return Path(out)
 
 
-def _write_all(samples: Samples, file: Path) -> None:
-    """All texts into one file, and beside it what says that they are AI-generated."""
-    from maquette.modalities.text import save
+def _suffix(asked: str | None, kind: str) -> str:
+    from maquette.core.find import find_modality
 
-    save(_together(samples) + "\n", file, samples.about.of(samples.seed, items=str(len(samples))))
+    return f".{asked.lstrip('.')}" if asked else find_modality(kind).PREVIEW_SUFFIX
 
 
 def _together(samples: Samples) -> str:
-    """One text as it is; several under their labels, with ruled lines between them."""
-    return str(samples) if len(samples) > 1 else samples.texts[0]
+    """One item as it is; several under their captions."""
+    return str(samples) if len(samples) > 1 else str(samples.objects[0])
+
+
+def _verbs_for(kind: str) -> str:
+    """Verbs that read what is to be given from files."""
+    from maquette.cli.main import verbs_of
+
+    named = [f"maquette {verb} RUN" for verb in verbs_of(kind)]
+    return f"For many of them: {', '.join(named)}." if named else ""

@@ -1,4 +1,4 @@
-"""Tables for the terminal. User text never reaches rich as markup."""
+"""Tables for the terminal. What users wrote never reaches rich as markup."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ if TYPE_CHECKING:
     from maquette.report import Comparison
 
 SHOWN = 20  # lines of a list on the screen; --json has them all
-EXAMPLE = 160  # characters of an example text
+EXAMPLE = 160  # characters of an example
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Draws a table as wide as the terminal allows."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(*header, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*row)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -34,8 +33,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     from maquette.evaluation.results import HEADER
 
     print_table(HEADER, evaluation.rows())
-    for text in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
-        Console().print(text, markup=False, highlight=False)
+    for note in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
+        Console().print(note, markup=False, highlight=False)
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -68,64 +67,52 @@ def print_remarks(summary: dict[str, Any]) -> None:
     """What was changed or guessed, and what to beware of."""
     from maquette.data import remarks
 
-    for text in remarks(summary):
-        click.echo(f"Note: {text}")
+    for note in remarks(summary):
+        click.echo(f"Note: {note}")
 
 
-def print_texts(summary: dict[str, Any]) -> None:
-    """Facts about a data set of texts (Dataset.summary)."""
-    windows = bool(summary.get("context"))
-    files = ", ".join(summary["files"][:3]) + (", ..." if summary["file_count"] > 3 else "")
-    held = "as the data set says" if summary["own_split"] else "the end" if summary["cut"] else "by content"
-    what, end = (" characters", "_characters") if windows else ("", "")
-    split = f"{summary[f'train{end}']:,}{what} to learn from, {summary[f'test{end}']:,} held out"
+def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: bool) -> None:
+    """Facts about a data set (Dataset.summary). examples: items of columns, as they are shown on a terminal.
+
+    choose: says how to choose among several columns that a model could make, if there are several
+    """
+    held = "as the data set says" if summary["own_split"] else "by content"
     facts = [
-        ("source", f"{summary['source']} ({summary['what']})"),
-        ("files", f"{summary['file_count']:,}: {files}"),
-        ("encoding", ", ".join(f"{name} ({n:,})" for name, n in summary["encodings"].items()) or "-"),
-        ("texts", f"{summary['found']:,} found, {summary['used']:,} usable"),
-        ("split", f"{split} ({held})"),
+        ("source", f"{summary['source']} ({summary.get('what', summary['kind'])})"),
+        ("rows", f"{summary['found']:,} found, {summary['used']:,} usable"),
+        ("split", f"{summary['train']:,} to learn from, {summary['test']:,} held out ({held})"),
     ]
-    if summary["splits"]:
+    if summary.get("splits"):
         facts.append(("named splits", ", ".join(f"{name} ({n:,})" for name, n in summary["splits"].items())))
-    if windows:
-        facts.append(("read in", f"windows of {summary['context']:,} tokens"))
     twins = summary["duplicates"]
-    facts.append(("exact copies", f"{twins['exact_copies']:,} in {twins['exact_groups']:,} groups"))
+    for what in ("exact", "near"):
+        if f"{what}_copies" in twins:
+            facts.append((f"{what} copies", f"{twins[f'{what}_copies']:,} in {twins[f'{what}_groups']:,} groups"))
     if summary["seconds"]:
         facts.append(("seconds", ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items())))
     print_table(("what", "found"), facts)
-    for name, column in summary["columns"].items():
-        unit = "tokens" if "unit" in column else "characters"
-        sizes = column["lengths"]
-        rows = [
-            ("characters", f"{column['characters']:,}, {column['distinct_characters']:,} different to learn from"),
-        ]
-        if not summary["cut"]:
-            often = f"median {sizes['median']:,.0f}, 95 % at most {sizes['p95']:,.0f}, longest {sizes['longest']:,}"
-            rows.append((f"length in {unit}", often))
-        if "unit" in column:
-            rows += [
-                ("tokens", f"{column['tokens']:,} {column['unit']}, vocabulary of {column['vocab']:,}"),
-                ("characters a token", f"{column['chars_per_token']:.2f}"),
-            ]
-        rows += [("example", _line(text)) for text in column["examples"]]
-        print_table((name, "text"), rows)
+    columns = summary.get("columns", {})
+    for name, column in columns.items():
+        rows = [*map(tuple, column.get("rows", ())), *(("example", _line(item)) for item in examples.get(name, ()))]
+        if rows:
+            print_table((name, column.get("kind", "")), rows)
     print_classes(summary)
     print_left_out(summary)
+    if twins.get("examples"):
+        print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
     print_remarks(summary)
-    if "target" not in summary:
-        click.echo(f"Choose what to make, for example: {_choice(list(summary['columns']))}")
+    if choose and len(examples) > 1:
+        click.echo(f"Choose what to make, for example: {_choice(list(examples))}")
 
 
 def _choice(columns: list[str]) -> str:
-    """Options that choose among columns of text: the last one, from the first if there are two."""
+    """Options that choose among columns: the last one, from the first."""
     quoted = [shlex.quote(name) for name in columns]
     target = f"--target {quoted[-1]}"
-    return f"{target} --given {quoted[0]}, or {target} --given none" if len(quoted) > 1 else target
+    return f"{target} --given {quoted[0]}, or {target} --given none"
 
 
-def _line(text: str) -> str:
-    """A text on one line, cut."""
-    flat = " ".join(text.split())
+def _line(shown: str) -> str:
+    """An item on one line, cut."""
+    flat = " ".join(shown.split())
     return flat if len(flat) <= EXAMPLE else flat[:EXAMPLE] + "..."

@@ -38,8 +38,8 @@ def describe(line: dict[str, Any], total: int | None) -> str:
         return f"Alarm at step {line['step']:,}: {line['alarm']}. {line['saw']}. Try: {line['advice']}."
     from maquette.engine.log import headline
 
-    text = f"step {line['step']:,}  {headline(line)}  {line['items_per_s']:,.0f} items/s"
+    found = f"step {line['step']:,}  {headline(line)}  {line['items_per_s']:,.0f} items/s"
     if total is None:
-        return text
+        return found
     left = (total - line["step"]) * line["seconds"] / max(line["step"], 1)
-    return f"{text}  {100 * line['step'] / total:.0f}% of {total:,} steps, {left:,.0f} s left"
+    return f"{found}  {100 * line['step'] / total:.0f}% of {total:,} steps, {left:,.0f} s left"

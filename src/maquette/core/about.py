@@ -29,15 +29,21 @@ class About:
         seed, item = (self.seed if seed is None else seed), (self.item if item is None else item)
         return replace(self, seed=seed, item=item, more={**self.more, **more})
 
+    def saying(self, more: Mapping[str, str]) -> About:
+        """The same, and what else is to be said, by any name."""
+        return replace(self, more={**self.more, **more})
+
     @property
     def fields(self) -> dict[str, str]:
-        """As metadata: name -> text, what is not known left out."""
+        """As metadata, strings by name; what is not known is left out."""
         plain = {
             "Software": self.software, "Source": "AI-generated" if self.made else "real data", "run": self.run,
             "family": self.family, "seed": "" if self.seed is None else str(self.seed),
             "item": "" if self.item is None else str(self.item),
         }  # fmt: skip
-        return {name: text for name, text in {**plain, **self.more}.items() if text}
+        # A column of the data may have the name of a field, and must not speak for it.
+        more = {f"given {name}" if name in plain else name: value for name, value in self.more.items()}
+        return {name: value for name, value in {**plain, **more}.items() if value}
 
 
 def software() -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from maquette.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -21,11 +23,21 @@ class Batch:
     given: dict[str, Tensor] = field(default_factory=dict)
     items: int = 0
 
-    @property
-    def x(self) -> Tensor:
-        """The one target of a single-target model."""
+    def only(self) -> Tensor:
+        """The one target of a model that makes one column; UserError where there are several, ValueError where the
+        target is withheld."""
+        if len(self.target) > 1:
+            raise UserError(
+                f"There are {len(self.target)} targets ({', '.join(self.target)}), and this takes one.",
+                "Name one target.",
+            )
         (x,) = self.target.values()
         return x
+
+    @property
+    def x(self) -> Tensor:
+        """The same; to be replaced by `only`."""
+        return self.only()
 
     @property
     def size(self) -> int:

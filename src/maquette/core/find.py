@@ -27,7 +27,7 @@ def _names_in(package: str) -> list[str]:
 def find_family(name: str) -> ModuleType:
     """The module of a family: `gan` -> `maquette.models.gan`; any other name is a user's own module.
 
-    It exports Config (pydantic), SUPPORTS (target kinds) and build(config, spec) -> Model.
+    It exports Config (pydantic), SUPPORTS (forms of its targets, e.g. (GridSpec,)) and build(config, spec) -> Model.
     """
     own = "." in name or (name not in _names_in("maquette.models") and importlib.util.find_spec(name) is not None)
     dotted = name if own else f"maquette.models.{name}"
@@ -62,18 +62,49 @@ def refuse_foreign_family(name: str, where: str) -> None:
 
 
 def modality_names() -> list[str]:
-    """Modalities that can be found: those that ship, and those that the user named in MAQUETTE_MODALITIES."""
+    """Modalities that can be found: those that ship, and the user's own."""
+    return [*_names_in("maquette.modalities"), *own_modalities()]
+
+
+def own_modalities() -> list[str]:
+    """The user's own modalities: named in MAQUETTE_MODALITIES, or imported."""
     named = [name.strip() for name in os.environ.get("MAQUETTE_MODALITIES", "").split(",")]
-    return [*_names_in("maquette.modalities"), *(name for name in named if name)]
+    imported = [
+        name for name, module in list(sys.modules.items()) if getattr(module, "__dict__", {}).get("KIND") == name
+    ]
+    return list(dict.fromkeys([*filter(None, named), *imported]))
+
+
+def modalities_with(module: str) -> list[str]:
+    """Modalities that have a module of this name; of those that ship none is imported to see it."""
+    root = importlib.util.find_spec("maquette.modalities")
+    paths = list(root.submodule_search_locations or []) if root else []
+    found = []
+    for kind in modality_names():
+        if any((Path(path) / kind).is_dir() for path in paths):
+            if any((Path(path) / kind / f"{module}.py").is_file() for path in paths):
+                found.append(kind)
+        elif importlib.util.find_spec(kind) and _has(kind, module):
+            found.append(kind)
+    return found
+
+
+def _has(package: str, module: str) -> bool:
+    """Whether a package of a user's own has a module; a modality that is one module has none."""
+    try:
+        return importlib.util.find_spec(f"{package}.{module}") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def find_modality(kind: str) -> Modality:
-    """The package of a modality: `image` -> `maquette.modalities.image`; any other name is a user's own module.
+    """The package of a modality: `label` -> `maquette.modalities.label`; any other name is a user's own module.
 
     A name that is not part of Maquette is imported only where the user vouched for it: by MAQUETTE_MODALITIES, or by
     an import of their own.
     """
-    ours = kind in _names_in("maquette.modalities")
+    shipped = _names_in("maquette.modalities")
+    ours = kind in shipped
     if not ours and kind not in modality_names() and kind not in sys.modules:
         raise UserError(
             f"Maquette knows no columns of the kind '{kind}'.",
@@ -86,7 +117,10 @@ def find_modality(kind: str) -> Modality:
         if error.name is None or not dotted.startswith(error.name):
             raise
         raise UserError(f"There is no modality '{kind}'.", nearest(kind, modality_names())) from None
-    if missing := [part for part in ("KIND", "NOUN", "Spec", "Config") if not hasattr(module, part)]:
+    # A package that finds its parts when they are asked for is not made to import them all only to be named.
+    lazy = "__getattr__" in vars(module)
+    required = ("KIND", "NOUN") if lazy else ("KIND", "NOUN", "Spec", "Config")
+    if missing := [part for part in required if part not in vars(module)]:
         raise UserError(
             f"Module '{dotted}' is not a modality: it lacks {', '.join(missing)}.", "See docs/add_a_modality.md."
         )
@@ -94,7 +128,7 @@ def find_modality(kind: str) -> Modality:
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, e.g. `image/gan`."""
+    """Names of the shipped recipes, `<folder>/<name>`."""
     root = cast(Any, files("maquette")) / "recipes"
     return sorted(
         f"{folder.name}/{item.name.removesuffix('.yaml')}"
@@ -106,7 +140,7 @@ def recipe_names() -> list[str]:
 
 
 def recipe_text(name: str) -> str:
-    """Text of a recipe: a shipped one by name (`image/gan`), or the path of a YAML file."""
+    """What stands in a recipe: a shipped one by name, or the path of a YAML file."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():

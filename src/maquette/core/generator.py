@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core.errors import UserError, nearest
+from maquette.core.errors import UserError
 from maquette.core.find import find_family
+from maquette.core.hardware import device_named
+from maquette.core.modality import noun, part
 from maquette.core.model import Model
+from maquette.core.option import Option, Plan, checked, identifier
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
-from maquette.core.spec import DataSpec
+from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
+
+Notify = Callable[[str], None]
 
 
 def build_model(recipe: Recipe, spec: DataSpec) -> Model:
     """The recipe's model with freshly drawn weights that depend on the recipe's seed alone."""
     family = find_family(recipe.family)
-    kinds = {spec.columns[name].kind for name in spec.target}
-    if not kinds <= set(family.SUPPORTS):
+    if others := [name for name in spec.target if not isinstance(spec.columns[name], family.SUPPORTS)]:
+        kind = spec.columns[others[0]].kind
         raise UserError(
-            f"Family '{recipe.family}' makes {', '.join(family.SUPPORTS)}, not {', '.join(sorted(kinds))}.",
+            f"Family '{recipe.family}' cannot make '{others[0]}', which is {kind}.",
             "`maquette recipes` lists what can be trained.",
         )
     with torch.random.fork_rng(devices=[]):
@@ -33,8 +41,35 @@ def build_model(recipe: Recipe, spec: DataSpec) -> Model:
     return model
 
 
+class Ungiven(UserError):
+    """A column that a model cannot do without was not given. column: its name"""
+
+    def __init__(self, column: str, target: Sequence[str]) -> None:
+        self.column = column
+        super().__init__(
+            f"This model makes '{', '.join(target)}' from '{column}', and was given none.", f"Give it '{column}'."
+        )
+
+    def add(self, remedy: str) -> None:
+        """Another way out, for those who know one."""
+        self.remedy = f"{self.remedy} {remedy}".strip()
+        self.args = (f"{self.problem}\n  {self.remedy}",)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a sample, each part with those who know it.
+
+    given: by column      family: keywords of Model.sample      kinds: by target column, the options of its modality
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    family: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 class Generator:
-    """Samples from a model. Item i of a sample depends on (seed, i, its label) alone."""
+    """Samples from a model. Item i of a sample depends on (seed, i, what it is given) alone."""
 
     def __init__(self, model: Model, spec: DataSpec, device: torch.device | str = "cpu") -> None:
         self.model = model.eval().to(device)
@@ -42,9 +77,13 @@ class Generator:
         self.device = torch.device(device)
 
     @classmethod
-    def load(cls, folder: RunFolder, device: torch.device | str = "cpu") -> Generator:
-        """Rebuilds the model of a run and loads the weights that sampling needs."""
+    def load(cls, folder: RunFolder, device: torch.device | str = "auto") -> Generator:
+        """Rebuilds the model of a run and loads the weights that sampling needs.
+
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
+        """
         spec = folder.spec()
+        chosen = device_named(device)
         model = build_model(folder.recipe(), spec)
         weights = folder.weights()
         for name, net in model.kept.items():
@@ -56,47 +95,126 @@ class Generator:
                     f"'{folder.weights_file}' does not fit the recipe beside it: {error}",
                     "Use the recipe.yaml that the run was trained with.",
                 ) from None
-        return cls(model, spec, device)
+        return cls(model, spec, chosen)
 
-    def labels(self, n: int, label: str | int | None = None, seed: int = 0) -> dict[str, Tensor]:
-        """`given` for n items: one class for all, or classes drawn by their share in the training data.
+    # -- what can be asked -------------------------------------------------------------------------------
 
-        label: a class name or number; None draws. An unconditional model gives {} for None.
+    @functools.cached_property
+    def columns(self) -> dict[str, str]:
+        """The given columns by the names of their options: {"stroke_width": "stroke width"}."""
+        return {identifier(name): name for name in self.spec.given}
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, tuple[Option, ...]]:
+        """The options that each target column has of its modality."""
+        found = {}
+        for name in self.spec.target:
+            options = part(self.spec.columns[name].kind, "OPTIONS", "options")
+            found[name] = tuple(options(self.model, self.spec.columns[name])) if options else ()
+        return found
+
+    @functools.cached_property
+    def options(self) -> tuple[Option, ...]:
+        """All that can be asked of a sample: one option for each given column, those of the family, and those of the
+        targets' modalities. Where two have one name, the first counts."""
+        found: dict[str, Option] = {}
+        for option in (
+            *(self._of_column(option, name) for option, name in self.columns.items()),
+            *self.model.options,
+            *(option for options in self.kinds.values() for option in options),
+        ):
+            found.setdefault(option.name, option)
+        return tuple(found.values())
+
+    def _of_column(self, option: str, name: str) -> Option:
+        column = self.spec.columns[name]
+        if isinstance(column, ClassSpec):
+            shown = ", ".join(column.classes[:5]) + (", ..." if len(column.classes) > 5 else "")
+            return Option(option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]")
+        end = "" if isinstance(column, self.model.needs) else " [default: not known]"
+        return Option(option, str, None, f"The {noun(column.kind, 1)} that they are made from.{end}")
+
+    def request(self, asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Request:
+        """What is asked, by name of an option, checked and sorted; UserError for what this model has no option for.
+
+        given: values of given columns by the columns' own names. None counts as not asked for.
         """
-        if self.spec.source is not None:
-            raise UserError(
-                f"This model writes '{', '.join(self.spec.target)}' from '{self.spec.source}', and was given none.",
-                "Give it texts to write from: maquette translate RUN --input FILE",
-            )
-        return self.classes(range(n), label, seed)
+        asked = {name: value for name, value in asked.items() if value is not None}
+        columns = {self.columns[name]: asked.pop(name) for name in list(asked) if name in self.columns}
+        values = checked([option for option in self.options if option.only != "command"], asked)
+        family = {option.name for option in self.model.options}
+        return Request(
+            {**columns, **(given or {})},
+            {name: value for name, value in values.items() if name in family},
+            {
+                column: {o.name: values[o.name] for o in options if o.name in values and o.name not in family}
+                for column, options in self.kinds.items()
+            },
+        )
 
-    def classes(self, items: Sequence[int], label: str | int | None = None, seed: int = 0) -> dict[str, Tensor]:
-        """The classes of these items, by number, as `labels`: that of item i depends on (seed, i) alone."""
-        column = self.spec.label
-        if column is None:
-            if label is not None:
-                raise UserError(
-                    f"This model knows no labels, so label {label!r} cannot be asked of it.",
-                    "Train with --given label on data that has classes.",
-                )
-            return {}
-        classes = self.spec.columns[column].classes
-        if label is not None:
-            return {column: torch.full((len(items),), class_number(label, classes))}
-        shares = np.asarray(self.spec.columns[column].shares or np.ones(len(classes)), dtype=np.float64)
-        edges = torch.from_numpy(np.cumsum(shares / shares.sum()))
-        draws = ItemRng(derive(seed, "label"), items).uniform(len(items)).double()
-        return {column: torch.searchsorted(edges, draws, right=True).clamp(max=len(classes) - 1)}
+    def plans(
+        self, request: Request, given: Mapping[str, Tensor], n: int, facts: Mapping[str, Any]
+    ) -> dict[str, Plan]:  # fmt: skip
+        """What the modality of each target makes of the options that are its own. facts: of the run's data."""
+        made = {}
+        for column, asked in request.kinds.items():
+            plan = part(self.spec.columns[column].kind, "plan", "options") if asked else None
+            made[column] = plan(self, column, asked, given, n, facts) if plan else Plan()
+        return made
+
+    # -- what is given -----------------------------------------------------------------------------------
+
+    def given_for(
+        self, items: int | Sequence[int], asked: Mapping[str, Any] | None = None, seed: int = 0,
+        unconditional: bool = False, *, but: Sequence[str] = (), notify: Notify = lambda note: None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """The given columns of n items, or of the items of these numbers, as tensors of that many items.
+
+        asked:  column -> one value for all, a list of one for each, or a tensor of them, as the column's modality reads
+                them. A class that is not asked for is drawn by its share in the training data, that of item i from
+                (seed, i) alone; a column of any other form is left out, as it was now and then in training.
+        unconditional: nothing is drawn
+        but:    columns that the caller adds
+        notify: is told of values beyond what was learned
+        """
+        rows = range(items) if isinstance(items, int) else items
+        asked = {name: value for name, value in (asked or {}).items() if value is not None}
+        if unknown := [name for name in asked if name not in self.spec.given]:
+            knows = (
+                f"It is given {', '.join(self.spec.given)}." if self.spec.given else "Train one with a given column."
+            )
+            raise UserError(f"This model was trained without {', '.join(unknown)}.", knows)
+        if unconditional and asked:
+            raise UserError(f"{', '.join(asked)} was asked of the unconditional model.", "Drop one of the two.")
+        if unconditional and not self.spec.given:
+            raise UserError(
+                "This model is given nothing: all that it makes is unconditional.", "Leave unconditional out."
+            )
+        given = {}
+        first = next(iter(self.spec.givens(ClassSpec)), None)
+        for name in self.spec.given:
+            column = self.spec.columns[name]
+            if name in but:
+                continue
+            if name in asked:
+                given[name] = _read(asked[name], column, name, len(rows), notify)
+            elif isinstance(column, self.model.needs):
+                raise Ungiven(name, self.spec.target)
+            elif isinstance(column, ClassSpec) and not unconditional:
+                given[name] = _drawn(column, rows, derive(seed, "label", *([] if name == first else [name])))
+        return given
+
+    # -- sampling ----------------------------------------------------------------------------------------
 
     def sample(
         self, n: int, given: dict[str, Tensor] | None = None, seed: int = 0, chunk: int = 250, **options: Any
     ) -> dict[str, Tensor]:
-        """n items of each target column, canonical, on the CPU. given: None draws labels; {} asks for none.
+        """n items of each target column, canonical, on the CPU. given: None draws classes; {} asks for none.
 
-        options: of the family's sampler, e.g. temperature; see Model.sample.
+        options: keywords of Model.sample, those that it has an option for checked.
         """
         parts = list(self.stream(n, given, seed, chunk, **options))
-        return {name: torch.cat([part[name] for part in parts]) for name in self.spec.target}
+        return {name: _joined([part[name] for part in parts]) for name in self.spec.target}
 
     @torch.no_grad()
     def stream(
@@ -104,39 +222,65 @@ class Generator:
     ) -> Iterator[dict[str, Tensor]]:
         """The same in chunks, so that a long sample can be written as it is made."""
         check_asked(n, seed)
-        self._check(options)
-        given = self.labels(n, seed=seed) if given is None else given
+        options = self._checked(options)
+        given = self.given_for(n, seed=seed) if given is None else given
         for start in range(0, n, chunk):
             rows = range(start, min(start + chunk, n))
             part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
             made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
             yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
 
-    def _check(self, options: dict[str, Any]) -> None:
-        """Refuses what the family's sampler has no parameter for."""
-        known = self.model.options
-        if known is None:
-            return
-        if unknown := [name for name in options if name not in known]:
-            raise UserError(
-                f"This model takes no {', '.join(unknown)}.",
-                f"It takes {', '.join(known)}." if known else "Its family has one way to sample.",
-            )
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords that have an option checked; refuses those that the sampler has no parameter for."""
+        known = {option.name: option for option in self.model.options}
+        parameters = inspect.signature(self.model.sample).parameters
+        passes = not known and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        unknown = {name: value for name, value in options.items() if not passes and name not in parameters}
+        checked(known.values(), {name: value for name, value in unknown.items() if name not in known})
+        return {name: known[name].checked(value) if name in known else value for name, value in options.items()}
 
 
 def check_asked(n: int, seed: int) -> None:
     """Refuses a sample of nothing, and a seed that is none."""
     if n < 1:
-        raise UserError(f"n = {n}: a sample has at least one item.", "Ask for -n 1 or more.")
+        raise UserError(f"n = {n}: a sample has at least one item.", "Ask for 1 or more.")
     if seed < 0:
-        raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use --seed 0, 1, 2, ...")
+        raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use 0, 1, 2, ...")
 
 
-def class_number(label: str | int, classes: tuple[str, ...]) -> int:
-    """Number of a class named by its name, or by its number when no class has that name."""
-    text = str(label)
-    if text in classes:
-        return classes.index(text)
-    if text.isdigit() and int(text) < len(classes):
-        return int(text)
-    raise UserError(f"There is no class {text!r}.", nearest(text, classes))
+def _read(value: Any, column: ColumnSpec, name: str, n: int, notify: Notify) -> Tensor:
+    """What is asked of a column, for n items: one value for all, or as many as there are items."""
+    if isinstance(value, Tensor):
+        items = value
+    else:
+        asked = part(column.kind, "asked", "values")
+        if asked is None:
+            raise UserError(f"'{name}' is {column.kind}, which cannot be asked for by a value.", "Give a tensor of it.")
+        each = value if isinstance(value, list) else [value]
+        items = stacked([asked(one, column, lambda note: notify(f"{name}: {note}")) for one in each])
+        items = items if isinstance(value, list) else items.repeat_interleave(n, 0)
+    if len(items) != n:
+        raise UserError(f"{len(items)} values of '{name}' were given for {n} items.", "Give one, or one for each.")
+    return items
+
+
+def _drawn(column: ClassSpec, rows: Sequence[int], seed: int) -> Tensor:
+    """Classes by their share in the training data, i64[n]: that of item i depends on (seed, i) alone."""
+    shares = np.asarray(column.shares or np.ones(len(column.classes)), dtype=np.float64)
+    edges = torch.from_numpy(np.cumsum(shares / shares.sum()))
+    draws = ItemRng(seed, rows).uniform(len(rows)).double()
+    return torch.searchsorted(edges, draws, right=True).clamp(max=len(column.classes) - 1)
+
+
+def stacked(items: Sequence[Tensor]) -> Tensor:
+    """Items of one column as one tensor [n, ...]; sequences of several lengths are padded."""
+    if len({item.shape for item in items}) == 1:
+        return torch.stack(list(items))
+    return torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True, padding_value=PAD)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks one after the other; sequences of several lengths are padded."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(list(parts))
+    return stacked([item for part in parts for item in part])

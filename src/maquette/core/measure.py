@@ -34,7 +34,7 @@ class Found:
     value:    the number; floor: the same of real items in place of made ones, at the same sizes
     n_real, n_fake: items that it rests on
     title:    where it says more than the measure's own (how many samples, which windows)
-    says:     where it says more than the measure's own sentence
+    says:     what is added to the measure's own sentence, e.g. the signature of a score
     """
 
     value: Estimate
@@ -49,14 +49,20 @@ class Found:
 class Measure:
     """One measure.
 
+    In the title, in `asks`, in what `says` returns and in TooFew, "{item}" and "{items}" stand for the words of the
+    kind that is measured ("sound", "sounds").
+
     name:   key in metrics.json, e.g. "frechet"          title: for people
     better: "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor
     unit:   "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
-    asks:   what it asks, for somebody who has never trained a generative model: the glossary's paragraph
+    asks:   what it asks, for somebody who has never trained a generative model: a paragraph of the glossary
     of:     Evidence (evaluation/evidence.py) -> Found; None: it does not apply to this model or this data; TooFew: it
-            is left out, by name. Measures that share work keep it in the evidence.
+            is left out, by name. Measures that share work keep it in the evidence (`Evidence.once`).
     says:   Metric (evaluation/results.py) -> the sentence about its value
-    featured: whether it is measured in a feature network, so that its title names that
+    rests_on: what values must have in common to be compared: a network of "features", which the title then names, or
+            the same "tokens"
+    whole:  whether it is of the model as a whole, and not of one of its target columns
+    place:  where it stands in the table: the smaller, the further up
     """
 
     name: str
@@ -66,7 +72,9 @@ class Measure:
     asks: str
     of: Callable[[Any], Found | None]
     says: Callable[[Any], str]
-    featured: bool = False
+    rests_on: Literal["", "features", "tokens"] = ""
+    whole: bool = False
+    place: int = 50
 
 
 def unique(measures: Sequence[Measure]) -> tuple[Measure, ...]:

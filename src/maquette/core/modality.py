@@ -8,8 +8,6 @@ well, as an attribute of the package or of a module in it (see `part`), so that 
     data.py       what prepared data is made by, see below; `examine`, `fit` and `encode` are required
     measures.py   MEASURES   tuple[core.measure.Measure, ...]   what is measured of samples beyond what is general
     report.py     SECTIONS   tuple[core.section.Section, ...]   parts of the report
-    options.py    OPTIONS    (model, spec) -> tuple[core.option.Option, ...]   of sampling
-    verbs.py      VERBS      tuple of click commands            verbs of the command line
     watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
     features.py   features(...)                                 the network that general distances are measured in
 
@@ -48,6 +46,24 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
     Likeness()
         Finds items that nearly equal one another: add(items), in order, chunk by chunk, as they are stored; and then
         pairs(stored, rows: i64[n]) -> i64[P, 2], positions in `rows`. Optional: without it only equal items are copies.
+What people ask of it and see of it:
+
+    values.py   asked(value, spec, notify) -> Tensor   one canonical item of what a person gives (`--label seven`)
+                caption(item, spec) -> str             an item in a few words; "" where it has none
+                view(item, spec) -> Any                an item as Python has it: a string, a PIL object, a float
+                PRINTED    True: samples are shown on the terminal, as `sheet` and `view` have them; RULE between them
+                CAPTIONED  False: a preview has no room for captions
+    options.py  OPTIONS(model, spec) -> tuple[Option, ...]     of sampling; spec: of the target column
+                plan(generator, column, asked, given, n, facts) -> core.option.Plan   what they ask of the model
+                stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
+                facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
+                DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
+                first_command(spec, run) -> str                what to try after training
+    verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
+                EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
+    tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns
+                best(generator) -> function of given tensors, or None   the best targets, where there is such a way
+    content.py  content(table, column) -> Iterator[bytes]      what is the same however it is read (windows)
 """
 
 from __future__ import annotations
@@ -59,13 +75,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from maquette.core.find import find_modality
+from maquette.core.find import find_modality, modalities_with
 
 if TYPE_CHECKING:  # they take a second to import, which naming a verb can do without
     import numpy as np
     from torch import Tensor
 
     from maquette.core.about import About
+    from maquette.core.option import Option
     from maquette.core.spec import ColumnSpec
 
 
@@ -185,6 +202,15 @@ def part(kind: str, name: str, module: str) -> Any:
             raise
         return None
     return getattr(found, name, None)
+
+
+def data_options() -> dict[str, Option]:
+    """How data may be prepared: DATA_OPTIONS of the modalities, by the key of the recipe, `data.<kind>.<name>`."""
+    found = {}
+    for kind in modalities_with("options"):
+        for option in part(kind, "DATA_OPTIONS", "options") or ():
+            found[f"data.{kind}.{option.name}"] = option
+    return found
 
 
 def noun(kind: str, count: int = 2) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,7 +9,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.option import Option
 from maquette.core.rng import Rng
+from maquette.core.spec import ColumnSpec
 
 Given = Mapping[str, Tensor]
 
@@ -73,13 +74,15 @@ class Optim:
 class Phase:
     """One optimizer update.
 
-    name:       the log's prefix, e.g. "d", "g", "elbo"
-    nets:       the child networks updated here; every other one is frozen. Phases that name the same
-                nets share one optimizer.
+    name:       the log's prefix, e.g. "d", "g", "elbo"; each phase has its own
+    nets:       the child networks updated here; every other one is frozen, and so is whatever needed no gradients
+                (requires_grad False) when the model was built
     loss:       (batch, step) -> Loss, the mean over the items of the batch
     every:      do this phase each so many steps
     reads_data: False withholds the target columns, so that what comes out is post-processing of
-                what the other phases learned
+                what the other phases learned; where nothing is given either, the number of items, too
+    parameters: (name, parameter) -> whether this one of the nets' parameters is updated, by `<net>.<name within it>`;
+                None: all are. Phases that update the same parameters share one optimizer.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Phase:
     optim: Optim
     every: int = 1
     reads_data: bool = True
+    parameters: Callable[[str, nn.Parameter], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Watch:
     key:      of the log, e.g. "d/accuracy" or "g/grad_norm"
     above / below: the limits
     patience: share of the run it must last
-    after:    share of the run before which nothing is said
+    after:    share of the run before which no alarm is raised
     saw, advice: what it means, and what to try
     """
 
@@ -117,13 +121,17 @@ class Model(nn.Module):
     keeps:   names of the children that sampling and scoring need: their moving average (EMA) is what
              `weights.safetensors` holds. Empty means all of them.
     watches: alarms over what the phases log.
-    lacking: what the first weights should have come from and could not, for people: training cannot begin with such a
-             model, and one that was trained already is loaded over it.
+    missing_weights: what the first weights should have come from and could not, for people: training cannot begin
+             with such a model, and one that was trained already is loaded over it.
+    options: what `sample` takes more by keyword, each with its check (core/option.py).
+    needs:   forms of given columns that cannot be left out when sampling, such as the sequence that is translated.
     """
 
     keeps: tuple[str, ...] = ()
     watches: tuple[Watch, ...] = ()
-    lacking: tuple[str, ...] = ()
+    missing_weights: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    needs: tuple[type[ColumnSpec], ...] = ()
 
     def phases(self) -> Sequence[Phase]:
         raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")
@@ -132,18 +140,10 @@ class Model(nn.Module):
         """n items of each target column, canonical. Item i may depend only on (rng's seed, i, given[i]).
 
         given: tensors of n items by column; empty asks for the unconditional model.
-        A family may take more by keyword, such as `temperature`; none of it is needed.
+        A family may take more by keyword, as its `options` say; none of it is needed.
         Called in eval mode and without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it samples: sample()")
-
-    @property
-    def options(self) -> tuple[str, ...] | None:
-        """What `sample` takes more by keyword; None: it passes them on to a function that knows them."""
-        parameters = inspect.signature(self.sample).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return None
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
     @property
     def kept(self) -> dict[str, nn.Module]:
@@ -176,22 +176,22 @@ class Encodes(Decodes, Protocol):
 
 
 @runtime_checkable
-class OnGrid(Encodes, Protocol):
-    """Its code may be a small picture: unlocks models of the codes.
+class GridCode(Encodes, Protocol):
+    """Its code may be values on a small grid: unlocks models of the codes.
 
-    code_grid: channels, rows and columns as which a code can be laid out; None: it is no picture
+    code_grid: (channels, *cells) as which a code f32[latent_dim] can be laid out; None: it is on no grid
     """
 
     @property
-    def code_grid(self) -> tuple[int, int, int] | None: ...
+    def code_grid(self) -> tuple[int, ...] | None: ...
 
 
 @runtime_checkable
-class Coded(Protocol):
-    """Knows pictures by the codes of another model only: what is lost on the way is lost by that one."""
+class UsesCodec(Protocol):
+    """Knows items by the codes of another model only, its codec: what is lost on the way is lost by that one."""
 
     @property
-    def coder(self) -> Encodes: ...
+    def codec(self) -> Encodes: ...
 
 
 @runtime_checkable
@@ -216,32 +216,32 @@ class Scores(Protocol):
         ...
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
-        """The batch as the likelihood sees it: e.g. pixels binarised, once, by `rng`."""
+        """The batch as the likelihood sees it: e.g. its values binarised, once, by `rng`."""
         ...
 
 
 @runtime_checkable
-class Carries(Protocol):
-    """Carries noise (t = 0) to items (t = 1) along x_t = (1 - t) e + t x: unlocks the editing of pictures.
+class FlowMap(Protocol):
+    """Moves noise (t = 0) to items (t = 1) along x_t = (1 - t) e + t x: unlocks editing.
 
-    undoes: what the model was trained to undo ("noise", "hole", "downscale 4", ...); empty: nothing
+    corrects: what the model was trained to correct ("noise", "hole", "downscale 4", ...); empty: nothing
     """
 
     @property
-    def undoes(self) -> tuple[str, ...]: ...
+    def corrects(self) -> tuple[str, ...]: ...
 
     def flow_map(
         self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """u(x, t, h) of n items: the mean velocity from t to t + h, f32[n, ...]; at h = 0 the velocity E[x - e | x_t].
 
-        guidance: towards the label; 1 is the law that was learned
-        seen:     for a model that undoes something, what is known of the items: their channels and a mask that is 1
+        guidance: towards what is given; 1 is the distribution that was learned
+        seen:     for a model that corrects something, what is known of the items: their channels and a mask that is 1
                   where they are seen
         """
         ...
 
-    def carry(
+    def integrate(
         self, x: Tensor, given: Given, *, steps: int | None = None, noise: Callable[[], Tensor] | None = None,
         seen: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
@@ -250,7 +250,7 @@ class Carries(Protocol):
 
 
 class Memory(Protocol):
-    """What a model remembers of the texts it is writing: the encoded source, keys and values, or states."""
+    """What a model remembers of the sequences it is writing: the encoded source, keys and values, or states."""
 
     def rows(self, index: Tensor) -> Memory:
         """A new memory of these rows, i64[B']: for beams, and for leaving out what is finished."""
@@ -259,7 +259,7 @@ class Memory(Protocol):
 
 @runtime_checkable
 class Streams(Protocol):
-    """Writes a text token by token: unlocks prompts, beam search, streaming, and the report's token colours.
+    """Writes a sequence token by token: unlocks prompts, beam search, streaming, and the report's token colours.
 
     context: how many tokens back it can see; what is older is forgotten
     """
@@ -268,13 +268,13 @@ class Streams(Protocol):
     def context(self) -> int: ...
 
     def begin(self, n: int, given: Given) -> Memory:
-        """The memory of n texts of which nothing is written yet; reads the given source once."""
+        """The memory of n sequences of which nothing is written yet; reads the given source once."""
         ...
 
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Reads tokens i64[B, T] after those read before -> logits f32[B, T, vocab] of the token after each.
 
-        The memory moves on, in place. Any way of cutting a text into calls gives the same logits.
+        The memory moves on, in place. Any way of cutting a sequence into calls gives the same logits.
         """
         ...
 
@@ -285,7 +285,7 @@ class Streams(Protocol):
 
 @runtime_checkable
 class Cooperates(Protocol):
-    """Several agents that write one text: unlocks the report's colouring of who decided each token."""
+    """Several agents that write one sequence: unlocks the report's colouring of who decided each token."""
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -293,7 +293,7 @@ class Cooperates(Protocol):
         ...
 
     def sample_with_deciders(self, n: int, given: Given, rng: Rng, **options: Any) -> tuple[Tensor, Tensor]:
-        """Texts i64[n, W], and the number of the agent that decided each token, i64[n, W]; -1: none decided it."""
+        """Sequences i64[n, W], and the number of the agent that decided each token, i64[n, W]; -1: none decided it."""
         ...
 
 

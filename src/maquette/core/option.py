@@ -1,35 +1,43 @@
-"""An option of sampling, whole: a flag of the command line, a keyword of Python, and what is checked of its value."""
+"""An option, whole: a flag of the command line, a keyword of Python, and what is checked of its value."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.errors import UserError, nearest
+
+if TYPE_CHECKING:  # it takes a second to import, which listing options can do without
+    from torch import Tensor
+
+WORDS = {int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True)
 class Option:
     """One option. `top_p` is `--top-p` on the command line, `run.sample(top_p=...)` in Python.
 
-    kind:    int, float, str or bool, of one value
+    kind:    int, float, str or bool, of one value; or a function that makes one of what was given (ValueError)
     default: what counts where nothing is asked for; None: the model's own settings
     help:    one line, without the default
     check:   value -> what it must be, e.g. "above 0", where it is not; None: fits
     choices: the values there are; () any
     many:    whether it may be given more than once; its value is then a tuple
     metavar: how its value is named in the help
+    only:    "command": it is about how the command line shows what is made; "python": its value is no string
     """
 
     name: str
-    kind: type
+    kind: Callable[[Any], Any]
     default: Any
     help: str
     check: Callable[[Any], str | None] | None = None
     choices: tuple[str, ...] = ()
     many: bool = False
     metavar: str = ""
+    only: Literal["", "command", "python"] = ""
 
     @property
     def flag(self) -> str:
@@ -50,10 +58,8 @@ class Option:
         try:
             made = self.kind(value)
         except (TypeError, ValueError):
-            words = {int: "a whole number", float: "a number", str: "a text"}
-            raise UserError(
-                f"{self.name} = {value!r} is not possible.", f"It must be {words.get(self.kind, self.kind.__name__)}."
-            ) from None
+            what = WORDS.get(self.kind, self.metavar)  # type: ignore[call-overload]
+            raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {what}.") from None
         if self.kind is int and isinstance(value, float) and value != made:
             raise UserError(f"{self.name} = {value!r} is not possible.", "It must be a whole number.")
         if self.choices and made not in self.choices:
@@ -62,6 +68,20 @@ class Option:
         if expected:
             raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {expected}.")
         return made
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a modality makes of what is asked of a sample by its own options.
+
+    keywords: of Model.sample
+    finish:   what is done with the items of its column that come out
+    at_once:  whether all items are to be sampled side by side
+    """
+
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[Tensor], Tensor] = lambda items: items
+    at_once: bool = False
 
 
 def checked(options: Iterable[Option], asked: Mapping[str, Any], what: str = "This model") -> dict[str, Any]:
@@ -73,6 +93,11 @@ def checked(options: Iterable[Option], asked: Mapping[str, Any], what: str = "Th
             f"It takes {', '.join(known)}." if known else "There is one way to sample from it.",
         )
     return {name: known[name].checked(value) for name, value in asked.items()}
+
+
+def identifier(name: str) -> str:
+    """A column's name as that of an option: `stroke width` -> `stroke_width`."""
+    return re.sub(r"\W+", "_", name).strip("_") or "_"
 
 
 def at_least(least: float) -> Callable[[Any], str | None]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
 
+EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -38,8 +39,8 @@ def seconds_of(budget: str) -> float:
 
 
 class DataConfig(_Section):
-    """Where the data is and how it is split; and a section for each kind of column (`image`, `text`, ...), whose keys
-    are those of the modality's Config."""
+    """Where the data is and how it is split; and a section for each kind of column, whose keys are those of the
+    modality's Config."""
 
     model_config = ConfigDict(extra="allow", validate_default=True, allow_inf_nan=False)
 
@@ -54,12 +55,7 @@ class DataConfig(_Section):
         """The further keys are modalities, each with its Config."""
         for kind, value in list((self.__pydantic_extra__ or {}).items()):
             if kind not in modality_names():
-                known = [*type(self).model_fields, *_modality_keys()]
-                hint = nearest(kind, known).replace(f"'{kind}'", kind)
-                own = [key for key in _modality_keys() if key.rpartition(".")[2] == kind]
-                raise UserError(
-                    f"There is no setting 'data.{kind}'.", f"Did you mean 'data.{own[0]}'?" if own else hint
-                )
+                raise _no_setting(kind)
             schema = find_modality(kind).Config
             if not isinstance(value, BaseModel):
                 try:
@@ -79,8 +75,12 @@ class DataConfig(_Section):
         return self.model_copy(update={kind: self.of(kind).model_copy(update=changes)})
 
 
-def _modality_keys() -> list[str]:
-    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+def _no_setting(name: str) -> UserError:
+    """There is no such key in the section `data`; perhaps it is one of a kind's own section."""
+    keys = [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+    own = [key for key in keys if key.rpartition(".")[2] == name]
+    hint = f"Did you mean 'data.{own[0]}'?" if own else nearest(name, [*DataConfig.model_fields, *keys])
+    return UserError(f"There is no setting 'data.{name}'.", hint)
 
 
 class TrainConfig(_Section):
@@ -89,7 +89,7 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0)
     batch_size: Positive = Field(64, description="items in one optimizer update, over all processes")
     batch_tokens: Positive | None = Field(
-        None, description="texts: tokens in one update, from which batch_size follows; null: batch_size counts"
+        None, description="of sequences: tokens in one update, from which batch_size follows; null: batch_size counts"
     )
     micro_batch: Positive | Literal["auto"] = Field(
         "auto", description="items in one forward pass; auto: the whole batch, halved when memory runs out"
@@ -107,6 +107,7 @@ class TrainConfig(_Section):
     log_every: Positive | Literal["auto"] = "auto"
     checkpoint_seconds: float = Field(60.0, gt=0)
     keep_checkpoints: int = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
+    keep_path: bool = Field(False, description="write where the data lies into the run folder, and not its name alone")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
 
     @field_validator("compile", mode="before")
@@ -127,7 +128,9 @@ class Recipe(_Section):
 
     about: str
     family: str
-    target: tuple[str, ...] = ("image",)
+    target: tuple[str, ...] = Field(
+        (), description="columns to make; none named: the only one that is no label or number"
+    )
     given: tuple[str, ...] | Literal["auto"] = Field(
         "auto", description="auto: the column `label` when the data has one"
     )
@@ -156,17 +159,17 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(recipe_text(name), overrides, name)
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
-    """Text of a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
+def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
+    """What stands in a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
 
-    received: the text may come from somebody else, so it must not make us import a module of its choice
+    received: the content may come from somebody else, so it must not make us import a module of its choice
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.safe_load(content)
     except yaml.YAMLError as error:
-        raise UserError(f"'{name}' is not valid YAML: {error}", "Compare `maquette recipes show image/gan`.") from None
+        raise UserError(f"'{name}' is not valid YAML: {error}", EXAMPLE) from None
     if not isinstance(raw, dict):
-        raise UserError(f"'{name}' is not a recipe.", "Compare `maquette recipes show image/gan`.")
+        raise UserError(f"'{name}' is not a recipe.", EXAMPLE)
     for override in overrides:
         _apply(raw, override)
     try:
@@ -212,7 +215,7 @@ def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -
         known = _keys(schema, path[:-1])
         return UserError(f"There is no setting '{key}'.", nearest(path[-1], known))
     if first["type"] == "missing":
-        return UserError(f"The recipe lacks '{key}'.", "Compare `maquette recipes show image/gan`.")
+        return UserError(f"The recipe lacks '{key}'.", EXAMPLE)
     shown = first.get("input")
     return UserError(f"'{key}' cannot be {shown!r}.", f"{first['msg'].removeprefix('Value error, ')}.")
 
@@ -226,12 +229,12 @@ def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
     return list(schema.model_fields)
 
 
-def about_of(text: str) -> str:
+def about_of(content: str) -> str:
     """The one line about a recipe, without checking the rest of it."""
-    return str(yaml.safe_load(text)["about"])
+    return str(yaml.safe_load(content)["about"])
 
 
-def plain_train_section(text: str) -> dict[str, Any]:
+def plain_train_section(content: str) -> dict[str, Any]:
     """The `train` section as written, without checking it: what `watch` reads of a run that goes on."""
-    section = yaml.safe_load(text).get("train", {})
+    section = yaml.safe_load(content).get("train", {})
     return section if isinstance(section, dict) else {}

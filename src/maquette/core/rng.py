@@ -16,8 +16,8 @@ from torch import Tensor
 
 def derive(seed: int, *words: int | str) -> int:
     """A 63-bit seed from `seed` and the words that say what it is for."""
-    text = "/".join(str(word) for word in (seed, *words))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    path = "/".join(str(word) for word in (seed, *words))
+    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "little") >> 1
 
 
 class Rng(Protocol):
@@ -42,7 +42,7 @@ class StepRng:
     """
 
     def __init__(self, seed: int, items: int, start: int = 0, device: torch.device | str = "cpu") -> None:
-        """items: size of the global batch; start: the first of our rows in it."""
+        """items: size of the global batch of this step; start: the first of our rows in it."""
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._items, self._start, self._device = items, start, device
 

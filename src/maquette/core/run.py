@@ -17,6 +17,8 @@ from maquette.core.find import find_modality
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 
+FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -59,7 +61,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """Previews (`preview-<step>.png`, or .txt) and the animation of the training."""
+        """Previews (`preview-<step>`, with the suffix of their kind) and the animation of the training."""
         return self.path / "samples"
 
     @property
@@ -91,7 +93,8 @@ class RunFolder:
 
     def spec(self) -> DataSpec:
         try:
-            plain = read_json(self.spec_file)
+            plain = dict(read_json(self.spec_file))
+            self._check_format(plain.pop("format", None))
             for column in plain["columns"].values():
                 for asset in find_modality(str(column.get("kind"))).Spec.assets:
                     if column.get(asset):  # a name within `assets`
@@ -100,6 +103,15 @@ class RunFolder:
             return DataSpec.model_validate(plain)
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+
+    def _check_format(self, found: object) -> None:
+        """Refuses a run of another format, by its number."""
+        if found != FORMAT:
+            number = f"format {found}" if found is not None else "a format without a number"
+            raise UserError(
+                f"'{self.path}' is a run of {number}, and this version reads format {FORMAT}.",
+                "Open it with the version of Maquette that wrote it, or train again.",
+            )
 
     def data(self) -> dict[str, Any]:
         return dict(read_json(self.data_file))
@@ -129,12 +141,12 @@ class RunFolder:
         plain, written = spec.model_dump(mode="json"), dict[str, str]()
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
-                if text := column[asset]:
+                if content := column[asset]:
                     tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(text, f"{len(written)}-{asset}-{tail}.json")
-                    write_text(self.assets / file, text)
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
+                    write_text(self.assets / file, content)
                     column[asset] = file
-        write_json(self.spec_file, plain)
+        write_json(self.spec_file, {"format": FORMAT, **plain})
 
 
 def create_run(path: Path) -> RunFolder:

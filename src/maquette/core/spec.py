@@ -11,7 +11,7 @@ knows its files. Models see tensors, and of these there are four forms, whatever
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
@@ -43,7 +43,12 @@ class ColumnSpec(BaseModel):
 
 
 class GridSpec(ColumnSpec):
-    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video."""
+    """Values f32[C, *grid] in [-1, 1]: (C, N) of sound, (C, H, W) of pictures, (C, T, H, W) of video.
+
+    levels: values that a file has between -1 and 1, which likelihoods take into account; 0: as many as there are
+    """
+
+    levels: int = 0
 
     @property
     def channels(self) -> int:
@@ -134,7 +139,11 @@ class DataSpec(BaseModel):
                 raise ValueError(f"column {name!r} is not in the data; it has {', '.join(self.columns)}")
         return self
 
-    def only(self, form: type[S] = ColumnSpec) -> S:  # type: ignore[assignment]
+    @overload
+    def only(self) -> ColumnSpec: ...
+    @overload
+    def only(self, form: type[S]) -> S: ...
+    def only(self, form: type[Any] = ColumnSpec) -> Any:
         """The one target of a model that makes one column; UserError where there are several, or it is of another form.
 
         form: what the target must be, e.g. GridSpec

@@ -14,16 +14,15 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.model import Watch
-from maquette.core.spec import DataSpec
+from maquette.core.spec import ClassSpec, DataSpec
 
 DIVERSITY = "preview/diversity"
-NATS = "nats_per_token"  # the part of a loss whose unit is known, and free of smoothing and of lengths
-HELD_OUT = "preview/held_out_nats"
+HELD_OUT, OVER_FITTING = "preview/held_out_nats", "preview/over_fitting"
+SPIKE_KEY = "loss_spike"
 # Every model looks collapsed before it has learned anything; no run is judged by its first steps.
 SOONEST_STEP = 300
 
-# True of any generator, so they live here and not with a family. Those of text look at what the evaluation's
-# inspector says of each preview; where nothing logs a key, its watch never speaks.
+# True of any generator, so they live here. Those of a family or a modality come with the model and the job.
 COLLAPSE = Watch(
     name="mode collapse",
     key=DIVERSITY,
@@ -33,59 +32,39 @@ COLLAPSE = Watch(
     saw="samples of the same class hardly differ, compared with the real ones (ratio of spreads)",
     advice="a lower learning rate, a stronger penalty, or a more stable recipe (maquette recipes)",
 )
-REPETITION = Watch(
-    name="repetition loops",
-    key="preview/repetition",
-    above=0.25,
-    patience=0.1,
-    after=0.3,
-    saw="samples say the same again and again (share of repeated runs of 4 words, beyond that of real text)",
-    advice="more training or data; when sampling, a repetition penalty or a higher temperature",
-)
-COPYING = Watch(
-    name="copying",
-    key="preview/copied",
-    above=0.25,
-    patience=0.05,
-    after=0.1,
-    saw="samples repeat passages of the training text (share of such passages, beyond that of held-out text)",
-    advice="fewer steps, a smaller model, more dropout or more data",
-)
-OVER_FITTING = Watch(
-    name="over-fitting",
-    key="preview/over_fitting",
-    above=0.05,
-    patience=0.1,
-    after=0.1,
-    saw="the loss on held-out text has risen above its best (share of it)",
-    advice="fewer steps, a smaller model, more dropout or weight decay, or more data",
-)
 SPIKE = Watch(
     name="loss spike",
-    key="loss_spike",
+    key=SPIKE_KEY,
     above=3.0,
     patience=0.0,
     after=0.0,
     saw="a loss jumped far above all that it had been for a while (times its running median)",
     advice="a lower learning rate, a longer warm-up, or gradient clipping",
 )
-WATCHES = (COLLAPSE, REPETITION, COPYING, OVER_FITTING, SPIKE)
+WATCHES = (COLLAPSE, SPIKE)
 
 
 @dataclass(frozen=True)
 class Alarm:
+    """A watch that was raised: at which step, what was seen, what to try."""
+
     name: str
     step: int
     saw: str
     advice: str
 
 
+def per_unit(phase: str, names: Iterable[str]) -> str | None:
+    """The part of a phase's loss that has a known unit, free of smoothing and of lengths: `<phase>/nats_per_<unit>`."""
+    return next((name for name in names if name.startswith(f"{phase}/nats_per_")), None)
+
+
 class History:
     """What has to be remembered of a log to judge a value: the best held-out loss, and what losses usually are.
 
     Derived values: `preview/over_fitting`, the held-out loss over its best, less 1; and `<phase>/loss_spike`, a
-    loss over its running median where it lies well above all recent ones. Where a phase logs its loss a token, it is
-    that one: the sum over a batch of long texts is large without anything being wrong.
+    loss over its running median where it lies well above all recent ones. Where a phase logs its loss per unit
+    (`nats_per_<unit>`), it is that one: the sum over a batch of long items is large without anything being wrong.
     """
 
     WINDOW, FEWEST = 50, 20
@@ -103,13 +82,13 @@ class History:
             if key == HELD_OUT:
                 self._best = min(self._best, value)
                 if self._best > 0:
-                    out[OVER_FITTING.key] = value / self._best - 1
+                    out[OVER_FITTING] = value / self._best - 1
             elif key == _judged(key, values):
                 recent = self._recent.setdefault(key, deque(maxlen=self.WINDOW))
                 usual = median(recent) if len(recent) >= self.FEWEST else math.inf
                 # Losses that go below zero, and those that jump about all the time, have no spikes.
                 if usual > 0 and min(recent, default=0.0) > 0 and value > 1.5 * max(recent, default=math.inf):
-                    out[f"{key.rpartition('/')[0]}/{SPIKE.key}"] = value / usual
+                    out[f"{key.rpartition('/')[0]}/{SPIKE_KEY}"] = value / usual
                 recent.append(value)
         return out
 
@@ -117,8 +96,7 @@ class History:
 def _judged(key: str, values: Mapping[str, float]) -> str:
     """The loss of the phase of this key that spikes are looked for in."""
     phase = key.rpartition("/")[0]
-    a_token = f"{phase}/{NATS}"
-    return a_token if a_token in values else f"{phase}/loss"
+    return per_unit(phase, values) or f"{phase}/loss"
 
 
 class Alarms:
@@ -162,13 +140,13 @@ class Alarms:
     @staticmethod
     def _value(watch: Watch, values: Mapping[str, float]) -> tuple[str, float] | None:
         """The value that a watch looks at; a spike is looked for in the loss of every phase."""
-        keys = [watch.key] if watch is not SPIKE else [key for key in values if key.endswith(watch.key)]
+        keys = [watch.key] if watch is not SPIKE else [key for key in values if key.endswith(SPIKE_KEY)]
         known = [(values[key], key) for key in keys if key in values]
         return max(known)[::-1] if known else None
 
 
 def preview_diversity(samples: Mapping[str, Tensor], reference: Batch, spec: DataSpec) -> dict[str, float]:
-    """The diversity of a preview by its key; nothing for tokens, which have no mean to differ from."""
+    """The diversity of a preview by its key; nothing for tokens and classes, which have no mean to differ from."""
     if not any(fake.is_floating_point() for fake in samples.values()):
         return {}
     return {DIVERSITY: diversity(samples, reference, spec)}
@@ -176,23 +154,33 @@ def preview_diversity(samples: Mapping[str, Tensor], reference: Batch, spec: Dat
 
 @torch.no_grad()
 def diversity(samples: Mapping[str, Tensor], reference: Batch, spec: DataSpec) -> float:
-    """Spread of the samples over spread of the real items, within classes where there are labels.
+    """Spread of the samples over spread of the real items, within the given classes, the mean over the targets.
 
     Spread is the root mean squared distance of an item to the mean of its class. 1 is as diverse as
-    the data; 0 is one picture for each class.
+    the data; 0 is one item for each class.
     """
-    labels = reference.given[spec.label] if spec.label else torch.zeros(reference.size, dtype=torch.long)
-    ratios = []
-    for name, fake in samples.items():
-        real = reference.target[name].float()
-        if not fake.is_floating_point():
-            continue  # tokens have no mean
-        ratios.append(_spread(fake.float(), labels) / max(_spread(real, labels), 1e-12))
+    classes = _classes(reference, spec)
+    ratios = [
+        _spread(fake.float(), classes) / max(_spread(reference.target[name].float(), classes), 1e-12)
+        for name, fake in samples.items()
+        if fake.is_floating_point()
+    ]
     return sum(ratios) / len(ratios) if ratios else 1.0
 
 
-def _spread(x: Tensor, labels: Tensor) -> float:
-    flat, labels = x.flatten(1).cpu(), labels.cpu()
-    groups = [flat[labels == label] for label in labels.unique()]
+def _classes(reference: Batch, spec: DataSpec) -> Tensor:
+    """Which items belong together, i64[B]: those of the same given classes, as far as there are several of each."""
+    given = [reference.given[name].cpu() for name in spec.givens(ClassSpec) if name in reference.given]
+    while given:
+        _, classes, counts = torch.stack(given, 1).unique(dim=0, return_inverse=True, return_counts=True)
+        if counts.max() > 1:
+            return classes
+        given.pop()
+    return torch.zeros(reference.size, dtype=torch.long)
+
+
+def _spread(x: Tensor, classes: Tensor) -> float:
+    flat = x.flatten(1).cpu()
+    groups = [flat[classes == c] for c in classes.unique()]
     squares = [(group - group.mean(0)).square().sum(1) for group in groups if len(group) > 1]
     return float(torch.cat(squares).mean().sqrt()) if squares else 0.0

@@ -25,7 +25,8 @@ def save(folder: Path, state: State, keep: int) -> Path:
     try:
         write_tensors(temporary / _TENSORS, state.tensors())
         digest = _digest(temporary / _TENSORS)
-        write_json(temporary / _FACTS, {"step": state.step, "seconds": state.seconds, "sha256": digest})
+        facts = {"step": state.step, "items": state.items, "seconds": state.seconds, "sha256": digest}
+        write_json(temporary / _FACTS, facts)
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
@@ -37,10 +38,10 @@ def save(folder: Path, state: State, keep: int) -> Path:
     return final
 
 
-def load_latest(folder: Path, state: State, say: Callable[[str], None]) -> bool:
+def load_latest(folder: Path, state: State, notify: Callable[[str], None]) -> bool:
     """Loads the newest checkpoint that is whole; False when there is none at all.
 
-    Each damaged one is named through `say`. Raises UserError when every one is damaged.
+    Each damaged one is named through `notify`. Raises UserError when every one is damaged.
     """
     found = _all(folder)
     for path in reversed(found):
@@ -48,12 +49,13 @@ def load_latest(folder: Path, state: State, say: Callable[[str], None]) -> bool:
             facts = read_json(path / _FACTS)
             if _digest(path / _TENSORS) != facts["sha256"]:
                 raise UserError("its content does not match its checksum")
+            step, items, seconds = int(facts["step"]), int(facts["items"]), float(facts["seconds"])
             state.load(read_tensors(path / _TENSORS))
         except (UserError, OSError, KeyError, TypeError, RuntimeError) as error:
             reason = error.problem if isinstance(error, UserError) else str(error)
-            say(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
+            notify(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
             continue
-        state.step, state.seconds = int(facts["step"]), float(facts["seconds"])
+        state.step, state.items, state.seconds = step, items, seconds
         return True
     if found:
         raise UserError(

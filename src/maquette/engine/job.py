@@ -1,8 +1,8 @@
-"""What the engine is asked to do, and what it hands back."""
+"""What the engine is asked to do, what it reports on the way, and what it hands back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +10,11 @@ from typing import Protocol
 from torch import Tensor
 
 from maquette.core.batch import Batch
-from maquette.core.model import Model
+from maquette.core.model import Model, Watch
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
+from maquette.engine.alarms import Alarm
 
 
 class Batches(Protocol):
@@ -22,10 +23,31 @@ class Batches(Protocol):
     waited_seconds: float
 
     def batch(self, step: int) -> Batch:
-        """This process's share of the global batch of a step, on the CPU."""
+        """This process's share of the global batch of a step, on the CPU; of any size, none included."""
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running job is.
+
+    items, seconds:   seen and spent so far, over all sessions of the run
+    items_per_second: of late
+    values:           the newest means of what the phases log, by `<phase>/<part>`
+    alarms:           raised so far, over all sessions of the run
+    eta_seconds:      until the last step at the pace of this session; None before its first step
+    """
+
+    step: int
+    total: int
+    items: int
+    seconds: float
+    items_per_second: float
+    values: Mapping[str, float]
+    alarms: tuple[Alarm, ...]
+    eta_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -35,8 +57,12 @@ class Job:
     batches:   (batch_size, rank, processes) -> the loader of this process's share
     items:     items in the training split, which turns epochs into steps
     reference: real items, whose given columns the previews share; their diversity is the yardstick for collapse
-    preview:   writes canonical samples as one picture (or sound, or text) to the path, adding the suffix
+    preview:   writes canonical samples as files that a person can look at (or hear) to the path, adding the suffix
     inspect:   (model, samples of a preview) -> further values to log and to watch
+    watches:   alarms over these values and others that the model's own watches do not cover
+    progress:  receives each logged line as values, each alarm, and the step several times a second
+    stop:      asked after each step; once it is true, everything is saved and training ends
+    quiet:     prints nothing
     """
 
     folder: RunFolder
@@ -48,6 +74,9 @@ class Job:
     reference: Batch
     preview: Callable[[dict[str, Tensor], Path], None]
     inspect: Callable[[Model, dict[str, Tensor]], dict[str, float]] = lambda model, samples: {}
+    watches: Sequence[Watch] = ()
+    progress: Callable[[Progress], None] = lambda progress: None
+    stop: Callable[[], bool] = lambda: False
     quiet: bool = False
 
 
@@ -55,9 +84,12 @@ class Job:
 class Outcome:
     """How a training run ended.
 
+    steps, items: done and seen, over all sessions of the run
     seconds: spent in training, over all sessions of the run
     waited_seconds: of this session, spent waiting for data
     leads: whether this process is the one that writes, the first of those that trained together
+    alarms: names of those raised
+    stopped: whether the job was asked to stop before its last step; it can be gone on with
     """
 
     steps: int
@@ -66,3 +98,4 @@ class Outcome:
     waited_seconds: float
     leads: bool = True
     alarms: tuple[str, ...] = ()
+    stopped: bool = False

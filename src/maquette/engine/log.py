@@ -1,4 +1,4 @@
-"""What training says: log.jsonl for programs, trackers for dashboards, a progress bar for people."""
+"""What training leaves and shows: log.jsonl for programs, trackers for dashboards, a progress bar for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from maquette.core.errors import UserError
 from maquette.core.files import atomic
 from maquette.core.run import RunFolder
-from maquette.engine.alarms import NATS, Alarm
+from maquette.engine.alarms import Alarm, per_unit
+from maquette.engine.job import Progress
 
 
 class Means:
@@ -94,78 +95,84 @@ def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mappin
     return accelerator
 
 
-def rewind(folder: RunFolder, step: int) -> list[str]:
+def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
     if not folder.log_file.exists():
         return []
     kept = [line for line in folder.log() if line.get("step", 0) <= step]
     with atomic(folder.log_file) as temporary:
         temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
-    return [line["alarm"] for line in kept if "alarm" in line]
+    return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
 
 
 def speaker(quiet: bool) -> Callable[[str], None]:
     """Prints lines for people to stderr, or nothing."""
 
-    def say(text: str) -> None:
+    def notify(line: str) -> None:
         if not quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)
 
-    return say
+    return notify
 
 
 def headline(values: Mapping[str, float]) -> str:
-    """What people see of a line of the log: of each phase its likelihood in nats per token, or else its loss."""
+    """What people see of a line of the log: of each phase its loss in nats per unit, or else as it is."""
     shown = []
     for phase in dict.fromkeys(key.partition("/")[0] for key in values if key.endswith("/loss")):
-        nats = values.get(f"{phase}/{NATS}")
-        shown.append(f"{phase} {values[f'{phase}/loss']:.3f}" if nats is None else f"{phase} {nats:.3f} nats per token")
+        key = per_unit(phase, values)
+        value = f"{values[key or f'{phase}/loss']:.3f}"
+        shown.append(f"{phase} {value} {key.partition('/')[2].replace('_', ' ')}" if key else f"{phase} {value}")
     return "  ".join(shown)
 
 
-class Progress:
-    """A live bar on a terminal; a line every ten seconds elsewhere; nothing when quiet."""
+class Console:
+    """Shows progress to people: a live bar on a terminal; elsewhere a line every ten seconds; alarms as they come."""
 
-    def __init__(self, total: int, start: int, quiet: bool) -> None:
-        self._total, self._quiet = total, quiet
+    def __init__(self) -> None:
         self._live: Any = None
+        self._task: Any = None
         self._last_line = time.monotonic()
-        if not quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
+        self._alarms: int | None = None
 
-            self._live = Bar(
-                TextColumn("training"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[values]}"),
-                console=Console(stderr=True),
-                refresh_per_second=4,
-            )
-            self._task = self._live.add_task("train", total=total, completed=start, values="")
-            self._live.start()
-
-    def step(self, step: int) -> None:
+    def __call__(self, progress: Progress) -> None:
+        if self._alarms is None:
+            self._alarms = len(progress.alarms)  # those of earlier sessions are not news
+            self._live = self._bar(progress) if sys.stderr.isatty() else None
+        for alarm in progress.alarms[self._alarms :]:
+            self._print(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
+        self._alarms = len(progress.alarms)
+        state = f"{headline(progress.values)}  {progress.items_per_second:,.0f} items/s" if progress.values else ""
         if self._live is not None:
-            self._live.update(self._task, completed=step)
-
-    def values(self, step: int, rate: float, values: Mapping[str, float]) -> None:
-        """Shows the losses by phase and the items a second."""
-        text = f"{headline(values)}  {rate:,.0f} items/s"
-        if self._live is not None:
-            self._live.update(self._task, values=text)
-        elif not self._quiet and time.monotonic() - self._last_line > 10:
+            self._live.update(self._task, completed=progress.step, values=state)
+        elif state and time.monotonic() - self._last_line > 10:
             self._last_line = time.monotonic()
-            print(f"step {step}/{self._total}  {text}", file=sys.stderr, flush=True)
+            self._print(f"step {progress.step}/{progress.total}  {state}")
 
-    def say(self, text: str) -> None:
+    def _bar(self, progress: Progress) -> Any:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        bar = Bar(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=Terminal(stderr=True),
+            refresh_per_second=4,
+        )
+        self._task = bar.add_task("train", total=progress.total, completed=progress.step, values="")
+        bar.start()
+        return bar
+
+    def _print(self, line: str) -> None:
         if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False)
+            self._live.console.print(line, markup=False, highlight=False)
         else:
-            speaker(self._quiet)(text)
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
+        """Leaves the terminal as it was."""
         if self._live is not None:
             self._live.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,28 +10,22 @@ import torch
 from torch import Tensor
 
 from maquette.core.batch import Batch
-from maquette.core.errors import MaquetteError
 from maquette.core.model import Phase, Step
 from maquette.core.rng import StepRng, derive
 from maquette.engine.schedule import learning_rate
 from maquette.engine.state import State
-from maquette.engine.world import World
-
-
-class NonFinite(MaquetteError):
-    """A loss or a gradient was not finite; the update was refused."""
-
-    def __init__(self, phase: str, step: int, what: str) -> None:
-        self.phase, self.step, self.what = phase, step, what
-        super().__init__(
-            f"The {what} of phase '{phase}' was not finite at step {step}; the update was refused.",
-            "The last good state is kept. Train again with train.precision=fp32, or a lower learning rate.",
-        )
+from maquette.engine.update import Gradients, apply, gradients
+from maquette.engine.world import Share, World
 
 
 @dataclass
 class Loop:
-    """How steps are made. micro_batch: items of this process in one forward pass; None: all at once."""
+    """How steps are made.
+
+    batch_size:  items of a usual global batch; batches may be larger, smaller or empty
+    micro_batch: items of this process in one forward pass; None: all at once
+    on_part:     receives the loss, its parts and the norm of the gradient of each phase as `<phase>/<part>`
+    """
 
     state: State
     world: World
@@ -45,66 +38,58 @@ class Loop:
 
     def step(self, batch: Batch) -> None:
         """Does every phase that is due, then moves the EMA. `batch` is our share, on our device."""
-        step = self.state.step
-        for phase in self.state.phases:
-            if step % phase.every == 0:
-                self.phase(phase, batch)
-        self.state.ema.update(step)
-        self.state.step = step + 1
+        state, share = self.state, self.world.share(batch.size)
+        for phase in state.phases:
+            if state.step % phase.every == 0:
+                self.phase(phase, batch, share)
+        state.ema.update(state.step)
+        state.step += 1
+        state.items += share.total
 
-    def phase(self, phase: Phase, batch: Batch) -> None:
-        """One optimizer update; on running out of memory, again with micro-batches of half the size."""
+    def phase(self, phase: Phase, batch: Batch, share: Share | None = None) -> None:
+        """One optimizer update; none where there are no items. On running out of memory, again with micro-batches of
+        half the size.
+
+        share: which part of the global batch `batch` is; None: asks the other processes
+        """
+        share = share or self.world.share(batch.size)
+        if not phase.reads_data:
+            batch = batch.without_target()
+            if not batch.given:  # of the data, not even the number of items is seen
+                share = self.world.even_share(self.batch_size)
+                batch = Batch({}, {}, share.size)
+        if not share.total:
+            return
+        step, trainable = self.state.step, self.state.trainable[phase.name]
+        with trainable.alone():
+            made = self._gradients(phase, batch, share)
+            for name, value in made.parts.items():
+                self.on_part(f"{phase.name}/{name}", value)
+            rate = learning_rate(phase.optim, step, self.total)
+            norm = apply(phase, made, trainable, self.world, step=step, rate=rate, gaps=share.gaps)
+        self.on_part(f"{phase.name}/grad_norm", norm)
+
+    def _gradients(self, phase: Phase, batch: Batch, share: Share) -> Gradients:
+        step, device = self.state.step, self.world.device
+        noise = derive(self.seed, "noise", step, phase.name)
+
+        def at(start: int) -> Step:
+            return Step(step, self.total, StepRng(noise, share.total, share.offset + start, device))
+
         while True:
+            # Dropout and the like draw from here; everything else from StepRng.
+            seed_everything(derive(self.seed, "dropout", step, phase.name, self.world.rank), device)
             try:
-                return self._update(phase, batch)
+                return gradients(
+                    phase, batch, at, weight=share.weight, micro_batch=self.micro_batch, autocast=self.autocast
+                )
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 micro = self.micro_batch or batch.size
                 if not _out_of_memory(error) or micro == 1:
                     raise
-                self._clear(phase)
                 self.micro_batch = -(-micro // 2)
-                torch.cuda.empty_cache()
-
-    def _update(self, phase: Phase, batch: Batch) -> None:
-        state, step = self.state, self.state.step
-        state.train_only(phase.nets)
-        optimizers, parameters = state.optimizers[phase.nets], state.parameters[phase.nets]
-        rate = learning_rate(phase.optim, step, self.total)
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate * group.get("scale", 1.0)
-        if not phase.reads_data:
-            batch = batch.without_target()
-        # Dropout and the like draw from here; everything else from StepRng.
-        seed_everything(derive(self.seed, "dropout", step, phase.name, self.world.rank), self.world.device)
-        noise = derive(self.seed, "noise", step, phase.name)
-        size, offset = batch.size, self.world.rank * batch.size
-        stride = self.micro_batch or size
-        finite = True
-        for start in range(0, size, stride):
-            stop = min(start + stride, size)
-            rng = StepRng(noise, self.batch_size, offset + start, self.world.device)
-            with self.autocast():
-                loss = phase.loss(batch.rows(start, stop) if stride < size else batch, Step(step, self.total, rng))
-            finite = finite and math.isfinite(loss.total.item())
-            (loss.total if stride == size else loss.total * ((stop - start) / size)).backward()
-            self.on_part(f"{phase.name}/loss", loss.total)
-            for name, value in loss.parts.items():
-                self.on_part(f"{phase.name}/{name}", value)
-        self.world.mean_gradients(parameters)
-        norm = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
-        self.on_part(f"{phase.name}/grad_norm", norm)
-        if self.world.any(not finite) or not math.isfinite(norm.item()):
-            self._clear(phase)
-            raise NonFinite(phase.name, step, "gradient" if finite else "loss")
-        if phase.optim.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, phase.optim.clip, norm)
-        for optimizer in optimizers:
-            optimizer.step()
-        self._clear(phase)
-
-    def _clear(self, phase: Phase) -> None:
-        for parameter in self.state.parameters[phase.nets]:
-            parameter.grad = None
+            self.state.trainable[phase.name].clear()
+            torch.cuda.empty_cache()
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.precision == "bf16":

@@ -40,7 +40,7 @@ _DEFAULT_BUDGET = "10m"
 _COMPILE_FROM_SECONDS = 1200.0
 
 
-def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
+def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     """The job's recipe with everything that was left to measure now fixed."""
     began = time.monotonic()
     train = job.recipe.train
@@ -81,13 +81,17 @@ def make_plan(job: Job, world: World, say: Callable[[str], None]) -> Recipe:
         "preview_every": max(5, steps // previews) if train.preview_every == "auto" else train.preview_every,
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
     }
-    say(_describe(job, train, steps, why, precision, compiled, timings))
+    notify(_describe(job, train, steps, why, precision, compiled, timings))
     return job.recipe.model_copy(update={"train": train.model_copy(update=changes)})
 
 
 def _usual(loader: Batches) -> Batch:
-    """A batch of middling size: where items differ in length, the first one may be of the longest."""
+    """A batch of middling size: where items differ in length, or batches in items, the first one may be of the largest.
+
+    Of empty batches alone, which leave nothing to measure, it is one.
+    """
     some = sorted((loader.batch(step) for step in range(15)), key=lambda b: sum(x.numel() for x in b.target.values()))
+    some = [batch for batch in some if batch.size] or some
     return some[len(some) // 2]
 
 
@@ -142,7 +146,7 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     state = State(model, train.ema_decay)
     micro = train.micro_batch if isinstance(train.micro_batch, int) else None
     # A total beyond any step keeps schedules in their first, constant part while we measure.
-    loop = Loop(state, world, train.seed, 10**9, train.batch_size, precision, micro)
+    loop = Loop(state, world, train.seed, 10**9, batch.size, precision, micro)
     step_seconds = best_seconds = 0.0
     share = seconds / len(state.phases)
     for phase in state.phases:
@@ -160,10 +164,15 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     for _ in range(5):
         state.ema.update(0)
     step_seconds += (time.perf_counter() - began) / 5
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
-    return _Timing(step_seconds, best_seconds, time.perf_counter() - began, loop.micro_batch)
+    preview_seconds = math.inf
+    for _ in range(2):  # the first one imports what it writes with
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
+        preview_seconds = min(preview_seconds, time.perf_counter() - began)
+        if preview_seconds > seconds:
+            break
+    return _Timing(step_seconds, best_seconds, preview_seconds, loop.micro_batch)
 
 
 @torch.no_grad()
@@ -222,7 +231,7 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     if steps < 1:
         raise UserError(
             f"A budget of {budget:g} s is too short: one step takes {timing.step_seconds:.2f} s here.",
-            "Give more time, fewer or smaller pictures (--size), or a smaller train.batch_size.",
+            "Give more time, smaller items, or a smaller train.batch_size.",
         )
     return steps, f"what fits into {train.budget or _DEFAULT_BUDGET}"
 
@@ -231,11 +240,11 @@ def _describe(
     job: Job, train: TrainConfig, steps: int, why: str, precision: str, compiled: bool, timings: dict[str, _Timing]
 ) -> str:
     epochs = steps * train.batch_size / max(job.items, 1)
-    text = f"Plan: {steps:,} steps of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
+    line = f"Plan: {steps:,} steps of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
     if len(timings) > 1:
         speeds = ", ".join(f"{name} {train.batch_size / t.step_seconds:,.0f}" for name, t in timings.items())
-        text += f" (items/s measured: {speeds})"
-    return text + (", compiled" if compiled else "")
+        line += f" (items/s measured: {speeds})"
+    return line + (", compiled" if compiled else "")
 
 
 def _precisions(device: torch.device) -> list[str]:

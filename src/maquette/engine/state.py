@@ -1,9 +1,11 @@
-"""All that training changes: weights, their moving average, optimizer moments, the step."""
+"""All that training changes: weights, their moving average, optimizer moments, the step, the items seen."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -40,38 +42,63 @@ class Ema:
         return {f"{n}.{k}": v for n, net in self.model.kept.items() for k, v in net.state_dict().items()}
 
 
+@dataclass(frozen=True)
+class Trainable:
+    """What a phase updates.
+
+    parameters, optimizers: that it trains, and what trains them
+    others:                 parameters that other phases train, and this one leaves alone
+    """
+
+    parameters: list[nn.Parameter]
+    optimizers: list[torch.optim.Optimizer]
+    others: list[nn.Parameter]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within the block, the others need no gradients."""
+        for parameter in self.others:
+            parameter.requires_grad = False
+        try:
+            yield
+        finally:
+            for parameter in self.others:
+                parameter.requires_grad = True
+
+    def clear(self) -> None:
+        """Drops the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
 class State:
-    """Model, EMA, and the optimizers of each distinct set of nets among the phases."""
+    """Model, EMA, and what each phase trains. Phases that train the same parameters share their optimizers.
+
+    trainable: by the phase's name. What a model froze itself (requires_grad False when it was built) is in none.
+    items:     seen so far, over all processes
+    """
 
     def __init__(self, model: Model, ema_decay: float) -> None:
         self.model = model
         self.phases: Sequence[Phase] = tuple(model.phases())
         self.ema = Ema(model, ema_decay)
         self.step = 0
+        self.items = 0
         self.seconds = 0.0
-        self.children: dict[str, nn.Module] = dict(model.named_children())
-        self._by_child = {name: list(net.parameters()) for name, net in self.children.items()}
-        self.parameters: dict[tuple[str, ...], list[nn.Parameter]] = {}
-        self.optimizers: dict[tuple[str, ...], list[torch.optim.Optimizer]] = {}
+        self.trainable: dict[str, Trainable] = {}
+        shared: dict[frozenset[str], Trainable] = {}
+        free = [p for p in model.parameters() if p.requires_grad]
         for phase in self.phases:
-            if phase.nets not in self.optimizers:
-                named = {n: p for net in phase.nets for n, p in self._child(phase, net).named_parameters(net)}
-                self.parameters[phase.nets] = list(named.values())
-                self.optimizers[phase.nets] = build_optimizers(phase.optim, named)
-
-    def _child(self, phase: Phase, name: str) -> nn.Module:
-        if name not in self.children:
-            raise MaquetteError(f"Phase '{phase.name}' names a network '{name}' that the model does not have.")
-        return self.children[name]
-
-    def train_only(self, nets: tuple[str, ...]) -> None:
-        """Freezes every network but these."""
-        for name, parameters in self._by_child.items():
-            for parameter in parameters:
-                parameter.requires_grad = name in nets
-
-    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
-        return [optimizer for optimizers in self.optimizers.values() for optimizer in optimizers]
+            if phase.name in self.trainable:
+                raise MaquetteError(f"There are two phases '{phase.name}'.", "Give each phase a name of its own.")
+            named = _named(model, phase)
+            names = frozenset(named)
+            if names not in shared:
+                ours = {id(p) for p in named.values()}
+                others = [p for p in free if id(p) not in ours]
+                shared[names] = Trainable(list(named.values()), build_optimizers(phase.optim, named), others)
+            self.trainable[phase.name] = shared[names]
+        self._optimizers = [optimizer for trainable in shared.values() for optimizer in trainable.optimizers]
 
     # -- to and from a checkpoint ------------------------------------------------------------------
 
@@ -79,7 +106,7 @@ class State:
         """Everything as named tensors: `model.*`, `ema.*`, `optim.<i>.<parameter>.<moment>`."""
         out = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         out |= {f"ema.{k}": v for k, v in self.ema.weights().items()}
-        for i, optimizer in enumerate(self._all_optimizers()):
+        for i, optimizer in enumerate(self._optimizers):
             for j, parameter in enumerate(_parameters(optimizer)):
                 for key, value in optimizer.state.get(parameter, {}).items():
                     if isinstance(value, Tensor):
@@ -91,7 +118,7 @@ class State:
         self.model.load_state_dict(_under(tensors, "model."))
         for name, net in self.ema.model.kept.items():
             net.load_state_dict(_under(tensors, f"ema.{name}."))
-        for i, optimizer in enumerate(self._all_optimizers()):
+        for i, optimizer in enumerate(self._optimizers):
             # A fused optimizer reads its step counter on the device, any other one on the CPU.
             fused = any(group.get("fused") for group in optimizer.param_groups)
             for j, parameter in enumerate(_parameters(optimizer)):
@@ -103,6 +130,22 @@ class State:
                         else v.clone().to(parameter.device if fused else "cpu")
                         for k, v in moments.items()
                     }
+
+
+def _named(model: Model, phase: Phase) -> dict[str, nn.Parameter]:
+    """The parameters that a phase trains, by `<net>.<name within the net>`."""
+    children = dict(model.named_children())
+    for net in phase.nets:
+        if net not in children:
+            raise MaquetteError(f"Phase '{phase.name}' names a network '{net}' that the model does not have.")
+    named = {name: p for net in phase.nets for name, p in children[net].named_parameters(net) if p.requires_grad}
+    if phase.parameters is not None:
+        named = {name: p for name, p in named.items() if phase.parameters(name, p)}
+    if not named:
+        raise MaquetteError(
+            f"Phase '{phase.name}' has nothing to learn: its parameters are frozen, or left out by Phase.parameters."
+        )
+    return named
 
 
 def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch.optim.Optimizer]:

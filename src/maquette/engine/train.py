@@ -7,27 +7,29 @@ from pathlib import Path
 
 import torch
 
-from maquette.core.batch import Batch
 from maquette.core.errors import Interrupted, UserError
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC, sole_owner
-from maquette.engine.job import Job, Outcome
-from maquette.engine.log import Log, Means, Progress, rewind, speaker
-from maquette.engine.loop import Loop, NonFinite
+from maquette.engine.job import Job, Outcome, Progress
+from maquette.engine.log import Console, Log, Means, rewind, speaker
+from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
 from maquette.engine.state import State
+from maquette.engine.update import NonFinite
 from maquette.engine.world import World, join_world
+
+REPORT_SECONDS = 0.25  # between reports of progress where no line is logged meanwhile
 
 
 def train(job: Job) -> Outcome:
     """Trains a job's model in its run folder, going on from the newest whole checkpoint if there is one.
 
-    Raises Interrupted after the first Ctrl-C, with everything saved; NonFinite when an update was
-    refused; UserError when the folder is in use by another process.
+    Ends early, with everything saved, once `job.stop()` is true. Raises Interrupted after the first Ctrl-C, with
+    everything saved; NonFinite when an update was refused; UserError when the folder is in use by another process.
     """
     keep_freed()
     world = join_world(job.recipe.train.device)
@@ -68,43 +70,49 @@ class _Session:
         self.loop = Loop(
             self.state, world, config.seed, self.total, config.batch_size, config.precision, micro, self.means.add
         )
-        say = speaker(job.quiet or not world.leads)
-        if checkpoint.load_latest(job.folder.checkpoints, self.state, say):
-            say(f"Going on from step {self.state.step:,} of {self.total:,}.")
-        raised: list[str] = []
+        self.notify = speaker(job.quiet or not world.leads)
+        if checkpoint.load_latest(job.folder.checkpoints, self.state, self.notify):
+            self.notify(f"Going on from step {self.state.step:,} of {self.total:,}.")
+        self.raised: list[Alarm] = []
         if world.leads:
             checkpoint.clear_leftovers(job.folder.checkpoints)
-            raised = rewind(job.folder, self.state.step)
-        self.alarms = Alarms(model.watches, self.total, raised)
+            self.raised = rewind(job.folder, self.state.step)
+        self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.raised = raised
-        self.progress = Progress(self.total, self.state.step, job.quiet or not world.leads)
+        self.console = None if job.quiet or not world.leads else Console()
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
-        self.before = self.state.seconds
-        self.began = self.saved = self.logged = time.monotonic()
-        self.logged_step = self.state.step
+        self.before, self.first_step = self.state.seconds, self.state.step
+        self.began = self.saved = self.logged = self.reported = time.monotonic()
+        self.logged_items = self.state.items
+        self.values: dict[str, float] = {}
+        self.rate = 0.0
 
     def run(self, ctrl_c: CtrlC) -> Outcome:
         state, config = self.state, self.config
+        assert isinstance(config.log_every, int) and isinstance(config.preview_every, int)
         batches = self.job.batches(config.batch_size, self.world.rank, self.world.size)
+        stopped = False
         try:
+            self._report()
             if state.step == 0:
                 self._preview()
                 self._save()  # a run that fails early still has a good state to keep
-            while state.step < self.total:
-                batch = batches.batch(state.step).to(self.world.device, config.channels_last)
-                self.loop.step(batch)
+            while state.step < self.total and not stopped:
+                self.loop.step(batches.batch(state.step).to(self.world.device, config.channels_last))
                 done = state.step
-                self.progress.step(done)
-                if done % config.log_every == 0 or done == self.total:  # type: ignore[operator]
-                    self._log(batch, batches.waited_seconds)
-                if done % config.preview_every == 0 or done == self.total:  # type: ignore[operator]
+                last = done == self.total
+                if done % config.log_every == 0 or last:
+                    self._log(batches.waited_seconds)
+                elif time.monotonic() - self.reported > REPORT_SECONDS:
+                    self._report()
+                if done % config.preview_every == 0 or last:
                     self._preview()
-                stop = self.world.any(ctrl_c.pressed)
-                if stop or done == self.total or self.world.any(self._checkpoint_due()):
+                pressed, asked, due = self.world.each(ctrl_c.pressed, self.job.stop(), self._checkpoint_due())
+                stopped = (pressed or asked) and not last
+                if pressed or asked or due or last:
                     self._save()
-                if stop and done < self.total:
+                if pressed and not last:
                     raise Interrupted(
                         f"Stopped at step {done:,} of {self.total:,}; everything is saved.",
                         f"Go on with: maquette resume {self.job.folder.path}",
@@ -114,17 +122,21 @@ class _Session:
             raise
         finally:
             batches.close()
-            self.progress.close()
+            if self.console is not None:
+                self.console.close()
             if self.log is not None:
                 self.log.close()
+        if stopped:
+            self.notify(f"Stopped at step {state.step:,} of {self.total:,}, as asked; everything is saved.")
         self.world.leave()
         return Outcome(
-            steps=self.total,
-            items=self.total * config.batch_size,
+            steps=state.step,
+            items=state.items,
             seconds=self._seconds(),
             waited_seconds=batches.waited_seconds,
             leads=self.world.leads,
-            alarms=tuple(self.raised),
+            alarms=tuple(alarm.name for alarm in self.raised),
+            stopped=stopped,
         )
 
     def _seconds(self) -> float:
@@ -133,23 +145,43 @@ class _Session:
     def _checkpoint_due(self) -> bool:
         return self.world.leads and time.monotonic() - self.saved > self.config.checkpoint_seconds
 
-    def _log(self, batch: Batch, waited: float) -> None:
-        values = self.means.take()
-        now = time.monotonic()
-        items = (self.state.step - self.logged_step) * self.config.batch_size
-        rate = items / max(now - self.logged, 1e-9)
-        self.logged, self.logged_step = now, self.state.step
-        self.progress.values(self.state.step, rate, values)
+    def _log(self, waited: float) -> None:
+        self.values = self.means.take()
+        now, state = time.monotonic(), self.state
+        self.rate = (state.items - self.logged_items) / max(now - self.logged, 1e-9)
+        self.logged, self.logged_items = now, state.items
         if self.log is not None:
             line = {
-                "step": self.state.step,
+                "step": state.step,
                 "seconds": round(self._seconds(), 3),
-                "items": self.state.step * self.config.batch_size,
-                "items_per_s": round(rate, 1),
+                "items": state.items,
+                "items_per_s": round(self.rate, 1),
                 "waited_seconds": round(waited, 4),
             }
-            self.log.write(line | values)
-        self._check(values)
+            self.log.write(line | self.values)
+        self._report()
+        self._check(self.values)
+
+    def _report(self) -> None:
+        """Hands on where we are."""
+        if not self.world.leads:
+            return
+        self.reported = time.monotonic()
+        steps = self.state.step - self.first_step
+        pace = (self.reported - self.began) / steps if steps else None
+        progress = Progress(
+            step=self.state.step,
+            total=self.total,
+            items=self.state.items,
+            seconds=self._seconds(),
+            items_per_second=self.rate,
+            values=self.values,
+            alarms=tuple(self.raised),
+            eta_seconds=None if pace is None else pace * (self.total - self.state.step),
+        )
+        if self.console is not None:
+            self.console(progress)
+        self.job.progress(progress)
 
     def _preview(self) -> None:
         if not self.world.leads:
@@ -169,10 +201,10 @@ class _Session:
                 self._raise_alarm(alarm)
 
     def _raise_alarm(self, alarm: Alarm) -> None:
-        self.raised.append(alarm.name)
-        self.progress.say(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
+        self.raised.append(alarm)
         if self.log is not None:
             self.log.alarm(alarm)
+        self._report()
 
     def _save(self) -> None:
         self.state.seconds = self._seconds()

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from maquette.core.errors import UserError
+from maquette.core.hardware import best_device
+
+
+@dataclass(frozen=True)
+class Share:
+    """Our part of a global batch.
+
+    size, offset: of our items, and of the first of them in the global batch      total: items over all processes
+    weight:       what our mean over our items counts for in the mean that processes take: 1 where shares are equal
+    gaps:         whether a process has no items at all
+    """
+
+    size: int
+    offset: int
+    total: int
+    weight: float = 1.0
+    gaps: bool = False
 
 
 class World:
@@ -25,7 +42,20 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """True on every process when it is true on one."""
-        return flag
+        return self.each(flag)[0]
+
+    def each(self, *flags: bool) -> tuple[bool, ...]:
+        """`any` of several flags, in one message."""
+        return flags
+
+    def share(self, size: int) -> Share:
+        """The part of the global batch that our `size` items are; they follow those of the processes before us."""
+        return Share(size, 0, size)
+
+    def even_share(self, total: int) -> Share:
+        """Our part of a global batch that all processes share evenly."""
+        size = total // self.size
+        return Share(size, self.rank * size, total)
 
     def barrier(self) -> None:
         """Waits for every process."""
@@ -56,9 +86,15 @@ class AcceleratedWorld(World):
         for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             grad.copy_(mean.view_as(grad))
 
-    def any(self, flag: bool) -> bool:
-        total: Any = self._accelerator.reduce(torch.tensor(float(flag), device=self.device), reduction="sum")
-        return bool(total > 0)
+    def each(self, *flags: bool) -> tuple[bool, ...]:
+        counts: Any = self._accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=self.device), "sum")
+        return tuple(count > 0 for count in counts.tolist())
+
+    def share(self, size: int) -> Share:
+        gathered: Any = self._accelerator.gather(torch.tensor([size], device=self.device))
+        sizes: list[int] = gathered.tolist()
+        total = sum(sizes)
+        return Share(size, sum(sizes[: self.rank]), total, self.size * size / max(total, 1), 0 in sizes)
 
     def barrier(self) -> None:
         self._accelerator.wait_for_everyone()
@@ -73,18 +109,3 @@ def join_world(device: str = "auto") -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return AcceleratedWorld(device)
     return World(device)
-
-
-def check_device(device: str) -> None:
-    """Refuses a device that is not there, before anything is written."""
-    try:
-        torch.empty(1, device=best_device() if device == "auto" else device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"train.device = {device!r} cannot be used: {reason}", "Use auto, cpu or cuda.") from None
-
-
-def best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -5,37 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maquette.evaluation.judge import evaluate
-    from maquette.evaluation.likelihood import Effort
-    from maquette.evaluation.results import (
-        HEADER,
-        ClassRow,
-        CopiedPassage,
-        Copy,
-        Evaluation,
-        FormRow,
-        Metric,
-        Settings,
-    )
+    from maquette.evaluation.judge import evaluate, feature_names
+    from maquette.evaluation.measures.likelihood import Effort
+    from maquette.evaluation.results import HEADER, Evaluation, Metric, Settings
 
-__all__ = [
-    "HEADER",
-    "ClassRow",
-    "CopiedPassage",
-    "Copy",
-    "Effort",
-    "Evaluation",
-    "FormRow",
-    "Metric",
-    "Settings",
-    "evaluate",
-]
+__all__ = ["HEADER", "Effort", "Evaluation", "Metric", "Settings", "evaluate", "feature_names"]
+
+_WHERE = {"evaluate": "judge", "feature_names": "judge", "Effort": "measures.likelihood"}
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    where = {"evaluate": "judge", "Effort": "likelihood"}.get(name, "results")
     if name in __all__:
-        return getattr(importlib.import_module(f"maquette.evaluation.{where}"), name)
+        return getattr(importlib.import_module(f"maquette.evaluation.{_WHERE.get(name, 'results')}"), name)
     raise AttributeError(f"module 'maquette.evaluation' has no attribute {name!r}")

@@ -1,22 +1,32 @@
-"""Where the distances are measured: a network that turns pictures into features, and how it reads a table."""
+"""Where distances are measured: a network that turns items into features, and which items it may not learn from.
+
+A modality offers such networks in `FEATURES` of its module `features`: name -> `Build`. The first is what is used where
+nobody asks for another; if it is a classifier of the label, it stands behind every number about classes. In the
+same module, `comparable` makes items comparable number by number (see neighbours.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maquette.core.table import Column
+from maquette.core.rng import derive
+from maquette.core.table import Column, Dataset
 from maquette.evaluation.bootstrap import Array
+
+RESERVE = 5000
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network saw in n pictures.
+    """What a network saw in n items.
 
     features: f64[n, D]      classes: i64[n], the most likely class, when the network is a classifier
     """
@@ -26,7 +36,11 @@ class Seen:
 
 
 class FeatureNetwork(Protocol):
-    """name: "own" or "inception"; identity: kind, version and digest, so that numbers can be told apart."""
+    """name: as it is asked for; identity: kind, version and digest, so that numbers can be told apart; dim: D.
+
+    classes: what it tells apart where it is a classifier, in the numbering of the label; () where it is none
+    learned: whether it learned from the training items of this data, those of the reserve left out (see `order`)
+    """
 
     @property
     def name(self) -> str: ...
@@ -37,9 +51,30 @@ class FeatureNetwork(Protocol):
     @property
     def dim(self) -> int: ...
 
-    def see(self, images: Iterator[Tensor]) -> Seen:
-        """Chunks f32[B, C, H, W] in [-1, 1] -> features (and classes) of all of them."""
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def learned(self) -> bool: ...
+
+    def see(self, items: Iterator[Tensor]) -> Seen:
+        """Chunks of canonical items [B, ...] -> features (and classes) of all of them."""
         ...
+
+
+Notify = Callable[[str], None]
+Build = Callable[[Dataset, str, str | None, torch.device, Path | None, Notify], FeatureNetwork]
+"""(dataset, column of the items, column of their labels if any, device, cache folder, notify) -> network."""
+
+
+def order(n: int) -> tuple[NDArray[np.int64], int]:
+    """A fixed shuffle of the n training rows, and how many at its start are the reserve.
+
+    No feature network learns from the reserve: floors are measured on it, so that the network knows neither side of a
+    floor by heart.
+    """
+    shuffled = np.random.default_rng(derive(0, "reserve")).permutation(n)
+    return shuffled, min(RESERVE, n // 3)
 
 
 def chunks(column: Column, rows: NDArray[np.int64] | None = None, size: int = 500) -> Iterator[Tensor]:
@@ -49,5 +84,6 @@ def chunks(column: Column, rows: NDArray[np.int64] | None = None, size: int = 50
         yield column.take(rows[start : start + size])
 
 
-def batches(images: Tensor, size: int = 500) -> Iterator[Tensor]:
-    return (images[start : start + size] for start in range(0, len(images), size))
+def batches(items: Tensor, size: int = 500) -> Iterator[Tensor]:
+    """The items, a few at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))

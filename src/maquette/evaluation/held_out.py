@@ -12,6 +12,6 @@ def split_name(dataset: Dataset) -> str:
 
 def other_data(copies: bool, things: str) -> str:
     """The warning of an evaluation on data that the model was not trained on. copies: whether they are looked for."""
-    text = "This is not the data that the model was trained on: "
-    text += f"copies of its training {things} were not looked for, and " if copies else ""
-    return f"{text}what is held out here may have been trained on."
+    start = "This is not the data that the model was trained on: "
+    start += f"copies of its training {things} were not looked for, and " if copies else ""
+    return f"{start}what is held out here may have been trained on."

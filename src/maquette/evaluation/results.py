@@ -1,4 +1,4 @@
-"""What an evaluation found, as typed data: metrics with intervals and floors, classes, copies, warnings."""
+"""What an evaluation found, as typed data: metrics with intervals and floors, tables, warnings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,12 +57,14 @@ class Metric(_Frozen):
 
     name:      key, e.g. "frechet"; title: for people, naming the features it was measured with
     low, high: bootstrap interval at `confidence`; None where none could be made
-    floor:     the same measure on real training pictures in place of generated ones, at the same sizes
+    floor:     the same measure on real training items in place of generated ones, at the same sizes
     better:    "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor, and less is
                neither better nor worse
-    features:  "own" or "inception" for numbers that live in a feature space, else None
+    features:  the network of numbers that live in a feature space, "tokens" of those that rest on what a token is
     unit:      "" (a bare number), "share" (0..1, shown as %), "points" (0..100), "nats", "bits/dim", "dB", ...
     p_value:   of the hypothesis "generated and real are alike", for tests
+    asks:      what the measure asks, for somebody who has never trained a generative model
+    reading:   what this value says, in a sentence
     """
 
     name: str
@@ -79,6 +82,7 @@ class Metric(_Frozen):
     p_value: float | None = None
     n_real: int = 0
     n_fake: int = 0
+    asks: str = ""
     reading: str = ""
 
     def show(self, value: float | None) -> str:
@@ -87,8 +91,8 @@ class Metric(_Frozen):
             return ""
         if not math.isfinite(value) or self.unit not in _FORMATS:
             return number(value)
-        text = _share(value) if self.unit == "share" else f"{value:{_FORMATS[self.unit]}}"
-        return text.replace("-", MINUS)
+        shown = _share(value) if self.unit == "share" else f"{value:{_FORMATS[self.unit]}}"
+        return shown.replace("-", MINUS)
 
     @property
     def unit_text(self) -> str:
@@ -112,103 +116,34 @@ class Metric(_Frozen):
     def _with_interval(self, value: float | None, low: float | None, high: float | None) -> str:
         if value is None:
             return ""
-        text = f"{self.show(value)} {self.unit_text}".rstrip(" ")
-        return f"{text} ({interval})" if (interval := self._interval(low, high)) else text
+        shown = f"{self.show(value)} {self.unit_text}".rstrip(" ")
+        return f"{shown} ({interval})" if (interval := self._interval(low, high)) else shown
 
     def _interval(self, low: float | None, high: float | None) -> str:
         return "" if low is None or high is None else f"{self.show(low)} to {self.show(high)}"
 
 
-class ClassRow(_Frozen):
-    """One class: shares in 0..1; None where it does not apply (an unconditional model, no such pictures).
-
-    real_share:     of held-out pictures with this label
-    fake_share:     of generated pictures that the classifier takes for this class
-    asked:          generated pictures that were asked to be of this class
-    accuracy:       share of those that the classifier takes for it
-    real_accuracy:  the same for held-out pictures: the classifier's own limit
-    precision:      share of this class's generated pictures that lie among real ones
-    coverage:       share of this class's held-out pictures that have a generated one nearby
-    """
-
-    label: str
-    n_real: int
-    n_fake: int
-    real_share: float
-    fake_share: float
-    asked: int | None = None
-    accuracy: float | None = None
-    real_accuracy: float | None = None
-    precision: float | None = None
-    coverage: float | None = None
-
-
-class Copy(_Frozen):
-    """A generated picture and the training picture nearest to it.
-
-    sample:   its number within the sample of `settings.seed`: ItemRng(seed, [sample]) makes it again
-    label:    the class asked for, or that the classifier sees; None without classes
-    distance: root mean square difference per pixel, on the [-1, 1] scale, at most 32x32 pixels
-    quantile: share of held-out real pictures that are at least this near to a training picture
-    """
-
-    sample: int = Field(ge=0)
-    label: str | None
-    train_row: int = Field(ge=0)
-    train_name: str
-    distance: float
-    quantile: float
-
-
-class FormRow(_Frozen):
-    """One class of texts and the layout that its texts have in the data.
-
-    form:     in words, e.g. "4 lines of 12"
-    n_fake:   samples that were asked to be of this class; kept: share of them with that layout
-    real:     the same share of held-out texts
-    """
-
-    label: str
-    form: str
-    n_fake: int
-    kept: float
-    real: float | None = None
-
-
-class CopiedPassage(_Frozen):
-    """A passage of a sample that stands in the training text, white space aside.
-
-    sample:     its number within the sample of `settings.seed`
-    train_row, train_name: the row of the training table that it was found in
-    characters: its length; the text itself may be cut
-    """
-
-    sample: int = Field(ge=0)
-    text: str
-    characters: int
-    train_row: int = Field(ge=0)
-    train_name: str
-
-
 class Settings(_Frozen):
     """What it takes to repeat the evaluation, and what the numbers rest on.
 
-    features, network, feature_dim are of evaluations of pictures; unit and sampled of those of text.
+    nouns:    what one item, and several, are called; column: the target that was judged, several separated by commas
+    features, network, feature_dim: what items were compared with; unit and sampled are of sequences
     split:    the split that was held out, where it is not the test split: one that the data names, such as "val"
     own_data: whether this is the data that the model was trained on
     """
 
-    kind: str = "image"
+    nouns: tuple[str, str] = ("item", "items")
+    column: str = ""
     samples: int
     seed: int
     features: str = ""
-    network: str = Field("", description="identity of the feature network: kind, version, digest")
+    network: str = Field("", description="identity of the feature network or the tokens: kind, version, digest")
     feature_dim: int = 0
     unit: str = Field("", description="what a token is: char, bpe or unigram")
-    sampled: str = Field("", description="how the texts were written")
-    held_out: str = Field("", description="digest of the held-out text, the same whatever the tokenizer")
+    sampled: str = Field("", description="how the sequences were made")
+    held_out: str = Field("", description="digest of what was held out, the same however it was prepared")
     classifier: str | None = Field(None, description="identity of the classifier behind every class number")
-    classifier_accuracy: float | None = Field(None, description="its accuracy on held-out real pictures")
+    classifier_accuracy: float | None = Field(None, description="its accuracy on held-out real items")
     source: str
     split: str = ""
     own_data: bool = True
@@ -221,8 +156,8 @@ class Settings(_Frozen):
 
     @property
     def judged_on(self) -> str:
-        """What real data the numbers are about, by the name of its source alone: `held-out texts of poems`."""
-        what = "pictures" if self.kind == "image" else "texts"
+        """What real data the numbers are about, by the name of its source alone: `held-out sounds of birds`."""
+        what = self.nouns[1]
         name = Path(self.source).name or self.source
         if not self.own_data:
             return f"{what} of {name}, which is not the data that the model was trained on"
@@ -234,15 +169,13 @@ class Settings(_Frozen):
 class Evaluation(_Frozen):
     """Everything that `evaluate` found. `save` writes metrics.json; `Evaluation.load` reads it back.
 
+    details:  tables of measures by name ("per_class", "copies", ...), each a list of rows
     warnings: what makes numbers less sure, or kept them from being measured
     notes:    how they were measured: signatures, windows, what stands for a character
     """
 
     metrics: tuple[Metric, ...]
-    per_class: tuple[ClassRow, ...] = ()
-    copies: tuple[Copy, ...] = ()
-    forms: tuple[FormRow, ...] = ()
-    passages: tuple[CopiedPassage, ...] = ()
+    details: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: Settings
@@ -260,7 +193,7 @@ class Evaluation(_Frozen):
         return (metric.name for metric in self.metrics)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """The table as text, one row a metric, under the columns of HEADER."""
+        """The table in words, one row a metric, under the columns of HEADER."""
         sense = {"lower": "lower", "higher": "higher", "floor": "near floor", "no more": "at most floor"}
         return [(m.title, m.value_text, m.floor_text, sense[m.better]) for m in self.metrics]
 
@@ -284,7 +217,7 @@ class Evaluation(_Frozen):
         lines.insert(1, "  ".join("-" * w for w in widths))
         s = self.settings
         lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on {s.judged_on}."]
-        lines += [f"Note: {text}" for text in (*self.warnings, *self.notes)]
+        lines += [f"Note: {note}" for note in (*self.warnings, *self.notes)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -293,5 +226,5 @@ class Evaluation(_Frozen):
             return f"<tr title='{html.escape(tip, quote=True)}'>{inside}</tr>"
 
         body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.metrics, strict=True))
-        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in (*self.warnings, *self.notes))
+        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.warnings, *self.notes))
         return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"

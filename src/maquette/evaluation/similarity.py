@@ -1,24 +1,33 @@
-"""How near one picture is to another: peak signal-to-noise ratio and structural similarity. Pictures in [-1, 1]."""
+"""How near one item is to another: peak signal-to-noise ratio and structural similarity. Values in [-1, 1]."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_WINDOW, _SIGMA = 11, 1.5  # pixels
+_WINDOW, _SIGMA = 11, 1.5  # cells
+_PEAK = 4  # squared, of the range from -1 to 1
+_LEAST = 1e-12
 _K1, _K2 = 0.01, 0.03
+
+
+def decibels(squared_error: float) -> float:
+    """Peak signal-to-noise ratio of a mean squared error, dB."""
+    return 10 * math.log10(_PEAK / max(squared_error, _LEAST))
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """10 log10(range^2 / mean squared error) of each item, f32[B], in dB, with the range 2 of [-1, 1]."""
     error = (a - b).square().flatten(1).mean(1)
-    return 10 * (4 / error.clamp(min=1e-12)).log10()
+    return 10 * (_PEAK / error.clamp(min=_LEAST)).log10()
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Mean structural similarity of f32[B, C, H, W], f32[B], at most 1 (Wang et al. 2004, eq. 13): Gaussian windows of
-    11 pixels, only those wholly inside the picture; a side must have 11 pixels. Channels are averaged."""
+    11 cells, only those wholly inside the grid; a side must have 11. Channels are averaged."""
     channels = a.shape[1]
     place = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
     row = (-0.5 * (place / _SIGMA).square()).exp()

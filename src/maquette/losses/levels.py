@@ -1,7 +1,7 @@
-"""8-bit pictures as numbers with a density: dequantised, and if asked, spread out by how often each level comes.
+"""8-bit values as numbers with a density: dequantised, and if asked, spread out by how often each level comes.
 
-Many pictures have levels that come very often (the ground of a drawing, the white of a scan). Uniform noise within the
-step of such a level is a narrow box, which a flow of pixels would have to learn to 1 / 127.5 of the scale and finer.
+Many items have levels that come very often (the ground of a drawing, the white of a scan). Uniform noise within the
+step of such a level is a narrow box, which a flow of values would have to learn to 1 / 127.5 of the scale and finer.
 Spread out to N(0, 1) by its share, the same box is as wide as the level is frequent.
 
 A space has into(x), out(y) and log_det(x) = sum log |dy/dx|, f32[B], for x f32[B, ...] in [-1, 1].
@@ -21,20 +21,20 @@ STEP = 2 / (LEVELS - 1)  # of a level, on the scale [-1, 1]
 _LEAST = 1e-6  # probability in each tail that fp32 no longer tells apart
 
 
-def dequantise(x: Tensor, uniform: Tensor) -> Tensor:
-    """Anywhere within the step of its level with equal probability, given `uniform` ~ U[0, 1): then pictures have a
+def dequantise(x: Tensor, uniform: Tensor, levels: int = LEVELS) -> Tensor:
+    """Anywhere within the step of its level with equal probability, given `uniform` ~ U[0, 1): then items have a
     density, whose mean over a step is at most the probability of the level (Theis et al. 2016, eq. 4)."""
-    return x + STEP * (uniform - 0.5)
+    return x + 2 / (levels - 1) * (uniform - 0.5)
 
 
 def count(x: Tensor) -> np.ndarray:
-    """How often each level comes in pictures of [-1, 1], i64[256]."""
+    """How often each level comes in items of [-1, 1], i64[256]."""
     levels = ((x + 1) / STEP).round().long().clamp(0, LEVELS - 1)
     return torch.bincount(levels.flatten(), minlength=LEVELS).cpu().numpy()
 
 
-class Pixels:
-    """Pictures as they are."""
+class Plain:
+    """Values as they are."""
 
     def into(self, x: Tensor) -> Tensor:
         return x
@@ -47,10 +47,10 @@ class Pixels:
 
 
 class Ranks:
-    """y = Phi^-1(F(x)), with F the distribution of single dequantised pixels: each pixel alone is N(0, 1) (marginal
+    """y = Phi^-1(F(x)), with F the distribution of single dequantised values: each of them alone is N(0, 1) (marginal
     Gaussianisation; Chen & Gopinath 2000, Meng et al. 2020). F is linear within a level, and so is exactly inverted.
 
-    shares: of each level among the pixels of training pictures, 256 numbers above 0 of any sum
+    shares: of each level among the values of training items, 256 numbers above 0 of any sum
     """
 
     def __init__(self, shares: Sequence[float]) -> None:
@@ -78,10 +78,10 @@ class Ranks:
         return (density - normal).flatten(1).sum(1)
 
     def expected(self, at: Tensor, t: Tensor, x: Tensor) -> Tensor:
-        """E[y | x_t, level of x] for x_t = (1 - t) e + t y with e ~ N(0, I), f32[B, ...], of pictures x before they are
+        """E[y | x_t, level of x] for x_t = (1 - t) e + t y with e ~ N(0, I), f32[B, ...], of items x before they are
         dequantised and times f32[B].
 
-        Where within its step a pixel lies is noise that nobody can predict. Given its level, y is N(0, 1) cut off at
+        Where within its step a value lies is noise that nobody can predict. Given its level, y is N(0, 1) cut off at
         the ends of the level, and given x_t as well, another normal cut off there, whose mean is known (Johnson et al.
         1994, section 10.1). To learn from that mean leads to the same velocity as to learn from y, with a fraction of
         the variance (Rao-Blackwell).
@@ -105,7 +105,7 @@ class Ranks:
         return torch.where(mass > 1e-250, torch.minimum(torch.maximum(cut, low), high), nearest).float()
 
     def _level(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The level of each dequantised pixel, i64, and where within its step it is, in [0, 1]."""
+        """The level of each dequantised value, i64, and where within its step it is, in [0, 1]."""
         v = (x.float() + 1) / STEP + 0.5
         level = v.floor().clamp(0, LEVELS - 1)
         return level.long(), (v - level).clamp(0, 1)

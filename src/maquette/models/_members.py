@@ -11,25 +11,47 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
+from maquette.core.location import digest_of, recall, remember
 from maquette.core.model import Model, Streams
-from maquette.core.run import open_run
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.run import RunFolder, open_run
+from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, TokenSpec
 
 
 class Member(BaseModel):
     """A model that takes part.
 
-    run:    the folder it was trained in, read when training begins and not needed afterwards
-    family, model, length, given: what that folder says; filled in from it. length: of a text
+    run:    the folder it was trained in, read when training begins and not needed afterwards; its name alone once it is
+            filled in
+    digest: of its weights, by which this machine knows where the folder is (core/location.py)
+    family, model, length, given: what that folder says; filled in from it. length: tokens of an item
     """
 
     model_config = ConfigDict(extra="forbid")
 
     run: str | None = None
+    digest: str | None = None
     family: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     length: int | None = None
     given: tuple[str, ...] | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where its weights are, as far as this machine knows."""
+        return RunFolder(recall(self.digest) or Path(self.run or ""))
+
+
+def named(folder: RunFolder) -> dict[str, str]:
+    """`run` and `digest` of a member that lies in this folder; the machine keeps the path, the recipe does not."""
+    digest = digest_of(folder.weights_file)
+    remember(digest, folder.path)
+    return {"run": folder.path.resolve().name, "digest": digest}
+
+
+def runs_of(*members: Any) -> tuple[str, ...]:
+    """The run folders that settings name, whether as a path or as a Member."""
+    found = (member.run if isinstance(member, Member) else member for member in members)
+    return tuple(str(run) for run in found if run)
 
 
 def read(member: Member, spec: DataSpec) -> Member:
@@ -38,12 +60,15 @@ def read(member: Member, spec: DataSpec) -> Member:
         return member
     folder = open_run(member.run)
     recipe, own = folder.recipe(), folder.spec()
-    same = "Train the members on the same data, with the same tokenizer."
-    if own.x.kind != "text":
-        raise UserError(f"Member '{member.run}' makes {own.x.kind}s, not texts.", "Name runs of language models.")
-    for what in ("tokenizer", "vocab", "framed", "start"):
-        if getattr(own.x, what) != getattr(spec.x, what):
-            raise UserError(f"Member '{member.run}' differs from the data in its texts' {what}.", same)
+    same = "Train the members on the same data, prepared in the same way."
+    its, data = own.only(), spec.only(TokenSpec)
+    if not isinstance(its, TokenSpec):
+        raise UserError(f"Member '{member.run}' makes {its.kind}, not sequences.", "Name runs of language models.")
+    if not data.same_tokens(its):
+        raise UserError(f"Member '{member.run}' differs from the data in its tokens.", same)
+    for what in ("framed", "start"):
+        if getattr(its, what) != getattr(data, what):
+            raise UserError(f"Member '{member.run}' differs from the data in its sequences' {what}.", same)
     for name in own.given:
         ours: ColumnSpec | None = spec.columns.get(name) if name in spec.given else None
         theirs = own.columns[name]
@@ -52,14 +77,24 @@ def read(member: Member, spec: DataSpec) -> Member:
             raise UserError(
                 f"Member '{member.run}' needs the column '{name}', which is not given here.", f"Give it: {columns}"
             )
-        if any(getattr(ours, key, None) != getattr(theirs, key, None) for key in ("kind", "classes", "tokenizer")):
+        if not _means_the_same(ours, theirs):
             raise UserError(f"Member '{member.run}' knows other classes or tokens of '{name}' than the data has.", same)
+    weights = folder.weights()
     found = Member(
-        run=str(Path(member.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"),
-        length=own.x.shape[0], given=own.given,
+        **named(folder), family=recipe.family, model=recipe.config.model_dump(mode="json"), length=its.shape[0],
+        given=own.given,
     )  # fmt: skip
-    fill(build_writer(found, spec), folder.weights(), member.run)
+    fill(build_writer(found, spec), weights, member.run)
     return found
+
+
+def _means_the_same(a: ColumnSpec, b: ColumnSpec) -> bool:
+    """Whether a value means the same in both columns."""
+    if isinstance(a, TokenSpec):
+        return a.same_tokens(b)
+    if isinstance(a, ClassSpec):
+        return isinstance(b, ClassSpec) and (a.kind, a.classes) == (b.kind, b.classes)
+    return (a.kind, a.shape) == (b.kind, b.shape)
 
 
 def build_writer(member: Member, spec: DataSpec) -> Model:
@@ -77,8 +112,9 @@ def build_member(member: Member, spec: DataSpec) -> Model:
     assert member.family is not None
     refuse_foreign_family(member.family, member.run or "the recipe")
     family = find_family(member.family)
-    (name,) = spec.target
-    own = spec.x if member.length is None else spec.x.model_copy(update={"shape": (member.length,)})
+    name, own = spec.only_name, spec.only()
+    if member.length is not None:
+        own = own.model_copy(update={"shape": (member.length,)})
     given = spec.given if member.given is None else member.given
     columns = {**spec.columns, name: own}
     model = family.build(family.Config(**member.model), DataSpec(columns=columns, target=spec.target, given=given))

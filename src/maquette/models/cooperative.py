@@ -31,16 +31,17 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Memory, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder
-from maquette.core.spec import EOS, PAD, DataSpec
+from maquette.core.spec import EOS, PAD, DataSpec, TokenSpec
 from maquette.core.table import Table
 from maquette.losses import sequence
-from maquette.models._members import Member, build_writer, distinct, fill, read
+from maquette.models._given import ANY
+from maquette.models._members import Member, build_writer, distinct, fill, read, runs_of
 from maquette.nets import text_critic
 from maquette.nets.gate import Gate
 from maquette.sampling import autoregressive, steered
 
-SUPPORTS = ("text",)
+SUPPORTS = (TokenSpec,)
+GIVEN = ANY
 NOBODY = -1  # decided by no agent: the prompt, and padding
 SLICE = 16  # tokens at a time whose deciders are found
 
@@ -88,6 +89,11 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
     return config.model_copy(update={"members": members})
 
 
+def members(config: Config) -> tuple[str, ...]:
+    """The runs that write together: what is held out here must be what they held out."""
+    return runs_of(*config.members)
+
+
 def build(config: Config, spec: DataSpec) -> Cooperative:
     least = 2 if config.way == "experts" else 1
     if len(config.members) < least:
@@ -107,22 +113,24 @@ class Cooperative(Model):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config = config
-        (self.target,) = spec.target
-        self.length, self.start, self.framed = spec.x.shape[0], spec.x.start, spec.x.framed
-        self.mean_length = spec.x.mean_length
+        column, self.target = spec.only(TokenSpec), spec.only_name
+        self.length, self.start, self.framed = column.shape[0], column.start, column.framed
+        self.mean_length, self.vocab = column.mean_length, column.vocab
         members, self.givens = [], list[tuple[str, ...]]()
         for told in config.members:
             assert isinstance(told, Member)
             model = build_writer(told, spec)
             if told.run is not None:
                 # A run that was trained has its members' weights, wherever they are now; one that begins needs them.
+                folder = told.folder
                 try:
-                    fill(model, RunFolder(Path(told.run)).weights(), told.run)
+                    fill(model, folder.weights(), told.run)
                 except UserError as error:
-                    self.lacking = (*self.lacking, f"member '{told.run}': {error.problem}")
+                    self.missing_weights = (*self.missing_weights, f"member '{folder.path}': {error.problem}")
             members.append(model)
             self.givens.append(spec.given if told.given is None else told.given)
         self.members = nn.ModuleList(members)
+        self.needs = (TokenSpec,) if any(member.needs for member in members) else ()
         self.names = distinct([Path(m.run).name if m.run else str(m.family) for m in config.members])  # type: ignore[union-attr]
 
     def train(self, mode: bool = True) -> Cooperative:
@@ -156,8 +164,9 @@ class Cooperative(Model):
         raise NotImplementedError
 
     def token_log_prob(self, batch: Batch) -> Tensor:
-        logits = self.advance(self.begin(batch.size, batch.given), batch.x[:, :-1])
-        return sequence.token_log_prob(logits, batch.x[:, 1:], PAD)
+        x = batch.only()
+        logits = self.advance(self.begin(batch.size, batch.given), x[:, :-1])
+        return sequence.token_log_prob(logits, x[:, 1:], PAD)
 
     # -- Scores ------------------------------------------------------------------------------------------------
 
@@ -206,8 +215,8 @@ class Experts(Cooperative):
 
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Cross-entropy of what the members say together; parts in nats per token, theirs for comparison."""
-        log_p = self._log_p(self.begin(batch.size, batch.given), batch.x[:, :-1])
-        after = batch.x[:, 1:]
+        x = batch.only()
+        log_p, after = self._log_p(self.begin(batch.size, batch.given), x[:, :-1]), x[:, 1:]
         nll = -sequence.token_log_prob(self._together(log_p, self.gate(log_p)), after, PAD)
         tokens = (after != PAD).sum().clamp(min=1)
         parts = {"nats_per_token": nll.detach().sum() / tokens}
@@ -295,9 +304,9 @@ class WriterAndCritic(Cooperative):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.critic: text_critic.NgramCritic | text_critic.RecurrentCritic = (
-            text_critic.NgramCritic(spec.x.vocab)
+            text_critic.NgramCritic(self.vocab)
             if config.critic == "ngrams"
-            else text_critic.RecurrentCritic(spec.x.vocab, config.width, 2 * len(self.members))
+            else text_critic.RecurrentCritic(self.vocab, config.width, 2 * len(self.members))
         )
 
     def phases(self) -> Sequence[Phase]:
@@ -309,7 +318,7 @@ class WriterAndCritic(Cooperative):
         The logit that a continuation is real is the sum of its tokens' log-ratios, so its optimum is
         log p(continuation) / p_writer(continuation): Gutmann & Hyvärinen 2010. Judged after each of its tokens.
         """
-        x, n = batch.x, batch.size
+        x, n = batch.only(), batch.size
         m = min(self.config.continuation, self.length - 1)
         most = int(min(self.length, max(self.mean_length, 2))) - m
         # Where the beginnings end follows from the step, and is the same for all items.

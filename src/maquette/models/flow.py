@@ -1,13 +1,14 @@
-"""Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): noise is carried to data along a learned field.
+"""Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): noise moves to data along a learned field.
 
 One phase. Most items of a batch teach the velocity v(x_t, t) on the straight way from noise (t = 0) to data (t = 1);
 one in a few teaches u(x_t, t, h), the mean velocity over the next stretch h, as what two halves of it add up to
 (shortcut models, Frans et al. 2024). The velocity is u at h = 0: one network serves solvers of the ODE with many small
-steps, and pictures in one to four jumps.
+steps, and samples in one to four jumps. What is given joins the time in steering every block; of each column by itself
+a share is missing in training, so that any subset can be asked for, and none (guidance: Ho & Salimans 2021).
 
-With `degrade`, the network also reads the picture as it is seen through a hole, through noise or on a coarser grid, and
+With `degrade`, the network also reads the item as it is seen through a hole, through noise or on a coarser grid, and
 learns p(x | what is seen): restoring by a conditional model (Saharia et al. 2022). Some items are not seen at all, so
-that the same network makes pictures out of nothing.
+that the same network makes items out of nothing.
 """
 
 from __future__ import annotations
@@ -23,31 +24,39 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError, nearest
-from maquette.core.given import classes_of
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.option import Option, above, at_least
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
-from maquette.losses.levels import LEVELS, Pixels, Ranks, count, dequantise
+from maquette.losses.levels import LEVELS, Plain, Ranks, count, dequantise
+from maquette.models._given import ANY, condition, drop, given_columns, vector
 from maquette.nets.denoiser import Denoiser
 from maquette.sampling import ode
-from maquette.sampling.degrade import Kind, spoil
+from maquette.sampling.degrade import Kind, corrupt
 
-SUPPORTS = ("image",)
-NOT_MUON = ("stem", "head", "time", "label")  # where pixels come in and go out, and what describes the condition
+SUPPORTS = (GridSpec,)
+GIVEN = ANY
+NOT_MUON = ("stem", "head", "time", "condition")  # where values come in and go out, and what steers
 HALVINGS = 3  # the shortest stretch is 1 / 2^3: jumps are learned for samples in 1, 2, 4 and 8
-COUNTED = 10_000  # training pictures whose levels are counted
+COUNTED = 10_000  # training items whose levels are counted
 ROWS = 64  # items in one pass of the network when sampling
-LAST = 1 - 1e-4  # likelihoods are those of pictures with so little noise left,
+LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
-TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit a pixel
+TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[int, Field(gt=1)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
+
+OPTIONS = (
+    Option("sampler", str, None, f"{', '.join(get_args(Sampler))}.", choices=get_args(Sampler)),
+    Option("steps", int, None, "Steps from noise to an item; 1 is fastest.", at_least(1)),
+    Option("guidance", float, None, "Above 1, more typical of what is given.", above(0)),
+)
 
 
 class Config(BaseModel):
@@ -59,31 +68,31 @@ class Config(BaseModel):
     deep: Positive = Field(128, description="channels on the coarser grids")
     blocks: Positive = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
     deep_blocks: Positive = Field(4, description="residual blocks of the coarsest grid")
-    condition: Positive = Field(128, description="numbers that describe time and class")
+    condition: Positive = Field(128, description="numbers that describe time and what is given")
 
-    data_std: float = Field(0.5, gt=0, description="standard deviation of the pixels, which scales the network")
+    data_std: float = Field(0.5, gt=0, description="standard deviation of the values, which scales the network")
     time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
     time_std: float = Field(1.0, gt=0)
     levels: Literal["auto", "none"] | tuple[float, ...] = Field(
         "none",
-        description="share of each 8-bit level among training pixels, by which pixels are spread out to N(0, 1) and "
+        description="share of each 8-bit level among training values, by which these are spread out to N(0, 1) and "
         "learned so, for likelihoods; auto: counted",
     )
     coupling: Literal["auto", "none", "transport"] = Field(
         "auto",
-        description="transport: noise goes to the nearest picture of a batch and class; auto: only without labels",
+        description="transport: noise goes to the nearest item of a batch and class; auto: only where nothing is given",
     )
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
-    degrade: tuple[Kind, ...] = Field((), description="ways of spoiling pictures that it learns to undo; empty: none")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
+    degrade: tuple[Kind, ...] = Field((), description="corruptions that it learns to correct; empty: none")
     factors: tuple[Factor, ...] = Field((2, 4), min_length=1, description="of `downscale`")
-    unseen: Share = Field(0.15, description="share of items of which nothing is seen, where there is something to undo")
+    unseen: Share = Field(0.15, description="share of items of which nothing is seen, where corruptions are corrected")
     shortcut_every: int = Field(4, ge=0, description="one item in so many teaches longer stretches; 0: none")
     shortcut_after: Share = Field(0.3, description="share of the run in which all items teach the velocity")
 
     sampler: Sampler = Field("shortcut", description="of samples, unless another is asked for")
     steps: Positive = Field(4, description="of samples, unless others are asked for")
     guidance: float = Field(
-        1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of their class"
+        1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of what is given"
     )
     churn: float = Field(1.0, ge=0, description="stochastic: how much noise is added on the way")
 
@@ -104,13 +113,13 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _noise_is_independent(self) -> Config:
-        # Noise that is near the picture would say what of it is not seen, and sampling does not know that.
+        # Noise that is near the item would say what of it is not seen, and sampling does not know that.
         if self.degrade and self.coupling == "transport":
             raise ValueError("coupling: transport is not for restoring (degrade); leave it at auto")
         return self
 
     @model_validator(mode="after")
-    def _levels_are_those_of_pictures(self) -> Config:
+    def _levels_are_those_of_whole_items(self) -> Config:
         if self.degrade and self.levels != "none":
             raise ValueError("levels: spread out, they are not for restoring (degrade); leave it at none")
         if isinstance(self.levels, tuple) and (len(self.levels) != LEVELS or min(self.levels) <= 0):
@@ -125,7 +134,7 @@ def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
     rows = np.linspace(0, len(train) - 1, min(len(train), COUNTED)).astype(np.int64)
     counts = np.ones(LEVELS)  # of each one more than there are, so that none is impossible
     for part in np.array_split(rows, -(-len(rows) // 500)):
-        counts += count(train.batch(part, spec).x)
+        counts += count(train.batch(part, spec).only())
     shares = counts / counts.sum()
     return config.model_copy(update={"levels": tuple(float(f"{share:.4g}") for share in shares)})
 
@@ -135,26 +144,41 @@ def build(config: Config, spec: DataSpec) -> Flow:
 
 
 class Flow(Model):
-    """p(x | y) as the law of noise carried along u. Meets Encodes, Scores and Carries."""
+    """p(x | given) as the distribution of noise moved along u. Meets Encodes, Scores and FlowMap."""
 
     density: Literal["discrete", "continuous", "none"] = "continuous"
     exact = True
+    options = OPTIONS
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config = config
-        (self.target,) = spec.target
-        self.shape = spec.x.shape
-        self.spec, self.label, self.classes = spec, spec.label, spec.num_classes
+        self.config, column = config, spec.only(GridSpec)
+        self.target, self.shape, self.levels = spec.only_name, column.shape, column.levels
+        self.columns = given_columns(spec)
         c = config
+        if c.degrade and len(column.grid) != 2:
+            raise UserError(
+                f"degrade: corruptions are those of two-dimensional grids; '{self.target}' has {len(column.grid)}.",
+                "Leave model.degrade empty.",
+            )
         inputs = self.shape[0] + (self.shape[0] + 1 if c.degrade else 0)
-        self.net = Denoiser(self.shape, self.classes, c.width, c.deep, c.blocks, c.deep_blocks, c.condition, inputs)
+        self.net = Denoiser(
+            self.shape, condition(self.columns, c.condition), c.width, c.deep, c.blocks, c.deep_blocks, c.condition,
+            inputs,
+        )  # fmt: skip
         self.scaling = fm.Scaling(c.data_std)
-        self.space: Pixels | Ranks = Pixels()
+        self.space: Plain | Ranks = Plain()
         if c.levels != "none":
+            if self.levels != LEVELS:
+                raise UserError(f"levels: '{self.target}' has no 8-bit levels.", "Leave model.levels at none.")
             self.space = Ranks((1.0,) * LEVELS if c.levels == "auto" else c.levels)  # auto: not counted, all alike
         self.last = LAST if c.levels == "none" else LAST_RANKS
-        self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.classes and not c.degrade)
+        self.coupled = c.coupling == "transport" or (c.coupling == "auto" and not self.columns and not c.degrade)
+        if self.coupled and len(spec.givens(ClassSpec)) < len(self.columns):
+            raise UserError(
+                "coupling: transport exchanges noise among items of which the same is given, which takes classes.",
+                "Leave model.coupling at auto.",
+            )
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -167,17 +191,19 @@ class Flow(Model):
         return [Phase("flow", ("net",), self.flow, optim)]
 
     def flow(self, batch: Batch, step: Step) -> Loss:
-        """|u - target|^2 a pixel, where the target is x - e, or what two halves of a stretch add up to."""
+        """|u - target|^2 per value, where the target is x - e, or what two halves of a stretch add up to."""
         c, n, rng = self.config, batch.size, step.rng
-        x, noise = self._dequantised(batch.x, rng), rng.normal(n, *self.shape)
+        real = batch.only()
+        x, noise = self._dequantised(real, rng), rng.normal(n, *self.shape)
         x = self.space.into(x)
         times, places = fm.logit_normal(rng.normal(n), c.time_mean, c.time_std), rng.uniform(n)
-        y = self._classes(batch.given, n, rng.uniform(n) < c.label_dropout if self.classes else None)
+        given = drop(batch.given, self.columns, n, c.label_dropout, rng)
+        y = vector(self.net, given, n)
         seen = None
         if c.degrade:
-            seen = spoil(batch.x, c.degrade, c.factors, c.unseen, rng.uniform(n, 9), rng.normal(n, *self.shape))
+            seen = corrupt(real, c.degrade, c.factors, c.unseen, rng.uniform(n, 9), rng.normal(n, *self.shape))
         if self.coupled:
-            noise = fm.couple(x, noise, y)
+            noise = fm.couple(x, noise, self._groups(given))
         target, h = x - noise, torch.zeros_like(times)
         chosen = None
         if c.shortcut_every and step.progress >= c.shortcut_after:
@@ -186,7 +212,7 @@ class Flow(Model):
             times[chosen], h[chosen] = fm.stretch(places[chosen], length), length
         at = fm.between(x, noise, times)
         if isinstance(self.space, Ranks) and not self.coupled:
-            target = (self.space.expected(at, times, batch.x) - at) / fm.over(1 - times, at)
+            target = (self.space.expected(at, times, real) - at) / fm.over(1 - times, at)
         if chosen is not None:
             target[chosen] = self._two_halves(at[chosen], times[chosen], length, _rows(y, chosen), _rows(seen, chosen))
         error = (self._mean_velocity(at, times, h, y, seen) - target).square().flatten(1).mean(1)
@@ -212,28 +238,33 @@ class Flow(Model):
             towards = self._mean_velocity(x, t, still, y, seen)
             if y is None or self.config.guidance == 1:
                 return towards
-            anyhow = self._mean_velocity(x, t, still, torch.full_like(y, self.classes), seen)
+            anyhow = self._mean_velocity(x, t, still, vector(self.net, {}, len(x)), seen)
             return torch.lerp(anyhow, towards, self.config.guidance)
 
         return velocity(x + half * velocity(x, t), t + half)
 
     def _dequantised(self, x: Tensor, rng: Rng) -> Tensor:
-        return dequantise(x, rng.uniform(*x.shape))
+        return dequantise(x, rng.uniform(*x.shape), self.levels) if self.levels else x
 
     def _mean_velocity(
         self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
     ) -> Tensor:  # fmt: skip
-        """u(x, t, h) f32[B, C, H, W], t and h f32[B]. seen: what is known of the pictures, and a mask of where, as
-        f32[B, C + 1, H, W]; None: nothing."""
+        """u(x, t, h) f32[B, C, *grid], t and h f32[B]. y: what is given, as the network's condition encodes it.
+        seen: what is known of the items, and a mask of where, as f32[B, C + 1, *grid]; None: nothing."""
         s = self.scaling
         read = [x * fm.over(s.into(t), x)]
         if self.config.degrade:
             read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
-        said = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
-        return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * said
+        out = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
+        return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * out
 
-    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
+    def _groups(self, given: Given) -> Tensor | None:
+        """Items of which the same classes are given have the same number, i64[B]; None where nothing is given."""
+        found = None
+        for name, column in self.columns.items():
+            if name in given:
+                found = given[name] if found is None else found * (column.num_classes + 1) + given[name]
+        return found
 
     # -- sampling ------------------------------------------------------------------------------------
 
@@ -244,14 +275,14 @@ class Flow(Model):
         """sampler, steps, guidance: None takes those of the settings. dopri5 finds its steps by itself. seen: as
         `flow_map` takes it."""
         noise = rng.normal(n, *self.shape)
-        made = self.carry(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape), seen)
+        made = self.integrate(noise, given, sampler, steps, guidance, lambda: rng.normal(n, *self.shape), seen)
         return {self.target: self.space.out(made).clamp(-1, 1)}
 
-    def carry(
+    def integrate(
         self, x: Tensor, given: Given, sampler: Sampler | None = None, steps: int | None = None,
         guidance: float | None = None, noise: Callable[[], Tensor] | None = None, seen: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Noise f32[B, C, H, W] carried to data. noise: draws more of it, for the stochastic sampler; heun without."""
+        """Noise f32[B, C, *grid] moved to data. noise: draws more of it, for the stochastic sampler; heun without."""
         c = self.config
         sampler, steps = sampler or c.sampler, c.steps if steps is None else steps
         guidance = c.guidance if guidance is None else guidance
@@ -274,30 +305,30 @@ class Flow(Model):
         return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)
 
     @property
-    def undoes(self) -> tuple[str, ...]:
+    def corrects(self) -> tuple[str, ...]:
         c = self.config
         enlarges = [f"downscale {factor}" for factor in c.factors] if "downscale" in c.degrade else []
         return (*(kind for kind in c.degrade if kind != "downscale"), *enlarges)
 
-    def flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
-        """u(x, t, h) of n items, for edits: these compare what is on its way with pixels."""
-        if not isinstance(self.space, Pixels):
+    def flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.MeanVelocity:
+        """u(x, t, h) of n items, for edits: these compare what is on its way with values of items."""
+        if isinstance(self.space, Ranks):
             raise UserError(
-                "This run has learned pixels spread out by their levels (model.levels), which edits cannot guide.",
+                "This run has learned values spread out by their levels (model.levels), which edits cannot guide.",
                 "Use a run of image/flow or image/restore.",
             )
         return self._flow_map(given, n, guidance, seen)
 
-    def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.FlowMap:
-        """u(x, t, h) of n items, towards their class by `guidance` (Ho & Salimans 2021, eq. 6, with w + 1 for w)."""
-        y = self._classes(given, n)
-        if y is None or guidance == 1 or self.label not in given:
+    def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.MeanVelocity:
+        """u(x, t, h) of n items, towards all that is given by `guidance` (Ho & Salimans 2021, eq. 6; it is w + 1)."""
+        y = vector(self.net, given, n)
+        if y is None or guidance == 1 or not self.columns.keys() & given.keys():
             return lambda x, t, h: self._in_rows(x, t, h, y, seen)
-        both = torch.cat([y, torch.full_like(y, self.classes)])
-        twice = None if seen is None else seen.repeat(2, 1, 1, 1)
+        both = torch.cat([y, vector(self.net, {}, n)])  # type: ignore[list-item]
+        twice = None if seen is None else torch.cat([seen, seen])
 
         def guided(x: Tensor, t: Tensor, h: Tensor) -> Tensor:
-            towards, anyhow = self._in_rows(x.repeat(2, 1, 1, 1), t.repeat(2), h.repeat(2), both, twice).chunk(2)
+            towards, anyhow = self._in_rows(torch.cat([x, x]), t.repeat(2), h.repeat(2), both, twice).chunk(2)
             return torch.lerp(anyhow, towards, guidance)
 
         return guided
@@ -324,25 +355,26 @@ class Flow(Model):
 
     @property
     def latent_dim(self) -> int:
-        """The noise that a picture comes from is its code."""
-        channels, height, width = self.shape
-        return channels * height * width
+        """The noise that an item comes from is its code."""
+        return math.prod(self.shape)
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
-        return {self.target: self.space.out(self.carry(z.view(-1, *self.shape), given)).clamp(-1, 1)}
+        return {self.target: self.space.out(self.integrate(z.view(-1, *self.shape), given)).clamp(-1, 1)}
 
     def encode(self, batch: Batch) -> Tensor:
         """The ODE the other way."""
         u = self._flow_map(batch.given, batch.size, self.config.guidance)
-        times = torch.linspace(1, 0, 33, device=batch.x.device)
-        return ode.midpoint(lambda x, t: u(x, t, torch.zeros_like(t)), self.space.into(batch.x), times).flatten(1)
+        x = self.space.into(batch.only())
+        times = torch.linspace(1, 0, 33, device=x.device)
+        return ode.midpoint(lambda x, t: u(x, t, torch.zeros_like(t)), x, times).flatten(1)
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
-        return Batch({self.target: self._dequantised(batch.x, rng)}, batch.given, batch.items)
+        return Batch({self.target: self._dequantised(batch.only(), rng)}, batch.given, batch.items)
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
-        """log p(x | y) with one Hutchinson probe; nothing is gained by several samples, since there is no bound."""
-        x, y = self.space.into(batch.x), self._classes(batch.given, batch.size)
+        """log p(x | given) with one Hutchinson probe; nothing is gained by several samples, since there is no bound."""
+        real = batch.only()
+        x, y = self.space.into(real), vector(self.net, batch.given, batch.size)
         probe = torch.where(rng.uniform(*x.shape) < 0.5, -1.0, 1.0)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
@@ -354,7 +386,7 @@ class Flow(Model):
         state = torch.cat([self.last * x.flatten(1), x.new_zeros(len(x), 1)], 1)
         state = ode.dopri5(field, state, self.last, 0.0, TOLERANCE, TOLERANCE)
         traced = ode.log_normal(state[:, :-1]) - state[:, -1]
-        return traced + self.latent_dim * math.log(self.last) + self.space.log_det(batch.x)
+        return traced + self.latent_dim * math.log(self.last) + self.space.log_det(real)
 
 
 def _rows(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Generative adversarial networks (Goodfellow et al. 2014): a generator G and a critic D.
 
-Each step D learns to tell pictures of the data from those of G, given their class; then G learns to please D.
+Each step D learns to tell items of the data from those of G, given the same; then G learns to please D. What is given
+(any columns, each missing of a share of the items in training) joins G's latent code, and is projected on by D.
 Three pairs of networks: `mlp` is the textbook one, `dcgan` that of Radford et al. 2015, `conv` residual and
 without normalisation. Their loss, and what keeps D smooth, are settings of their own
 (losses/adversarial.py).
@@ -8,7 +9,7 @@ without normalisation. Their loss, and what keeps D smooth, are settings of thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -16,20 +17,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
-from maquette.core.given import classes_of
+from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.losses.adversarial import LOSSES, gradient_penalty, squared_gradient
+from maquette.models._given import ANY, condition, drop, given_columns, plain_condition, vector
 from maquette.nets.augment import DRAWS, Augment
 from maquette.nets.critic import ConvCritic
 from maquette.nets.dcgan import DcganCritic, DcganGenerator
 from maquette.nets.decoder import ConvGenerator
 from maquette.nets.mlp import MlpCritic, MlpGenerator
 
-SUPPORTS = ("image",)
-FEW = 5000  # pictures below which a critic begins to learn them by heart
+SUPPORTS = (GridSpec,)
+GIVEN = ANY
+FEW = 5000  # items below which a critic begins to learn them by heart
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -57,7 +60,7 @@ class Config(BaseModel):
         "non_saturating"
     )
     penalty: Literal["none", "r1", "r1r2", "wgan-gp"] = Field(
-        "r1r2", description="on the slope of the critic: at real pictures, also at generated ones, or WGAN-GP"
+        "r1r2", description="on the slope of the critic: at real items, also at generated ones, or WGAN-GP"
     )
     gamma: float = Field(
         10.0, ge=0, description="weight of the penalty; of r1 and r1r2, for each channel: colour needs more"
@@ -67,11 +70,11 @@ class Config(BaseModel):
     )
     penalty_every: Positive = Field(4, description="steps between penalties (Karras et al. 2020, appendix B)")
     critic_steps: Positive = Field(1, description="updates of the critic for one of the generator")
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
     augment: Literal["auto", "adaptive"] | Annotated[float, Field(ge=0, lt=1)] = Field(
         "auto",
-        description="share of the pictures that each change happens to before the critic sees them; adaptive: as much "
-        "as it takes; auto: adaptive where there are few pictures",
+        description="share of the items that each change happens to before the critic sees them; adaptive: as much as "
+        "it takes; auto: adaptive where there are few items",
     )
     augment_target: float = Field(0.3, gt=0, lt=1, description="adaptive: how sure the critic may be, 0 to 1")
 
@@ -84,32 +87,36 @@ class Config(BaseModel):
 
 
 def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
-    """The settings with what depends on the number of training pictures put in its place."""
+    """The settings with what depends on the number of training items put in its place."""
     if config.augment != "auto":
         return config
-    return config.model_copy(update={"augment": "adaptive" if len(train) < FEW else 0.0})
+    few = len(train) < FEW and len(spec.only(GridSpec).grid) == 2
+    return config.model_copy(update={"augment": "adaptive" if few else 0.0})
 
 
 def build(config: Config, spec: DataSpec) -> GAN:
     return GAN(config, spec)
 
 
-def networks(config: Config, shape: Sequence[int], classes: int) -> tuple[nn.Module, nn.Module]:
-    """G: (z, y) -> x in [-1, 1] and D: (x, y) -> logits; y may be the number `classes`, which says "no label"."""
+def networks(
+    config: Config, shape: Sequence[int], given: Mapping[str, ColumnSpec]
+) -> tuple[nn.Module, nn.Module]:  # fmt: skip
+    """G: (z, c) -> x in [-1, 1] and D: (x, c) -> logits. c: what their own `condition` makes of what is given."""
     c = config
     if c.network == "mlp":
-        generator = MlpGenerator(shape, classes, c.latent_dim, c.hidden, c.batch_norm, c.leaky_slope)
-        return generator, MlpCritic(shape, classes, c.critic_hidden, c.leaky_slope)
+        generator = MlpGenerator(shape, plain_condition(given), c.latent_dim, c.hidden, c.batch_norm, c.leaky_slope)
+        return generator, MlpCritic(shape, plain_condition(given), c.critic_hidden, c.leaky_slope)
     if c.network == "dcgan":
-        return DcganGenerator(shape, classes, c.latent_dim, c.width), DcganCritic(shape, classes, c.width)
+        generator = DcganGenerator(shape, plain_condition(given), c.latent_dim, c.width)
+        return generator, DcganCritic(shape, plain_condition(given), c.width)
     return (
-        ConvGenerator(shape, classes, c.latent_dim, c.width, c.deep, c.blocks),
-        ConvCritic(shape, classes, c.width, c.deep, c.blocks, c.features),
+        ConvGenerator(shape, condition(given, c.latent_dim), c.latent_dim, c.width, c.deep, c.blocks),
+        ConvCritic(shape, condition(given, c.features, c.features**-0.5), c.width, c.deep, c.blocks, c.features),
     )
 
 
 class GAN(Model):
-    """p(x | y) as the law of G(z, y) with z ~ N(0, I). Meets Decodes."""
+    """p(x | given) as the distribution of G(z, given) with z ~ N(0, I). Meets Decodes."""
 
     keeps = ("generator",)
     watches = (
@@ -118,7 +125,7 @@ class GAN(Model):
             key="d/ranked",
             above=0.999,
             patience=0.1,
-            saw="the critic tells every generated picture from a real one: the generator learns nothing from it",
+            saw="the critic tells every generated item from a real one: the generator learns nothing from it",
             advice="a larger model.gamma, a smaller model.critic_lr, or model.loss=relativistic",
         ),
         Watch(
@@ -132,10 +139,15 @@ class GAN(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config = config
-        (self.target,) = spec.target
-        self.spec = spec
-        self.generator, self.critic = networks(config, spec.x.shape, spec.num_classes)
+        self.config, column = config, spec.only(GridSpec)
+        self.target, self.columns = spec.only_name, given_columns(spec)
+        flat = {"network: dcgan": config.network == "dcgan", "augment": config.augment not in ("auto", 0.0)}
+        if len(column.grid) != 2 and (named := [name for name, asked in flat.items() if asked]):
+            raise UserError(
+                f"{named[0]} is of two-dimensional grids; '{self.target}' has {len(column.grid)} dimensions.",
+                "Use model.network=conv and model.augment=0.",
+            )
+        self.generator, self.critic = networks(config, column.shape, self.columns)
         self.loss = LOSSES[config.loss]
         self.augment: Augment | None = None
         if config.augment == "adaptive":
@@ -161,9 +173,9 @@ class GAN(Model):
 
     def d(self, batch: Batch, step: Step) -> Loss:
         """D tells real from generated. `ranked`: share of pairs in which the real one has the higher logit."""
-        y = self._classes(batch, step.rng)
-        real, fake = self._shown(batch.x, step.rng), self._shown(self._make(batch.size, y, step.rng), step.rng)
-        real, fake = self._scores(real, fake, y)
+        given, n = self._given(batch, step.rng), batch.size
+        real, fake = self._shown(batch.only(), step.rng), self._shown(self._make(n, given, step.rng), step.rng)
+        real, fake = self._scores(real, fake, vector(self.critic, given, n))
         parts = {"real": real.mean(), "fake": fake.mean(), "ranked": (real > fake).float().mean()}
         if self.augment:
             self.augment.adapt(step.index)
@@ -175,14 +187,14 @@ class GAN(Model):
         """gamma / 2 (R1 + R2) for each channel, or gamma times the gradient penalty of WGAN-GP."""
         c, n = self.config, batch.size
         gamma = c.gamma * ((c.gamma_final or c.gamma) / c.gamma) ** step.progress
-        y = self._classes(batch, step.rng)
-        x = self._shown(batch.x, step.rng)
+        given = self._given(batch, step.rng)
+        x, y = self._shown(batch.only(), step.rng), vector(self.critic, given, n)
         if c.penalty == "wgan-gp":
-            fake = self._shown(self._make(n, y, step.rng), step.rng)
+            fake = self._shown(self._make(n, given, step.rng), step.rng)
             steep = gradient_penalty(lambda x: self.critic(x, y), x, fake, step.rng.uniform(n)).mean()
             return Loss(gamma * steep, {"gradient_penalty": steep.detach()})
         if c.penalty == "r1r2":
-            x = torch.cat([x, self._shown(self._make(n, y, step.rng), step.rng)])
+            x = torch.cat([x, self._shown(self._make(n, given, step.rng), step.rng)])
             y = None if y is None else torch.cat([y, y])
         slopes = squared_gradient(lambda x: self.critic(x, y), x).view(-1, n).mean(1)  # R1 and, if asked for, R2
         names = ("r1", "r2")[: len(slopes)]
@@ -191,36 +203,33 @@ class GAN(Model):
 
     def g(self, batch: Batch, step: Step) -> Loss:
         """G pleases D; only a relativistic loss looks at the data again."""
-        y = self._classes(batch, step.rng)
-        fake = self.critic(self._shown(self._make(batch.size, y, step.rng), step.rng), y)
+        given = self._given(batch, step.rng)
+        y = vector(self.critic, given, batch.size)
+        fake = self.critic(self._shown(self._make(batch.size, given, step.rng), step.rng), y)
         real = None
         if self.loss.pairs:
             with torch.no_grad():
-                real = self.critic(self._shown(batch.x, step.rng), y)
+                real = self.critic(self._shown(batch.only(), step.rng), y)
         return Loss(self.loss.generator(fake, real), {"fake": fake.detach().mean()})
 
-    def _make(self, n: int, y: Tensor | None, rng: Rng) -> Tensor:
-        return self.generator(rng.normal(n, self.config.latent_dim), y)
+    def _make(self, n: int, given: Given, rng: Rng) -> Tensor:
+        return self.generator(rng.normal(n, self.config.latent_dim), vector(self.generator, given, n))
 
     def _shown(self, x: Tensor, rng: Rng) -> Tensor:
-        """Pictures as the critic sees them."""
+        """Items as the critic sees them."""
         return x if self.augment is None else self.augment(x, rng.uniform(len(x), DRAWS))
 
     def _scores(self, real: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits of both; in one pass unless batch statistics would mix them."""
         if self.config.network == "dcgan":
             return self.critic(real, y), self.critic(fake, y)
-        real_logits, fake_logits = self.critic(torch.cat([real, fake]), None if y is None else y.repeat(2)).chunk(2)
+        twice = None if y is None else torch.cat([y, y])
+        real_logits, fake_logits = self.critic(torch.cat([real, fake]), twice).chunk(2)
         return real_logits, fake_logits
 
-    def _classes(self, batch: Batch, rng: Rng) -> Tensor | None:
-        """i64[B]: the class of each item, or the number `classes` where it is hidden."""
-        share = self.config.label_dropout
-        dropped = rng.uniform(batch.size) < share if share and self.spec.label else None
-        return self._asked(batch.given, batch.size, dropped)
-
-    def _asked(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
+    def _given(self, batch: Batch, rng: Rng) -> Given:
+        """What is given, each column missing of a share of the items."""
+        return drop(batch.given, self.columns, batch.size, self.config.label_dropout, rng)
 
     # -- sampling ------------------------------------------------------------------------------------
 
@@ -232,5 +241,5 @@ class GAN(Model):
         return self.config.latent_dim
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
-        """G(z, y): deterministic. Batch-norm uses its running statistics, so that items are independent."""
-        return {self.target: self.generator(z, self._asked(given, len(z)))}
+        """G(z, given): deterministic. Batch-norm uses its running statistics, so that items are independent."""
+        return {self.target: self.generator(z, vector(self.generator, given, len(z)))}

@@ -1,8 +1,8 @@
-"""Two stages for large pictures (Rombach et al. 2022): a codec that was trained before makes them small, and a model of
+"""Two stages for large items (Rombach et al. 2022): a codec that was trained before makes them small, and a model of
 another family learns the small ones.
 
-A code is to that model a picture like any other, of a few channels in [-1, 1]: the codec's latents, whose prior is
-N(0, I), over SPAN. So whatever learns pictures in one phase can learn codes; `flow` does so best.
+A code is to that model an item on a grid like any other, of a few channels in [-1, 1]: the codec's latents, whose
+prior is N(0, I), over SPAN. So whatever learns items on grids in one phase can learn codes; `flow` does so best.
 
 The codec is frozen, and becomes part of the run: it works where the codec's own run is gone.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,18 +20,20 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
-from maquette.core.model import Encodes, Given, Loss, Model, OnGrid, Phase, Step
+from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
 from maquette.core.recipe import explain
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder, open_run
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.run import open_run
+from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Table
-from maquette.models._members import Member, build_member, fill
+from maquette.models._given import ANY
+from maquette.models._members import Member, build_member, fill, named, runs_of
 
-SUPPORTS = ("image",)
+SUPPORTS = (GridSpec,)
+GIVEN = ANY
 SPAN = 4.0  # standard deviations of the latents that a code reaches
-ROWS = 16  # pictures decoded at a time: bounds the memory
-OF_PIXELS = ("levels", "degrade")  # settings that make no sense of codes
+ROWS = 16  # items decoded at a time: bounds the memory
+OF_VALUES = ("levels", "degrade")  # settings that make no sense of codes
 REMEDY_PRIOR = "Use flow: model.prior.family=flow"
 REMEDY = "Name a run of image/codec: model.codec=runs/codec"
 
@@ -42,7 +43,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    codec: Member | str | None = Field(None, description="run folder of a codec, trained on pictures of the same size")
+    codec: Member | str | None = Field(None, description="run folder of a codec, trained on items of the same size")
     prior: dict[str, Any] = Field({"family": "flow"}, description="family that learns the codes, and its settings")
 
     @field_validator("prior")
@@ -67,23 +68,29 @@ def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Confi
         return config.model_copy(update={"codec": told})
     folder = open_run(told.run)
     recipe, own = folder.recipe(), folder.spec()
-    if own.x.kind != "image" or own.given:
-        what = f"makes {own.x.kind}s" if own.x.kind != "image" else f"was trained with {', '.join(own.given)}"
-        raise UserError(f"'{told.run}' {what}: it is no codec of pictures.", REMEDY)
-    if own.x.shape != spec.x.shape:
-        channels, height, width = own.x.shape
-        fitting = {1: "data.image.channels=grey", 3: "data.image.channels=rgb", 4: "data.image.channels=rgba"}[channels]
-        if own.x.shape[1:] != spec.x.shape[1:]:
-            fitting = f"data.image.size=[{height},{width}]"
+    theirs, ours = own.only(), spec.only(GridSpec)
+    if own.given or theirs.kind != ours.kind or not isinstance(theirs, GridSpec):
+        what = f"was trained with {', '.join(own.given)}" if own.given else f"makes {theirs.kind}"
+        raise UserError(f"'{told.run}' {what}: it is no codec of {ours.kind}.", REMEDY)
+    if theirs.shape != ours.shape:
         raise UserError(
-            f"Codec '{told.run}' reads pictures of {_said(own.x)}; these are {_said(spec.x)}.",
-            f"Train a codec on this data, or set {fitting}.",
+            f"Codec '{told.run}' reads items of {_size(theirs)}; these are {_size(ours)}.",
+            f"Train a codec on this data, or have it prepared as that of the codec was (data.{ours.kind}).",
         )
-    codec = Member(
-        run=str(Path(told.run).resolve()), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=()
-    )
-    fill(_codec(codec, spec), folder.weights(), told.run)
+    weights = folder.weights()
+    codec = Member(**named(folder), family=recipe.family, model=recipe.config.model_dump(mode="json"), given=())
+    fill(_codec(codec, spec), weights, told.run)
     return config.model_copy(update={"codec": codec})
+
+
+def codecs(config: Config) -> tuple[str, ...]:
+    """The run whose codes are learned: it may have learned other data."""
+    return runs_of(config.codec)
+
+
+def families(config: Config) -> tuple[str, ...]:
+    """Further families that a model of this one is made of."""
+    return (str(config.prior["family"]),)
 
 
 def build(config: Config, spec: DataSpec) -> Latent:
@@ -91,32 +98,33 @@ def build(config: Config, spec: DataSpec) -> Latent:
 
 
 class Latent(Model):
-    """p(x | y) as a codec's picture of z ~ p(z | y). Meets Encodes, through the codec and the model of the codes."""
+    """p(x | given) as what a codec makes of z ~ p(z | given). Meets Encodes, through both, and UsesCodec."""
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config = config
-        (self.target,) = spec.target
+        self.target = spec.only_name
         assert isinstance(config.codec, Member)
         codec = _codec(config.codec, spec)
         if config.codec.run is not None:
+            folder = config.codec.folder
             try:
-                fill(codec, RunFolder(Path(config.codec.run)).weights(), config.codec.run)
+                fill(codec, folder.weights(), config.codec.run)
             except UserError as error:
-                self.lacking = (f"codec '{config.codec.run}': {error.problem}",)
-        assert isinstance(codec, OnGrid) and codec.code_grid is not None
+                self.missing_weights = (f"codec '{folder.path}': {error.problem}",)
+        assert isinstance(codec, GridCode) and codec.code_grid is not None
         self.grid = codec.code_grid
         self.codec = codec.eval().requires_grad_(False)
         settings = {key: value for key, value in config.prior.items() if key != "family"}
         family = find_family(config.prior["family"])
-        for key in OF_PIXELS:
+        for key in OF_VALUES:
             if settings.get(key) not in (None, (), [], "none"):
-                raise UserError(f"model.prior.{key} is about pixels, and codes have none.", "Leave it out.")
-        if "image" not in family.SUPPORTS:
-            raise UserError(f"'{config.prior['family']}' cannot learn codes: it makes no pictures.", REMEDY_PRIOR)
-        columns = {**spec.columns, self.target: spec.only().model_copy(update={"shape": self.grid})}
+                raise UserError(f"model.prior.{key} is about values of items, and codes have none.", "Leave it out.")
+        if not issubclass(GridSpec, family.SUPPORTS):
+            raise UserError(f"'{config.prior['family']}' cannot learn codes, which are on grids.", REMEDY_PRIOR)
+        columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}
         self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
-        self.watches = self.prior.watches
+        self.watches, self.options, self.needs = self.prior.watches, self.prior.options, self.prior.needs
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
             raise UserError(f"'{config.prior['family']}' cannot learn codes.", REMEDY_PRIOR)
 
@@ -127,7 +135,7 @@ class Latent(Model):
         return self
 
     def codes(self, batch: Batch) -> Batch:
-        """The batch with its pictures as codes f32[B, channels, rows, columns] in [-1, 1]."""
+        """The batch with its items as codes f32[B, channels, *cells] in [-1, 1]."""
         with torch.no_grad():
             z = self.codec.encode(Batch(batch.target, {}, batch.items))
         return Batch({self.target: (z.view(-1, *self.grid) / SPAN).clamp(-1, 1)}, batch.given, batch.items)
@@ -143,25 +151,16 @@ class Latent(Model):
 
     # -- sampling ------------------------------------------------------------------------------------
 
-    @property
-    def options(self) -> tuple[str, ...] | None:
-        return self.prior.options
-
     def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
         """options: of the model of the codes."""
         (codes,) = self.prior.sample(n, given, rng, **options).values()
-        return self._pictures(codes)
+        return self._decoded(codes)
 
-    def _pictures(self, codes: Tensor) -> dict[str, Tensor]:
+    def _decoded(self, codes: Tensor) -> dict[str, Tensor]:
         flat = (SPAN * codes).flatten(1)
         return {self.target: torch.cat([self.codec.decode(part, {})[self.target] for part in flat.split(ROWS)])}
 
-    # -- Encodes, through both models, and Coded ------------------------------------------------------
-
-    @property
-    def coder(self) -> Encodes:
-        assert isinstance(self.codec, Encodes)
-        return self.codec
+    # -- Encodes, through both models ----------------------------------------------------------------
 
     @property
     def latent_dim(self) -> int:
@@ -169,7 +168,7 @@ class Latent(Model):
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
         (codes,) = self.prior.decode(z, given).values()
-        return self._pictures(codes)
+        return self._decoded(codes)
 
     def encode(self, batch: Batch) -> Tensor:
         return self.prior.encode(self.codes(batch))
@@ -177,11 +176,11 @@ class Latent(Model):
 
 def _codec(told: Member, spec: DataSpec) -> Model:
     model = build_member(told, spec)
-    if not isinstance(model, OnGrid) or model.code_grid is None:
-        raise UserError(f"'{told.run or told.family}' has no codes that are small pictures.", REMEDY)
+    if not isinstance(model, GridCode) or model.code_grid is None:
+        raise UserError(f"'{told.run or told.family}' has no codes on a grid.", REMEDY)
     return model
 
 
-def _said(column: ColumnSpec) -> str:
-    channels, height, width = column.shape
-    return f"{width}x{height} in {channels} channel{'s' if channels > 1 else ''}"
+def _size(column: GridSpec) -> str:
+    """Width first, as people say it: "64x48 in 3 channels"."""
+    return f"{'x'.join(map(str, reversed(column.grid)))} in {column.channels} channel{'s' * (column.channels > 1)}"

@@ -4,7 +4,7 @@ One phase minimises, over the tokens t_1 .. t_n of the target after its first,
 
     -sum_i log p(t_i | t_1 .. t_(i-1), source, y)
 
-with y the class, if there is one. Without a source column the same decoder is a recurrent language model.
+with y what else is given, if anything is. Without a source column the same decoder is a recurrent language model.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import PAD, DataSpec
+from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.losses import sequence
+from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
 from maquette.nets.recurrent import Memory, RecurrentNet, projected_nll
 from maquette.sampling import autoregressive
 
-SUPPORTS = ("text",)
-NOT_MUON = ("embed", "out")  # rows of a table, one a token, rather than a matrix
+SUPPORTS = (TokenSpec,)
+GIVEN = ANY
+NOT_MUON = ("embed", "condition", "out")  # rows of a table, one a token, rather than a matrix
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -52,7 +53,7 @@ class Config(BaseModel):
         False,
         description="each step reads the readout of the last (Luong et al. 2015, section 3.3); slow",
     )
-    shared_embeddings: bool = Field(True, description="source and target share one table where they share a tokenizer")
+    shared_embeddings: bool = Field(True, description="source and target share one table where they share tokens")
     tied_output: bool = Field(True, description="the projection onto the vocabulary is the embedding of the target")
 
     dropout: Share = Field(0.3, description="of embeddings, layers and readout: one mask for all steps of a text")
@@ -62,7 +63,9 @@ class Config(BaseModel):
         description="share of the decoder's inputs that are its own predictions at the end of the run, growing from 0 "
         "(Bengio et al. 2015); slow",
     )  # fmt: skip
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    label_dropout: float = Field(
+        0.1, ge=0, le=1, description="share of items that each given column but the source is hidden of"
+    )
 
     lr: float = Field(4e-3, gt=0)
     muon: float = Field(1.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
@@ -77,7 +80,7 @@ class Config(BaseModel):
 def build(config: Config, spec: DataSpec) -> RecurrentModel:
     if config.bidirectional and config.width % 2:
         raise UserError("The two directions of the encoder share `width`.", "Set model.width to an even number.")
-    aligns = spec.source and config.attention != "none"
+    aligns = source_name(spec) and config.attention != "none"
     return AttentiveModel(config, spec) if aligns else RecurrentModel(config, spec)
 
 
@@ -86,20 +89,22 @@ class RecurrentModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
-        (self.target,) = spec.target
-        (self.length,) = spec.x.shape
-        self.start, self.framed, self.mean_length = spec.x.start, spec.x.framed, spec.x.mean_length
+        column, self.target = spec.only(TokenSpec), spec.only_name
+        (self.length,) = column.shape
+        self.start, self.framed, self.mean_length = column.start, column.framed, column.mean_length
         self.context = self.length - 1  # of training; the states reach back further
-        c, source = config, spec.columns[spec.source] if spec.source else None
+        self.columns, name = beside_source(spec), source_name(spec)
+        c, source = config, spec.columns[name] if name else None
         self.net = RecurrentNet(
-            spec.x.vocab, source.vocab if source else 0, spec.num_classes,
+            column.vocab, source.vocab if source else 0, condition(self.columns, c.embedding, c.embedding**-0.5),
             cell=c.cell, layers=c.layers, width=c.width, embedding=c.embedding, bidirectional=c.bidirectional,
             reverse_source=c.reverse_source, attention=c.attention, query=c.query, input_feeding=c.input_feeding,
-            shared=c.shared_embeddings and source is not None and source.tokenizer == spec.x.tokenizer,
+            shared=c.shared_embeddings and source is not None and column.same_tokens(source),
             tied=c.tied_output, pad=PAD,
         )  # fmt: skip
 
@@ -115,10 +120,10 @@ class RecurrentModel(Model):
 
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""
-        c, n, x = self.config, batch.size, batch.x
-        dropped = step.rng.uniform(n) < c.label_dropout if self.spec.label else None
+        c, n, x = self.config, batch.size, batch.only()
+        given = drop(batch.given, self.columns, n, c.label_dropout, step.rng)
         masks = self.net.masks(step.rng.uniform(n, self.net.noise_size), c.dropout) if c.dropout else {}
-        memory = self._begin(n, batch.given, dropped, masks)
+        memory = self._begin(n, given, masks)
         if c.scheduled_sampling:
             own = step.rng.uniform(*x[:, :-1].shape) < c.scheduled_sampling * step.progress
             readout = self._with_own_tokens(memory, x[:, :-1], own)
@@ -144,11 +149,8 @@ class RecurrentModel(Model):
             steps.append(self.net.read(memory, inputs.unsqueeze(1))[0])
         return torch.cat(steps, 1)
 
-    def _begin(
-        self, n: int, given: Given, dropped: Tensor | None = None, masks: dict[str, Tensor] | None = None
-    ) -> Memory:
-        y = classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
-        return self.net.begin(n, source_of(given, self.spec), y, masks)
+    def _begin(self, n: int, given: Given, masks: dict[str, Tensor] | None = None) -> Memory:
+        return self.net.begin(n, source_of(given, self.spec), vector(self.net, given, n), masks)
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -165,8 +167,9 @@ class RecurrentModel(Model):
     # -- Scores --------------------------------------------------------------------------------------
 
     def token_log_prob(self, batch: Batch) -> Tensor:
-        logits = self.advance(self.begin(batch.size, batch.given), batch.x[:, :-1])
-        return sequence.token_log_prob(logits, batch.x[:, 1:], PAD)
+        x = batch.only()
+        logits = self.advance(self.begin(batch.size, batch.given), x[:, :-1])
+        return sequence.token_log_prob(logits, x[:, 1:], PAD)
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
         return batch
@@ -180,6 +183,6 @@ class AttentiveModel(RecurrentModel):
 
     def alignment(self, batch: Batch) -> Tensor:
         memory = self.begin(batch.size, batch.given)
-        _, weights = self.net.read(memory, batch.x[:, :-1])
+        _, weights = self.net.read(memory, batch.only()[:, :-1])
         assert weights is not None
         return weights

@@ -4,7 +4,7 @@ One phase minimises, over the tokens t_1 .. t_n of the target after its first,
 
     -sum_i log p(t_i | t_1 .. t_(i-1), source, y)
 
-with y the class, if there is one. A language model can also learn to fill gaps: a share of the texts is put in
+with y what else is given, if anything is. A language model can also learn to fill gaps: a share of the texts is put in
 the order prefix, suffix, middle (Bavarian et al. 2022).
 """
 
@@ -19,16 +19,17 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.given import classes_of, source_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
-from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec
+from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec, TokenSpec
 from maquette.losses import sequence
+from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
 from maquette.nets.transformer import Memory, Transformer
 from maquette.sampling import autoregressive
 
-SUPPORTS = ("text",)
-NOT_MUON = ("embedding", "source_embedding", "label", "ngrams")  # rows of a table, one a token, rather than a matrix
+SUPPORTS = (TokenSpec,)
+GIVEN = ANY
+NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams")  # mostly rows of a table, one a token
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -50,18 +51,20 @@ class Config(BaseModel):
     ngrams: int = Field(1, ge=1, le=4, description="the last 2 .. ngrams tokens have an embedding of their own; 1: no")
     ngram_rows: Positive = Field(8192, description="rows in a table of n-grams; more n-grams than that share them")
     shared: Literal["auto", "yes", "no"] = Field(
-        "auto", description="source and target share one table of embeddings; auto: where they share a tokenizer"
+        "auto", description="source and target share one table of embeddings; auto: where they share tokens"
     )
 
     dropout: Share = Field(0.0, description="of embeddings and of what each layer adds")
     label_smoothing: Share = 0.0
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    label_dropout: float = Field(
+        0.1, ge=0, le=1, description="share of items that each given column but the source is hidden of"
+    )
     short: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Positive], ...] = Field(
         (),
-        description="[share of the run, tokens]: until then windows of a long text are cut into pieces so long: "
+        description="[share of the run, tokens]: until then windows of a long sequence are cut into pieces so long: "
         "cheaper, and what is near is learned first (Press et al. 2021, shortformer)",
     )
-    infill: Share = Field(0.0, description="share of texts that are rearranged, so that gaps can be filled")
+    infill: Share = Field(0.0, description="share of sequences that are rearranged, so that gaps can be filled")
 
     lr: float = Field(2e-3, gt=0)
     muon: float = Field(5.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
@@ -82,9 +85,10 @@ class Config(BaseModel):
 
 
 def build(config: Config, spec: DataSpec) -> TransformerModel:
-    if spec.source and config.infill:
+    source = source_name(spec)
+    if source and config.infill:
         raise UserError("Gaps are filled by a model without a source.", "Set model.infill=0, or train without --given.")
-    return AlignedTransformer(config, spec) if spec.source else TransformerModel(config, spec)
+    return AlignedTransformer(config, spec) if source else TransformerModel(config, spec)
 
 
 class TransformerModel(Model):
@@ -92,6 +96,7 @@ class TransformerModel(Model):
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
+    needs = (TokenSpec,)
     watches = (
         Watch(
             name="exploding gradient",
@@ -107,21 +112,23 @@ class TransformerModel(Model):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
-        (self.target,) = spec.target
-        (self.length,) = spec.x.shape
-        self.start, self.framed, self.mean_length = spec.x.start, spec.x.framed, spec.x.mean_length
+        column, self.target = spec.only(TokenSpec), spec.only_name
+        (self.length,) = column.shape
+        self.start, self.framed, self.mean_length = column.start, column.framed, column.mean_length
         self.fills_gaps = config.infill > 0
-        c, source = config, spec.columns[spec.source] if spec.source else None
-        alike = source is not None and source.tokenizer == spec.x.tokenizer and source.vocab == spec.x.vocab
+        self.columns, self.source = beside_source(spec), source_name(spec)
+        c, source = config, spec.columns[self.source] if self.source else None
+        alike = source is not None and column.same_tokens(source)
         if c.shared == "yes" and not alike:
             raise UserError(
                 "One table of embeddings needs one tokenizer for source and target.",
-                "Set data.text.joint=true, or model.shared=auto.",
+                f"Prepare them with one (data.{column.kind}.joint=true), or set model.shared=auto.",
             )
         self.net = Transformer(
-            spec.x.vocab, c.width, c.layers, c.heads, self.length - 1, round(c.mlp * c.width),
-            dropout=c.dropout, classes=spec.num_classes, source_vocab=source.vocab if source else 0,
-            encoder_layers=c.encoder_layers or c.layers, shared=alike and c.shared != "no", pad=PAD,
+            column.vocab, c.width, c.layers, c.heads, self.length - 1, round(c.mlp * c.width),
+            dropout=c.dropout, condition=condition(self.columns, c.width, c.width**-0.5),
+            source_vocab=source.vocab if source else 0, encoder_layers=c.encoder_layers or c.layers,
+            shared=alike and c.shared != "no", pad=PAD,
             ngrams=c.ngrams, ngram_rows=c.ngram_rows, shift=round(c.shift * c.width),
         )  # fmt: skip
 
@@ -137,16 +144,16 @@ class TransformerModel(Model):
 
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""
-        c, n, x = self.config, batch.size, batch.x
-        dropped = step.rng.uniform(n) < c.label_dropout if self.spec.label else None
+        c, n, x = self.config, batch.size, batch.only()
+        given = drop(batch.given, self.columns, n, c.label_dropout, step.rng)
         if c.infill:
             chosen, cuts = step.rng.uniform(n) < c.infill, step.rng.uniform(n, 2)
             x = rearrange(x, chosen, cuts, self.framed, self.length)
-        tokens, after, y = x[:, :-1], x[:, 1:], self._classes(batch.given, n, dropped)
+        tokens, after, y = x[:, :-1], x[:, 1:], vector(self.net, given, n)
         pieces = self._pieces(tokens.shape[1], step.progress)
         if pieces > 1:
             tokens, after = (t.reshape(n * pieces, -1) for t in (tokens, after))
-            y = None if y is None else y.repeat_interleave(pieces)
+            y = None if y is None else y.repeat_interleave(pieces, 0)
         logits = self.net(tokens, self._source(batch.given), y)
         loss, nll = sequence.smoothed_nll(logits, after, c.label_smoothing, PAD)
         parts = {"nats_per_token": nll.sum() / (after != PAD).sum().clamp(min=1)}
@@ -155,14 +162,11 @@ class TransformerModel(Model):
     def _pieces(self, length: int, progress: float) -> int:
         """How many pieces a window of so many tokens is cut into; texts with a beginning and an end stay whole."""
         size = next((tokens for until, tokens in self.config.short if progress < until), length)
-        whole = self.framed or self.config.infill or self.spec.source or length % size
+        whole = self.framed or self.config.infill or self.source or length % size
         return 1 if whole else length // size
 
     def _source(self, given: Given) -> Tensor | None:
         return source_of(given, self.spec)
-
-    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -179,7 +183,7 @@ class TransformerModel(Model):
         return self.net.context
 
     def begin(self, n: int, given: Given) -> Memory:
-        return self.net.begin(n, self._source(given), self._classes(given, n))
+        return self.net.begin(n, self._source(given), vector(self.net, given, n))
 
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         return self.net.advance(memory, tokens)
@@ -187,8 +191,8 @@ class TransformerModel(Model):
     # -- Scores --------------------------------------------------------------------------------------
 
     def token_log_prob(self, batch: Batch) -> Tensor:
-        x = batch.x
-        logits = self.net(x[:, :-1], self._source(batch.given), self._classes(batch.given, batch.size))
+        x = batch.only()
+        logits = self.net(x[:, :-1], self._source(batch.given), vector(self.net, batch.given, batch.size))
         return sequence.token_log_prob(logits, x[:, 1:], PAD)
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
@@ -204,7 +208,7 @@ class AlignedTransformer(TransformerModel):
     def alignment(self, batch: Batch) -> Tensor:
         source = self._source(batch.given)
         assert source is not None  # or _source would have refused
-        return self.net.alignment(batch.x[:, :-1], source, self._classes(batch.given, batch.size))
+        return self.net.alignment(batch.only()[:, :-1], source, vector(self.net, batch.given, batch.size))
 
 
 def rearrange(x: Tensor, chosen: Tensor, cuts: Tensor, framed: bool, longest: int) -> Tensor:

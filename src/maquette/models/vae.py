@@ -4,8 +4,8 @@ One phase minimises the negative ELBO, in nats per item,
 
     -elbo = -E_q[log p(x | u, y)] + beta KL(q(u | x, y) || N(0, I))
 
-with x the target, u the latent code and y the class, if there is one. Three networks: `mlp` is the textbook
-one, `conv` a ladder of latents (nets/ladder.py), `codec` turns large pictures into small ones, of which another model
+with x the target, u the latent code and y what is given, if anything is. Three networks: `mlp` is the textbook
+one, `conv` a ladder of latents (nets/ladder.py), `codec` turns large items into small ones, of which another model
 can be learned (models/latent.py; Rombach et al. 2022). With `importance_samples` = k > 1 it is the bound of
 Burda et al. 2016 instead.
 """
@@ -21,21 +21,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
-from maquette.core.given import classes_of
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, GridSpec
 from maquette.losses import likelihood
 from maquette.losses.divergence import free_bits
+from maquette.models._given import ANY, condition, drop, given_columns, plain_condition, vector
 from maquette.nets.codec import Codec
 from maquette.nets.flat import Flat
 from maquette.nets.ladder import Ladder
 from maquette.nets.latent import Pass, repeat
 
-SUPPORTS = ("image",)
+SUPPORTS = (GridSpec,)
+GIVEN = ANY
 ACTIVE = 0.01  # a latent is active when its posterior mean varies more than this (Burda et al. 2016, section 5.2)
-# Where pixels come in and go out, and what is no matrix at all.
-NOT_MUON = ("stem", "encoder.stem", "out", "start", "label", "log_std")
+# Where values come in and go out, what describes the condition, and what is no matrix at all.
+NOT_MUON = ("stem", "encoder.stem", "out", "start", "condition", "log_std")
 _ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
 
 Positive = Annotated[int, Field(gt=0)]
@@ -58,10 +59,10 @@ class Config(BaseModel):
         min_length=1,
         description="conv: groups of latents from the top down: [global, numbers] or [local, channels per cell]",
     )
-    head: Positive = Field(256, description="conv: channels of the layer before the pixels")
+    head: Positive = Field(256, description="conv: channels of the layer before the values")
 
     channels: Positive = Field(4, description="codec: latents in each cell of the code")
-    factor: int = Field(0, ge=0, description="codec: pixels a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
+    factor: int = Field(0, ge=0, description="codec: values a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
     decoder_blocks: Positive = Field(4, description="codec: residual blocks of the decoder on the grid of the code")
 
     likelihood: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
@@ -69,7 +70,7 @@ class Config(BaseModel):
         "learned", description="gaussian: standard deviation on the scale [-1, 1]; learned: one for each channel"
     )
     binarize: Literal["none", "dynamic"] = Field(
-        "none", description="dynamic: a pixel becomes 1 with probability of its grey value, anew each time"
+        "none", description="dynamic: a value becomes 1 with probability of its grey value, anew each time"
     )
     sample_from: Literal["mean", "likelihood"] = Field(
         "mean", description="what a sample shows: the mean of p(x | u), or a draw from it"
@@ -82,7 +83,7 @@ class Config(BaseModel):
     kl_warmup: float = Field(0.2, ge=0, le=1, description="share of the run in which beta grows from 0")
     free_bits: float = Field(0.0, ge=0, description="nats that each group of latents may carry at no cost (k = 1)")
     importance_samples: Positive = Field(1, description="k of the importance-weighted bound; 1: the ELBO")
-    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items whose class is hidden in training")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
 
     optimizer: Literal["adam", "adamw", "adamax"] = "adam"
     muon: float = Field(2.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
@@ -90,13 +91,13 @@ class Config(BaseModel):
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     warmup: float = Field(0.01, ge=0, lt=1, description="share of the run in which the learning rate grows")
-    clip: float = Field(200.0, ge=0, description="largest gradient norm; the loss is a sum of nats over pixels")
+    clip: float = Field(200.0, ge=0, description="largest gradient norm; the loss is a sum of nats over values")
 
     @field_validator("factor")
     @classmethod
     def _is_a_power_of_2(cls, factor: int) -> int:
         if factor == 1 or factor & (factor - 1):
-            raise ValueError("a cell of a code is 2, 4, 8, ... pixels a side; 0 chooses")
+            raise ValueError("a cell of a code is 2, 4, 8, ... values a side; 0 chooses")
         return factor
 
 
@@ -105,24 +106,24 @@ def build(config: Config, spec: DataSpec) -> VAE:
 
 
 class Scale(nn.Module):
-    """A learned standard deviation of each channel on the scale [-1, 1], as a logarithm f32[C, 1, 1].
+    """A learned standard deviation of each channel on the scale [-1, 1], as a logarithm f32[C, 1, ...].
 
     speed: how many learning rates it moves in a step of Adam, which looks at no size of a gradient. With 1, that of a
            codec is behind its errors all through a short run, so codes count too much and flat ground is left grey.
     """
 
-    def __init__(self, channels: int, speed: float = 1.0) -> None:
+    def __init__(self, channels: int, dims: int, speed: float = 1.0) -> None:
         super().__init__()
         self.speed = speed
-        self.log_std = nn.Parameter(torch.full((channels, 1, 1), math.log(0.3) / speed))
+        self.log_std = nn.Parameter(torch.full((channels, *[1] * dims), math.log(0.3) / speed))
 
     def forward(self) -> Tensor:
-        # -5: 0.007, a step of 8-bit pixels. Below it densities have no bound.
+        # -5: 0.007, a step of 8-bit values. Below it densities have no bound.
         return (self.speed * self.log_std).clamp(min=-5)
 
 
 class VAE(Model):
-    """p(x | y) with a latent code u ~ N(0, I). Meets Encodes and Scores."""
+    """p(x | given) with a latent code u ~ N(0, I). Meets Encodes and Scores."""
 
     exact = False  # the ELBO, or the importance-weighted bound
 
@@ -132,19 +133,19 @@ class VAE(Model):
             key="elbo/active_units",
             below=1.0,
             after=0.3,
-            saw="no latent says anything about the picture: all samples come from one blurred mean",
+            saw="no latent says anything about the item: all samples come from one blurred mean",
             advice="model.kl_warmup=0.3, model.free_bits=2, or a smaller model.beta",
         ),
     )
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config = config
-        (self.target,) = spec.target
-        self.spec, self.classes = spec, spec.num_classes
-        shape = spec.x.shape
+        self.config, shape = config, spec.only(GridSpec).shape
+        self.target, self.columns = spec.only_name, given_columns(spec)
         if config.network == "mlp":
-            self.net: Flat | Ladder | Codec = Flat(shape, shape[0], self.classes, config.latent_dim, config.hidden)
+            self.net: Flat | Ladder | Codec = Flat(
+                shape, shape[0], plain_condition(self.columns), config.latent_dim, config.hidden
+            )
         elif config.network == "codec":
             self.net = Codec(
                 shape, shape[0], config.channels, config.factor, config.width, config.encoder_blocks,
@@ -152,10 +153,11 @@ class VAE(Model):
             )  # fmt: skip
         else:
             self.net = Ladder(
-                shape, shape[0], self.classes, config.width, config.groups, config.encoder_blocks, config.head
-            )
+                shape, shape[0], condition(self.columns, config.width), config.width, config.groups,
+                config.encoder_blocks, config.head,
+            )  # fmt: skip
         if config.likelihood == "gaussian" and config.std == "learned":
-            self.scale = Scale(shape[0], speed=20.0 if config.network == "codec" else 1.0)
+            self.scale = Scale(shape[0], len(shape) - 1, speed=20.0 if config.network == "codec" else 1.0)
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -171,10 +173,10 @@ class VAE(Model):
         """The negative ELBO with its weights, or the importance-weighted bound; parts in nats per item."""
         c, n, k = self.config, batch.size, self.config.importance_samples
         x = self.observe(batch, step.rng)
-        dropped = step.rng.uniform(n) < c.label_dropout if self.classes else None
+        given = drop(batch.given, self.columns, n, c.label_dropout, step.rng)
         # All noise of an item in one row, so that the same item sees the same noise in any micro-batch.
         noise = step.rng.normal(n, k * self.latent_dim).view(n * k, self.latent_dim)
-        passed: Pass = self.net(x, self._classes(batch.given, n, dropped), noise)
+        passed: Pass = self.net(x, vector(self.net, given, n), noise)
         log_px = self.log_likelihood(passed.out, repeat(x, n * k))
         beta = c.beta * min(1.0, step.progress / c.kl_warmup) if c.kl_warmup else c.beta
         if k > 1:
@@ -196,10 +198,9 @@ class VAE(Model):
         return Loss(total, parts)
 
     def observe(self, batch: Batch, rng: Rng) -> Tensor:
-        """The target as the likelihood sees it, f32[B, C, H, W] in [-1, 1]."""
-        if self.config.binarize == "none":
-            return batch.x
-        return likelihood.binarize(batch.x, rng.uniform(*batch.x.shape))
+        """The target as the likelihood sees it, f32[B, C, *grid] in [-1, 1]."""
+        x = batch.only()
+        return x if self.config.binarize == "none" else likelihood.binarize(x, rng.uniform(*x.shape))
 
     def log_likelihood(self, out: Tensor, x: Tensor) -> Tensor:
         """log p(x | u), f32[N], nats; of a density over [-1, 1] unless Bernoulli."""
@@ -211,13 +212,10 @@ class VAE(Model):
 
     @property
     def log_std(self) -> Tensor:
-        """Of the Gaussian; broadcasts over f32[N, C, H, W]."""
+        """Of the Gaussian; broadcasts over f32[N, C, *grid]."""
         if self.config.likelihood == "mse":
             return torch.tensor(0.5 * math.log(0.5))
         return self.scale() if self.config.std == "learned" else torch.tensor(math.log(self.config.std))
-
-    def _classes(self, given: Given, n: int, dropped: Tensor | None = None) -> Tensor | None:
-        return classes_of(given, self.spec, n, next(self.parameters()).device, dropped)
 
     # -- sampling ------------------------------------------------------------------------------------
 
@@ -225,7 +223,7 @@ class VAE(Model):
         code = rng.normal(n, self.latent_dim)
         if isinstance(self.net, Ladder):
             code = code * self.net.spread(self.config.local_temperature).to(code.device)
-        out = self.net(None, self._classes(given, n), code).out
+        out = self.net(None, vector(self.net, given, n), code).out
         mean = self.mean(out)
         if self.config.sample_from == "likelihood":
             if self.config.likelihood == "bernoulli":
@@ -240,7 +238,7 @@ class VAE(Model):
 
     @property
     def density(self) -> Literal["discrete", "continuous", "none"]:
-        """What exp(log_prob) is; a Bernoulli of grey pixels does not sum to 1 over them."""
+        """What exp(log_prob) is; a Bernoulli of grey values does not sum to 1 over them."""
         if self.config.likelihood != "bernoulli":
             return "continuous"
         return "discrete" if self.config.binarize == "dynamic" else "none"
@@ -252,33 +250,34 @@ class VAE(Model):
         return self.net.latent_dim
 
     @property
-    def code_grid(self) -> tuple[int, int, int] | None:
+    def code_grid(self) -> tuple[int, ...] | None:
         return self.net.code_grid if isinstance(self.net, Codec) else None
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
-        return {self.target: self.mean(self.net(None, self._classes(given, len(z)), z).out)}
+        return {self.target: self.mean(self.net(None, vector(self.net, given, len(z)), z).out)}
 
     def encode(self, batch: Batch) -> Tensor:
-        x, n = batch.x, batch.size
+        x, n = batch.only(), batch.size
         if self.config.binarize == "dynamic":
             x = likelihood.binarize(x, torch.full_like(x, 0.5))  # what the encoder has learned to read
         if isinstance(self.net, Codec):
             return self.net.encode(x)
-        passed: Pass = self.net(x, self._classes(batch.given, n), x.new_zeros(n, self.latent_dim))
+        passed: Pass = self.net(x, vector(self.net, batch.given, n), x.new_zeros(n, self.latent_dim))
         return passed.code
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
         return Batch({self.target: self.observe(batch, rng)}, batch.given, batch.items)
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
-        n, y = batch.size, self._classes(batch.given, batch.size)
+        n, x = batch.size, batch.only()
+        y = vector(self.net, batch.given, n)
         log_weights: list[Tensor] = []
         stride = max(1, _ROWS // n)
         for start in range(0, samples, stride):
             k = min(stride, samples - start)
             noise = rng.normal(n, k * self.latent_dim).view(n * k, self.latent_dim)
-            passed: Pass = self.net(batch.x, y, noise)
-            log_px = self.log_likelihood(passed.out, repeat(batch.x, n * k))
+            passed: Pass = self.net(x, y, noise)
+            log_px = self.log_likelihood(passed.out, repeat(x, n * k))
             log_weights.append((log_px + passed.log_ratio).view(n, k))
         return likelihood.importance_bound(torch.cat(log_weights, 1))
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_CACHED = 1 << 18  # numbers that are turned at a time
 HIDDEN = -1e4  # added to a score that must not count; finite, so that a source of padding alone gives no NaN
 
 
@@ -63,7 +64,7 @@ class _SelfAttend(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, turn: Tensor, bias: Tensor) -> Tensor:
         b, t, _, heads, d = qkv.shape
         apart = qkv.permute(2, 0, 3, 1, 4)
-        q, k = rotate(apart[:2], turn).to(qkv.dtype).view(2, b * heads, t, d).unbind(0)
+        q, k = _rotate_into(qkv.new_empty(2, b, heads, t, d), apart[:2], turn).view(2, b * heads, t, d).unbind(0)
         v = apart[2].reshape(b * heads, t, d)
         shares = torch.baddbmm(bias, q, k.mT, alpha=d**-0.5).softmax(-1)
         ctx.save_for_backward(q, k, v, shares, turn)
@@ -76,10 +77,13 @@ class _SelfAttend(torch.autograd.Function):
         b, t, _, heads, d = ctx.shape
         grad = grad.view(b, t, heads, d).transpose(1, 2).reshape(b * heads, t, d)
         scores = torch._softmax_backward_data(grad @ v.mT, shares, -1, shares.dtype)
-        turned = torch.stack([scores @ k, scores.mT @ q]).view(2, b, heads, t, d)
+        turned = grad.new_empty(2, b, heads, t, d)
+        torch.bmm(scores, k, out=turned[0].view(b * heads, t, d))
+        torch.bmm(scores.mT, q, out=turned[1].view(b * heads, t, d))
         out = grad.new_empty(ctx.shape)
         apart = out.permute(2, 0, 3, 1, 4)
-        apart[:2] = rotate(turned, turn.conj() * d**-0.5)  # the gradient of a rotation is the rotation back
+        # The gradient of a rotation is the rotation back.
+        _rotate_into(apart[:2], turned, turn * turn.new_tensor([1, -1]).view(2, 1, 1) * d**-0.5)
         apart[2] = (shares.mT @ grad).view(b, heads, t, d)
         return out, None, None
 
@@ -111,22 +115,36 @@ def scores(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def rotation(dim: int, start: int, length: int, device: torch.device) -> Tensor:
-    """exp(i position theta_j) for these positions, theta_j = 10000^(-2j / dim): complex64[length, dim / 2]."""
+    """Cosine and sine of position theta_j for these positions, theta_j = 10000^(-2j / dim): f32[2, length, dim / 2]."""
     upto = 1 << max(8, (start + length - 1).bit_length())
-    return _rotations(dim, upto, device)[start : start + length]
+    return _rotations(dim, upto, device)[:, start : start + length]
 
 
 @lru_cache(maxsize=32)
 def _rotations(dim: int, upto: int, device: torch.device) -> Tensor:
     theta = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
     angle = torch.arange(upto, dtype=torch.float64)[:, None] * theta  # float64: far positions stay exact
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64).to(device)
+    return torch.stack([angle.cos(), angle.sin()]).float().to(device)
 
 
 def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Turns the pairs of numbers of [..., T, D] by complex64[T, D / 2]; f32, laid out in the order of its shape."""
-    x = x.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
-    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turn).flatten(-2)
+    """Turns [..., T, D], numbers j and j + D / 2 as a pair, by the cosines and sines f32[2, T, D / 2]; f32."""
+    (a, b), (cos, sin) = x.float().chunk(2, -1), turn
+    return torch.cat([torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)], -1)
+
+
+def _rotate_into(out: Tensor, x: Tensor, turn: Tensor) -> Tensor:
+    """The same of x [2, B, heads, T, D], written to `out`, a few items at a time: so all of it stays in the cache."""
+    (cos, sin), twice = turn, torch.cat([turn[0], turn[0]], -1)
+    items = max(1, _CACHED * x.shape[1] // x.numel())
+    for part, to in zip(x.split(items, 1), out.split(items, 1), strict=True):
+        part = part.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
+        y = part * twice
+        (a, b), (y_a, y_b) = part.chunk(2, -1), y.chunk(2, -1)
+        y_a.addcmul_(b, sin, value=-1)
+        y_b.addcmul_(a, sin)
+        to.copy_(y)
+    return out
 
 
 @lru_cache(maxsize=32)
@@ -169,22 +187,22 @@ class Memory:
         recent: Tensor,
         before: Tensor,
         source: Source | None = None,
-        label: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> None:
-        """keys: [layers, 2, B, heads, capacity, D], of which nothing is filled. label: f32[B, 1, width] or None.
+        """keys: [layers, 2, B, heads, capacity, D], of which nothing is filled. condition: f32[B, width] or None.
 
         recent: i64[B, n], the n tokens read last, padding at first
         before: f32[layers, B, 1, shift], what each layer shifts on from the token read last, zero at first
         """
         self.keys, self.context, self.recent, self.before = keys, context, recent, before
-        self.source, self.label = source, label
+        self.source, self.condition = source, condition
         self.position = 0
 
     def rows(self, index: Tensor) -> Memory:
-        label = None if self.label is None else self.label.index_select(0, index)
+        condition = None if self.condition is None else self.condition.index_select(0, index)
         source = None if self.source is None else self.source.rows(index)
         recent, before = self.recent.index_select(0, index), self.before.index_select(1, index)
-        other = Memory(self.keys.index_select(2, index), self.context, recent, before, source, label)
+        other = Memory(self.keys.index_select(2, index), self.context, recent, before, source, condition)
         other.position = self.position
         return other
 

@@ -1,7 +1,7 @@
-"""A codec: a picture to a smaller one of a few latents in each cell, and back.
+"""A codec: an item on a grid to a smaller one of a few latents in each cell, and back.
 
 The encoder is small and the decoder is not: a model of the codes passes through the encoder in each of its training
-steps, through the decoder only when it makes pictures.
+steps, through the decoder only when it makes items.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maquette.nets.encoder import Conv, Grid, Residual, gather, spread
+from maquette.nets.dims import Conv, Grid, gather, spread
+from maquette.nets.encoder import Residual
 from maquette.nets.latent import Pass, draw, repeat
 
 _WIDEST = 32  # cells a side that a code has where nothing else is asked for
 
 
 class Codec(nn.Module):
-    """See LatentNet for its call; the class of a picture is not read.
+    """See LatentNet for its call; what is given is not read.
 
-    shape:    (C, H, W) of a picture
+    shape:    (C, *grid) of an item
     channels: latents in a cell
-    factor:   pixels a side of a cell, a power of 2; 0: as many as leave at most 32 cells a side
+    factor:   values a side of a cell, a power of 2; 0: as many as leave at most 32 cells a side
     width:    channels on the grid of the code; half as many on each finer grid of the decoder
     """
 
@@ -34,25 +35,26 @@ class Codec(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         factor = factor or 2 ** max(1, math.ceil(math.log2(max(shape[1:]) / _WIDEST)))
-        coarse, fine = min(factor, 4), min(factor, 2)  # pixels a side of a cell where pixels come in, and go out
+        self.condition = None
+        dims, conv = len(shape) - 1, Conv[len(shape) - 1]
+        coarse, fine = min(factor, 4), min(factor, 2)  # values a side of a cell where they come in, and go out
         self.enter, self.leave = _grid(shape, factor, coarse), _grid(shape, factor, fine)
-        rows, columns = (-(-side // factor) for side in shape[1:])
-        self.code_grid = (channels, rows, columns)
-        self.latent_dim = channels * rows * columns
-        self.stem = Conv(shape[0] * coarse**2, width, gain=1.4)
-        self.falls = nn.ModuleList(Conv(4 * width, width, 1) for _ in range(int(math.log2(factor // coarse))))
-        self.reads = nn.Sequential(*(Residual(width) for _ in range(encoder_blocks)))
-        self.posterior = Conv(width, 2 * channels, 1, gain=0.3)
-        self.write = Conv(channels, width)
+        self.code_grid = (channels, *(-(-side // factor) for side in shape[1:]))
+        self.latent_dim = math.prod(self.code_grid)
+        self.stem = conv(shape[0] * coarse**dims, width, gain=1.4)
+        self.falls = nn.ModuleList(conv(2**dims * width, width, 1) for _ in range(int(math.log2(factor // coarse))))
+        self.reads = nn.Sequential(*(Residual(width, dims) for _ in range(encoder_blocks)))
+        self.posterior = conv(width, 2 * channels, 1, gain=0.3)
+        self.write = conv(channels, width)
         widths = [max(32, width >> i) for i in range(int(math.log2(factor // fine)) + 1)]
-        self.rises = nn.ModuleList(Conv(a, 4 * b, 1) for a, b in pairwise(widths))
+        self.rises = nn.ModuleList(conv(a, 2**dims * b, 1) for a, b in pairwise(widths))
         depths = [decoder_blocks] + [1] * (len(widths) - 1)
         self.levels = nn.ModuleList(
-            nn.Sequential(*(Residual(w) for _ in range(depth))) for w, depth in zip(widths, depths, strict=True)
+            nn.Sequential(*(Residual(w, dims) for _ in range(depth))) for w, depth in zip(widths, depths, strict=True)
         )
-        self.out = Conv(widths[-1], out_channels * fine**2, gain=0.3)
+        self.out = conv(widths[-1], out_channels * fine**dims, gain=0.3)
 
-    def forward(self, x: Tensor | None, y: Tensor | None, noise: Tensor) -> Pass:
+    def forward(self, x: Tensor | None, c: Tensor | None, noise: Tensor) -> Pass:
         u = noise.view(len(noise), *self.code_grid)
         if x is None:
             return Pass(self._decode(u))
@@ -60,7 +62,7 @@ class Codec(nn.Module):
         return Pass(self._decode(drawn.u), (drawn,))
 
     def encode(self, x: Tensor) -> Tensor:
-        """The mean code of pictures f32[B, C, H, W], f32[B, latent_dim]."""
+        """The mean code of items f32[B, C, *grid], f32[B, latent_dim]."""
         return self._statistics(x).float().chunk(2, 1)[0].flatten(1)
 
     def _statistics(self, x: Tensor) -> Tensor:
@@ -77,7 +79,5 @@ class Codec(nn.Module):
 
 
 def _grid(shape: Sequence[int], factor: int, patch: int) -> Grid:
-    """Cells of `patch` pixels a side, for pictures filled up to whole cells of `factor`."""
-    channels, height, width = shape
-    rows, columns = (-(-side // factor) * (factor // patch) for side in (height, width))
-    return Grid(channels, height, width, patch, ((rows, columns),))
+    """Cells of `patch` values a side, for items filled up to whole cells of `factor`."""
+    return Grid(tuple(shape), patch, (tuple(-(-side // factor) * (factor // patch) for side in shape[1:]),))

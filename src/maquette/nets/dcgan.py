@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maquette.nets.mlp import with_class
+from maquette.nets.condition import Condition
+from maquette.nets.mlp import with_condition
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,16 @@ class Stages:
 
 
 class DcganGenerator(nn.Module):
-    """z f32[B, latent_dim], y i64[B] in 0..classes (the last: no label) or None -> f32[B, C, H, W] in [-1, 1]."""
+    """z f32[B, latent_dim], c f32[B, width of `condition`] or None -> f32[B, C, H, W] in [-1, 1].
 
-    def __init__(self, shape: Sequence[int], classes: int, latent_dim: int, width: int) -> None:
+    condition: the encoder of what is given, which makes c; None: nothing is
+    """
+
+    def __init__(self, shape: Sequence[int], condition: Condition | None, latent_dim: int, width: int) -> None:
         super().__init__()
-        self.shape, self.classes = tuple(shape), classes
+        self.shape, self.condition = tuple(shape), condition
         stages = Stages.of(shape, width)
-        inputs = latent_dim + (classes + 1 if classes else 0)
+        inputs = latent_dim + (condition.width if condition else 0)
         layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, stages.channels[0], stages.base, bias=False)]
         for i, channels in enumerate(stages.channels):
             last = i == stages.doublings - 1
@@ -49,22 +53,22 @@ class DcganGenerator(nn.Module):
             layers += [nn.ConvTranspose2d(channels, outputs, 4, stride=2, padding=1, bias=last)]
         self.layers = nn.Sequential(*layers).apply(init_dcgan)
 
-    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor | None) -> Tensor:
         _, height, width = self.shape
-        return self.layers(with_class(z, y, self.classes)[:, :, None, None])[..., :height, :width].float().tanh()
+        return self.layers(with_condition(z, c)[:, :, None, None])[..., :height, :width].float().tanh()
 
 
 class DcganCritic(nn.Module):
-    """x f32[B, C, H, W] in [-1, 1], y as above -> logits f32[B]. The class comes as constant channels."""
+    """x f32[B, C, H, W] in [-1, 1], c as above -> logits f32[B]. What is given comes as constant channels."""
 
-    def __init__(self, shape: Sequence[int], classes: int, width: int) -> None:
+    def __init__(self, shape: Sequence[int], condition: Condition | None, width: int) -> None:
         super().__init__()
-        self.classes = classes
+        self.condition = condition
         stages = Stages.of(shape, width)
         _, height, columns = shape
         full = [side << stages.doublings for side in stages.base]
         self.spare = (0, full[1] - columns, 0, full[0] - height)
-        inputs = shape[0] + (classes + 1 if classes else 0)
+        inputs = shape[0] + (condition.width if condition else 0)
         layers: list[nn.Module] = []
         for i, channels in enumerate(reversed(stages.channels)):
             # The paper leaves batch-norm out of the first layer of D, which would hide the mean colour.
@@ -75,11 +79,10 @@ class DcganCritic(nn.Module):
         layers += [nn.Conv2d(inputs, 1, stages.base, bias=False)]
         self.layers = nn.Sequential(*layers).apply(init_dcgan)
 
-    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         x = F.pad(x, self.spare, mode="replicate") if any(self.spare) else x
-        if y is not None:
-            planes = F.one_hot(y, self.classes + 1).to(x.dtype)[:, :, None, None]
-            x = torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
+        if c is not None:
+            x = torch.cat([x, c.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         return self.layers(x).float().flatten()
 
 

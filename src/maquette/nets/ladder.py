@@ -1,8 +1,8 @@
 """A top-down hierarchy of latents on grids of features: the network of the convolutional VAE.
 
     x -> ConvEncoder -> features e
-    h = start (+ class);  for each group l:  u_l ~ q(u_l | h, e) or the prior;  h = block(h + write(u_l, h))
-    h -> pixels
+    h = start (+ condition);  for each group l:  u_l ~ q(u_l | h, e) or the prior;  h = block(h + write(u_l, h))
+    h -> values
 
 The encoder goes up once; the decoder h goes down and posterior and decoder share its state, as in the ladder
 VAE (Sonderby et al. 2016) and VDVAE (Child 2021). Two kinds of groups: a *global* one is a vector, read
@@ -11,34 +11,37 @@ from and written to the whole grid by dense layers (what, and where); a *local* 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maquette.nets.encoder import Conv, ConvEncoder, Grid, Residual
-from maquette.nets.latent import Drawn, Pass, draw, repeat, scaled_normal_
+from maquette.nets.condition import Condition
+from maquette.nets.dims import Conv, Grid, channels_last, scaled_normal_
+from maquette.nets.encoder import ConvEncoder, Residual
+from maquette.nets.latent import Drawn, Pass, draw, repeat
 
 _SQUEEZED = 32  # channels of a grid that is flattened for a dense layer
 
 
 class LocalGroup(nn.Module):
-    """`channels` latents in each cell of the grid; q sees 3x3 cells of the decoder and of the encoder."""
+    """`channels` latents in each cell of the grid; q sees 3 cells a side of the decoder and of the encoder."""
 
-    def __init__(self, width: int, size: tuple[int, int], channels: int) -> None:
+    def __init__(self, width: int, size: tuple[int, ...], channels: int) -> None:
         super().__init__()
-        self.size, self.channels = size, channels
-        self.numbers = channels * size[0] * size[1]
-        self.prior, self.prior_out = Conv(width, width, gain=1.4), Conv(width, width + channels, 1, gain=0.3)
-        self.state, self.feature = Conv(width, width), Conv(width, width)
-        self.posterior = Conv(width, 2 * channels, 1, gain=0.2)
-        self.write = Conv(channels, width, 1, gain=0.7)
+        self.size, self.channels, conv = size, channels, Conv[len(size)]
+        self.numbers = channels * math.prod(size)
+        self.prior, self.prior_out = conv(width, width, gain=1.4), conv(width, width + channels, 1, gain=0.3)
+        self.state, self.feature = conv(width, width), conv(width, width)
+        self.posterior = conv(width, 2 * channels, 1, gain=0.2)
+        self.write = conv(channels, width, 1, gain=0.7)
 
     def forward(self, h: Tensor, e: Tensor | None, noise: Tensor) -> tuple[Tensor, Drawn | None]:
-        """h: [N, width, rows, columns]; e: [B, ...] or None; noise: f32[N, numbers]."""
+        """h: [N, width, *cells]; e: [B, ...] or None; noise: f32[N, numbers]."""
         a = F.relu(h)
-        u, drawn = noise.view(-1, self.channels, *self.size).contiguous(memory_format=torch.channels_last), None
+        u, drawn = channels_last(noise.view(-1, self.channels, *self.size)), None
         if e is not None:
             drawn = draw(self.posterior(F.relu(self.state(a) + repeat(self.feature(F.relu(e)), len(h)))), u)
             u = drawn.u
@@ -50,22 +53,22 @@ class LocalGroup(nn.Module):
 class GlobalGroup(nn.Module):
     """`numbers` latents for the whole grid."""
 
-    def __init__(self, width: int, size: tuple[int, int], numbers: int, hidden: int = 256) -> None:
+    def __init__(self, width: int, size: tuple[int, ...], numbers: int, hidden: int = 256) -> None:
         super().__init__()
-        self.size, self.numbers = size, numbers
-        cells = _SQUEEZED * size[0] * size[1]
-        self.squeeze_state = Conv(width, _SQUEEZED, 1, gain=1.4)
-        self.squeeze_feature = Conv(width, _SQUEEZED, 1, gain=1.4)
+        self.size, self.numbers, conv = size, numbers, Conv[len(size)]
+        cells = _SQUEEZED * math.prod(size)
+        self.squeeze_state = conv(width, _SQUEEZED, 1, gain=1.4)
+        self.squeeze_feature = conv(width, _SQUEEZED, 1, gain=1.4)
         self.state, self.feature = nn.Linear(cells, hidden), nn.Linear(cells, hidden)
         self.posterior = nn.Linear(hidden, 2 * numbers)
         self.read, self.spread = nn.Linear(numbers, hidden), nn.Linear(hidden, cells)
-        self.write = Conv(_SQUEEZED, width, 1, gain=0.7)
+        self.write = conv(_SQUEEZED, width, 1, gain=0.7)
         for layer in (self.state, self.feature, self.read, self.spread):
             scaled_normal_(layer, 1.4)
         scaled_normal_(self.posterior, 0.3)
 
     def forward(self, h: Tensor, e: Tensor | None, noise: Tensor) -> tuple[Tensor, Drawn | None]:
-        """h: [N, width, rows, columns]; e: [B, ...] or None; noise: f32[N, numbers]."""
+        """h: [N, width, *cells]; e: [B, ...] or None; noise: f32[N, numbers]."""
         state = self.state(F.relu(self.squeeze_state(F.relu(h))).flatten(1))
         u, drawn = noise, None
         if e is not None:
@@ -73,16 +76,16 @@ class GlobalGroup(nn.Module):
             drawn = draw(self.posterior(F.relu(state + repeat(feature, len(h)))), u)
             u = drawn.u
         spread = F.relu(self.spread(F.relu(self.read(u.to(state.dtype)) + state)))
-        grid = spread.view(len(h), _SQUEEZED, *self.size).contiguous(memory_format=torch.channels_last)
+        grid = channels_last(spread.view(len(h), _SQUEEZED, *self.size))
         return h + self.write(grid), drawn
 
 
 class Ladder(nn.Module):
     """The hierarchy; see LatentNet for its call.
 
-    shape:        (C, H, W) of a picture
-    out_channels: parameters of the likelihood in each pixel
-    classes:      of the label; class number `classes` means "no label", and 0 that there are none
+    shape:        (C, *grid) of an item
+    out_channels: parameters of the likelihood of each value
+    condition:    the encoder of what is given; None: nothing is
     groups:       latents of the coarsest level from the top down: ("global", numbers) or ("local", channels).
                   Each finer level has one local group of as many channels as the last of them.
     """
@@ -91,7 +94,7 @@ class Ladder(nn.Module):
         self,
         shape: Sequence[int],
         out_channels: int,
-        classes: int,
+        condition: Condition | None,
         width: int,
         groups: Sequence[tuple[str, int]],
         encoder_blocks: int,
@@ -102,15 +105,15 @@ class Ladder(nn.Module):
         self.grid = Grid.of(shape, patch=2 if side < 16 else 4 if side <= 64 else 8)
         self.encoder = ConvEncoder(self.grid, width, encoder_blocks)
         self.start = nn.Parameter(0.3 * torch.randn(1, width, *self.grid.sizes[0]))
-        self.label = nn.Embedding(classes + 1, width) if classes else None
+        self.condition, dims = condition, self.grid.dims
         kinds: dict[str, type[GlobalGroup | LocalGroup]] = {"global": GlobalGroup, "local": LocalGroup}
         made = [kinds[kind](width, self.grid.sizes[0], n) for kind, n in groups]
         made += [LocalGroup(width, size, groups[-1][1]) for size in self.grid.sizes[1:]]
         self.groups = nn.ModuleList(made)
-        self.blocks = nn.ModuleList(Residual(width) for _ in made)
-        self.last = Residual(width)
-        self.head = Conv(width, head, 1, gain=1.4)
-        self.out = Conv(head, out_channels * self.grid.patch**2, 1, gain=0.3)
+        self.blocks = nn.ModuleList(Residual(width, dims) for _ in made)
+        self.last = Residual(width, dims)
+        self.head = Conv[dims](width, head, 1, gain=1.4)
+        self.out = Conv[dims](head, out_channels * self.grid.values, 1, gain=0.3)
         # Group i reads feature `reads[i]`: the top one the deepest of its level, the last one the shallowest.
         coarse = [(0, encoder_blocks - 1 - i * encoder_blocks // len(groups)) for i in range(len(groups))]
         self.reads = coarse + [(level, 0) for level in range(1, len(self.grid.sizes))]
@@ -119,11 +122,11 @@ class Ladder(nn.Module):
         self.is_local = [isinstance(group, LocalGroup) for group in made]
         self.latent_dim = sum(self.numbers)
 
-    def forward(self, x: Tensor | None, y: Tensor | None, noise: Tensor) -> Pass:
+    def forward(self, x: Tensor | None, c: Tensor | None, noise: Tensor) -> Pass:
         features = None if x is None else self.encoder(x)
-        h = self.start.expand(len(noise), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        if self.label is not None and y is not None:
-            h = h + repeat(self.label(y), len(noise))[:, :, None, None]
+        h = channels_last(self.start.expand(len(noise), *[-1] * (self.start.ndim - 1)))
+        if c is not None:
+            h = h + repeat(c, len(noise)).view(len(noise), -1, *[1] * self.grid.dims)
         drawn: list[Drawn] = []
         parts = torch.split(noise, self.numbers, 1)
         steps = zip(self.groups, self.blocks, self.cells, self.reads, parts, strict=True)

@@ -10,14 +10,14 @@ N below is B * k rows: k importance samples of each of B items, those of one ite
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maquette.losses.divergence import kl_standard_normal
+from maquette.nets.condition import Condition
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Drawn:
 class Pass:
     """One pass: what the decoder says, and what the latents cost.
 
-    out:   parameters of the likelihood, f32[N, channels, H, W]
+    out:   parameters of the likelihood, f32[N, channels, *grid]
     drawn: the groups of latents, from the top; empty when the code was given
     """
 
@@ -70,9 +70,10 @@ class LatentNet(Protocol):
     """A network with a flat latent code."""
 
     latent_dim: int
+    condition: Condition | None  # the encoder of what is given, which makes c
 
-    def __call__(self, x: Tensor | None, y: Tensor | None, noise: Tensor) -> Pass:
-        """x: f32[B, C, H, W] to encode, or None; y: i64[B] classes; noise: f32[B * k, latent_dim].
+    def __call__(self, x: Tensor | None, c: Tensor | None, noise: Tensor) -> Pass:
+        """x: f32[B, C, *grid] to encode, or None; c: f32[B, condition.width] or None; noise: f32[B * k, latent_dim].
 
         With x the noise is what the posterior is drawn with (0: its mean); without, it is the code.
         """
@@ -94,10 +95,3 @@ def draw(statistics: Tensor, noise: Tensor) -> Drawn:
 def repeat(x: Tensor, rows: int) -> Tensor:
     """Each item of x [B, ...] rows / B times, side by side."""
     return x if len(x) == rows else x.repeat_interleave(rows // len(x), 0)
-
-
-def scaled_normal_(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
-    """Weights ~ N(0, gain^2 / fan_in), no bias: a small gain makes a residual branch start near zero."""
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from maquette.nets.condition import Condition
 
 
 def perceptron(widths: Sequence[int], norm: bool = False, slope: float = 0.0) -> nn.Sequential:
@@ -21,35 +22,37 @@ def perceptron(widths: Sequence[int], norm: bool = False, slope: float = 0.0) ->
 
 
 class MlpGenerator(nn.Module):
-    """z f32[B, latent_dim], y i64[B] in 0..classes (the last: no label) or None -> f32[B, *shape] in [-1, 1]."""
+    """z f32[B, latent_dim], c f32[B, width of `condition`] or None -> f32[B, *shape] in [-1, 1].
+
+    condition: the encoder of what is given, which makes c; None: nothing is
+    """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, latent_dim: int, hidden: Sequence[int], norm: bool, slope: float
-    ) -> None:
+        self, shape: Sequence[int], condition: Condition | None, latent_dim: int, hidden: Sequence[int], norm: bool,
+        slope: float,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.shape, self.classes = tuple(shape), classes
-        inputs = latent_dim + (classes + 1 if classes else 0)
+        self.shape, self.condition = tuple(shape), condition
+        inputs = latent_dim + (condition.width if condition else 0)
         self.layers = perceptron((inputs, *hidden, math.prod(shape)), norm, slope)
 
-    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        return self.layers(with_class(z, y, self.classes)).float().tanh().view(-1, *self.shape)
+    def forward(self, z: Tensor, c: Tensor | None) -> Tensor:
+        return self.layers(with_condition(z, c)).float().tanh().view(-1, *self.shape)
 
 
 class MlpCritic(nn.Module):
-    """x f32[B, *shape] in [-1, 1], y as above -> logits f32[B]. Never normalised: an item's score is its own."""
+    """x f32[B, *shape] in [-1, 1], c as above -> logits f32[B]. Never normalised: an item's score is its own."""
 
-    def __init__(self, shape: Sequence[int], classes: int, hidden: Sequence[int], slope: float) -> None:
+    def __init__(self, shape: Sequence[int], condition: Condition | None, hidden: Sequence[int], slope: float) -> None:
         super().__init__()
-        self.classes = classes
-        inputs = math.prod(shape) + (classes + 1 if classes else 0)
+        self.condition = condition
+        inputs = math.prod(shape) + (condition.width if condition else 0)
         self.layers = perceptron((inputs, *hidden, 1), slope=slope)
 
-    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        return self.layers(with_class(x.flatten(1), y, self.classes)).float().squeeze(1)
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self.layers(with_condition(x.flatten(1), c)).float().squeeze(1)
 
 
-def with_class(features: Tensor, y: Tensor | None, classes: int) -> Tensor:
-    """Features f32[B, N] and a one-hot class of the length that N numbers of variance 1 have: else it goes unheard."""
-    if y is None:
-        return features
-    return torch.cat([features, F.one_hot(y, classes + 1).to(features.dtype) * features.shape[1] ** 0.5], 1)
+def with_condition(features: Tensor, c: Tensor | None) -> Tensor:
+    """Features f32[B, N] and c, times the length that N numbers of variance 1 have: else it goes unheard."""
+    return features if c is None else torch.cat([features, c.to(features.dtype) * features.shape[1] ** 0.5], 1)

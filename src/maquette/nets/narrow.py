@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maquette.nets.encoder import Conv
+from maquette.nets.dims import Conv, Conv2d, Convolution
 
 _PLACES = 32  # bf16 numbers in a row of a tile
 
 
-class NarrowConv(Conv):
-    """A convolution of odd size; its forward pass and its numbers are those of `Conv`."""
+class NarrowConv(Conv2d):
+    """A convolution of odd size; its forward pass and its numbers are those of `Conv2d`."""
 
     def forward(self, x: Tensor) -> Tensor:
         margin = self.kernel_size[1] // 2
@@ -59,6 +59,10 @@ class _Sheets(torch.autograd.Function):
             x, grad = sheet(x, ctx.beside, margin), sheet(grad, ctx.beside, margin)
             _, to_weight, to_bias = backward(x, grad, [False, True, True])
         return to_x, to_weight, to_bias, None, None
+
+
+# By the dimensions of the grid: it is rows of two-dimensional ones that are short.
+Narrow: dict[int, type[Convolution]] = {**Conv, 2: NarrowConv}
 
 
 def sheet(x: Tensor, beside: int, margin: int) -> Tensor:

@@ -40,14 +40,14 @@ class Memory:
 
     states: of each layer, f32[B, W] (GRU) or f32[B, 2W] (LSTM: hidden, then cell)
     source: None for a language model
-    label:  f32[B, E], added to each embedding
+    condition: f32[B, E], added to each embedding
     feed:   f32[B, E], the readout of the token before, if it is fed back
     masks:  of dropout, by place, f32[B, 1, ...]; empty outside training. One mask serves all steps of a text.
     """
 
     states: list[Tensor]
     source: Encoded | None = None
-    label: Tensor | None = None
+    condition: Tensor | None = None
     feed: Tensor | None = None
     masks: dict[str, Tensor] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Memory:
         return Memory(
             [state[index] for state in self.states],
             self.source.rows(index) if self.source else None,
-            None if self.label is None else self.label[index],
+            None if self.condition is None else self.condition[index],
             None if self.feed is None else self.feed[index],
             {place: mask[index] for place, mask in self.masks.items()},
         )
@@ -215,13 +215,13 @@ class RecurrentNet(nn.Module):
 
     vocab:        entries of the target's vocabulary
     source_vocab: of the source's; 0 for a language model
-    classes:      of the label; class number `classes` means "not told", and 0 that there are none
+    condition:    the encoder of what else is given, of the embedding's width, added to each token; None: nothing is
     shared:       one embedding for source and target    tied: the projection is the target's embedding
     """
 
     def __init__(
-        self, vocab: int, source_vocab: int, classes: int, *, cell: Cell, layers: int, width: int, embedding: int,
-        bidirectional: bool, reverse_source: bool, attention: AttentionKind, query: Query,
+        self, vocab: int, source_vocab: int, condition: nn.Module | None, *, cell: Cell, layers: int, width: int,
+        embedding: int, bidirectional: bool, reverse_source: bool, attention: AttentionKind, query: Query,
         input_feeding: bool, shared: bool, tied: bool, pad: int,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -229,7 +229,7 @@ class RecurrentNet(nn.Module):
         self.scale = embedding**0.5  # inputs of variance 1 from the small embeddings that suit an output
         self.embed = _embedding(vocab, embedding)
         self.embed_source = _embedding(source_vocab, embedding) if source_vocab and not shared else None
-        self.embed_label = nn.Embedding(classes + 1, embedding) if classes else None
+        self.condition = condition
         self.encoder = Encoder(cell, layers, embedding, width, bidirectional) if source_vocab else None
         attention = attention if source_vocab else "none"
         self.decoder = Decoder(cell, layers, embedding, width, attention, query, input_feeding)
@@ -251,10 +251,8 @@ class RecurrentNet(nn.Module):
         kept = (noise >= dropout).float().unsqueeze(1) / (1 - dropout)
         return dict(zip(self.places, kept.split(list(self.places.values()), -1), strict=True))
 
-    def begin(
-        self, n: int, source: Tensor | None, label: Tensor | None, masks: dict[str, Tensor] | None = None
-    ) -> Memory:
-        """Before the first token of n texts. source: i64[n, S], padded; label: i64[n]."""
+    def begin(self, n: int, source: Tensor | None, c: Tensor | None, masks: dict[str, Tensor] | None = None) -> Memory:
+        """Before the first token of n texts. source: i64[n, S], padded; c: what `condition` made, f32[n, E]."""
         masks, blank = masks or {}, self.embed.weight
         states = [blank.new_zeros(n, self.state_size) for _ in self.decoder.layers]
         encoded = None
@@ -269,15 +267,14 @@ class RecurrentNet(nn.Module):
                 values = reverse(values, mask)  # alignments count tokens as they were given
             attention = self.decoder.attention
             encoded = Encoded(values, values if attention is None else attention.key(values), mask)
-        told = None if self.embed_label is None or label is None else self.embed_label(label)
         feed = blank.new_zeros(n, blank.shape[1]) if self.decoder.input_feeding else None
-        return Memory(states, encoded, told, feed, masks)
+        return Memory(states, encoded, c, feed, masks)
 
     def read(self, memory: Memory, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """tokens i64[B, T] -> readout[B, T, E] and attention f32[B, T, S] of those that follow."""
         x = self.embed(tokens) * self.scale
-        if memory.label is not None:
-            x = x + memory.label.unsqueeze(1)
+        if memory.condition is not None:
+            x = x + memory.condition.unsqueeze(1)
         readout, weights = self.decoder(dropped(x, memory.masks, "embed"), memory)
         return readout, weights
 

@@ -120,7 +120,7 @@ class Transformer(nn.Module):
     heads:          attention heads, width / heads numbers each
     context:        tokens that a token of the target sees, itself included
     hidden:         width of the MLPs
-    classes:        of the label; class number `classes` means "no label", and 0 that there are none
+    condition:      the encoder of what else is given, of the same width, added to every token; None: nothing is
     pad:            the token that fills up a text, hidden in a source
     ngrams:         the last 2 .. ngrams tokens have embeddings of their own, in tables of `ngram_rows`; 1: none
     shift:          see SelfAttention; of the decoder
@@ -135,7 +135,7 @@ class Transformer(nn.Module):
         context: int,
         hidden: int,
         dropout: float = 0.0,
-        classes: int = 0,
+        condition: nn.Module | None = None,
         source_vocab: int = 0,
         encoder_layers: int = 0,
         shared: bool = False,
@@ -145,12 +145,12 @@ class Transformer(nn.Module):
         shift: int = 0,
     ) -> None:
         super().__init__()
-        self.width, self.heads, self.context, self.classes, self.pad = width, heads, context, classes, pad
+        self.width, self.heads, self.context, self.pad = width, heads, context, pad
         self.head_dim = width // heads
         self.embedding = nn.Embedding(vocab, width)
-        self.label = nn.Embedding(classes + 1, width) if classes else None
+        self.condition = condition
         self.source_embedding = nn.Embedding(source_vocab, width) if source_vocab and not shared else None
-        for table in (self.embedding, self.label, self.source_embedding):
+        for table in (self.embedding, self.source_embedding):
             if table is not None:
                 nn.init.normal_(table.weight, std=width**-0.5)
         self.ngrams = Ngrams(vocab, width, ngrams, ngram_rows) if ngrams > 1 else None
@@ -176,17 +176,18 @@ class Transformer(nn.Module):
 
     # -- all at once -------------------------------------------------------------------------------------------
 
-    def forward(self, tokens: Tensor, source: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        """Logits f32[B, T, vocab] of the token after each of i64[B, T], given a source i64[B, S], a class i64[B]."""
+    def forward(self, tokens: Tensor, source: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Logits f32[B, T, vocab] of the token after each of i64[B, T], given a source i64[B, S] and what `condition`
+        makes of the rest, f32[B, width]."""
         seen = None if source is None else self.encode(source)
         bias = band(tokens.shape[1], self.context, tokens.device)
-        return self._logits(self._blocks(self._embed(tokens, self._told(label)), 0, bias, seen, None))
+        return self._logits(self._blocks(self._embed(tokens, c), 0, bias, seen, None))
 
     @torch.no_grad()
-    def alignment(self, tokens: Tensor, source: Tensor, label: Tensor | None = None) -> Tensor:
+    def alignment(self, tokens: Tensor, source: Tensor, c: Tensor | None = None) -> Tensor:
         """Attention of each token over the source, the mean over layers and heads, f32[B, T, S]; rows sum to 1."""
         seen = self.encode(source)
-        x, bias = self._embed(tokens, self._told(label)), band(tokens.shape[1], self.context, tokens.device)
+        x, bias = self._embed(tokens, c), band(tokens.shape[1], self.context, tokens.device)
         turn = rotation(self.head_dim, 0, tokens.shape[1], x.device)
         total = x.new_zeros(*tokens.shape, source.shape[1])
         for i, block in enumerate(self.blocks):
@@ -194,19 +195,15 @@ class Transformer(nn.Module):
             x = block(x, turn, bias, seen, i, None)
         return total / len(self.blocks)
 
-    def _told(self, label: Tensor | None) -> Tensor | None:
-        """Classes i64[B] -> f32[B, 1, width]."""
-        return None if self.label is None or label is None else self.label(label)[:, None]
-
-    def _embed(self, tokens: Tensor, told: Tensor | None, recent: Tensor | None = None) -> Tensor:
-        """recent: i64[B, n], the tokens before; None: there are none."""
+    def _embed(self, tokens: Tensor, c: Tensor | None, recent: Tensor | None = None) -> Tensor:
+        """c: f32[B, width] or None. recent: i64[B, n], the tokens before; None: there are none."""
         x = self.embedding(tokens)
         if self.ngrams is not None:
             n = self.ngrams.before
             x = x + self.ngrams(
                 F.pad(tokens, (n, 0), value=self.pad) if recent is None else torch.cat([recent, tokens], 1)
             )
-        return self.dropout((x if told is None else x + told) * math.sqrt(self.width))
+        return self.dropout((x if c is None else x + c[:, None]) * math.sqrt(self.width))
 
     def _blocks(
         self, x: Tensor, start: int, bias: Tensor | None, source: Source | None, memory: Memory | None
@@ -222,7 +219,7 @@ class Transformer(nn.Module):
     # -- token by token ----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def begin(self, n: int, source: Tensor | None = None, label: Tensor | None = None) -> Memory:
+    def begin(self, n: int, source: Tensor | None = None, c: Tensor | None = None) -> Memory:
         """The memory of n texts of which nothing is written; the source is encoded here, once."""
         weight = self.embedding.weight
         room = min(_ROOM, self.context)
@@ -233,7 +230,7 @@ class Transformer(nn.Module):
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
-        return Memory(keys, self.context, recent, before, seen, self._told(label))
+        return Memory(keys, self.context, recent, before, seen, c)
 
     @torch.no_grad()
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
@@ -242,7 +239,7 @@ class Transformer(nn.Module):
             return torch.cat([self.advance(memory, part) for part in tokens.split(self.context, 1)], 1)
         length = tokens.shape[1]
         memory.reserve(length)
-        x = self._embed(tokens, memory.label, memory.recent)
+        x = self._embed(tokens, memory.condition, memory.recent)
         if n := memory.recent.shape[1]:
             memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
         x = self._blocks(x, memory.position, memory.bias(length), memory.source, memory)

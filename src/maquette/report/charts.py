@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from maquette.report.latents import Scatter
 from maquette.report.log import Curve, Log
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points of several classes. x, y: by class."""
+
+    names: list[str]
+    x: list[list[float]]
+    y: list[list[float]]
+
+    def draw(self, axes: Any) -> None:
+        """The same on Matplotlib axes, as codes of two numbers."""
+        import seaborn as sns
+
+        for name, x, y, colour in zip(
+            self.names, self.x, self.y, sns.color_palette("husl", len(self.names)), strict=True
+        ):
+            axes.scatter(x, y, s=3, color=colour, label=name, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_xlabel("first number of the code")
+        axes.set_ylabel("second")
+        if 1 < len(self.names) <= 20:
+            axes.legend(fontsize=6, markerscale=2, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        sns.despine(ax=axes)
 
 
 def curve_charts(log: Log) -> dict[str, Any]:

@@ -9,19 +9,17 @@ from typing import Any, Literal
 
 import yaml
 
-from maquette.core.errors import MaquetteError, UserError
+from maquette.core.errors import UserError
 from maquette.core.files import write_text
 from maquette.core.run import RunFolder
+from maquette.core.section import Missing
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.report import facts
-from maquette.report.animation import previews
 from maquette.report.charts import overlaid_charts
 from maquette.report.log import Log, read_log
 from maquette.report.metrics import SENSES, read_evaluation
-from maquette.report.missing import Missing
 from maquette.report.page import count, duration, file_size, finite, render
-from maquette.report.pictures import Tile, file_tile
-from maquette.report.texts import TextStage, text_stages
+from maquette.report.previews import last_stage
 
 Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
 
@@ -39,6 +37,7 @@ class RunSide:
 
     trained: digest of what it was trained on, the same whatever the tokens; judged: of what its numbers are about;
     judged_on: that in words. Each is "" where the run does not say.
+    tokens:  whether its numbers rest on what a token is
     """
 
     name: str
@@ -52,7 +51,7 @@ class RunSide:
     items: int | None
     weights_bytes: int | None
     alarms: tuple[str, ...]
-    kind: str = "image"
+    tokens: bool = False
     judged: str = ""
     judged_on: str = ""
 
@@ -78,7 +77,7 @@ class MetricRow:
         return _VERDICTS[self.verdict]
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def shown(self) -> tuple[str, ...]:
         """E.g. `2.31 (2.20 to 2.45)`; NONE where a run lacks the number."""
         return tuple(cell.value_text if cell else NONE for cell in self.cells)
 
@@ -109,9 +108,9 @@ class Comparison:
         return ("", *self.names, "verdict")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The comparison as text, one row a fact or a metric, under the columns of `header`."""
+        """The comparison in characters, one row a fact or a metric, under the columns of `header`."""
         out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
-        out += [(row.title, *row.texts, row.says(self.names)) for row in self.metrics]
+        out += [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
         out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
         return out
 
@@ -139,17 +138,18 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     if len(folders) < 2:
         raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
     logs = [read_log(folder) for folder in folders]
-    found = [read_evaluation(folder) for folder in folders]
+    names = _names(folders)
+    found = [read_evaluation(folder, facts.quoted(name)) for folder, name in zip(folders, names, strict=True)]
     runs = tuple(
         _side(folder, name, log, evaluation)
-        for folder, name, log, evaluation in zip(folders, _names(folders), logs, found, strict=True)
+        for folder, name, log, evaluation in zip(folders, names, logs, found, strict=True)
     )
     same_data = _same([run.trained for run in runs])
     same_features = _same([run.network for run in runs])
     return Comparison(
         runs=runs,
         metrics=_metric_rows(runs, found),
-        settings=_settings([yaml.safe_load(folder.recipe().dump()) for folder in folders]),
+        settings=_settings([yaml.safe_load(facts.recipe_words(folder, folder.recipe())) for folder in folders]),
         same_data=same_data,
         same_features=same_features,
         notes=tuple(_notes(runs, found, same_data, same_features)),
@@ -167,7 +167,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
         facts=[(title, [show(run) for run in comparison.runs]) for title, show in _FACTS],
         senses=SENSES,
         scales=[_shared_scale(row) for row in comparison.metrics],
-        previews=[_last_preview(folder) for folder in folders],
+        previews=[last_stage(folder, folder.spec()) for folder in folders],
         curves={key: curve for key, (curve, _) in charts.items()},
         charts=finite({key: chart for key, (_, chart) in charts.items()}),
     )
@@ -187,12 +187,12 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missing) -> RunSide:
     recipe = folder.recipe()
     settings = evaluation.settings if isinstance(evaluation, Evaluation) else None
-    data = facts.data_of(folder, None)
+    data = facts.data_of(folder)
     return RunSide(
         name=name,
         path=folder.path,
         family=recipe.family,
-        source=str(recipe.data.source or data.get("source", "")),
+        source=facts.source_name(str(data.get("source") or recipe.data.source or "")),
         trained=_trained(data),
         network=settings.network if settings else "",
         steps=log.steps,
@@ -200,24 +200,24 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         items=log.items,
         weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
         alarms=tuple(alarm.name for alarm in log.alarms),
-        kind=settings.kind if settings else "image",
+        tokens=bool(settings and settings.features == "tokens"),
         judged=_judged(settings) if settings else "",
         judged_on=settings.judged_on if settings else "",
     )
 
 
 def _trained(data: Mapping[str, Any]) -> str:
-    """What a run was trained on: pictures by their digest; texts by their amounts, which no tokenizer changes."""
+    """What a run was trained on: its digest; where all is characters, their amounts, which no tokenizer changes."""
     columns = data.get("columns")
-    if not isinstance(columns, Mapping) or not columns:
-        return str(data.get("fingerprint", ""))
     amounts = ("characters", "train_characters", "test_characters", "distinct_characters")
-    texts = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(columns.items())]
-    return str((texts, data.get("train"), data.get("test")))
+    counted = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(dict(columns or {}).items())]
+    if not counted or not all(any(n is not None for n in part[1:]) for part in counted):
+        return str(data.get("fingerprint", ""))
+    return str((counted, data.get("train"), data.get("test")))
 
 
 def _judged(settings: Settings) -> str:
-    """What numbers are about: of text the text itself, in whatever tokens."""
+    """What numbers are about: the held-out data itself where it has a digest of its own, in whatever tokens."""
     return settings.held_out or f"{settings.fingerprint} {settings.split}"
 
 
@@ -234,7 +234,7 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
         first = cells[have[0]]
         assert first is not None
         rulers = {(cells[i].features, runs[i].network if cells[i].features else "") for i in have}  # type: ignore[union-attr]
-        # A number about other held-out pictures is another number, even with the same network.
+        # A number about other held-out items is another number, even with the same network.
         data = {runs[i].judged for i in have}
         verdict: Verdict
         best = None
@@ -296,7 +296,7 @@ def _notes(
     if len(judged) > 1:
         places = "; ".join(f"{run.name}: {run.judged_on}" for run in runs if run.judged)
         notes.append(f"They were judged on different data, so their numbers cannot be compared ({places}).")
-    if same_features is False and {run.kind for run in runs} == {"text"}:
+    if same_features is False and all(run.tokens for run in runs):
         notes.append(
             "The runs have different tokenizers: numbers per token cannot be compared, those per character can."
         )
@@ -373,15 +373,3 @@ def _shared_scale(row: MetricRow) -> list[Dot]:
         for i, cell in enumerate(row.cells)
         if cell is not None
     ]
-
-
-def _last_preview(folder: RunFolder) -> Tile | TextStage | None:
-    known = previews(folder)
-    if not known:
-        stages = text_stages(folder)
-        return stages[-1] if stages else None
-    step, path = known[-1]
-    try:
-        return file_tile(path, f"samples of {folder.path.name} at step {step:,}", shown=480)
-    except (OSError, MaquetteError):
-        return None

@@ -6,23 +6,31 @@ import platform
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import MaquetteError
 from maquette.core.generator import Generator
+from maquette.core.modality import noun
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.results import NONE
 from maquette.report.log import Log
 from maquette.report.page import TIMES
+from maquette.report.show import hook
 
 UNSEEN = "never seen in training"
 PACKAGES = ("maquette", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "accelerate")
+LISTED = 100  # of what was left out
+
+# A path from the root of a disk, in quotes (where it may hold spaces) or without.
+_QUOTED = re.compile(r"'(?:/|~/|[A-Za-z]:\\)([^']*)'")
+_BARE = re.compile(r"(?<![\w.:/<'])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\",;:()]+){2,}[/\\]?")
 
 
 @dataclass(frozen=True)
@@ -43,30 +51,26 @@ class Net:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data, as its doctor saw it.
+    """The data, as it was found when it was prepared.
 
-    part, parts: what it consists of, e.g. text, texts
-    classes: (name, number of them) in the training split     left_out: (name, reason)
-    notes:   what the doctor thought worth saying, its warnings first
+    classes: (name, number of items of it) in the training split, by column
+    left_out: (name, reason), the first of them
+    notes:   what was thought worth saying, warnings first
     """
 
-    part: str
-    parts: str
-
-    source: str
-    fingerprint: str
-    facts: list[Fact]
-    classes: list[tuple[str, int]]
-    largest: int
-    left_out: list[tuple[str, str]]
-    left_out_count: int
-    notes: list[str]
+    source: str = ""
+    fingerprint: str = ""
+    facts: list[Fact] = field(default_factory=list)
+    classes: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    left_out_count: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def left_out_words(self) -> str:
-        """E.g. `3 texts`; "" where nothing was left out."""
+        """E.g. `3 items`; "" where nothing was left out."""
         n = self.left_out_count
-        return f"{n:,} {self.part if n == 1 else self.parts}" if n else ""
+        return f"{n:,} item{'' if n == 1 else 's'}" if n else ""
 
 
 def networks(generator: Generator) -> list[Net]:
@@ -78,27 +82,59 @@ def networks(generator: Generator) -> list[Net]:
     return [net for net in nets if net.parameters]
 
 
-def shape_text(spec: DataSpec, column: str) -> str:
-    """E.g. `28 x 28 grey`."""
-    kind, shape = spec.columns[column].kind, spec.columns[column].shape
-    if kind == "text":
-        unit = {"char": "characters", "bpe": "byte-pair pieces", "unigram": "unigram pieces"}
-        long = f"up to {shape[0]:,} tokens" if spec.columns[column].framed else "of any length"
-        return f"text {long}, in {unit.get(spec.columns[column].unit, 'tokens')}"
-    if kind != "image" or len(shape) != 3:
-        return f"{kind} {f' {TIMES} '.join(map(str, shape))}".strip()
-    channels = {1: "grey", 3: "colour", 4: "colour and transparency"}.get(shape[0], f"{shape[0]}-channel")
-    return f"{shape[2]} {TIMES} {shape[1]} {channels}"
+def shape_words(spec: DataSpec, name: str) -> str:
+    """What one item of a column is, e.g. `28 x 28 grey`, or its kind and its shape."""
+    column = spec.columns[name]
+    words = hook(column.kind, "shape_words")
+    return str(words(column)) if words else f"{column.kind} {f' {TIMES} '.join(map(str, column.shape))}".strip()
 
 
-def items_name(spec: DataSpec) -> str:
-    """What one item of training is called: pictures, texts, or windows of long texts."""
+def items_words(spec: DataSpec) -> str:
+    """What training goes through: items, by the word for them, or windows of long ones."""
+    if len(spec.target) > 1:
+        return "items"
     column = spec.columns[spec.target[0]]
-    return "pictures" if column.kind != "text" else "texts" if column.framed else "windows"
+    return "windows" if isinstance(column, TokenSpec) and not column.framed else noun(column.kind)
 
 
-def data_of(folder: RunFolder, dataset: Dataset | None) -> dict[str, Any]:
-    """data.json, or what the data at hand says when the run has none."""
+# -- names instead of paths --------------------------------------------------------------------------
+
+
+def source_name(source: str) -> str:
+    """What the data is called: of a path its last part; `hf:owner/name` and the like as they are."""
+    return source if ":" in source.partition("/")[0] else Path(source).name or source
+
+
+def names_only(words: str) -> str:
+    """The same with the last part of each absolute path in its place: where a file lies is its owner's business."""
+    words = _QUOTED.sub(lambda match: f"'{Path(match[1]).name}'", words)
+    return _BARE.sub(lambda match: Path(match[0]).name, words)
+
+
+def recipe_words(folder: RunFolder, recipe: Recipe) -> str:
+    """The run's recipe as YAML, with names instead of absolute paths."""
+    try:
+        words = folder.recipe_file.read_text(encoding="utf-8")
+    except OSError:
+        words = recipe.dump()
+    paths = {value for value in _strings(recipe.model_dump(mode="json")) if Path(value).expanduser().is_absolute()}
+    for path in sorted(paths, key=len, reverse=True):
+        words = words.replace(path, Path(path).name)
+    return words
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [found for part in parts for found in _strings(part)]
+
+
+# -- the data ----------------------------------------------------------------------------------------
+
+
+def data_of(folder: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
+    """data.json, or what the data at hand says when the run has none; empty where there is neither."""
     try:
         return folder.data()
     except (MaquetteError, ValueError, TypeError):
@@ -107,65 +143,63 @@ def data_of(folder: RunFolder, dataset: Dataset | None) -> dict[str, Any]:
         return {"source": dataset.source, "fingerprint": dataset.fingerprint, **dataset.summary}
 
 
-def data_facts(data: Mapping[str, Any], dataset: Dataset | None, spec: DataSpec | None = None) -> DataFacts | None:
-    """data.json (Dataset.summary) in words; liberal, since a run may come from another version."""
-    if not data:
-        return None
-    summary = {**data, **data["summary"]} if isinstance(data.get("summary"), Mapping) else dict(data)
-    train = dataset.train.items if dataset is not None else summary.get("train")
-    test = len(dataset.test) if dataset is not None else summary.get("test")
-    text = spec is not None and spec.columns[spec.target[0]].kind == "text"
-    things = "texts" if text else "pictures"
-    part, parts = ("text", "texts") if text else ("file", "files")
-    sizes = [Fact(f"Training {things}", _plain(train)), Fact(f"Held-out {things}", _plain(test), UNSEEN)]
-    if summary.get("context"):  # long texts, read in windows: their number says little
-        sizes = [
-            Fact("Training text", _characters(summary.get("train_characters"))),
-            Fact("Held-out text", _characters(summary.get("test_characters")), UNSEEN),
-        ]
-    facts = [
-        *(text_facts(spec) if spec is not None else []),
-        *sizes,
-        Fact(f"{parts.capitalize()} found", _plain(summary.get("found"))),
-        Fact("Sizes", _sizes(summary)),
-        Fact("Colours", _counts(summary.get("channels"))),
-        Fact("Formats", _counts(summary.get("formats"))),
-        Fact("Prepared as", _prepared(summary.get("prepared"))),
-        Fact("Duplicates", _duplicates(summary.get("duplicates"))),
+def data_facts(
+    folder: RunFolder, spec: DataSpec, dataset: Dataset | None = None, for_sharing: bool = False
+) -> DataFacts:  # fmt: skip
+    """data.json (Dataset.summary) in words; liberal, since a run may come from another version.
+
+    for_sharing: without names of files, and without notes, which may hold some
+    """
+    summary = data_of(folder, dataset)
+    source = source_name(str(summary.get("source", "")))
+    left_out = [
+        (names_only(str(part.get("name", ""))), str(part.get("reason", "")))
+        for part in _list(summary.get("left_out"))
+        if isinstance(part, Mapping)
     ]
-    classes = _classes(summary)
-    files, n = _left_out(summary)
+    known = summary.get("left_out_count")
+    notes = [names_only(str(words)) for key in ("warnings", "notes") for words in _list(summary.get(key))]
     return DataFacts(
-        part=part,
-        parts=parts,
-        source=str(summary.get("source", "")),
+        source=source,
         fingerprint=str(summary.get("fingerprint", "")),
-        facts=[fact for fact in facts if fact.value],
-        classes=classes,
-        largest=max((n for _, n in classes), default=0),
-        left_out=files,
-        left_out_count=n,
-        notes=[str(text) for key in ("warnings", "notes") for text in _list(summary.get(key))],
+        facts=[fact for fact in _facts(summary, spec, dataset) if fact.value],
+        classes=_classes(summary),
+        left_out=[] if for_sharing else left_out[:LISTED],
+        left_out_count=max(known, len(left_out)) if isinstance(known, int) else len(left_out),
+        notes=[] if for_sharing else notes,
     )
 
 
-def text_facts(spec: DataSpec) -> list[Fact]:
-    """What the tokens of each text column are."""
-    units = {"char": "characters", "bpe": "byte-pair pieces", "unigram": "unigram pieces"}
+def _facts(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
+    if not summary:
+        return []
     facts = []
     for name in (*spec.given, *spec.target):
         column = spec.columns[name]
-        if column.kind != "text":
-            continue
-        size = f"{column.vocab:,} {units.get(column.unit, 'tokens')}"
-        shape = (
-            f"up to {column.shape[0]:,} tokens a text"
-            if column.framed
-            else f"windows of {column.shape[0] - 1:,} tokens"
-        )
-        note = f"{column.chars_per_token:.2f} characters a token" if column.unit != "char" else ""
-        facts.append(Fact(f"Tokens of {name}", f"{size}, {shape}", note))
-    return facts
+        said = hook(column.kind, "facts")
+        facts += [Fact(f"{title} of {name}", value, note) for title, value, note in (said(column) if said else ())]
+    facts += [*_sizes(summary, spec, dataset), Fact("Found", _plain(summary.get("found")))]
+    columns: Any = summary.get("columns") or {}
+    used = [name for name in (*spec.target, *spec.given) if name in columns]
+    for name in used:
+        rows = [row for row in _list(columns[name].get("rows")) if isinstance(row, list | tuple) and len(row) == 2]
+        facts += [Fact(str(title) if len(used) == 1 else f"{title} of {name}", _plain(value)) for title, value in rows]
+    return [*facts, Fact("Duplicates", _duplicates(summary.get("duplicates")))]
+
+
+def _sizes(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
+    """How much there is to learn from, and how much is held out."""
+    name, columns = spec.target[0], summary.get("columns")
+    column = columns.get(name) if isinstance(columns, Mapping) else None
+    if items_words(spec) == "windows" and isinstance(column, Mapping) and "train_characters" in column:
+        return [  # windows of long sequences: their number says little
+            Fact("Training characters", _plain(column["train_characters"])),
+            Fact("Held-out characters", _plain(column.get("test_characters")), UNSEEN),
+        ]
+    train = dataset.train.items if dataset is not None else summary.get("train")
+    test = len(dataset.test) if dataset is not None else summary.get("test")
+    items = items_words(spec)
+    return [Fact(f"Training {items}", _plain(train)), Fact(f"Held-out {items}", _plain(test), UNSEEN)]
 
 
 def _list(value: Any) -> list[Any]:
@@ -177,34 +211,7 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return value if isinstance(value, str) else ""
-
-
-def _characters(value: Any) -> str:
-    return f"{value:,} characters" if isinstance(value, int) else ""
-
-
-def _counts(value: Any) -> str:
-    """{"grey": 1200, "rgb": 3} -> grey 1,200, rgb 3."""
-    if not isinstance(value, Mapping):
-        return ""
-    return ", ".join(f"{name} {n:,}" for name, n in value.items() if isinstance(n, int))
-
-
-def _sizes(summary: Mapping[str, Any]) -> str:
-    sizes = [part for part in _list(summary.get("sizes")) if isinstance(part, Mapping)]
-    shown = [f"{part.get('width')} {TIMES} {part.get('height')} ({_plain(part.get('pictures'))})" for part in sizes[:3]]
-    different = summary.get("different_sizes")
-    if isinstance(different, int) and different > len(shown):
-        shown.append(f"and {different - len(shown):,} other sizes")
-    return ", ".join(shown)
-
-
-def _prepared(value: Any) -> str:
-    if not isinstance(value, Mapping) or "width" not in value:
-        return ""
-    channels = value.get("channels")
-    return f"{value['width']} {TIMES} {value.get('height')}, {channels} channel{'' if channels == 1 else 's'}"
+    return value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else ""
 
 
 def _duplicates(value: Any) -> str:
@@ -222,25 +229,17 @@ def _duplicates(value: Any) -> str:
     return ", ".join(parts) or "none"
 
 
-def _classes(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Pictures of each class: {column: {class: number}}, or without the column."""
+def _classes(summary: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """Items of each class, by column."""
     found = summary.get("classes")
-    if isinstance(found, Mapping) and found and all(isinstance(value, Mapping) for value in found.values()):
-        found = found.get("label", next(iter(found.values())))
-    if not isinstance(found, Mapping):
-        return []
-    return [(str(name), value) for name, value in found.items() if isinstance(value, int)]
+    return {
+        str(column): [(str(name), n) for name, n in counts.items() if isinstance(n, int)]
+        for column, counts in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(counts, Mapping) and counts
+    }
 
 
-def _left_out(summary: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:
-    """(file, reason) of files that were left out, the first hundred of them, and how many there are."""
-    pairs = [
-        (str(part.get("name", "")), str(part.get("reason", "")))
-        for part in _list(summary.get("left_out"))
-        if isinstance(part, Mapping)
-    ]
-    n = summary.get("left_out_count")
-    return pairs[:100], max(n, len(pairs)) if isinstance(n, int) else len(pairs)
+# -- when, with what, and again ----------------------------------------------------------------------
 
 
 def trained_at(folder: RunFolder, log: Log) -> datetime | None:
@@ -255,7 +254,7 @@ def trained_at(folder: RunFolder, log: Log) -> datetime | None:
     return datetime.fromtimestamp(max(started)) if started else None
 
 
-def date_text(when: datetime | None) -> str:
+def date_words(when: datetime | None) -> str:
     return f"{when.day} {when:%B %Y, %H:%M}" if when else NONE
 
 
@@ -270,24 +269,6 @@ def versions() -> list[Fact]:
     return [*found, Fact("System", f"{platform.system()} {platform.machine()}")]
 
 
-def use_command(spec: DataSpec, run: str) -> str:
-    """How to have a run make something, for a shell."""
-    if spec.columns[spec.target[0]].kind != "text":
-        return f"maquette sample {run} -n 64 --seed 0 --grid -o out/"
-    return f"maquette translate {run} --input FILE" if spec.source else f"maquette sample {run} -n 4 --seed 0"
-
-
-def reproduce(folder: RunFolder, recipe: Recipe, spec: DataSpec, source: str) -> str:
-    """Commands, quoted for a shell, that make the run again and sample from it."""
-    run = shlex.quote(str(folder.path))
-    data = shlex.quote(recipe.data.source or source or "PATH")
-    return "\n".join(
-        (
-            "# train it again, from the recipe with every choice written out",
-            f"maquette train {shlex.quote(str(folder.recipe_file))} --data {data} -o runs/again",
-            "# sample from this run",
-            use_command(spec, run),
-            "# measure it, and write this page anew",
-            f"maquette evaluate {run} && maquette report {run}",
-        )
-    )
+def quoted(words: str) -> str:
+    """For a shell, on one line."""
+    return shlex.quote(" ".join(words.split()))

@@ -15,7 +15,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.run import RunFolder
 from maquette.report.glossary import part_note, phase_title
 
-# A panel a few hundred pixels wide shows no more than this; the light band keeps what averaging hides.
+# A panel as wide as a hand shows no more than this; the light band keeps what averaging hides.
 POINTS = 200
 _NOT_CURVES = {"step", "seconds", "items", "time", "epoch", "version"}
 

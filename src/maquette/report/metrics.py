@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 
 from maquette.core.errors import UserError
 from maquette.core.run import RunFolder
+from maquette.core.section import Missing
 from maquette.evaluation.results import MINUS, Better, Evaluation, Metric
-from maquette.report.glossary import METRICS
-from maquette.report.missing import Missing
 
 # What `better` asks, in words.
 SENSES: dict[Better, str] = {
@@ -23,16 +21,19 @@ SENSES: dict[Better, str] = {
 _AS_GOOD, _NO_MORE, _BEYOND = "as good as real, within the error", "no more than real", "beyond real"
 
 
-def read_evaluation(folder: RunFolder) -> Evaluation | Missing:
-    """The evaluation of a run, or one line that says why there is none and which command makes it."""
+def read_evaluation(folder: RunFolder, name: str = ".") -> Evaluation | Missing:
+    """The evaluation of a run, or one line that says why there is none and which command makes it.
+
+    name: of the run in that command, which is for a shell; ".": for who is in its folder
+    """
     file = folder.metrics_file
-    command = f"maquette evaluate {shlex.quote(str(folder.path))}"
+    command = f"maquette evaluate {name}"
     if not file.is_file():
         return Missing("Not measured yet.", command)
     try:
         return _finite(Evaluation.load(file))
     except UserError as error:
-        # The name alone: the line also ends up in the model card, and the path is its owner's business.
+        # The name alone: the line ends up on pages that are given away, and the path is its owner's business.
         problem = error.problem.replace(str(file), file.name)
         return Missing(f"{problem.rstrip('.')}.", command)
 
@@ -54,17 +55,20 @@ def _finite(evaluation: Evaluation) -> Evaluation:
 class View:
     """A metric as the page shows it.
 
-    says: what it asks, from the glossary, or ""; standing: as `standing` says; ends: of its axis, as text
+    features: what it was measured in, where its title does not say so
+    standing: as `standing` says; ends: of its axis, as characters
     """
 
     metric: Metric
-    says: str
+    features: str
     standing: str
     scale: Scale
 
     @classmethod
-    def of(cls, metric: Metric, things: str = "pictures") -> View:
-        return cls(metric, METRICS.get(metric.name, ""), standing(metric, things), Scale.of(metric))
+    def of(cls, metric: Metric, items: str = "items") -> View:
+        features = metric.features or ""
+        said = features == "tokens" or features in metric.title
+        return cls(metric, "" if said else features, standing(metric, items), Scale.of(metric))
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -77,28 +81,28 @@ def tick(metric: Metric, value: float) -> str:
     return f"{100 * value if share else value:,.3g}{'%' if share else ''}".replace("-", MINUS)
 
 
-def standing(metric: Metric, things: str = "pictures") -> str:
-    """Where the value is, seen from the floor, in words; "" without a floor."""
+def standing(metric: Metric, items: str = "items") -> str:
+    """Where the value is, seen from the floor, in words; "" without a floor. items: what is measured, several of it."""
     if metric.floor is None:
         return ""
     low, high = _or(metric.low, metric.value), _or(metric.high, metric.value)
     floor_low, floor_high = _or(metric.floor_low, metric.floor), _or(metric.floor_high, metric.floor)
     if metric.better == "no more":
-        return f"{_NO_MORE if low <= floor_high else 'more than real'} {things}"
+        return f"{_NO_MORE if low <= floor_high else 'more than real'} {items}"
     if low <= floor_high and floor_low <= high:
         return _AS_GOOD
     if (metric.better == "lower" and high < floor_low) or (metric.better == "higher" and low > floor_high):
-        return f"{_BEYOND} {things}"
-    if metric.better == "floor" and things == "texts":
-        return f"{'above' if low > floor_high else 'below'} real texts"
+        return f"{_BEYOND} {items}"
+    if metric.better == "floor":
+        return f"{'above' if low > floor_high else 'below'} real {items}"
     if metric.better == "lower" and floor_low > 0 and metric.value / metric.floor >= 1.5:
         times = metric.value / metric.floor
         return f"{times:,.0f} times as far as real" if times >= 10 else f"{times:.1f} times as far as real"
-    return f"short of real {things}" if metric.better == "higher" else f"further off than real {things}"
+    return f"short of real {items}" if metric.better == "higher" else f"further off than real {items}"
 
 
 def reached(metric: Metric) -> bool:
-    """Whether real pictures score no better, as far as the two intervals can tell."""
+    """Whether real data scores no better, as far as the two intervals can tell."""
     return standing(metric).startswith((_AS_GOOD, _NO_MORE, _BEYOND))
 
 

@@ -8,15 +8,13 @@ from typing import TypeVar
 from maquette.core.errors import MaquetteError
 from maquette.core.section import Missing
 
-__all__ = ["Missing", "attempt"]
-
 T = TypeVar("T")
 
 
 def attempt(make: Callable[[], T | Missing]) -> T | Missing:
     """The section, or the reason that it is not there: one broken part must not cost the whole report.
 
-    A family may be a user's own, so anything can be raised here.
+    A family or a modality may be a user's own, so anything can be raised here.
     """
     try:
         return make()

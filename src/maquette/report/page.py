@@ -5,14 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup as Html
 
 from maquette.evaluation.results import NONE, number
-from maquette.modalities.text.measures.script import script_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 @cache
@@ -23,7 +31,7 @@ def plotly_js() -> str:
 
 
 def asset(name: str) -> str:
-    """Text of a file beside this one."""
+    """What stands in a file beside this one."""
     return (files("maquette.report") / name).read_text(encoding="utf-8")
 
 
@@ -31,37 +39,51 @@ def _digest(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def render(template: str, **values: Any) -> str:
-    """The page. Everything in `values` is escaped; only our own style and scripts are not.
-
-    A content security policy lists the digests of the page's own scripts: a browser runs no other,
-    and fetches nothing, even if some text slipped through.
-    """
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FunctionLoader(asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, duration=duration, count=count, size=file_size, language=language)
+    environment.filters.update(
+        number=number, duration=duration, count=count, size=file_size, language=language, percent=percent
+    )
+    return environment
+
+
+def fragment(template: str, **values: Any) -> Html:
+    """The body of a section, of a Jinja template. Everything in `values` is escaped but what is `Html` already.
+
+    What several sections use is in macros.html.j2: {% from "macros.html.j2" import missing, why %}
+    """
+    return Html(_environment().from_string(template).render(**values).strip())
+
+
+def render(template: str, **values: Any) -> str:
+    """The page. Everything in `values` is escaped; only our own style and scripts are not.
+
+    template: a file beside this one
+    A content security policy lists the digests of the page's own scripts: a browser runs no other,
+    and fetches nothing, even if some characters slipped through.
+    """
     scripts = {"plotly": plotly_js() if values.get("charts") else "", "page": asset("page.js")}
     policy = " ".join(
         (
-            "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; base-uri 'none';",
+            "default-src 'none'; img-src data: blob:; media-src data:; style-src 'unsafe-inline'; base-uri 'none';",
             "form-action 'none'; script-src",
             *(_digest(script) for script in scripts.values() if script),
         )
     )
-    page = environment.get_template(template)
+    page = _environment().get_template(template)
     return page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values)
 
 
-def language(text: str) -> str:
-    """For the attribute `lang` of a text from the data: the language where its script tells it; "" is unknown."""
-    return script_of([text]).language
+def language(words: str) -> str:
+    """For the attribute `lang` of characters from the data: the language where the script tells it; "" is unknown."""
+    if _KANA.search(words):
+        return "ja"
+    return "zh" if len(_HAN.findall(words)) > 0.3 * max(len(_LETTER.findall(words)), 1) else ""
 
 
 def finite(value: Any) -> Any:
@@ -80,6 +102,11 @@ def finite(value: Any) -> Any:
 
 def count(value: int | float | None) -> str:
     return NONE if value is None else f"{round(value):,}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.1234 -> 12.3 %, with a space at which no line breaks."""
+    return NONE if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float | None) -> str:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^(?P<indent>\s*(?:- )?)(?P<key>[\w./-]+)(?P<colon>:)(?P<value>.*)$")
 
 
-def highlight(text: str) -> Markup:
-    """Every piece of the text is escaped; only the <span> around it is ours."""
+def highlight(yaml: str) -> Markup:
+    """Every piece of it is escaped; only the <span> around it is ours."""
     from markupsafe import Markup
 
     lines = []
-    for line in text.splitlines():
+    for line in yaml.splitlines():
         match = _LINE.match(line)
         if line.lstrip().startswith("#"):
             lines.append(Markup('<span class="c">{}</span>').format(line))

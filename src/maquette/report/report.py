@@ -1,142 +1,164 @@
-"""The report of one run: gathers the sections, writes the page and the figures."""
+"""The report of one run: finds the sections, has each made, and writes the page and the figures."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from maquette.core.files import write_text
 from maquette.core.generator import Generator
-from maquette.core.model import Decodes, Encodes
-from maquette.core.recipe import Recipe
+from maquette.core.modality import part
 from maquette.core.run import RunFolder
+from maquette.core.section import Markup, Missing, Section
+from maquette.core.spec import ClassSpec
 from maquette.core.table import Dataset
-from maquette.evaluation.results import Evaluation
-from maquette.modalities.text.measures.read import Write
-from maquette.report import facts
-from maquette.report.animation import read_animation
-from maquette.report.charts import chart_id, curve_charts, scatter_chart
-from maquette.report.figures import write_figures
-from maquette.report.latents import LatentPlane, latent_plane, reconstruct, walk
+from maquette.evaluation.results import NONE
+from maquette.report import facts, sections
+from maquette.report.facts import Fact
 from maquette.report.log import read_log
-from maquette.report.metrics import SENSES, View, read_evaluation
-from maquette.report.missing import Missing, attempt
-from maquette.report.neighbours import evaluated_copies, find_neighbours
-from maquette.report.page import finite, render
-from maquette.report.pictures import picture_column
-from maquette.report.recipe_view import highlight
-from maquette.report.samples import Samples, make_samples
-from maquette.report.summary import summarise
-from maquette.report.text_parts import text_parts
-from maquette.report.texts import text_column
+from maquette.report.metrics import read_evaluation
+from maquette.report.missing import attempt
+from maquette.report.page import count, duration, file_size, finite, fragment, render
+from maquette.report.view import Best, RunView
+
+MISSING = '{% from "macros.html.j2" import missing %}{{ missing(part) }}'
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section as it stands on the page."""
+
+    id: str
+    title: str
+    made: Markup = field(repr=False)
+
+    @property
+    def html(self) -> str:
+        return self.made.html
 
 
 def write_report(
-    folder: RunFolder, generator: Generator, dataset: Dataset | None, *, seed: int = 0, write: Write | None = None
-) -> Path:
+    folder: RunFolder, generator: Generator, dataset: Dataset | None, *, seed: int = 0, best: Best | None = None,
+    for_sharing: bool = False,
+) -> Path:  # fmt: skip
     """One self-contained report.html, and the figures as PNG beside it.
 
     dataset: the data of the run where it can be read; None leaves out what needs it, and says so
-    seed:    of every picture or text sampled for the report
-    write:   of text with a source: given tensors -> target tokens, as of `evaluation.evaluate`
+    seed:    of all that is sampled for the report
+    best:    of runs with a source: given tensors -> target tokens, as of `evaluation.evaluate`
+    for_sharing: leaves out what shows items of the data (training or held out) and names of its files, and says so.
     """
-    recipe = folder.recipe()
-    column = picture_column(generator.spec)
-    log, evaluation = read_log(folder), read_evaluation(folder)
-    measured = evaluation if isinstance(evaluation, Evaluation) else None
-    data = facts.data_of(folder, dataset)
-    about_data = facts.data_facts(data, dataset, generator.spec)
-    again = f"maquette report {folder.path}"
-    source = recipe.data.source or (about_data.source if about_data else "")
-    no_data = Missing(f"This needs the data ({source or 'unknown source'}), which was not at hand.", again)
-
-    words = text_column(generator.spec)
-    text = text_parts(folder, generator, words, dataset, seed, no_data, write) if words else None
-    samples: Any
-    if text is not None:
-        samples = text.samples
-    else:
-        samples = attempt(lambda: make_samples(generator, column, seed)) if column else _no_pictures(generator)
-    near: Any
-    if text is not None:
-        near = text.near
-    elif column is None or not isinstance(samples, Samples):
-        near = samples
-    elif dataset is None:
-        near = no_data
-    else:
-        near = attempt(lambda: find_neighbours(samples.items, dataset, column, seed))
-    copies: Any = ()
-    if column and dataset is not None and measured and measured.settings.fingerprint == dataset.fingerprint:
-        copies = attempt(lambda: evaluated_copies(generator, measured, dataset, column))
-    rebuilt, walks, plane = _latent_sections(generator, dataset, column, seed, no_data)
-
-    things = "texts" if text else "pictures"
-    charts = curve_charts(log)
-    if isinstance(plane, LatentPlane) and plane.scatter:
-        charts["latent-scatter"] = scatter_chart(plane.scatter, plane.reach)
-    write_figures(folder, samples, log, measured, rebuilt, plane)
-    page = render(
-        "report.html.j2",
-        title=folder.path.resolve().name,
-        recipe=recipe,
-        spec=generator.spec,
-        shape=facts.shape_text(generator.spec, column or generator.spec.target[0]),
-        trained=facts.date_text(facts.trained_at(folder, log)),
-        now=facts.date_text(datetime.now()),
-        nets=facts.networks(generator),
-        weights_bytes=folder.weights_file.stat().st_size if folder.weights_file.is_file() else None,
-        source=source,
-        summary=summarise(evaluation, log, near, about_data.left_out_words if about_data else "", things),
-        samples=samples,
-        text=text,
-        things=things,
-        items=facts.items_name(generator.spec),
-        animation=read_animation(folder),
-        log=log,
-        curve_ids={curve.key: chart_id("curve", curve.key, i) for i, curve in enumerate(log.curves)},
-        neighbours=near,
-        copies=copies,
-        rebuilt=rebuilt,
-        walks=walks,
-        plane=plane,
-        evaluation=evaluation,
-        senses=SENSES,
-        views=[View.of(metric, things) for metric in measured.metrics] if measured else [],
-        data=about_data,
-        recipe_text=highlight(_recipe_text(folder, recipe)),
-        commands=facts.reproduce(folder, recipe, generator.spec, source),
-        versions=facts.versions(),
-        charts=finite(charts),
+    run = RunView(
+        folder, folder.recipe(), generator, dataset, read_log(folder), read_evaluation(folder), seed, best, for_sharing
     )
+    parts = make_parts(run)
+    private = [part.title for part in parts if part.made.training_items]
+    points = [point for part in parts for point in part.made.points]
+    if for_sharing:
+        parts = [part for part in parts if not part.made.training_items]
+    page = render(
+        "page.html.j2",
+        title=folder.path.resolve().name,
+        recipe=run.recipe,
+        facts=head(run),
+        parts=parts,
+        points=points,
+        shows=private,
+        for_sharing=for_sharing,
+        charts=finite({id: chart for part in parts for id, chart in part.made.charts.items()}),
+    )
+    write_figures(folder, {name: draw for part in parts for name, draw in part.made.figures.items()})
     return write_text(folder.report_file, page)
 
 
-def _no_pictures(generator: Generator) -> Missing:
-    kinds = ", ".join(generator.spec.columns[name].kind for name in generator.spec.target)
-    return Missing(f"This run makes {kinds}; the report can show pictures and texts only, so far.")
+def write_figures(folder: RunFolder, figures: dict[str, Callable[[Path], Any]]) -> None:
+    """Each figure as a file of its name; what earlier reports drew and this one does not is taken away."""
+    for old in folder.figures.glob("*.png") if folder.figures.is_dir() else ():
+        if old.name not in figures:
+            old.unlink()
+    for name, draw in figures.items():
+        draw(folder.figures / name)
 
 
-def _latent_sections(
-    generator: Generator, dataset: Dataset | None, column: str | None, seed: int, no_data: Missing
-) -> tuple[Any, Any, Any]:
-    """Reconstructions, walks, plane; None for what the model has no ability for, so the page leaves it out."""
-    model = generator.model
-    if column is None or not isinstance(model, Decodes):
-        return None, None, None
-    rebuilt: Any = None
-    if isinstance(model, Encodes):
-        rebuilt = no_data if dataset is None else attempt(lambda: reconstruct(generator, model, dataset, column))
-    walks = attempt(lambda: walk(generator, model, column, seed))
-    plane = None
-    if model.latent_dim == 2:
-        plane = attempt(lambda: latent_plane(generator, model, dataset, column))
-    return rebuilt, walks, plane
+# -- sections ----------------------------------------------------------------------------------------
 
 
-def _recipe_text(folder: RunFolder, recipe: Recipe) -> str:
-    try:
-        return folder.recipe_file.read_text(encoding="utf-8")
-    except OSError:
-        return recipe.dump()
+def make_parts(run: RunView) -> list[Part]:
+    """Every section that applies to the run, in the order of the page; one that cannot be made says why."""
+    found, several = [], len(run.spec.target) > 1
+    for section, column in in_order(find_sections(run)):
+        view = run.of(column)
+
+        def make(section: Section = section, view: RunView = view) -> Any:
+            return section.make(view)
+
+        made = attempt(make)
+        if isinstance(made, Missing):
+            made = Markup(fragment(MISSING, part=Missing(facts.names_only(made.why), made.command)))
+        if made is not None:
+            title = f"{section.title} ({column})" if several and column else section.title
+            found.append(Part(view.anchor(section.id), title, made))
+    return found
+
+
+def find_sections(run: RunView) -> list[tuple[Section, str]]:
+    """(section, the target column that it is about, or ""): those of the targets' modalities, then the general ones."""
+    found: list[tuple[Section, str]] = []
+    for name in run.spec.target:
+        found += [(section, name) for section in part(run.spec.columns[name].kind, "SECTIONS", "report") or ()]
+    for module in sorted(m.name for m in pkgutil.iter_modules(sections.__path__)):
+        general = importlib.import_module(f"{sections.__name__}.{module}")
+        found += [(section, "") for section in getattr(general, "SECTIONS", ())]
+        columns = getattr(general, "COLUMN_SECTIONS", ())
+        found += [(section, name) for section in columns for name in run.spec.target]
+    return found
+
+
+def in_order(found: Sequence[tuple[Section, str]]) -> list[tuple[Section, str]]:
+    """Each section after the one that it names; of several that name the same one, the first comes first.
+
+    A section that names one that there is not comes last.
+    """
+    waiting, out = list(found), list[tuple[Section, str]]()
+
+    def place(after: str) -> None:
+        here = [entry for entry in waiting if entry[0].after == after]
+        for entry in here:
+            waiting.remove(entry)
+        for name in dict.fromkeys(section.id for section, _ in here):
+            out.extend(entry for entry in here if entry[0].id == name)
+            place(name)
+
+    place("")
+    while waiting:
+        place(waiting[0][0].after)
+    return out
+
+
+# -- the head ----------------------------------------------------------------------------------------
+
+
+def head(run: RunView) -> Iterable[Fact]:
+    """What the run is, in a few facts."""
+    spec, log, data = run.spec, run.log, facts.data_facts(run.folder, run.spec, run.dataset)
+    nets, weights = facts.networks(run.generator), run.folder.weights_file
+    made = "; ".join(facts.shape_words(spec, name) for name in spec.target)
+    classes = ", ".join(f"{n}, {c.num_classes} classes" for n, c in spec.givens(ClassSpec).items())
+    others = ", ".join(name for name in spec.given if name not in spec.givens(ClassSpec))
+    given = "; ".join(filter(None, (f"by {classes}" if classes else "", f"from {others}" if others else "")))
+    kept = f", {file_size(weights.stat().st_size)} to sample" if weights.is_file() else ""
+    rate = f", {count(log.rate)} {facts.items_words(spec)}/s" if log.rate else ""
+    learned = [f"{fact.name.lower()}: {fact.value}" for fact in data.facts if fact.name.startswith("Training ")]
+    return (
+        Fact("Makes", made, given or "unconditional"),
+        Fact("Data", data.source or NONE, ", ".join(learned) or "not described"),
+        Fact("Model", run.recipe.family, f"{count(sum(net.parameters for net in nets))} parameters{kept}"),
+        Fact("Training", duration(log.seconds), f"{count(log.steps)} steps{rate}"),
+        Fact("Trained", facts.date_words(facts.trained_at(run.folder, log)),
+             f"reported {facts.date_words(datetime.now())}"),
+    )  # fmt: skip

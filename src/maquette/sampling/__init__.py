@@ -1,4 +1,5 @@
-"""How texts are written with a trained model: drawn token by token, searched for, or held to a form.
+"""How samples are made with a trained model: along a velocity field, or token by token (drawn, searched for, steered).
 
-The functions take any `model` with `begin` and `advance` (core/model.py, Streams), and tensors; nothing else of ours.
+What writes tokens takes any `model` with `begin` and `advance` (core/model.py, Streams), and tensors; nothing else of
+ours.
 """

@@ -1,15 +1,15 @@
-"""Texts written from left to right, each token drawn from the model's distribution of the next one.
+"""Sequences written from left to right, each token drawn from the model's distribution of the next one.
 
     write(model, n, given, rng, start=1, length=64, temperature=0.8, top_p=0.95)
 
 Item i depends on (seed, i, given[i]) alone: the draw inverts the distribution function at one uniform number a token,
-and texts that have ended draw too.
+and sequences that have ended draw too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, Protocol
 
@@ -21,8 +21,8 @@ from maquette.sampling.constraints import Allowed
 
 # Reserved tokens as core/spec.py numbers them, which this room may not import; a test holds the two together.
 PAD, EOS = 0, 2
-FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no text contains
-_CROWD = 0.75  # the memory is cut down when no more than this share of its texts still goes on
+FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no sequence contains
+_CROWD = 0.75  # the memory is cut down when no more than this share of its sequences still goes on
 
 # What the options of writing must be, in words and as a test. NaN passes none of them.
 LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -61,7 +61,7 @@ class Draws(Protocol):
 class Choice:
     """How the next token is chosen from the logits; all filters (sampling/filters.py) are off by default.
 
-    temperature: 0 takes the most likely token
+    temperature: 0 takes the most likely token, and draws nothing
     """
 
     temperature: float = 1.0
@@ -76,7 +76,7 @@ class Choice:
             raise ValueError(f"{name} = {getattr(self, name)}: it must be {expected}")
 
     def token(self, logits: Tensor, written: Tensor, uniform: Tensor | None) -> Tensor:
-        """i64[B] from logits f32[B, V], after the texts i64[B, t], at uniform f32[B] (None: temperature is 0)."""
+        """i64[B] from logits f32[B, V], after the sequences i64[B, t], at uniform f32[B] (None: temperature is 0)."""
         logits = filters.repetition_penalty(filters.checked(logits), written, self.repetition_penalty)
         if uniform is None:
             return logits.argmax(-1)
@@ -86,11 +86,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Opening:
-    """How n texts begin.
+    """How n sequences begin.
 
-    head:  i64[n, H] first tokens of the output: the start token of framed texts, then the prompt
+    head:  i64[n, H] first tokens of the output: the start token of framed sequences, then the prompt
     reads: i64[n, R] what the model reads before the first draw, R >= 1
-    text:  where the text proper begins in `head`, after the start token
+    text:  where what counts as written begins in `head`, after the start token
     steps: most tokens to write
     """
 
@@ -110,132 +110,169 @@ def opening(
 ) -> Opening:
     """framed: rows are `length` tokens, the start token (BOS) and the prompt included, unless max_tokens is given.
 
-    Windows of a long text: without a prompt the model reads `start`, which is no part of the output; with one
+    Windows of a long sequence: without a prompt the model reads `start`, which is no part of the output; with one
     it reads the prompt alone, which is. Either way `length` (or max_tokens) tokens are written after it.
     """
-    said = torch.empty(n, 0, dtype=torch.int64) if prompt is None else prompt.to(torch.int64)
-    said = said.expand(n, -1) if said.ndim == 1 else said
-    if said.ndim != 2 or len(said) != n:
-        raise ValueError(f"a prompt is i64[P] or i64[{n}, P], not {tuple(said.shape)}")
-    first = torch.full((n, 1), start, dtype=torch.int64, device=said.device)
+    first = torch.empty(n, 0, dtype=torch.int64) if prompt is None else prompt.to(torch.int64)
+    first = first.expand(n, -1) if first.ndim == 1 else first
+    if first.ndim != 2 or len(first) != n:
+        raise ValueError(f"a prompt is i64[P] or i64[{n}, P], not {tuple(first.shape)}")
+    begins = torch.full((n, 1), start, dtype=torch.int64, device=first.device)
     if not framed:
         steps = length if max_tokens is None else max_tokens
-        return Opening(said, said if said.shape[1] else first, 0, _positive(steps))
-    head = torch.cat([first, said], 1)
+        return Opening(first, first if first.shape[1] else begins, 0, _positive(steps))
+    head = torch.cat([begins, first], 1)
     return Opening(head, head, 1, _positive(max(length - head.shape[1], 1) if max_tokens is None else max_tokens))
 
 
 def _positive(steps: int) -> int:
     if steps < 1:
-        raise ValueError(f"max_tokens = {steps}: a text has at least one token")
+        raise ValueError(f"max_tokens = {steps}: a sequence has at least one token")
     return steps
 
 
-def write(
-    model: Writes,
-    n: int,
-    given: Mapping[str, Tensor],
-    rng: Draws,
-    *,
-    start: int,
-    length: int,
-    framed: bool = True,
-    prompt: Tensor | None = None,
-    max_tokens: int | None = None,
-    **options: Any,
-) -> Tensor:
-    """n texts i64[n, W], W = length, or prompt and max_tokens; after its end a text is filled with PAD.
+@dataclass(frozen=True)
+class Rules:
+    """What every way of writing keeps to: how sequences begin, what may stand in them, and when they end.
 
-    framed: a text begins with `start` (BOS, part of the output) and ends at EOS. Not framed: exactly `length` tokens
-    that follow `start`, which is left out, or the prompt, which is part of the output (see `opening`).
-    options: of `stream`.
+    start:   the token that a sequence begins with
+    length, framed, prompt, max_tokens: see `opening`. A framed sequence begins with `start`, part of the output, and
+             ends at EOS; one that is not framed has exactly `length` tokens after `start`, which is left out
+    allowed: a constraint, asked before each token; see sampling/constraints.py
+    stop:    (sequences so far i64[m, t], without the start token) -> bool[m]: those that end here
+    ends:    whether EOS may be written and ends a sequence; None: where it is framed
     """
-    open_ = opening(n, start, length, framed, prompt, max_tokens)
-    told = stream(
-        model, n, given, rng, start=start, length=length, framed=framed, prompt=prompt, max_tokens=max_tokens, **options
-    )
-    out: Tensor | None = None
-    for t, token in enumerate(told, open_.head.shape[1]):
-        if out is None:
-            out = torch.full((n, open_.width), PAD, dtype=torch.int64, device=token.device)
-            out[:, : open_.head.shape[1]] = open_.head.to(token.device)
-        out[:, t] = token
-    assert out is not None  # there is at least one step
+
+    start: int
+    length: int
+    framed: bool = True
+    prompt: Tensor | None = None
+    max_tokens: int | None = None
+    allowed: Allowed | None = None
+    stop: Callable[[Tensor], Tensor] | None = None
+    ends: bool | None = None
+
+    def opening(self, n: int) -> Opening:
+        return opening(n, self.start, self.length, self.framed, self.prompt, self.max_tokens)
+
+    @property
+    def may_end(self) -> bool:
+        return self.framed if self.ends is None else self.ends
+
+    @property
+    def never(self) -> tuple[int, ...]:
+        """Tokens that are not written."""
+        return FORBIDDEN if self.may_end else (*FORBIDDEN, EOS)
+
+
+def parted(options: Mapping[str, Any]) -> tuple[Rules, Choice]:
+    """Options of writing, those of `Rules` and those of `Choice`; TypeError for one that is neither."""
+    of_choice = {field.name for field in fields(Choice)}
+    rules = Rules(**{name: value for name, value in options.items() if name not in of_choice})
+    return rules, Choice(**{name: value for name, value in options.items() if name in of_choice})
+
+
+class Drafts:
+    """m sequences that are being written: what the model remembers of them, their tokens, and which have ended.
+
+    items:  i64[m]: which of the n that were begun each of them is
+    ended:  bool[m]: those that go on with PAD, are asked for nothing, and may be left out
+    unread: i64[m, R]: their last tokens, which the model has not read yet
+    """
+
+    def __init__(self, model: Writes, n: int, given: Mapping[str, Tensor], rules: Rules) -> None:
+        self.model, self.rules, self.opening = model, rules, rules.opening(n)
+        device = device_of(model, given)
+        self.items = torch.arange(n, device=device)
+        self.ended = torch.zeros(n, dtype=torch.bool, device=device)
+        self.unread = self.opening.reads.to(device)
+        self.memory = model.begin(n, given)
+        self.allowed = None if rules.allowed is None else rules.allowed.rows(self.items)  # ours to move on
+        self._never = torch.tensor(rules.never, device=device)
+        self._tokens = torch.full((n, self.opening.width - self.opening.text), PAD, device=device)
+        self._count = self.opening.head.shape[1] - self.opening.text
+        self._tokens[:, : self._count] = self.opening.head[:, self.opening.text :]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def text(self) -> Tensor:
+        """The sequences so far without their start token, i64[m, t]."""
+        return self._tokens[:, : self._count]
+
+    @property
+    def written(self) -> Tensor:
+        """The same without the prompt."""
+        return self.text[:, self.opening.head.shape[1] - self.opening.text :]
+
+    def read(self, but: int = 0) -> Tensor:
+        """Lets the model read what it has not yet, save the last `but` tokens -> its logits f32[m, R - but, V]."""
+        end = self.unread.shape[1] - but
+        logits = self.model.advance(self.memory, self.unread[:, :end])
+        self.unread = self.unread[:, end:]
+        return logits
+
+    def possible(self, logits: Tensor) -> Tensor:
+        """Logits f32[m, V] of the next token, -inf where it may not be written."""
+        logits = logits.float().index_fill(-1, self._never, filters.NEVER)
+        if self.allowed is None:
+            return logits
+        return logits.masked_fill(~(self.allowed.mask(self.text) | self.ended[:, None]), filters.NEVER)
+
+    def append(self, token: Tensor) -> Tensor:
+        """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
+        token = token.masked_fill(self.ended, PAD)
+        self._tokens[:, self._count] = token
+        self._count, self.unread = self._count + 1, token[:, None]
+        if self.rules.may_end:
+            self.ended = self.ended | (token == EOS)
+        if self.rules.stop is not None:
+            self.ended = self.ended | self.rules.stop(self.text).to(token.device)
+        return token
+
+    def keep(self, index: Tensor) -> None:
+        """Goes on with these rows i64[m'] alone, in this order; a row may stand there several times."""
+        if len(index) == len(self) and torch.equal(index, torch.arange(len(self), device=index.device)):
+            return
+        self.items, self.ended, self.unread = self.items[index], self.ended[index], self.unread[index]
+        self.memory, self._tokens = self.memory.rows(index), self._tokens[index]
+        self.allowed = None if self.allowed is None else self.allowed.rows(index)
+
+
+def write(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **options: Any) -> Tensor:
+    """n sequences i64[n, W], W = length, or prompt and max_tokens; after its end a sequence is filled with PAD.
+
+    options: of `Rules`, of which start and length are needed, and of `Choice`
+    """
+    tokens = list(stream(model, n, given, rng, **options))
+    begun = parted(options)[0].opening(n)
+    out = torch.full((n, begun.width), PAD, device=tokens[0].device)
+    head = begun.head.shape[1]
+    out[:, :head] = begun.head
+    out[:, head : head + len(tokens)] = torch.stack(tokens, 1)
     return out
 
 
 @torch.no_grad()
-def stream(
-    model: Writes,
-    n: int,
-    given: Mapping[str, Tensor],
-    rng: Draws,
-    *,
-    start: int,
-    length: int,
-    framed: bool = True,
-    prompt: Tensor | None = None,
-    max_tokens: int | None = None,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    repetition_penalty: float = 1.0,
-    allowed: Allowed | None = None,
-    stop: Callable[[Tensor], Tensor] | None = None,
-    ends: bool | None = None,
-    eos: int = EOS,
-    forbidden: Sequence[int] = FORBIDDEN,
-) -> Iterator[Tensor]:
-    """The tokens that `write` would put after the prompt, i64[n] each as it is drawn, until all texts have ended.
+def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **options: Any) -> Iterator[Tensor]:
+    """The tokens that `write` would put after the prompt, i64[n] each as it is drawn, until all sequences have ended.
 
-    temperature: 0 takes the most likely token, and draws nothing
-    top_k, top_p, min_p, repetition_penalty: see sampling/filters.py; all off by default
-    allowed: a constraint, asked before each token; see sampling/constraints.py
-    stop:    (texts so far i64[n, t], without the start token) -> bool[n]: those that end here
-    ends:    whether `eos` may be written and ends a text; None: where the text is framed
+    options: as of `write`
     """
-    choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty)
-    open_ = opening(n, start, length, framed, prompt, max_tokens)
-    ends = framed if ends is None else ends
-    never = torch.tensor([*forbidden] if ends else [*forbidden, eos], dtype=torch.int64)
-    memory = model.begin(n, given)
-    live: Tensor | None = None  # i64[m]: the texts in the memory; a text that ended may stay in it for a while
-    for t in range(open_.steps):
-        if t == 0:
-            logits = model.advance(memory, open_.reads.to(device_of(model, given)))[:, -1]
-            device = logits.device
-            never, live = never.to(device), torch.arange(n, device=device)
-            text = torch.full((n, open_.width - open_.text), PAD, dtype=torch.int64, device=device)
-            spoken = open_.head.shape[1] - open_.text
-            text[:, :spoken] = open_.head[:, open_.text :]
-            ended = torch.zeros(n, dtype=torch.bool, device=device)
-            allowed = allowed.rows(live) if allowed is not None else None  # ours to move on
-        else:
-            assert live is not None
-            going = (~ended[live]).nonzero()[:, 0]
-            if len(going) <= _CROWD * len(live):
-                memory, live = memory.rows(going), live[going]
-                allowed = allowed.rows(going) if allowed is not None else None
-            logits = model.advance(memory, text[live, spoken + t - 1 : spoken + t])[:, -1]
-        so_far = text[:, : spoken + t]
-        logits = logits.float().index_fill(-1, never, filters.NEVER)
-        if allowed is not None:
-            # What ended is still in the memory, and is asked for nothing.
-            mask = allowed.mask(so_far[live]) | ended[live, None]
-            logits = logits.masked_fill(~mask, filters.NEVER)
-        uniform = rng.uniform(n).to(device)[live] if temperature else None
-        chosen = choice.token(logits, so_far[live], uniform)
-        token = torch.full((n,), PAD, dtype=torch.int64, device=device)
-        token[live] = chosen.masked_fill(ended[live], PAD)
-        text[:, spoken + t] = token
-        if ends:
-            ended = ended | (token == eos)
-        if stop is not None:
-            ended = ended | stop(text[:, : spoken + t + 1]).to(device)
+    rules, choice = parted(options)
+    drafts = Drafts(model, n, given, rules)
+    for _ in range(drafts.opening.steps):
+        logits = drafts.possible(drafts.read()[:, -1])
+        uniform = rng.uniform(n).to(logits.device)[drafts.items] if choice.temperature else None
+        token = torch.full((n,), PAD, device=logits.device)
+        token[drafts.items] = drafts.append(choice.token(logits, drafts.text, uniform))
         yield token
-        if bool(ended.all()):
+        going = (~drafts.ended).nonzero()[:, 0]
+        if not len(going):
             return
+        if len(going) <= _CROWD * len(drafts):  # until then, what has ended stays
+            drafts.keep(going)
 
 
 def device_of(model: Writes, given: Mapping[str, Tensor]) -> torch.device:

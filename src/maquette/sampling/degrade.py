@@ -1,8 +1,8 @@
-"""What spoils a picture: pixels left out, averaged over blocks, blurred, noise, JPEG. Pure functions and objects.
+"""What corrupts a picture: pixels left out, averaged over blocks, blurred, noise, JPEG. Pure functions and objects.
 
 An `Observation` says what of a picture x f32[B, C, H, W] in [-1, 1] is seen, y = A x, and finds the nearest picture
 that agrees with what was seen: `project(x, y)`, the null-space projection x + A^+ (y - A x) of linear operators
-(Wang et al. 2023, eq. 6). For training, `spoil` draws one degradation for each item.
+(Wang et al. 2023, eq. 6). For training, `corrupt` draws one degradation for each item.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from maquette.sampling.ode import over
 
 Kind = Literal["downscale", "hole", "noise", "blur", "jpeg"]
-NOISE = (0.05, 1.0)  # standard deviations that `spoil` draws, on the scale of [-1, 1]
+NOISE = (0.05, 1.0)  # standard deviations that `corrupt` draws, on the scale of [-1, 1]
 BLUR = (0.02, 0.1)  # standard deviations, as shares of the longer side
 QUALITY = (5.0, 75.0)  # of JPEG
 
@@ -132,10 +132,10 @@ class Jpeg:
 # -- for each item its own ---------------------------------------------------------------------------
 
 
-def spoil(
+def corrupt(
     x: Tensor, kinds: Sequence[Kind], factors: Sequence[int], hidden: float, u: Tensor, noise: Tensor
 ) -> Tensor:  # fmt: skip
-    """Pictures f32[B, C, H, W] as they are seen, f32[B, C + 1, H, W]: each spoilt in one of the ways, and a channel
+    """Pictures f32[B, C, H, W] as they are seen, f32[B, C + 1, H, W]: each corrupted in one of the ways, and a channel
     that is 1 where pixels are seen. A share `hidden` of them is not seen at all: 0 everywhere.
 
     u f32[B, 9] uniform on [0, 1); noise f32[B, C, H, W] normal      factors: of downscaling, shown by repeated pixels

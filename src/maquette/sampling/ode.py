@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]
-FlowMap = Callable[[Tensor, Tensor, Tensor], Tensor]  # u(x, t, h): the mean velocity from t to t + h
+MeanVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # u(x, t, h): the mean velocity from t to t + h
 
 
 def _at(t: Tensor, x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def euler(field: Field, x: Tensor, times: Tensor) -> Tensor:
     return x
 
 
-def jump(flow_map: FlowMap, x: Tensor, times: Tensor) -> Tensor:
+def jump(flow_map: MeanVelocity, x: Tensor, times: Tensor) -> Tensor:
     """x <- x + h u(x, t, h), u the mean velocity over the step: exact for any step where u is (Frans et al. 2024,
     alg. 2; Geng et al. 2025, eq. 12)."""
     for t, s in pairwise(times):
@@ -70,8 +70,8 @@ def stochastic(
 
         dx = (v + w (t v - x)) dt + sqrt(2 w (1 - t)) dW
 
-    whose law at each t is that of the ODE (Song et al. 2021, eq. 13; Ma et al. 2024, eq. 4), since the score of
-    x = t data + (1 - t) noise is (t v - x) / (1 - t). It forgets the errors made before.
+    whose distribution at each t is that of the ODE (Song et al. 2021, eq. 13; Ma et al. 2024, eq. 4), since the score
+    of x = t data + (1 - t) noise is (t v - x) / (1 - t). It forgets the errors made before.
 
     noise: draws N(0, I) f32[B, ...], once a step      churn: w; 0 is Euler's method
     """

@@ -1,4 +1,4 @@
-"""Posterior sampling with a flow that never saw a spoilt picture: pure functions along its velocity field.
+"""Posterior sampling with a flow that never saw a corrupted picture: pure functions along its velocity field.
 
 x_t = (1 - t) e + t x (losses/flow_matching.py), so the velocity v(x_t, t) also says what the picture is expected to be,
 E[x | x_t] = x_t + (1 - t) v. Samplers here take that estimate, correct it by what is known, and go on from there.
@@ -30,16 +30,16 @@ def corrected(
     all of the noise is drawn anew).
 
     repeats: times that each step is made, from x_s back to x_t in between (RePaint: Lugmayr et al. 2022, alg. 1), by
-             x_t = (t / s) x_s + noise of the variance that is lacking. So what is filled in comes to fit what is seen
+             x_t = (t / s) x_s + noise of the variance that is missing. So what is filled in comes to fit what is seen
     times:   f32[S + 1], rising to 1      noise: draws N(0, I) f32[B, C, H, W]
     """
     for t, s in pairwise(times):
-        lacking = ((1 - t) ** 2 - (t / s * (1 - s)) ** 2).clamp(min=0).sqrt()
+        missing = ((1 - t) ** 2 - (t / s * (1 - s)) ** 2).clamp(min=0).sqrt()
         for left in reversed(range(repeats)):
             clean = correct(expected(field, x, t.expand(len(x))), t)
             x = s * clean + (1 - s) * noise()
             if left:
-                x = t / s * x + lacking * noise()
+                x = t / s * x + missing * noise()
     return x
 
 
@@ -61,7 +61,7 @@ def carry_on(field: Field, x: Tensor, start: Tensor, steps: int, noise: Callable
     """Items f32[B, C, H, W] at times f32[B] of their own -> data, a sample of p(x | x_t) for each.
 
     By `steps` draws from p(x_s | x_t, x) with E[x | x_t] for x: ancestral sampling (Ho et al. 2020, eq. 7).
-    `ode.stochastic` has the same law at each t, but not given where it began.
+    `ode.stochastic` has the same distribution at each t, but not given where it began.
     """
     h = (1 - start) / steps
     for step in range(steps):

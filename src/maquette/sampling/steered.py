@@ -1,6 +1,6 @@
-"""Texts that a writer proposes and a critic chooses, block by block, as they are written.
+"""Sequences that a writer proposes and a critic chooses, block by block, as they are written.
 
-From each text so far the writer draws `candidates` continuations of `block` tokens; one is kept with probability
+From each sequence so far the writer draws `candidates` continuations of `block` tokens; one is kept with probability
 softmax(score), score its log-ratio log p(block | text) / p_writer(block | text) as the critic estimates it. This is
 sequential importance resampling (Rubin 1988; Gordon et al. 1993) of the residual energy model
 p(x) = p_writer(x) exp(score(x)) / Z of Deng et al. 2020, eq. 2, exact in the limit of many candidates.
@@ -8,15 +8,14 @@ p(x) = p_writer(x) exp(score(x)) / Z of Deng et al. 2020, eq. 2, exact in the li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from maquette.sampling import filters
-from maquette.sampling.autoregressive import EOS, FORBIDDEN, PAD, Choice, Draws, Writes, device_of, opening
-from maquette.sampling.constraints import Allowed
+from maquette.sampling.autoregressive import PAD, Drafts, Draws, Writes, parted
 
 
 class Judges(Protocol):
@@ -33,83 +32,49 @@ class Judges(Protocol):
 
 @torch.no_grad()
 def stream(
-    writer: Writes,
-    critic: Judges,
-    n: int,
-    given: Mapping[str, Tensor],
-    rng: Draws,
-    *,
-    start: int,
-    length: int,
-    framed: bool = True,
-    prompt: Tensor | None = None,
-    max_tokens: int | None = None,
-    candidates: int = 8,
-    block: int = 8,
-    allowed: Allowed | None = None,
-    stop: Callable[[Tensor], Tensor] | None = None,
-    ends: bool | None = None,
-    eos: int = EOS,
-    forbidden: Sequence[int] = FORBIDDEN,
-    **options: Any,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    writer: Writes, critic: Judges, n: int, given: Mapping[str, Tensor], rng: Draws, *,
+    candidates: int = 8, block: int = 8, **options: Any,
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Blocks as they are kept: tokens i64[n, b], and bool[n, b] where they are not what the writer drew first.
 
-    Arguments as of autoregressive.stream; options: of `Choice`. Item i depends on (seed, i) alone.
+    candidates: continuations drawn of each sequence      block: tokens of one      options: as of autoregressive.write
+    Item i depends on (seed, i) alone.
     """
-    choice, k = Choice(**options), candidates
+    (rules, choice), k = parted(options), candidates
     if k < 1 or block < 1:
         raise ValueError(f"candidates = {k}, block = {block}: both are 1 or more")
-    open_ = opening(n, start, length, framed, prompt, max_tokens)
-    ends = framed if ends is None else ends
-    device = device_of(writer, given)
-    never = torch.tensor([*forbidden] if ends else [*forbidden, eos], dtype=torch.int64, device=device)
-    reads = open_.reads.to(device)
-    memory, judged = writer.begin(n, given), critic.begin(n, given, reads[:, :1])
-    if reads.shape[1] > 1:  # all that is read but the last token, whose logits draw the first one
-        logits = writer.advance(memory, reads[:, :-1])
-        critic.advance(judged, reads[:, 1:], logits)
-    text = open_.head[:, open_.text :].to(device)  # i64[m, t] of the texts that go on
-    last = reads[:, -1:]
-    live = torch.arange(n, device=device)
-    allowed = allowed.rows(live) if allowed is not None else None
-    for at in range(0, open_.steps, block):
-        b, m = min(block, open_.steps - at), len(live)
-        every = torch.arange(m, device=device).repeat_interleave(k)
-        memory, judged = memory.rows(every), judged.rows(every)
-        allowed = allowed.rows(every) if allowed is not None else None
-        so_far, last = text[every], last[every]
-        ended = torch.zeros(m * k, dtype=torch.bool, device=device)
+    drafts = Drafts(writer, n, given, rules)
+    judged = critic.begin(n, given, drafts.unread[:, :1])
+    if drafts.unread.shape[1] > 1:  # all that is read but the last token, whose logits draw the first one
+        following = drafts.unread[:, 1:]
+        critic.advance(judged, following, drafts.read(but=1))
+    for at in range(0, drafts.opening.steps, block):
+        live, m = drafts.items, len(drafts)
+        device = live.device
+        every = torch.arange(m, device=device)
+        copies = every.repeat_interleave(k)
+        drafts.keep(copies)
+        judged = judged.rows(copies)
         seen, drawn = [], []
-        for _ in range(b):
-            logits = writer.advance(memory, last)
-            seen.append(logits)
-            logits = logits[:, -1].float().index_fill(-1, never, filters.NEVER)
-            if allowed is not None:
-                logits = logits.masked_fill(~(allowed.mask(so_far) | ended[:, None]), filters.NEVER)
+        for _ in range(min(block, drafts.opening.steps - at)):
+            seen.append(drafts.read())
+            logits = drafts.possible(seen[-1][:, -1])
             uniform = rng.uniform(n, k).to(device)[live].flatten() if choice.temperature else None
-            token = choice.token(logits, so_far, uniform).masked_fill(ended, PAD)
-            drawn.append(token)
-            so_far, last = torch.cat([so_far, token[:, None]], 1), token[:, None]
-            if ends:
-                ended = ended | (token == eos)
-            if stop is not None:
-                ended = ended | stop(so_far).to(device)
+            drawn.append(drafts.append(choice.token(logits, drafts.text, uniform)))
         blocks = torch.stack(drawn, 1)
         ratio = critic.advance(judged, blocks, torch.cat(seen, 1))
         score = (ratio * (blocks != PAD)).sum(1).view(m, k)
         kept = filters.draw(score, rng.uniform(n).to(device)[live])
-        row = torch.arange(m, device=device) * k + kept
-        blocks = blocks.view(m, k, b)
-        chosen, first = blocks[torch.arange(m, device=device), kept], blocks[:, 0]
-        out = torch.full((n, b), PAD, dtype=torch.int64, device=device)
-        swapped = torch.zeros(n, b, dtype=torch.bool, device=device)
+        of = blocks.view(m, k, -1)
+        chosen, first = of[every, kept], of[:, 0]
+        out = torch.full((n, len(drawn)), PAD, device=device)
+        swapped = torch.zeros_like(out, dtype=torch.bool)
         out[live] = chosen
         swapped[live] = ((chosen != first).cumsum(1) > 0) & (chosen != PAD)
         yield out, swapped
-        row = row[~ended[row]]
+        row = every * k + kept
+        row = row[~drafts.ended[row]]
         if not len(row):
             return
-        live = live[row // k]
-        memory, judged, text, last = memory.rows(row), judged.rows(row), so_far[row], last[row]
-        allowed = allowed.rows(row) if allowed is not None else None
+        drafts.keep(row)
+        judged = judged.rows(row)

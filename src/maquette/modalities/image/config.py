@@ -27,3 +27,4 @@ class Spec(GridSpec):
     """f32[C, H, W] in [-1, 1]."""
 
     kind: str = "image"
+    levels: int = 256

@@ -7,9 +7,9 @@ spoilt picture and samples p(picture | it). Any other flow is guided by the spoi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,9 +18,12 @@ from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
-from maquette.core.model import Carries, Encodes
+from maquette.core.modality import noun
+from maquette.core.model import Encodes, FlowMap
 from maquette.core.rng import ItemRng, derive
 from maquette.core.samples import Samples
+from maquette.core.spec import ClassSpec
+from maquette.modalities.image.config import Spec
 from maquette.modalities.image.pictures import Pictures, masks_in, pictures_in
 from maquette.sampling import degrade, ode, posterior
 from maquette.sampling.style import towards_style
@@ -41,6 +44,7 @@ class Asked:
 
     samples: answers for each picture          expected: one answer, the mean of all that are possible
     label:   class of the pictures, if known   steps: None: as many as the way needs
+    given:   what else is known of the pictures, by the name of the given column
     """
 
     label: str | int | None = None
@@ -49,6 +53,7 @@ class Asked:
     steps: int | None = None
     expected: bool = False
     zero_shot: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Editor:
@@ -61,9 +66,9 @@ class Editor:
     def __init__(self, generator: Generator, about: About) -> None:
         self.generator, self.model, self.spec = generator, generator.model, generator.spec
         self._about = about
-        if self.spec.x.kind != "image":
+        if not isinstance(self.spec.only(), Spec):
             raise UserError(
-                f"This run makes {self.spec.x.kind}s; only pictures can be edited.",
+                f"This run makes {noun(self.spec.only().kind)}; only pictures can be edited.",
                 "Train one with: maquette train image/restore --data PICTURES -o RUN",
             )
 
@@ -73,15 +78,15 @@ class Editor:
         self, pictures: Pictures, factor: int, asked: Asked = Asked(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Pictures of 1 / factor of the model's size, each pixel of which is the mean of factor x factor."""
-        self._carries("upscale")
-        channels, height, width = self.spec.x.shape
+        self._flow_map("upscale")
+        channels, height, width = self.spec.only().shape
         if factor < 2 or height % factor or width % factor:
             fitting = [str(f) for f in range(2, 17) if height % f == 0 and width % f == 0]
             raise UserError(
                 f"A factor of {factor} does not give {width}x{height}, the size that this model makes.",
-                f"Use --factor {' or '.join(fitting)}." if fitting else "No whole factor does.",
+                f"Use a factor of {' or '.join(fitting)}." if fitting else "No whole factor does.",
             )
-        small = self.spec.x.model_copy(update={"shape": (channels, height // factor, width // factor)})
+        small = self.spec.only().model_copy(update={"shape": (channels, height // factor, width // factor)})
         y = pictures_in(pictures, small, fit, f"at factor {factor} ")
         seen = _shown(degrade.enlarge(y, factor))
         return self._undo("upscale", y, degrade.BlockAverage(factor), f"downscale {factor}", seen, asked)
@@ -90,9 +95,9 @@ class Editor:
         self, pictures: Pictures, mask: Pictures, asked: Asked = Asked(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
-        self._carries("inpaint")
-        y = pictures_in(pictures, self.spec.x, fit)
-        seen = 1 - masks_in(mask, self.spec.x, len(y), fit)
+        self._flow_map("inpaint")
+        y = pictures_in(pictures, self.spec.only(), fit)
+        seen = 1 - masks_in(mask, self.spec.only(), len(y), fit)
         return self._undo("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), asked)
 
     def restore(
@@ -103,25 +108,25 @@ class Editor:
 
         Zero-shot: noise (standard deviation, of 255; None: estimated), blur (Gaussian, in pixels) or jpeg (quality).
         """
-        self._carries("restore")
+        self._flow_map("restore")
         named = [name for name, value in (("noise", noise), ("blur", blur), ("jpeg", jpeg)) if value is not None]
         if len(named) > 1:
-            raise UserError(f"--{' and --'.join(named)} exclude one another.", "Name what spoils the picture most.")
+            raise UserError(f"{' and '.join(named)} exclude one another.", "Name what spoils the picture most.")
         if any(value is not None and value <= 0 for value in (noise, blur, jpeg)) or (jpeg or 0) > 100:
-            raise UserError("--noise, --blur and --jpeg are above 0, and --jpeg is 100 at most.", "Leave it out.")
-        y = pictures_in(pictures, self.spec.x, fit)
+            raise UserError("noise, blur and jpeg are above 0, and jpeg is 100 at most.", "Leave it out.")
+        y = pictures_in(pictures, self.spec.only(), fit)
         if self._trained("noise", "blur", "jpeg") and not asked.zero_shot:
             if named:
                 raise UserError(
-                    f"--{named[0]} is for --zero-shot: this run was trained to find it out by itself.",
-                    f"Drop --{named[0]}, or add --zero-shot.",
+                    f"{named[0]} is for zero-shot restoring: this run was trained to find it out by itself.",
+                    f"Leave {named[0]} out, or ask for zero-shot.",
                 )
             return self._undo("restore", y, None, "noise", _shown(y), asked)
         if blur is not None:
             return self._undo("restore", y, degrade.Blur(blur, *y.shape[2:]), "", None, asked)
         if jpeg is not None:
             if y.shape[1] not in (1, 3):
-                raise UserError("A JPEG has no alpha channel, and this model makes one.", "Leave out --jpeg.")
+                raise UserError("A JPEG has no alpha channel, and this model makes one.", "Leave jpeg out.")
             tables = degrade.jpeg_tables(torch.tensor([float(jpeg)]))[0]
             return self._undo("restore", y, degrade.Jpeg(*tables), "", None, asked)
         levels = posterior.noise_level(y) if noise is None else torch.full((len(y),), noise / 127.5)
@@ -129,7 +134,7 @@ class Editor:
             number = int((levels < LEAST_NOISE).nonzero()[0]) + 1
             raise UserError(
                 f"No noise was found in picture {number}.",
-                "Say what spoils it: --noise LEVEL, --blur PIXELS or --jpeg QUALITY.",
+                "Say what spoils it: a level of noise, a blur in pixels, or the quality of a jpeg.",
             )
         return self._denoise(y, levels, asked)
 
@@ -138,7 +143,7 @@ class Editor:
         asked: Asked,
     ) -> Samples:  # fmt: skip
         """seen: what a model is shown that was trained to undo this; None: it was not."""
-        model, times = self._carries(verb), 1 if asked.expected else asked.samples
+        model, times = self._flow_map(verb), 1 if asked.expected else asked.samples
         trained = seen is not None and self._trained(kind) and not asked.zero_shot
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
@@ -157,12 +162,12 @@ class Editor:
         return self._samples(verb, edit, len(y), times, asked)
 
     def _shown_to(
-        self, model: Carries, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
+        self, model: FlowMap, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
     ) -> Tensor:
         """Samples of a model that reads what is seen. Or what it expects: the mean of E[x | x_t, seen] over draws of
         x_t, since E[x | seen] = E E[x | x_t, seen]; each takes two evaluations of the network."""
         if not asked.expected:
-            return model.carry(draw(), given, steps=asked.steps, noise=draw, seen=seen)
+            return model.integrate(draw(), given, steps=asked.steps, noise=draw, seen=seen)
         flow_map = model.flow_map(given, len(seen), 1.0, seen)
         start, early = (torch.full((len(seen),), t, device=seen.device) for t in (0.0, EARLY))
         estimates = []
@@ -173,7 +178,7 @@ class Editor:
         return torch.stack(estimates).mean(0)
 
     def _guided(
-        self, model: Carries, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
+        self, model: FlowMap, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
         draw: Callable[[], Tensor], asked: Asked,
     ) -> Tensor:  # fmt: skip
         field = _field(model, given, len(y))
@@ -187,7 +192,7 @@ class Editor:
 
     def _denoise(self, y: Tensor, levels: Tensor, asked: Asked) -> Samples:
         """A noisy picture is a flow's x_t but for its scale: it goes on from there."""
-        model = self._carries("restore")
+        model = self._flow_map("restore")
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             field, start = _field(model, given, len(rows)), self._on(posterior.time_of(levels[rows]))
@@ -206,8 +211,8 @@ class Editor:
         """Pictures like these: noise is added until t = 1 - strength, and taken out again (SDEdit; Meng et al. 2022).
         Of a model that knows codes, the code is turned towards another one by strength."""
         _within("strength", strength)
-        y = pictures_in(pictures, self.spec.x, fit)
-        carries = isinstance(self.model, Carries)
+        y = pictures_in(pictures, self.spec.only(), fit)
+        carries = isinstance(self.model, FlowMap)
         if not carries:
             self._encodes("vary pictures")
             self._no_steps(asked)
@@ -218,7 +223,7 @@ class Editor:
                 code = self._codes(x, given, rng)
                 noise = rng.normal(n, code.shape[1])
                 return self._decoded((1 - strength**2) ** 0.5 * code + strength * noise, given)
-            field = _field(cast(Carries, self.model), given, n)
+            field = _field(cast(FlowMap, self.model), given, n)
             x = (1 - strength) * x + strength * self._noise(rng, n)
             start = torch.full((n,), 1 - strength, device=x.device)
             return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, n))
@@ -234,7 +239,7 @@ class Editor:
             raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
         self._encodes("interpolate")
         self._no_steps(asked)
-        y = pictures_in(pictures, self.spec.x, fit)
+        y = pictures_in(pictures, self.spec.only(), fit)
         if len(y) < 2:
             raise UserError("There is one picture, and nothing to go to from it.", "Name two pictures or more.")
         with torch.no_grad():
@@ -257,8 +262,8 @@ class Editor:
         """What one picture shows, drawn as another one is: noised as for variations and carried on, while each estimate
         is moved so that its small patches are distributed as those of `like` (sampling/style.py)."""
         _within("strength", strength)
-        model = self._carries("lend a style")
-        y, styles = (pictures_in(x, self.spec.x, fit) for x in (pictures, like))
+        model = self._flow_map("lend a style")
+        y, styles = (pictures_in(x, self.spec.only(), fit) for x in (pictures, like))
         if len(styles) not in (1, len(y)):
             raise UserError(f"There are {len(styles)} styles for {len(y)} pictures.", "Name one, or as many.")
         styles = styles.expand(len(y), -1, -1, -1)
@@ -292,24 +297,28 @@ class Editor:
                 chosen = {name: value[part].to(self.generator.device) for name, value in given.items()}
                 rng = ItemRng(asked.seed, part.tolist(), self.generator.device)
                 made.append(edit(rows[part], rng, chosen).float().clamp(-1, 1).cpu())
-        (target,) = self.spec.target
-        return Samples({target: torch.cat(made)}, given, self.spec, asked.seed, self._about.of(edit=verb))
+        made_all = {self.spec.only_name: torch.cat(made)}
+        return Samples(made_all, given, self.spec, asked.seed, self._about.of(edit=verb))
 
     def _given(self, items: Sequence[int], asked: Asked) -> dict[str, Tensor]:
-        """Classes where one is named; none otherwise: those of the pictures are not known."""
-        return {} if asked.label is None else self.generator.classes(items, asked.label, asked.seed)
+        """What is said of the pictures, and no more: what else is given of them is not known."""
+        known = dict(asked.given)
+        if asked.label is not None:
+            known[next(iter(self.spec.givens(ClassSpec)), "label")] = asked.label
+        given = self.generator.given_for(items, known, asked.seed) if known else {}
+        return {name: value for name, value in given.items() if name in known}
 
     def _noise(self, rng: ItemRng, n: int) -> Tensor:
-        return rng.normal(n, *self.spec.x.shape)
+        return rng.normal(n, *self.spec.only().shape)
 
     def _on(self, x: Tensor) -> Tensor:
         return x.to(self.generator.device)
 
     def _trained(self, *kinds: str) -> bool:
-        return isinstance(self.model, Carries) and bool(set(kinds) & set(self.model.undoes))
+        return isinstance(self.model, FlowMap) and bool(set(kinds) & set(self.model.corrects))
 
-    def _carries(self, verb: str) -> Carries:
-        if isinstance(self.model, Carries):
+    def _flow_map(self, verb: str) -> FlowMap:
+        if isinstance(self.model, FlowMap):
             return self.model
         can = "it can vary pictures and interpolate" if isinstance(self.model, Encodes) else "it cannot read pictures"
         raise UserError(
@@ -327,21 +336,21 @@ class Editor:
 
     def _no_steps(self, asked: Asked) -> None:
         if asked.steps is not None:
-            raise UserError("--steps is of no use here: the way to a code and back has its own.", "Leave it out.")
+            raise UserError("steps are of no use here: the way to a code and back has its own.", "Leave them out.")
 
     def _codes(self, x: Tensor, given: dict[str, Tensor], rng: ItemRng) -> Tensor:
         """The code of each picture f32[B, D]. Of a flow the noise that it comes from, by the ODE: unguided, so that the
         way back is the same one."""
         n, given = len(x), {name: value.to(x.device) for name, value in given.items()}
-        if isinstance(self.model, Carries):
+        if isinstance(self.model, FlowMap):
             rough = torch.lerp(x, self._noise(rng, n), ROUGH)
             return ode.midpoint(_field(self.model, given, n), rough, _times(1 - ROUGH, 0, x)).flatten(1)
-        (target,) = self.spec.target
+        target = self.spec.only_name
         return self._encodes("edit pictures").encode(Batch({target: x}, given, n))
 
     def _decoded(self, codes: Tensor, given: dict[str, Tensor]) -> Tensor:
-        if isinstance(self.model, Carries):
-            noise = codes.view(-1, *self.spec.x.shape)
+        if isinstance(self.model, FlowMap):
+            noise = codes.view(-1, *self.spec.only().shape)
             return ode.midpoint(_field(self.model, given, len(noise)), noise, _times(0, 1, noise))
         (made,) = self._encodes("edit pictures").decode(codes, given).values()
         return made
@@ -351,8 +360,8 @@ def _times(start: float, end: float, x: Tensor) -> Tensor:
     return torch.linspace(start, end, ODE_STEPS + 1, device=x.device)
 
 
-def _field(model: Carries, given: dict[str, Tensor], n: int) -> ode.Field:
-    """The velocity, unguided: what is asked for are samples of the law that was learned."""
+def _field(model: FlowMap, given: dict[str, Tensor], n: int) -> ode.Field:
+    """The velocity, unguided: what is asked for are samples of the distribution that was learned."""
     flow_map = model.flow_map(given, n)
     return lambda x, t: flow_map(x, t, torch.zeros_like(t))
 

@@ -189,7 +189,9 @@ def save(img: Image.Image, path: Path, about: About) -> Path:
     return path
 
 
-def sheet(items: Tensor, columns: int | None = None, captions: Sequence[str] = ()) -> Image.Image:
+def sheet(
+    items: Tensor, spec: ColumnSpec | None = None, captions: Sequence[str] = (), columns: int | None = None
+) -> Image.Image:  # fmt: skip
     """A grid of f32[N, C, H, W], row by row, as one PIL image.
 
     Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as
@@ -198,7 +200,7 @@ def sheet(items: Tensor, columns: int | None = None, captions: Sequence[str] = (
     from PIL import Image, ImageDraw, ImageFont
 
     n, channels, height, width = items.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = columns or max(1, math.ceil(math.sqrt(n)))
     scale = max(1, round(64 / max(height, width)))
     height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
     mode = "L" if channels == 1 else "RGB"

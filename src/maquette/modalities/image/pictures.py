@@ -89,16 +89,16 @@ def _picture(path: Path, column: ColumnSpec, fit: str | None, said: str, mask: b
         if (facts.height, facts.width) != (height, width):
             raise UserError(
                 f"'{path}' is {facts.width}x{facts.height}; {said}this model takes {width}x{height}.",
-                "Add --fit crop, pad or stretch to make it so.",
+                "Ask for a fit of crop, pad or stretch to make it so.",
             )
         if facts.colour == "rgba" and channels != 4 and not mask:
             raise UserError(
                 f"'{path}' has transparent pixels, and this model makes none.",
-                "Add --fit crop to lay it on white, or save it without an alpha channel.",
+                "Ask for a fit of crop to lay it on white, or save it without an alpha channel.",
             )
         if channels == 1 and not mask and bool((plain[:3] != plain[:1]).any()):
             raise UserError(
-                f"'{path}' is in colour, and this model makes grey pictures.", "Add --fit crop to make it grey."
+                f"'{path}' is in colour, and this model makes grey pictures.", "Ask for a fit of crop to make it grey."
             )
     return image.canonical(stored[None])
 
@@ -111,11 +111,11 @@ def write_frames(samples: Samples, path: Path, seconds: float = 3.0) -> Path:
     """The pictures one after the other and back again, as an animated GIF, PNG or WebP, which says where it is from."""
     from PIL import Image, PngImagePlugin
 
-    one_way = [image.picture(item) for item in samples.x]
+    one_way = [image.picture(item) for item in samples.only]
     scale = max(1, round(128 / max(one_way[0].size)))
     one_way = [p.resize((p.width * scale, p.height * scale), Image.Resampling.NEAREST) for p in one_way]
     shown = one_way + one_way[-2:0:-1]
-    about = samples.about.of(samples.seed).fields
+    about = samples.about.of(samples.seed, frames=str(len(samples))).fields
     options: dict[str, Any] = {"comment": "; ".join(f"{key}: {value}" for key, value in about.items()).encode()}
     if path.suffix.lower() != ".gif":
         text = PngImagePlugin.PngInfo()

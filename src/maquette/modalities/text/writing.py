@@ -1,12 +1,12 @@
-"""What a run of text can do beyond a plain sample: follow a prompt, fill a gap, keep a form, stream, translate."""
+"""What a run of text can do beyond a plain sample: follow a prompt, fill a gap, keep a form, stream."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +16,19 @@ from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
 from maquette.core.model import Streams
 from maquette.core.rng import ItemRng
-from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, ColumnSpec, DataSpec
+from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, ClassSpec, ColumnSpec, DataSpec
 from maquette.core.table import Dataset
 from maquette.modalities import text as modality
+from maquette.modalities.text.options import DECODING
 from maquette.sampling import autoregressive
-from maquette.sampling.beam import search
 from maquette.sampling.constraints import Pattern
 
 GAP = "[gap]"
 BLANK = "_"
 FORM = "form"
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")  # as sampling knows them
 AGREED = 0.5  # share of a label's texts that have one layout, from which on it is the label's form
-BATCH = 128  # sources translated at once
 CHUNK = 4096  # training texts read at once
-SORTED = 4096  # sources among which those of like length are translated together
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,8 @@ class Decoding:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
-        # One word is a sequence of words, too: of its letters.
-        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
-        if (wrong := autoregressive.out_of_limits(vars(self))) is not None:
-            name, expected = wrong
-            raise UserError(f"{name} = {getattr(self, name)!r} is not possible.", f"It must be {expected}.")
+        for option in DECODING:
+            object.__setattr__(self, option.name, option.checked(getattr(self, option.name)))
         for name, text in (("prompt", self.prompt), ("infill", self.infill), ("pattern", self.pattern or ""),
                            *(("stop", word) for word in self.stop)):  # fmt: skip
             if not _is_unicode(text):
@@ -73,8 +69,6 @@ class Decoding:
                     f"The {name} is no text: {text!a} holds half of a surrogate pair, or bytes that are not UTF-8.",
                     "Write it as UTF-8; a terminal does so where its locale says UTF-8 (LANG=C.UTF-8).",
                 )
-        if not all(self.stop):
-            raise UserError("A text cannot end before an empty text.", "Give --stop a word, or leave it out.")
         if self.prompt and self.infill:
             raise UserError("A prompt and a text to fill in were both given.", "Give one of them.")
         if self.infill and self.infill.count(GAP) != 1:
@@ -82,7 +76,7 @@ class Decoding:
         if self.pattern == "":
             raise UserError("The pattern is empty.", f"Write {BLANK} for a letter, and everything else as it is.")
         if self.pattern is not None and (self.infill or self.stop):
-            other = "--infill" if self.infill else "--stop"
+            other = "infill" if self.infill else "stop"
             raise UserError(f"A pattern is of a whole text, so it cannot be kept with {other}.", "Drop one of the two.")
 
     def options(self, generator: Generator, n: int, forms: Sequence[str] = ()) -> dict[str, Any]:
@@ -90,9 +84,9 @@ class Decoding:
 
         forms: the layout of each text, where `pattern` is "form"
         """
-        spec, model = generator.spec.x, generator.model
-        if spec.kind != "text" or not isinstance(model, Streams):
-            raise UserError(f"This run makes {spec.kind}s, which are not written token by token.", "Drop the options.")
+        spec, model = generator.spec.only(), generator.model
+        if not isinstance(model, Streams):
+            raise UserError("This run does not write token by token.", "Drop the options.")
         if self.infill and not getattr(model, "fills_gaps", False):
             raise UserError(
                 "This model was not trained to fill gaps.", "Train with model.infill=0.5, or give a prompt instead."
@@ -103,7 +97,7 @@ class Decoding:
                 f"The prompt has {len(head):,} tokens, and the model sees {model.context:,} at once.",
                 "Its beginning would be forgotten: shorten it, or train with a larger data.text.context.",
             )
-        options: dict[str, Any] = {name: getattr(self, name) for name in autoregressive.LIMITS}
+        options: dict[str, Any] = {name: getattr(self, name) for name in DRAWING}
         if head:
             options["prompt"] = torch.tensor(head)
         if self.stop:
@@ -189,7 +183,7 @@ def stream(
 def _pieces(
     generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any], decoding: Decoding
 ) -> Iterator[str]:
-    spec, stop = generator.spec.x, decoding.stop
+    spec, stop = generator.spec.only(), decoding.stop
     head = decoding.head(spec)
     gap = head.index(SUFFIX) if decoding.infill else len(head)
     yield modality.decode(head[:gap], spec)
@@ -214,7 +208,7 @@ def _written(
     generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any]
 ) -> Iterator[str]:
     """What is written so far, after each token; without what the text began with."""
-    model, spec = generator.model, generator.spec.x
+    model, spec = generator.model, generator.spec.only()
     assert isinstance(model, Streams)
     given = {name: value.to(generator.device) for name, value in given.items()}
     rng = ItemRng(seed, [item], generator.device)
@@ -260,21 +254,47 @@ def _fills(character: str) -> bool:
 
 def layouts(dataset: Dataset, spec: DataSpec) -> dict[str, str]:
     """The layout that most training texts of each label have, by its name; labels without one are left out."""
-    (name,), label = spec.target, spec.label
-    if label is None or spec.x.unit != "char" or not spec.x.framed:
+    column, label = spec.only(), _label_of(spec)
+    if label is None or column.unit != "char" or not column.framed:
         return {}
     counts: dict[int, Counter[str]] = {}
     for start in range(0, len(dataset.train), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(dataset.train)))
         labels = dataset.train.columns[label].take(rows).tolist()
-        for c, item in zip(labels, dataset.train.columns[name].take(rows), strict=True):
-            counts.setdefault(c, Counter())[layout(modality.decode(item, spec.x))] += 1
+        for c, item in zip(labels, dataset.train.columns[spec.only_name].take(rows), strict=True):
+            counts.setdefault(c, Counter())[layout(modality.decode(item, column))] += 1
     found = {}
     for c, seen in counts.items():
         ((most, times),) = seen.most_common(1)
         if times >= AGREED * seen.total():
             found[spec.columns[label].classes[c]] = most
     return found
+
+
+def _label_of(spec: DataSpec) -> str | None:
+    """The given label whose texts may share a layout: the first."""
+    return next(iter(spec.givens(ClassSpec)), None)
+
+
+def forms_of(
+    decoding: Decoding, given: Mapping[str, Tensor], spec: DataSpec, facts: Mapping[str, Any]
+) -> list[str]:  # fmt: skip
+    """The layout of each text by its label, where the form of the label is to be kept. facts: of the run's data."""
+    if decoding.pattern != FORM:
+        return []
+    known, label = facts.get("layouts", {}), _label_of(spec)
+    remedy = f"Give the form itself as the pattern: '___, ___.', {BLANK} for a letter."
+    if label is None:
+        raise UserError("This run knows no labels, whose form could be kept.", remedy)
+    if label not in given:
+        raise UserError("The unconditional model was asked for, and a form is that of a label.", remedy)
+    classes = spec.columns[label].classes
+    asked = [classes[i] for i in given[label].tolist()]
+    if unknown := sorted(set(asked) - set(known)):
+        raise UserError(
+            f"There is no form to keep for {unknown[0]!r}: at least half of its texts must share one layout.", remedy
+        )
+    return [known[name] for name in asked]
 
 
 def form(patterns: list[str], spec: ColumnSpec, head: Sequence[int] = ()) -> Pattern:
@@ -307,130 +327,3 @@ def _allowed(place: str, characters: dict[str, int], free: set[int], pattern: st
             f"{BLANK} stands for a letter, digit or ideograph, and everything else for itself.",
         )
     return allowed
-
-
-# -- from one text to another ------------------------------------------------------------------------
-
-
-def best(generator: Generator, given: dict[str, Tensor], beam: int = 4, length_penalty: float = 1.0) -> Tensor:
-    """The likeliest target of each source by beam search, i64[n, W]; sources of like length go together."""
-    spec, model = generator.spec, generator.model
-    source = _source_name(generator)
-    assert isinstance(model, Streams)
-    order = (given[source] != PAD).sum(1).argsort(stable=True).cpu()
-    # As long as any target of the data: a short title may stand above a long poem.
-    n, width = len(order), spec.x.shape[0]
-    made = torch.full((n, width), PAD)
-    for rows in order.split(BATCH):
-        part = {name: value[rows].to(generator.device) for name, value in given.items()}
-        part[source] = part[source][:, : int((part[source] != PAD).sum(1).max())]
-        found = search(model, len(rows), part, start=spec.x.start, length=width, beam=beam, alpha=length_penalty)
-        made[rows] = found.tokens.cpu()
-    return made
-
-
-def translate(
-    generator: Generator, sources: Iterable[str] | Iterable[list[str]], beam: int = 4, length_penalty: float = 1.0,
-    label: str | int | None = None, say: Callable[[str], None] = lambda text: None,
-) -> Iterator[str]:  # fmt: skip
-    """The target of each source text, in order; an empty text stays empty. Sources are refused by their line.
-
-    sources: a list is sorted by length in large blocks. Of what comes one by one, each item, a text or a list of
-             texts, is answered before the next one is asked for.
-    label:   for a model that is given one, too: one class for all; None: drawn by their share in the training data
-    say:     is told of targets that were cut off
-    """
-    _source_name(generator)
-    generator.classes([0], label)
-    for name, value, fits, expected in (
-        ("beam", beam, beam >= 1, "1 or more"),
-        ("length_penalty", length_penalty, 0 <= length_penalty <= 10, "from 0 to 10"),
-    ):
-        if not fits:
-            raise UserError(f"{name} = {value!r} is not possible.", f"It must be {expected}.")
-    if isinstance(sources, str):
-        sources = [sources]
-    blocks: Iterable[list[str]] = ([s] if isinstance(s, str) else s for s in sources)
-    if isinstance(sources, list) and all(isinstance(s, str) for s in sources):
-        blocks = [cast(list[str], sources)]
-
-    def written(given: dict[str, Tensor]) -> Tensor:
-        return best(generator, given, beam, length_penalty)
-
-    return _in_blocks(generator, blocks, written, label, say)
-
-
-def _source_name(generator: Generator) -> str:
-    """The column that a model translates from; refuses a model that has none."""
-    spec = generator.spec
-    if spec.source is None or not isinstance(generator.model, Streams):
-        raise UserError(
-            f"This run makes {', '.join(spec.target)} from nothing; it was not trained on pairs.",
-            "Train one with: maquette train text/seq2seq --data pairs.tsv --given COLUMN --target COLUMN",
-        )
-    return spec.source
-
-
-def _in_blocks(
-    generator: Generator, blocks: Iterable[list[str]], written: Callable[[dict[str, Tensor]], Tensor],
-    label: str | int | None, say: Callable[[str], None],
-) -> Iterator[str]:  # fmt: skip
-    column = generator.spec.columns[_source_name(generator)]
-    first = 1
-    for block in blocks:
-        lines = list(enumerate(block, first))
-        for line, text in lines:  # before an hour's work: every line that is too long
-            _tokens_of_source(line, text, column)
-        for start in range(0, len(lines), SORTED):
-            yield from _translated(generator, lines[start : start + SORTED], written, label, say)
-        first += len(block)
-
-
-def _tokens_of_source(line: int, text: str, column: ColumnSpec) -> np.ndarray:
-    """The tokens of a source; one that is longer than any of the training data is refused, never cut."""
-    tokens = modality.tokenize(text, column)
-    if len(tokens) > column.shape[0]:
-        raise UserError(
-            f"Line {line:,} has {len(tokens):,} tokens; this model was trained on texts of up to {column.shape[0]:,}.",
-            "Split it into sentences, or train with a larger data.text.longest.",
-        )
-    return tokens
-
-
-def _translated(
-    generator: Generator, lines: list[tuple[int, str]], written: Callable[[dict[str, Tensor]], Tensor],
-    label: str | int | None, say: Callable[[str], None],
-) -> Iterator[str]:  # fmt: skip
-    spec, source = generator.spec, _source_name(generator)
-    said = [(line, text) for line, text in lines if text.strip()]
-    made: list[str] = []
-    if said:
-        encoded = [_tokens_of_source(line, text, spec.columns[source]) for line, text in said]
-        given = generator.classes([line - 1 for line, _ in said], label)
-        given[source] = torch.full((len(said), max(map(len, encoded))), PAD)
-        for row, tokens in zip(given[source], encoded, strict=True):
-            row[: len(tokens)] = torch.from_numpy(tokens)
-        found = written(given)
-        made = texts(found, spec.x)
-        endless = [line for (line, _), row in zip(said, found, strict=True) if not bool((row == EOS).any())]
-        if endless:
-            say(_cut_off(endless, spec.x))
-        silent = [line for (line, _), text in zip(said, made, strict=True) if not text.strip() and line not in endless]
-        if silent:
-            say(f"{_numbered(silent)}: the model ended before it wrote anything, so nothing stands there.")
-    each = iter(made)
-    for _, text in lines:
-        yield next(each) if text.strip() else ""
-
-
-def _cut_off(lines: list[int], spec: ColumnSpec) -> str:
-    return (
-        f"{_numbered(lines)}: no end came within {spec.shape[0]:,} tokens, the longest "
-        "that the training data has, so the text is cut there."
-    )
-
-
-def _numbered(lines: list[int]) -> str:
-    """Lines by their numbers, the first few of them."""
-    shown = ", ".join(f"{line:,}" for line in lines[:5]) + (f" and {len(lines) - 5:,} more" if len(lines) > 5 else "")
-    return f"{'Line' if len(lines) == 1 else 'Lines'} {shown}"

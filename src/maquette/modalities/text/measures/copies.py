@@ -14,10 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
-from maquette.evaluation.bootstrap import Estimate, TooFew, ratio
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import ratio
+from maquette.evaluation.evidence import Evidence
+from maquette.evaluation.results import Metric
+from maquette.evaluation.wording import above_floor
+from maquette.modalities.text.measures.beside import MOST_TRAINING, both, script, written
 from maquette.modalities.text.measures.fold import Folded, fold
-from maquette.modalities.text.measures.read import Passage
+from maquette.modalities.text.measures.read import Passage, where
 from maquette.modalities.text.measures.script import Script
 
 Hashes = NDArray[np.uint64]
@@ -26,6 +32,23 @@ BREAK = "\0"  # between passages: no sample holds it, so no match runs across
 _BASE = np.uint64(0x9E3779B97F4A7C15 | 1)
 _INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
 _AT_ONCE = 4_000_000
+LISTED = 12  # passages
+SHOWN = 300  # characters of a passage
+
+
+class CopiedPassage(BaseModel):
+    """A passage of a sample that stands in the training text, white space aside.
+
+    sample:     its number within the sample of `settings.seed`
+    train_row, train_name: the row of the training table that it was found in
+    characters: its length; the text itself may be cut
+    """
+
+    sample: int = Field(ge=0)
+    text: str
+    characters: int
+    train_row: int = Field(ge=0)
+    train_name: str
 
 
 def codes(text: str) -> Hashes:
@@ -111,19 +134,22 @@ class Training:
         return self.passages[self._index(start)].cut(start - first, end - first)
 
 
+def places(wanted: Hashes, source: Hashes, n: int) -> tuple[NDArray[np.int64], Hashes]:
+    """Where in the source, i64[K], runs of n items stand whose hashes are wanted, and which they are, u64[K]."""
+    at, which = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
+    for start in range(0, max(len(source) - n + 1, 0), _AT_ONCE):
+        part = rolling(source[start : start + _AT_ONCE + n - 1], n)
+        hits = np.flatnonzero(np.isin(part, wanted))
+        at.append(hits + start)
+        which.append(part[hits])
+    return np.concatenate(at), np.concatenate(which)
+
+
 def found_in(queries: Sequence[Hashes], source: Hashes, n: int) -> list[NDArray[np.bool_]]:
     """For each query u64[k]: which of its runs of n items occur in the source, bool[k - n + 1]."""
     runs = [rolling(query, n) for query in queries]
-    wanted = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.uint64)
-    if not len(wanted):
-        return [np.zeros(0, dtype=bool) for _ in runs]
-    seen = np.zeros(len(wanted), dtype=bool)
-    for start in range(0, max(len(source) - n + 1, 0), _AT_ONCE):
-        part = rolling(source[start : start + _AT_ONCE + n - 1], n)
-        at = np.searchsorted(wanted, part)
-        at[at == len(wanted)] = 0
-        seen[at[wanted[at] == part]] = True
-    return [seen[np.searchsorted(wanted, run)] for run in runs]
+    known = np.unique(places(np.unique(np.concatenate([*runs, np.zeros(0, np.uint64)])), source, n)[1])
+    return [np.isin(run, known) for run in runs]
 
 
 def copied(found: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> Estimate:
@@ -190,3 +216,127 @@ def _settled(text: str, source: str, n: int, run: NDArray[np.bool_]) -> Longest 
             size += 1
             position = source.find(text[start : start + size], position)
     return best
+
+
+# -- the measures --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What copies are looked for in, and for. folded: samples, then real texts; letters, source: their `codes`."""
+
+    training: Training
+    folded: list[Folded]
+    letters: list[Hashes]
+    source: Hashes
+    n_made: int
+    of: tuple[int, int]
+
+
+def _searched(evidence: Evidence) -> Searched | None:
+    """None of text that was made from a source, and on data that the model was not trained on."""
+    found = written(evidence) if evidence.own_data else None
+    if found is None:
+        return None
+
+    def make() -> Searched:
+        evidence.notify("Looking for passages of the training text.")
+        known = script(evidence)
+        if sum(len(passage.text) for passage in found.known) >= MOST_TRAINING:
+            evidence.warnings.append(
+                f"Copies were looked for in the first {MOST_TRAINING // 10**6} million characters of training text."
+            )
+        if not known.spaced:
+            evidence.notes.append("Copied characters are letters and digits; punctuation is passed over.")
+        training = Training.of(found.known, known)
+        folded = [fold(text, known) for text in (*found.made, *found.real)]
+        letters = [codes(part.text) for part in folded]
+        return Searched(training, folded, letters, codes(training.text), len(found.made), found.of)
+
+    return evidence.once("copies", make)
+
+
+def _words(evidence: Evidence, searched: Searched) -> tuple[list[Hashes], Hashes]:
+    """Samples and real texts, and the training text, in words."""
+    words = script(evidence).words
+    return evidence.once(
+        "copied words",
+        lambda: (
+            [word_codes(words(part.text)) for part in searched.folded],
+            word_codes(words(searched.training.text)),
+        ),
+    )
+
+
+def _copied(size: int, of_words: bool) -> Measure:
+    name = f"copied_words_{size}" if of_words else f"copied_{size}"
+    title = f"Runs of {size} {'words' if of_words else 'characters'} in training text"
+
+    def of(evidence: Evidence) -> Found | None:
+        known = script(evidence)
+        searched = _searched(evidence) if size in (known.copied_words if of_words else known.copied) else None
+        if searched is None:
+            return None
+        queries, source = _words(evidence, searched) if of_words else (searched.letters, searched.source)
+        found, n = found_in(queries, source, size), searched.n_made
+        return both(evidence, name, title, copied, (found[:n],), (found[n:],), searched.of)
+
+    def says(m: Metric) -> str:
+        end = "More than chance and set phrases: look at the passages." if above_floor(m) else "No more than real text."
+        return (
+            f"{m.show(m.value)} of such passages in the samples stand in the training text, and {m.show(m.floor)} of "
+            f"those in real text. {end}"
+        )
+
+    return Measure(
+        name=name, title=title, better="no more", unit="share", of=of, place=60,
+        asks="Share of the runs of that length in the samples that stand in the training text, letter for letter. Real "
+        "text that was never trained on has some too: names, proverbs, set phrases. Clearly more means reciting.",
+        says=says,
+    )  # fmt: skip
+
+
+def _longest(evidence: Evidence) -> Found | None:
+    searched = _searched(evidence)
+    if searched is None:
+        return None
+    n, training, level = searched.n_made, searched.training, script(evidence).copied[0] // 2
+    lines = [part.text for part in searched.folded]
+    best, usual = (
+        longest(lines[side], training, searched.letters[side], searched.source, level)
+        for side in (slice(n), slice(n, None))
+    )
+    if not best and not usual:
+        return None
+    ranked = sorted(best.items(), key=lambda pair: -pair[1].size)[:LISTED]
+    evidence.details["passages"] = [
+        CopiedPassage(
+            sample=i,
+            text=searched.folded[i].cut(stretch.start, min(stretch.end, stretch.start + SHOWN))
+            + (" …" if stretch.size > SHOWN else ""),
+            characters=stretch.size,
+            train_row=(row := training.row(stretch.position)),
+            train_name=where(evidence.dataset.train, row, *training.place(stretch.position)),
+        )
+        for i, stretch in ranked
+    ]
+    value, floor = (
+        Estimate(float(max((stretch.size for stretch in side.values()), default=0))) for side in (best, usual)
+    )
+    return Found(value, floor, *searched.of)
+
+
+MEASURES = (
+    *(_copied(size, of_words=False) for size in (5, 10, 20, 30, 50)),
+    *(_copied(size, of_words=True) for size in (4, 8)),
+    Measure(
+        name="longest_copied", title="Longest passage in training text", better="no more", unit="characters",
+        of=_longest, place=61,
+        asks="The longest stretch of any sample that stands in the training text, beside the longest stretch of "
+        "held-out text that does.",
+        says=lambda m: (
+            f"The longest passage of a sample that stands in the training text: {m.show(m.value)} characters; of real "
+            f"text, {m.show(m.floor)}."
+        ),
+    ),
+)  # fmt: skip

@@ -1,8 +1,6 @@
-"""Held-out loss: how many nats the model needs for text it has not seen.
+"""Loss per character: what a model needs for text that it has not seen, whatever its tokens are.
 
-Every token of the held-out split is predicted exactly once, given what comes before it in its sentence or
-window. Nats a token depend on the tokenizer; nats or bits a character (Graves 2013, section 3.1, calls them
-bits per character) do not.
+Nats per token depend on the tokenizer; nats or bits per character (Graves 2013, section 3.1) do not.
 """
 
 from __future__ import annotations
@@ -16,74 +14,48 @@ import torch
 
 from maquette.core.batch import Batch
 from maquette.core.find import find_modality
+from maquette.core.measure import Estimate, Found, Measure, TooFew
 from maquette.core.model import Streams
-from maquette.core.spec import PAD, ColumnSpec, DataSpec
+from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
 from maquette.core.table import Table
-from maquette.evaluation.bootstrap import Array, Estimate, TooFew, ratio
+from maquette.evaluation.bootstrap import Array, ratio
+from maquette.evaluation.evidence import Evidence
+from maquette.evaluation.measures.tokens import AT_ONCE, TokenLoss, batches, loss_of, protocol, token_loss
+from maquette.evaluation.results import Metric
 from maquette.modalities.text.measures.read import joined
 
-AT_ONCE = 8192  # tokens in one call of the model
+SLIDING = 6e11  # tokens times parameters up to which the text is read a second and third time
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Of each held-out text (a sentence, a window), f64[n]: nats, predicted tokens, characters these stand for."""
+class HeldOut(TokenLoss):
+    """characters: that the predicted tokens of each held-out text stand for, f64[n]."""
 
-    nats: Array
-    tokens: Array
     characters: Array
-
-    def per_token(self, rng: np.random.Generator) -> Estimate:
-        """Total nats over total tokens."""
-        return ratio(self.nats, self.tokens, rng)
 
     def per_character(self, rng: np.random.Generator, bits: bool = False) -> Estimate:
         """Total nats (or bits) over total characters."""
         return ratio(self.nats / (math.log(2) if bits else 1.0), self.characters, rng)
 
-    def perplexity(self, rng: np.random.Generator) -> Estimate:
-        """exp of the nats a token."""
-        found = self.per_token(rng)
-        low, high = (None if x is None else math.exp(x) for x in (found.low, found.high))
-        return Estimate(math.exp(found.value), low, high)
 
-
-@torch.no_grad()
 def held_out(
     model: Streams,
     table: Table,
     spec: DataSpec,
     device: torch.device | str = "cpu",
-    say: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> HeldOut:
     """Scores every row of the table. The end of a sentence is a token to predict, and no character."""
-    (name,) = spec.target
-    n = len(table)
-    if n == 0:
-        raise TooFew("there is no held-out text")
-    nats, tokens, characters = np.zeros(n), np.zeros(n), np.zeros(n)
-    told = 0
-    for rows in _batches(table, spec):
-        batch = _trimmed(table.batch(rows, spec))
-        score = model.token_log_prob(batch.to(torch.device(device)))
-        nats[rows] = -score.double().sum(1).cpu().numpy()
-        after = batch.x[:, 1:]
-        tokens[rows] = (after != PAD).sum(1).numpy()
-        characters[rows] = _characters(after, spec.columns[name]).sum(1)
-        told += len(rows)
-        if say is not None and told // 2000 > (told - len(rows)) // 2000:
-            say(f"Scored {told:,} of {n:,} held-out texts.")
-    if not tokens.sum() or not characters.sum():
+    return _with_characters(token_loss(model, table, spec, device, notify), table, spec)
+
+
+def _with_characters(found: TokenLoss, table: Table, spec: DataSpec) -> HeldOut:
+    characters = np.zeros(len(table))
+    for rows in batches(table, spec):
+        characters[rows] = _begun(table.columns[spec.only_name].take(rows)[:, 1:], spec.only()).sum(1)
+    if not characters.sum():
         raise TooFew("the held-out texts are empty")
-    return HeldOut(nats, tokens, characters)
-
-
-@torch.no_grad()
-def held_out_nats(model: Streams, batch: Batch, device: torch.device) -> float:
-    """Nats per token of one batch."""
-    batch = _trimmed(batch)
-    score = model.token_log_prob(batch.to(device))
-    return float(-score.double().sum()) / max(int((batch.x[:, 1:] != PAD).sum()), 1)
+    return HeldOut(found.nats, found.tokens, characters)
 
 
 @torch.no_grad()
@@ -92,14 +64,13 @@ def held_out_sliding(model: Streams, table: Table, spec: DataSpec, device: torch
 
     Every token is predicted once, from at least half a context, except at the beginning of the text.
     """
-    (name,) = spec.target
-    length = spec.columns[name].shape[0]
-    context = min(model.context, length - 1)
-    stride = max(1, context // 2)
+    name, column = spec.only_name, spec.only(TokenSpec)
+    stride = _stride(model.context, column)
+    context = min(model.context, column.shape[0] - 1)
     found: list[tuple[float, int, int]] = []
     for part in joined(table, name):
         whole, n = part.tokens, len(part.tokens) - 1
-        begun = _characters(whole, spec.columns[name])
+        begun = _begun(whole, column)
         starts = [*range(0, max(n - context, 0), stride), max(n - context, 0)]
         ends = [min(start + context, n) for start in starts]
         scored_from = [0, *ends[:-1]]
@@ -117,42 +88,83 @@ def held_out_sliding(model: Streams, table: Table, spec: DataSpec, device: torch
     return HeldOut(nats, tokens, characters)
 
 
-def _characters(items: torch.Tensor, column: ColumnSpec) -> Array:
+def _begun(items: torch.Tensor, column: ColumnSpec) -> Array:
     """Characters that begin in each token; a character that the edge of a window cuts counts once."""
     found: Array = find_modality("text").characters(items, column)
     return found
 
 
-def _batches(table: Table, spec: DataSpec) -> list[np.ndarray]:
-    """Rows i64[B] of about AT_ONCE tokens, texts of like length together."""
-    (name,) = spec.target
-    lengths = table.lengths(spec)
-    order = np.arange(len(table)) if lengths is None else np.argsort(lengths, kind="stable")
-    own = table.columns[name].lengths
-    width = np.full(len(table), spec.columns[name].shape[0]) if own is None else np.asarray(own)
-    out, start = [], 0
-    while start < len(order):
-        stop = start + 1
-        longest = max(int(width[order[start]]), 1)
-        while stop < len(order):
-            longest = max(longest, int(width[order[stop]]))
-            if longest * (stop + 1 - start) > AT_ONCE:
-                break
-            stop += 1
-        out.append(order[start:stop])
-        start = stop
-    return out
+# -- the measures --------------------------------------------------------------------------------------
 
 
-def _trimmed(batch: Batch) -> Batch:
-    """Without the columns in which every text is over."""
+def _whole(evidence: Evidence) -> HeldOut | None:
+    """Each text, or window, by itself."""
+    found = loss_of(evidence)
+    if found is None:
+        return None
 
-    def trim(x: torch.Tensor) -> torch.Tensor:
-        if x.ndim != 2:
-            return x
-        used = (x != PAD).any(0).nonzero()
-        return x[:, : max(2, int(used.max()) + 1 if len(used) else 0)]
+    def make() -> HeldOut:
+        counted = _with_characters(found, evidence.dataset.test, evidence.generator.spec)
+        ends = " The end of a text is a token to predict, and no character." if evidence.spec.framed else ""
+        evidence.notes.append(f"These tokens stand for {counted.characters.sum():,.0f} characters.{ends}")
+        return counted
 
-    return Batch(
-        {name: trim(x) for name, x in batch.target.items()}, {k: trim(x) for k, x in batch.given.items()}, batch.items
-    )
+    return evidence.once("characters", make)
+
+
+def _sliding(evidence: Evidence) -> HeldOut | None:
+    """Windows that slide over long texts; None where there are none, or it would take minutes."""
+    found, model = loss_of(evidence), evidence.model
+    if found is None or not isinstance(model, Streams) or evidence.spec.framed or evidence.generator.spec.given:
+        return None
+
+    def make() -> HeldOut | None:
+        size = sum(p.numel() for net in evidence.model.kept.values() for p in net.parameters())
+        if found.tokens.sum() * size > SLIDING:
+            evidence.notes.append("The loss with sliding windows was left out: this model would take minutes for it.")
+            return None
+        evidence.notify("Again with sliding windows.")
+        stride = _stride(model.context, evidence.spec)
+        evidence.notes.append(
+            f"Sliding windows move by {stride} tokens, and each scores its newer half: at least {stride} tokens stand "
+            "before each scored one. Compare only numbers of one protocol."
+        )
+        return held_out_sliding(model, evidence.dataset.test, evidence.generator.spec, evidence.generator.device)
+
+    return evidence.once("sliding", make)
+
+
+def _stride(context: int, column: ColumnSpec) -> int:
+    """Tokens by which windows move: half of what the model can see."""
+    return max(1, min(context, column.shape[0] - 1) // 2)
+
+
+def _measure(bits: bool, sliding: bool) -> Measure:
+    unit = "bits" if bits else "nats"
+    title = f"{unit.capitalize()} per character"
+
+    def of(evidence: Evidence) -> Found | None:
+        found = _sliding(evidence) if sliding else _whole(evidence)
+        if found is None:
+            return None
+        how = f", sliding by {_stride(evidence.model.context, evidence.spec)}" if sliding else protocol(evidence)
+        value = found.per_character(evidence.rng("characters"), bits)
+        return Found(value, n_real=len(evidence.dataset.test), title=title + how)
+
+    def says(m: Metric) -> str:
+        if bits:
+            return f"To write held-out text down with this model would take {m.show(m.value)} bits per character."
+        return f"The same in nats: {m.show(m.value)} per character. It can be compared between tokenizers."
+
+    return Measure(
+        name=f"{unit}_per_char{'_sliding' if sliding else ''}", title=title + (", sliding" if sliding else ""),
+        better="lower", unit=f"{unit}/character", of=of, place=10,
+        asks="The surprise shared out over the characters that the tokens spell, so that models with different "
+        "tokenizers can be compared. In bits, it is the size that the text could be compressed to with this model. "
+        "With windows that do not overlap, the first tokens of each have little to go by; sliding windows always have "
+        "some.",
+        says=says,
+    )  # fmt: skip
+
+
+MEASURES = tuple(_measure(bits, sliding) for sliding in (False, True) for bits in (True, False))

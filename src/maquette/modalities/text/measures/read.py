@@ -65,11 +65,6 @@ def texts_of(table: Table, column: str, rows: np.ndarray) -> list[str]:
     return [text for part in _parts(rows) for text in decoded(found.take(part), found.spec)]
 
 
-def tokenizer_identity(spec: ColumnSpec) -> str:
-    """Names the tokens that numbers per token rest on, e.g. "char-72-5b1c..."."""
-    return f"{spec.unit or 'tokens'}-{spec.vocab}-{hashlib.blake2b(spec.tokenizer.encode(), digest_size=4).hexdigest()}"
-
-
 def text_digest(table: Table, column: str) -> str:
     """Digest of the text itself, whatever tokens it is in: of its first 2^k characters, as many as there are at most.
 

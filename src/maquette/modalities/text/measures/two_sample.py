@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maquette.evaluation.bootstrap import Estimate, TooFew, mean
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import mean
+from maquette.evaluation.evidence import Evidence
+from maquette.evaluation.measures.two_sample import ASKS
+from maquette.evaluation.results import Metric
+from maquette.evaluation.wording import told_apart
+from maquette.modalities.text.measures.beside import written
 
 FOLDS = 5
 LEAST = 20
@@ -53,3 +59,31 @@ def judged(fake: Sequence[str], real: Sequence[str], rng: np.random.Generator, f
         model = LogisticRegression(C=10.0, solver="liblinear").fit(x[learned], y[learned])
         right[held] = model.predict(x[held]) == y[held]
     return right.reshape(2, n).T
+
+
+# -- the measure ---------------------------------------------------------------------------------------
+
+_TITLE = "Classifier two-sample test, by letters"
+
+
+def _of(evidence: Evidence) -> Found | None:
+    """Samples from held-out text; the floor: training from held-out text."""
+    found = written(evidence)
+    if found is None:
+        return None
+    n = min(len(found.made), len(found.real), len(found.train))
+    made, real, train = (side[:n] for side in (found.made, found.real, found.train))
+    value = two_sample(made, real, evidence.rng("c2st"))
+    floor = evidence.attempt(
+        f"floor of the {_TITLE.lower()}", lambda: two_sample(train, real, evidence.rng("c2st", "floor"))
+    )
+    return Found(value, floor, n, n)
+
+
+def _says(m: Metric) -> str:
+    end = f" Real training text is told from held-out text in {m.show(m.floor)}." if m.floor is not None else ""
+    return f"A classifier by letters tells samples from real text {told_apart(m)}.{end}"
+
+
+# It takes the place of the general test, for which texts would need a network.
+MEASURES = (Measure("two_sample", _TITLE, "floor", "share", ASKS, _of, _says, place=52),)

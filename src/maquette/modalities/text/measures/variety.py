@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from maquette.evaluation.bootstrap import Array, Estimate, TooFew, centred, counts, mean, ratio
-from maquette.modalities.text.measures.script import grams
+from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.evaluation.bootstrap import Array, centred, counts, mean, ratio
+from maquette.evaluation.evidence import Evidence
+from maquette.evaluation.results import Metric
+from maquette.evaluation.wording import above_floor
+from maquette.modalities.text.measures.beside import both, script, written
+from maquette.modalities.text.measures.script import grams, one_line
 
 ORDER = 4
 
@@ -106,3 +111,109 @@ def equal_amounts(a: Sequence[list[str]], b: Sequence[list[str]]) -> tuple[list[
 def _first(texts: Sequence[list[str]], most: int) -> list[list[str]]:
     ends = np.cumsum([0, *map(len, texts)])
     return [text[: most - start] for text, (start, _) in zip(texts, pairwise(ends), strict=True) if start < most]
+
+
+# -- the measures --------------------------------------------------------------------------------------
+
+Words = list[list[str]]
+
+
+def _words(evidence: Evidence) -> tuple[Words, Words, tuple[int, int]] | None:
+    """Samples and real texts in words, and how many there are of each."""
+    found = written(evidence)
+    if found is None:
+        return None
+    words = script(evidence).words
+    ours, theirs = evidence.once(
+        "words", lambda: ([words(text) for text in found.made], [words(text) for text in found.real])
+    )
+    return ours, theirs, found.of
+
+
+def _distinct(n: int, what: str) -> Measure:
+    def title(word: str) -> str:
+        return f"{what} {word}s (distinct-{n})"
+
+    def of(evidence: Evidence) -> Found | None:
+        found = _words(evidence)
+        if found is None:
+            return None
+        ours, theirs, sizes = found
+        fewer, as_many = equal_amounts(ours, theirs)
+        name = title(script(evidence).word)
+        return both(evidence, f"distinct_{n}", name, distinct, (fewer, n), (as_many, n), sizes)
+
+    def says(m: Metric) -> str:
+        return (
+            f"{m.show(m.value)} of them are different; in as much real text, {m.show(m.floor)}. Much lower means "
+            "always the same phrases."
+        )
+
+    return Measure(
+        name=f"distinct_{n}", title=title("word"), better="floor", unit="share", of=of,
+        asks="How many of all the words (pairs, threes) of the samples are different ones, beside as much real text. "
+        "Lower than real: the model says the same things over and over. Higher: it makes up words.",
+        says=says,
+    )  # fmt: skip
+
+
+def _self_bleu(evidence: Evidence) -> Found | None:
+    found = _words(evidence)
+    if found is None:
+        return None
+    ours, theirs, sizes = found
+    value = self_bleu(ours, evidence.rng("self"))
+    floor = evidence.attempt("floor of self-BLEU", lambda: self_bleu(theirs, evidence.rng("self", "floor")))
+    return Found(value, floor, *sizes)
+
+
+def _repetition(evidence: Evidence) -> Found | None:
+    found = _words(evidence)
+    if found is None:
+        return None
+    ours, theirs, sizes = found
+    title = f"Repetition inside a text, runs of 4 {script(evidence).word}s"
+    return both(evidence, "repetition", title, repetition, (ours, 4), (theirs, 4), sizes)
+
+
+_LETTERS = "Repetition inside a text, runs of 8 characters"
+
+
+def _repetition_8(evidence: Evidence) -> Found | None:
+    """Where words are characters, runs of these are looked at already."""
+    found = written(evidence)
+    if found is None or not script(evidence).spaced:
+        return None
+    ours, theirs = ([list(one_line(text)) for text in side] for side in (found.made, found.real))
+    return both(evidence, "repetition_8", _LETTERS, repetition, (ours, 8), (theirs, 8), found.of)
+
+
+def _repeats(name: str, title: str, of: Callable[[Evidence], Found | None]) -> Measure:
+    def says(m: Metric) -> str:
+        end = " More than real text: look at the samples." if above_floor(m) else ""
+        return f"{m.show(m.value)} of a sample repeats what it said before; of real text, {m.show(m.floor)}.{end}"
+
+    return Measure(
+        name=name, title=title, better="floor", unit="share", of=of,
+        asks="How much of a text says again what that same text has said before. Models that loop are far above real "
+        "text.",
+        says=says,
+    )  # fmt: skip
+
+
+MEASURES = (
+    _distinct(1, "Different"),
+    _distinct(2, "Different pairs of"),
+    _distinct(3, "Different threes of"),
+    Measure(
+        name="self_bleu", title="Likeness of samples (self-BLEU)", better="floor", unit="points", of=_self_bleu,
+        asks="How much each sample is like the other samples, as BLEU sees it. Higher than real text: all samples are "
+        "variations of one.",
+        says=lambda m: (
+            f"Samples are as like one another as {m.show(m.value)} of 100; real texts, {m.show(m.floor)}. Higher means "
+            "less variety."
+        ),
+    ),
+    _repeats("repetition", "Repetition inside a text, runs of 4 words", _repetition),
+    _repeats("repetition_8", _LETTERS, _repetition_8),
+)  # fmt: skip

@@ -1,0 +1,57 @@
+"""Options of models and of kinds of data as flags, and those that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from maquette.core.modality import data_options
+from maquette.core.option import Option, checked
+
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+
+device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
+
+
+def flag_of(option: Option) -> click.Option:
+    """The flag of an option. Its value stays as it was typed: the option itself checks it, as it does for Python."""
+    default = f" [default: {option.default:g}]" if isinstance(option.default, int | float) else ""
+    if option.default is None and "[default" not in option.help:
+        default = " [default: the run's own]"
+    if option.kind is bool:
+        return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)
+    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")  # type: ignore[call-overload]
+    return click.Option(
+        [option.flag, option.name], type=str, multiple=option.many, metavar=metavar, help=option.help + default
+    )
+
+
+def asked_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value not in (None, (), False)}
+
+
+def with_own(params: list[click.Parameter], own: Sequence[click.Parameter]) -> list[click.Parameter]:
+    """Parameters of a command with further ones, --help last."""
+    general = [parameter for parameter in params if parameter.name != "help"]
+    return [*general, *own, *(parameter for parameter in params if parameter.name == "help")]
+
+
+class OptionsOfData(click.Command):
+    """A command that has the options which kinds of data have for preparing it (DATA_OPTIONS)."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return with_own(super().get_params(ctx), [flag_of(option) for option in data_options().values()])
+
+
+def data_settings(of_data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was asked for by these options, as sections of a recipe's data: {kind: {name: value}}."""
+    options, sections = data_options(), dict[str, dict[str, Any]]()
+    values = checked(options.values(), asked_of(of_data))
+    for key, option in options.items():
+        if option.name in values:
+            _, kind, name = key.split(".")
+            sections.setdefault(kind, {})[name] = values[option.name]
+    return sections

@@ -1,0 +1,40 @@
+"""What can be asked of pictures: of how samples are shown, and of how data is prepared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from maquette.core.option import Option
+
+if TYPE_CHECKING:
+    from maquette.core.model import Model
+    from maquette.core.spec import ColumnSpec, DataSpec
+
+
+def size_of(value: Any) -> tuple[int, int]:
+    """64, '64' or '48x64' (height x width), or a pair -> (height, width)."""
+    if isinstance(value, int):
+        return value, value
+    parts = value.lower().split("x") if isinstance(value, str) else list(value)
+    height, width = int(parts[0]), int(parts[-1])
+    if len(parts) > 2 or min(height, width) < 1:
+        raise ValueError(value)
+    return height, width
+
+
+# Of the recipe's section data.image, by the names they have there.
+DATA_OPTIONS = (
+    Option("size", size_of, None, "Pixels of pictures: 64, or height x width as 48x64. [default: their own]",
+           metavar="64, or height x width as 48x64"),
+)  # fmt: skip
+GRID = Option("grid", bool, False, "One picture of them all instead of a file each.", only="command")
+
+
+def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
+    """Of sampling."""
+    return (GRID,)
+
+
+def first_command(spec: DataSpec, run: str) -> str:
+    """What to try after training."""
+    return f"sample {run} -n 64 --grid"

@@ -1,0 +1,235 @@
+"""Features from a small network trained once on the user's own training pictures. Nothing is downloaded.
+
+With labels it learns to classify, and is also the classifier behind every class number. Without, it
+learns to tell pictures apart: two crops of one picture should look alike and unlike all others
+(contrastive learning, NT-Xent; Chen et al. 2020, eq. 1). Only geometry is augmented, never noise, blur
+or contrast: features that do not see noise could not hold it against a generator.
+
+Part of the training split, the *reserve*, is kept from the network (see evaluation/features.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from maquette.core.cache import cache_folder
+from maquette.core.errors import MaquetteError, UserError
+from maquette.core.hardware import multiplies_bf16
+from maquette.core.rng import derive
+from maquette.core.run import read_tensors, write_tensors
+from maquette.core.table import Column, Dataset
+from maquette.evaluation.features import Notify, Seen, order
+
+VERSION = 1  # raise it whenever the network or its training changes: cached ones are then left alone
+SIDE = 64  # larger pictures are averaged down to it
+
+
+class Network(nn.Module):
+    """f32[B, C, H, W] -> features f32[B, dim]; `head` turns features into logits or an embedding."""
+
+    def __init__(self, channels: int, height: int, width: int, dim: int, out: int) -> None:
+        super().__init__()
+        h, w = min(height, SIDE), min(width, SIDE)
+        halvings = max(1, math.ceil(math.log2(min(h, w) / 7)))  # 28 -> 7, 32 -> 4, 64 -> 4, 8 -> 4
+        first = 2 if halvings > 1 else 1
+        width_now, layers = 32, [*_block(channels, 32, 4 if first == 2 else 3, first)]
+        for _ in range(halvings - (first == 2)):
+            wider = min(width_now * 2, 128)
+            layers += [*_block(width_now, width_now, 3, 1), *_block(width_now, wider, 3, 2)]
+            width_now = wider
+        layers += _block(width_now, width_now, 3, 1)
+        self.size = (h, w)
+        self.trunk = nn.Sequential(*layers)
+        self.features = nn.Linear(width_now * 4, dim)
+        self.head = nn.Sequential(nn.BatchNorm1d(dim), nn.ReLU(), nn.Linear(dim, out))
+        # Of the features over the reserve: after it, they have mean 0 and variance 1 per dimension on
+        # average, so that distances of different data sets can be read on one scale.
+        self.centre: Tensor
+        self.scale: Tensor
+        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2:] != self.size:
+            x = F.adaptive_avg_pool2d(x, self.size)
+        x = self.trunk(x)
+        # 2 x 2 rather than a single mean: where things are is part of what a picture is.
+        features: Tensor = self.features(F.adaptive_avg_pool2d(x, 2).flatten(1))
+        return features
+
+
+def _block(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
+    conv = nn.Conv2d(before, after, kernel, stride, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """A trained network; `classes` names what its head tells apart, () when it is no classifier."""
+
+    network: Network
+    identity: str
+    classes: tuple[str, ...]
+    device: torch.device
+    name: str = "own"
+    learned: bool = True
+
+    @property
+    def dim(self) -> int:
+        return self.network.features.out_features
+
+    @torch.no_grad()
+    def see(self, images: Iterator[Tensor]) -> Seen:
+        features, classes = [], []
+        for chunk in images:
+            f = self.network(chunk.to(self.device, memory_format=torch.channels_last))
+            features.append(((f - self.network.centre) / self.network.scale).double().cpu().numpy())
+            if self.classes:
+                classes.append(self.network.head(f).argmax(1).cpu().numpy())
+        return Seen(np.concatenate(features), np.concatenate(classes) if classes else None)
+
+
+def own_features(
+    dataset: Dataset,
+    target: str,
+    label: str | None,
+    device: torch.device,
+    cache: Path | None = None,
+    notify: Notify | None = None,
+) -> OwnFeatures:
+    """The network of this data: from the cache, or trained now and put there."""
+    spec = dataset.train.columns[target].spec
+    classes = dataset.train.columns[label].spec.classes if label else ()
+    n = len(dataset.train)
+    kind = "classifier" if classes else "contrastive"
+    words = (dataset.fingerprint, VERSION, target, label, spec.shape, n)
+    digest = hashlib.blake2b(repr(words).encode(), digest_size=6).hexdigest()
+    identity = f"own-{VERSION}-{kind}-{digest}"
+    channels, height, width = spec.shape
+
+    def build() -> Network:
+        return Network(channels, height, width, dim=128 if n >= 5000 else 64, out=len(classes) or 64)
+
+    network = build()
+    path = (cache or cache_folder("evaluation")) / f"{identity}.safetensors"
+    if path.is_file():
+        try:
+            network.load_state_dict(read_tensors(path))
+            _place(network, device)
+            return OwnFeatures(network.eval(), identity, classes, device)
+        except (UserError, RuntimeError):
+            pass  # damaged: train it again and replace it
+    if notify:
+        notify(f"Training the feature network on the training pictures ({kind}); it is kept for the next time.")
+    # enable_grad: whoever judges a generator may well have turned gradients off around us.
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(0, "own features", VERSION))
+        # Built again under its own seed: weights do not depend on what was drawn before.
+        network = build()
+        _place(network, device)
+        rows, reserved = order(n)
+        labels = dataset.train.columns[label].take(np.arange(n)) if classes and label else None
+        _train(network, dataset.train.columns[target], rows[reserved:], labels, device)
+        network.eval()
+        _standardise(network, dataset.train.columns[target], rows[: max(reserved, min(n, 100))], device)
+    try:
+        write_tensors(path, network.state_dict(), {"maquette": identity})
+    except (MaquetteError, OSError) as error:
+        if notify:
+            notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")
+    return OwnFeatures(network, identity, classes, device)
+
+
+def _place(network: Network, device: torch.device) -> None:
+    network.to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def plan(n: int, spec_shape: tuple[int, ...], contrastive: bool) -> tuple[int, int]:
+    """(steps, batch size): so many pictures that two cores need well under a minute."""
+    area = min(spec_shape[1], SIDE) * min(spec_shape[2], SIDE)
+    batch = min(256 if n >= 5000 else 64, n)
+    pictures = min(30 * n, 160_000 * 28 * 28 // max(area, 20 * 20))
+    return max(pictures // (2 if contrastive else 1) // batch, 1), batch
+
+
+def _train(
+    network: Network, column: Column, rows: NDArray[np.int64], labels: Tensor | None, device: torch.device
+) -> None:
+    if len(rows) < 4:
+        return  # too few to learn from: an untrained network still gives usable distances
+    steps, batch = plan(len(rows), column.spec.shape, labels is None)
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=max(steps, 2), pct_start=0.2)
+    rng = np.random.default_rng(derive(0, "own features", "order"))
+    bf16 = multiplies_bf16(device)
+    loss: Tensor
+    for picked in _epochs(rows, batch, steps, rng):
+        x = column.take(picked).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            if labels is None:
+                both = torch.cat([move(x, 0.25, 0.2, 0.15), move(x, 0.25, 0.2, 0.15)])
+                z = network.head(network(both.contiguous(memory_format=torch.channels_last)))
+                loss = contrastive(z.float())
+            else:
+                x = move(x, 0.1, 0.1, 0.06).contiguous(memory_format=torch.channels_last)
+                loss = F.cross_entropy(network.head(network(x)).float(), labels[picked].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+
+
+def _epochs(rows: NDArray[np.int64], batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """`steps` batches of rows, shuffled anew each epoch; the last partial batch is left out."""
+    per_epoch = len(rows) // batch
+    for step in range(steps):
+        if step % per_epoch == 0:
+            shuffled = rng.permutation(rows)
+        start = step % per_epoch * batch
+        yield shuffled[start : start + batch]
+
+
+def move(x: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
+    """Each picture turned (radians), zoomed and shifted (shares) by up to so much; edges repeat."""
+    n = len(x)
+    u = torch.rand(4, n) * 2 - 1
+    angle, size = u[0] * turn, 1 + u[1] * zoom
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    dx, dy = u[2] * 2 * shift, u[3] * 2 * shift
+    affine = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False).to(x)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def contrastive(z: Tensor, temperature: float = 0.2) -> Tensor:
+    """NT-Xent: rows i and i + B of f32[2B, D] are two views of one picture. Chen et al. 2020, eq. 1."""
+    z = F.normalize(z, dim=1)
+    similar = z @ z.T / temperature
+    similar.fill_diagonal_(-torch.inf)
+    half = len(z) // 2
+    partner = torch.arange(2 * half, device=z.device).roll(half)
+    return F.cross_entropy(similar, partner)
+
+
+@torch.no_grad()
+def _standardise(network: Network, column: Column, rows: NDArray[np.int64], device: torch.device) -> None:
+    parts = [
+        network(column.take(rows[i : i + 500]).to(device, memory_format=torch.channels_last)).double()
+        for i in range(0, len(rows), 500)
+    ]
+    f = torch.cat(parts)
+    network.centre.copy_(f.mean(0))
+    network.scale.copy_(f.var(0, unbiased=False).mean().sqrt().clamp_min(1e-6))

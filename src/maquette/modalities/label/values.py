@@ -1,0 +1,33 @@
+"""What a person names of a label, and what is shown of it: a class, by its name or number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maquette.core.errors import UserError, nearest
+from maquette.core.spec import ColumnSpec
+
+PRINTED = True
+
+
+def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
+    """i64[]: the number of a class that is named by its name, or by its number when no class has that name."""
+    name, classes = str(value), spec.classes
+    if name in classes:
+        return torch.tensor(classes.index(name))
+    if name.isdecimal() and int(name) < len(classes):
+        return torch.tensor(int(name))
+    raise UserError(f"There is no class {name!r}.", nearest(name, classes))
+
+
+def caption(item: Tensor, spec: ColumnSpec) -> str:
+    return view(item, spec)
+
+
+def view(item: Tensor, spec: ColumnSpec) -> str:
+    """The name of the class."""
+    return str(spec.classes[int(item)])

@@ -1,0 +1,118 @@
+"""What can be asked of a model that writes texts: one object an option, for the command line and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from maquette.core.errors import UserError
+from maquette.core.option import Option, Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maquette.core.generator import Generator
+    from maquette.core.model import Model
+    from maquette.core.spec import ColumnSpec, DataSpec
+    from maquette.core.table import Dataset
+
+
+def _fits(test: Callable[[Any], bool], expected: str) -> Callable[[Any], str | None]:
+    return lambda value: None if test(value) else expected  # NaN passes none of the tests
+
+
+def _filled(value: str) -> str | None:
+    return None if value else "a word or more: a text cannot end before an empty text"
+
+
+DECODING = (
+    Option("prompt", str, "", "How it begins."),
+    Option("infill", str, "", "A text with [gap] where something is to be written."),
+    Option("temperature", float, 1.0, "0 always takes the likeliest token.",
+           _fits(lambda x: x == 0 or 1e-3 <= x <= 1e3, "0, or from 0.001 to 1,000")),
+    Option("top_k", int, 0, "Choose among the k likeliest tokens; 0: all.", _fits(lambda x: x >= 0, "0 (off) or more")),
+    Option("top_p", float, 1.0, "... among those that make up this share.",
+           _fits(lambda x: 0 < x <= 1, "above 0 and at most 1")),
+    Option("min_p", float, 0.0, "... that have this share of the likeliest one's.",
+           _fits(lambda x: 0 <= x <= 1, "0 or more and at most 1")),
+    Option("repetition_penalty", float, 1.0, "Above 1, what was written is less likely.",
+           _fits(lambda x: 0.01 <= x <= 100, "from 0.01 to 100")),
+    Option("max_tokens", int, None, "Tokens to write at most. [default: as long as an item]",
+           _fits(lambda x: x >= 1, "1 or more")),
+    Option("stop", str, (), "End before this; may be given more than once.", _filled, many=True),
+    Option("pattern", str, None, "_ for a character, the rest as it is; 'form': the label's own. [default: any]"),
+)  # fmt: skip
+STREAM = Option("stream", bool, False, "Show each as it is written.", only="command")
+BUNDLE = Option("decoding", lambda value: value, None, "All of these as one maquette.Decoding.", only="python")
+
+
+def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
+    """Those of a model that writes token by token; none of another one. spec: of the target column."""
+    from maquette.core.model import Streams
+
+    if not isinstance(model, Streams):
+        return ()
+    lacks = set() if getattr(model, "fills_gaps", False) else {"infill"}
+    lacks |= set() if spec.unit == "char" else {"pattern"}
+    return (*(option for option in DECODING if option.name not in lacks), STREAM, BUNDLE)
+
+
+def plan(
+    generator: Generator, column: str, asked: Mapping[str, Any], given: Mapping[str, Tensor], n: int,
+    facts: Mapping[str, Any],
+) -> Plan:  # fmt: skip
+    """How n texts are sampled as asked. facts: of the run's data, such as the layouts of its labels."""
+    from maquette.modalities.text import writing
+
+    decoding = _decoding(asked)
+    if decoding is None:
+        return Plan()
+    forms = writing.forms_of(decoding, given, generator.spec, facts)
+    spec = generator.spec.columns[column]
+    return Plan(
+        decoding.options(generator, n, forms),
+        lambda items: writing.cut(items, decoding, spec),
+        at_once=bool(decoding.pattern),  # a form is kept row by row
+    )
+
+
+def stream(
+    generator: Generator, column: str, asked: Mapping[str, Any], given: dict[str, Tensor], seed: int, item: int,
+    facts: Mapping[str, Any],
+) -> Iterator[str]:  # fmt: skip
+    """One text as it is written, piece by piece."""
+    from maquette.modalities.text import writing
+
+    decoding = _decoding(asked) or writing.Decoding()
+    forms = writing.forms_of(decoding, given, generator.spec, facts)
+    return writing.stream(generator, given, seed, item, decoding, forms)
+
+
+def facts(dataset: Dataset, spec: DataSpec, column: str) -> dict[str, Any]:
+    """What sampling will want to know of the training data: the layout of each label's texts."""
+    from maquette.modalities.text import writing
+
+    found = writing.layouts(dataset, spec)
+    return {"layouts": found} if found else {}
+
+
+def first_command(spec: DataSpec, run: str) -> str:
+    """What to try after training."""
+    from maquette.core.spec import TokenSpec
+
+    return f"translate {run} --input FILE" if spec.givens(TokenSpec) else f"sample {run} -n 3"
+
+
+def _decoding(asked: Mapping[str, Any]) -> Any:
+    """The options as one Decoding; None where nothing is asked for."""
+    from maquette.modalities.text.writing import Decoding
+
+    single = {name: value for name, value in asked.items() if name != "decoding" and value is not None}
+    bundle = asked.get("decoding")
+    if bundle is None:
+        return Decoding(**single) if single else None
+    if not isinstance(bundle, Decoding):
+        raise UserError(f"decoding = {bundle!r} is not possible.", "It must be a maquette.Decoding.")
+    if single:
+        raise UserError(f"decoding was given, and {', '.join(single)} as well.", "Give all of them in one way.")
+    return bundle

@@ -1,0 +1,144 @@
+"""What networks on grids of one, two or three dimensions are made of.
+
+h is [B, C, *grid] throughout, its channels innermost in memory (channels last): that is what convolutions are fast on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_COARSEST = 8  # cells a side: few enough for three convolutions of 3 cells a side to see all of them
+
+
+class _SameGrid:
+    """A convolution of odd size that keeps the grid, with weights ~ N(0, gain^2 / fan_in) and no bias at first."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3, gain: float = 1.0) -> None:
+        super().__init__(inputs, outputs, size, padding=size // 2)  # type: ignore[call-arg]
+        scaled_normal_(self, gain)  # type: ignore[arg-type]
+
+
+class Conv1d(_SameGrid, nn.Conv1d):
+    """On [B, C, N]."""
+
+
+class Conv2d(_SameGrid, nn.Conv2d):
+    """On [B, C, H, W]."""
+
+
+class Conv3d(_SameGrid, nn.Conv3d):
+    """On [B, C, T, H, W]."""
+
+
+Convolution = Conv1d | Conv2d | Conv3d
+Conv: dict[int, type[Convolution]] = {1: Conv1d, 2: Conv2d, 3: Conv3d}  # by the dimensions of the grid
+halve = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}  # [B, C, *grid], 2 -> the mean of 2 cells a side
+
+
+def scaled_normal_(layer: Convolution | nn.Linear, gain: float) -> None:
+    """Weights ~ N(0, gain^2 / fan_in), no bias: a small gain makes a residual branch start near zero."""
+    nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+
+
+def channels_last(h: Tensor) -> Tensor:
+    """The same values with channels innermost in memory."""
+    return h.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def gather(h: Tensor, side: int = 2) -> Tensor:
+    """Space to depth: [B, C, *grid] -> [B, side^n C, *grid / side], the cells of a block become one.
+
+    Pixel-unshuffle but for the order of channels, which here keeps those of a cell together: with channels last,
+    several times faster to copy.
+    """
+    h, n = h.movedim(1, -1), h.ndim - 2
+    coarse = [size // side for size in h.shape[1:-1]]
+    h = h.reshape(len(h), *(size for cells in coarse for size in (cells, side)), h.shape[-1])
+    h = h.permute(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+    return h.reshape(len(h), *coarse, side**n * h.shape[-1]).movedim(-1, 1)
+
+
+def spread(h: Tensor, side: int = 2) -> Tensor:
+    """The inverse of `gather`."""
+    h, n = h.movedim(1, -1), h.ndim - 2
+    coarse = h.shape[1:-1]
+    h = h.reshape(len(h), *coarse, *[side] * n, h.shape[-1] // side**n)
+    h = h.permute(0, *(d for i in range(1, n + 1) for d in (i, n + i)), 2 * n + 1)
+    return h.reshape(len(h), *(side * cells for cells in coarse), h.shape[-1]).movedim(-1, 1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grids on which items of (channels, *grid) are worked on.
+
+    An item is cut into patches whose values become channels (space to depth), so that every convolution is a dense
+    one with many channels on few cells: several times faster per FLOP on a CPU than thin layers at full resolution.
+
+    shape:  of an item
+    patch:  values a side
+    sizes:  cells along each dimension of each level, coarsest first, each twice the one before
+    """
+
+    shape: tuple[int, ...]
+    patch: int
+    sizes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], patch: int) -> Grid:
+        """As many levels as it takes for the coarsest to have at most 8 cells a side."""
+        side, levels = max(shape[1:]), 1
+        while side > patch * _COARSEST * 2 ** (levels - 1):
+            levels += 1
+        cell = patch * 2 ** (levels - 1)
+        coarsest = [-(-size // cell) for size in shape[1:]]
+        return cls(tuple(shape), patch, tuple(tuple(size << i for size in coarsest) for i in range(levels)))
+
+    @property
+    def dims(self) -> int:
+        return len(self.shape) - 1
+
+    @property
+    def values(self) -> int:
+        """In a patch of one channel."""
+        return self.patch**self.dims
+
+    @property
+    def coarsest(self) -> int:
+        """Cells of the coarsest level."""
+        return prod(self.sizes[0])
+
+    def cut(self, x: Tensor) -> Tensor:
+        """f32[B, C, *grid] -> [B, C patch^n, *cells] of the finest level; edges are repeated to fill."""
+        spare = [cells * self.patch - size for cells, size in zip(self.sizes[-1], self.shape[1:], strict=True)]
+        if any(spare):
+            x = F.pad(x, [side for more in reversed(spare) for side in (0, more)], mode="replicate")
+        return gather(x, self.patch)
+
+    def join(self, h: Tensor) -> Tensor:
+        """The inverse of `cut`, for any number of channels."""
+        x = spread(h, self.patch)
+        for dim, size in enumerate(self.shape[1:], 2):
+            x = x.narrow(dim, 0, size)
+        return x
+
+
+def pyramid(shape: Sequence[int]) -> Grid:
+    """The grids for items of (channels, *grid): 2 values a side of a cell on the finest, or 4 above 48 values a side.
+
+    The first and the last layer work on cells, never on single values: thin layers at full resolution are what costs
+    a small machine most, in memory traffic rather than arithmetic.
+    """
+    return Grid.of(shape, patch=2 if max(shape[1:]) <= 48 else 4)
+
+
+def channels_by_level(grid: Grid, width: int, deep: int) -> list[int]:
+    """Channels from the coarsest level: `deep` for all but the finest, which costs most and has `width`."""
+    levels = len(grid.sizes)
+    return [deep] if levels == 1 else [deep] * (levels - 1) + [width]

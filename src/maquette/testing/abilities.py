@@ -1,0 +1,251 @@
+"""What a model that claims an ability (core/model.py) has to be able to do. Each is skipped where it is not claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from maquette.core.errors import UserError
+from maquette.core.model import Aligns, Cooperates, Decodes, Encodes, FlowMap, GridCode, Scores, Streams, UsesCodec
+from maquette.core.spec import PAD, GridSpec, TokenSpec
+from maquette.testing.bench import ITEMS, Bench
+from maquette.testing.checks import Skipped, require
+
+_SAMPLES = 8  # by which a lower bound must not be lower than by one
+
+
+def ability(protocol: type) -> Callable[[Callable[[Bench], Skipped | None]], Callable[[Bench], Skipped | None]]:
+    """Skips a check of models that do not claim the ability; what it does is done without gradients."""
+
+    def wrap(check: Callable[[Bench], Skipped | None]) -> Callable[[Bench], Skipped | None]:
+        def checked(b: Bench) -> Skipped | None:
+            if not isinstance(b.fresh, protocol):
+                return Skipped(f"it does not claim {protocol.__name__}")
+            with torch.no_grad():
+                return check(b)
+
+        checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+        return checked
+
+    return wrap
+
+
+@ability(Decodes)
+def decodes(b: Bench) -> Skipped | None:
+    """A code gives the same item each time, of the spec's shape, that differs from another code's and follows what is
+    given."""
+    model: Any = b.learned
+    z = b.rng().normal(ITEMS, model.latent_dim)
+    made, again, turned = (model.decode(code, b.batch.given) for code in (z, z, z.roll(1, 0)))
+    require(set(made) == set(b.spec.target), f"decode() made {set(made)}, not {set(b.spec.target)}")
+    for name in b.spec.target:
+        expected = (ITEMS, *b.spec.columns[name].shape)
+        require(made[name].shape == expected, f"decode() gives '{name}' of shape {tuple(made[name].shape)}")
+        require(torch.equal(made[name], again[name]), f"decode() gives another '{name}' the second time")
+        require(not torch.equal(made[name], turned[name]), f"every code gives the same '{name}'")
+    for column, value in b.batch.given.items():
+        other = model.decode(z, {**b.batch.given, column: value.roll(1, 0)})
+        differs = any(not torch.equal(made[name], other[name]) for name in b.spec.target)
+        require(differs, f"decode() takes no notice of '{column}'")
+    return None
+
+
+@ability(Encodes)
+def encodes(b: Bench) -> Skipped | None:
+    """The code of an item is the same each time and, decoded, nearer to that item than to the next one."""
+    model: Any = b.learned
+    code = model.encode(b.batch)
+    require(code.shape == (ITEMS, model.latent_dim), f"encode() gives {tuple(code.shape)}")
+    require(torch.equal(code, model.encode(b.batch)), "encode() gives another code the second time")
+    made = model.decode(code, b.batch.given)
+    for name in b.spec.target:
+        real = b.batch.target[name].float()
+        ours, others = ((made[name].float() - x).square().mean() for x in (real, real.roll(1, 0)))
+        require(bool(ours < others), f"decode(encode(x)) is no nearer to its '{name}' than to that of the next item")
+    return None
+
+
+@ability(GridCode)
+def code_lies_on_its_grid(b: Bench) -> Skipped | None:
+    """`code_grid` has as many numbers as a code."""
+    model: Any = b.fresh
+    if model.code_grid is None:
+        return Skipped("its code is on no grid")
+    numbers = int(torch.tensor(model.code_grid).prod())
+    require(numbers == model.latent_dim, f"code_grid {model.code_grid} has {numbers} numbers, not {model.latent_dim}")
+    return None
+
+
+@ability(UsesCodec)
+def codec_stays_as_it_is(b: Bench) -> Skipped | None:
+    """The codec encodes and decodes, and training leaves it alone."""
+    models: Any = b.fresh, b.learned
+    before, after = (model.codec for model in models)
+    require(isinstance(after, Encodes), "`codec` does not encode")
+    if isinstance(before, torch.nn.Module) and isinstance(after, torch.nn.Module):
+        now = after.state_dict()
+        changed = [name for name, value in before.state_dict().items() if not torch.equal(value, now[name])]
+        require(not changed, f"training changed the codec: {changed[:3]}")
+    return None
+
+
+@ability(Scores)
+def scores(b: Bench) -> Skipped | None:
+    """log_prob is finite, of each item by itself, and rises as one batch is learned."""
+    model: Any = b.learned
+    require(model.density in ("discrete", "continuous", "none"), f"density is '{model.density}'")
+    require(isinstance(model.exact, bool), "exact is neither True nor False")
+    seen = model.score_target(b.batch, b.rng(seed=2))
+    twice = model.score_target(seen, b.rng(seed=3))
+    for name in b.spec.target:
+        for made in (seen, twice):
+            same = made.target[name].shape == b.batch.target[name].shape
+            require(same, f"score_target() gives '{name}' of shape {tuple(made.target[name].shape)}")
+    require(seen.given.keys() == b.batch.given.keys(), "score_target() loses what is given")
+    log_p = model.log_prob(seen, b.rng())
+    require(log_p.shape == (ITEMS,), f"log_prob() gives {tuple(log_p.shape)}, not one number an item")
+    require(bool(torch.isfinite(log_p).all()), "log_prob() is not finite")
+    few = model.log_prob(seen.rows(0, 3), b.rng(3))
+    require(torch.allclose(log_p[:3], few, rtol=1e-3, atol=0.1), "log_prob() of an item depends on those beside it")
+    fresh: Any = b.fresh
+    require(bool(log_p.sum() > fresh.log_prob(seen, b.rng()).sum()), "learning a batch does not raise its log_prob()")
+    return None
+
+
+@ability(Scores)
+def bound_does_not_fall(b: Bench) -> Skipped | None:
+    """A lower bound by several samples is no lower than by one, on average."""
+    model: Any = b.begun
+    if model.exact:
+        return Skipped("log_prob is no bound")
+    seen = model.score_target(b.batch, b.rng(seed=2))
+    one, several = (
+        torch.stack([model.log_prob(seen, b.rng(seed=seed), samples=samples) for seed in range(8)])
+        for samples in (1, _SAMPLES)
+    )
+    gain = several.mean(0) - one.mean(0)
+    error = ((one.var(0) + several.var(0)) / len(one)).sqrt()
+    require(bool(gain.mean() + 3 * error.mean() >= 0), f"the bound by {_SAMPLES} samples is lower than by one")
+    return None
+
+
+@ability(FlowMap)
+def flow_map_is_the_velocity(b: Bench) -> Skipped | None:
+    """At h = 0 the flow map comes to be E[x - e | x_t]: of the batch, learning brings it nearer to x - e."""
+    (name,) = b.spec.target
+    x, given = b.batch.target[name], b.batch.given
+    e, t = b.rng().normal(*x.shape), torch.linspace(0.2, 0.9, ITEMS)
+    at = torch.lerp(e, x, t.view(-1, *[1] * (x.ndim - 1)))
+    errors, models = [], dict[str, Any](fresh=b.fresh, learned=b.learned)
+    for model in models.values():
+        try:
+            u = model.flow_map(given, ITEMS)
+        except UserError as error:
+            return Skipped(f"it refuses: {error}")
+        velocity = u(at, t, torch.zeros_like(t))
+        require(velocity.shape == x.shape, f"flow_map gives {tuple(velocity.shape)}, not {tuple(x.shape)}")
+        errors.append(float((velocity - (x - e)).square().mean()))
+    require(errors[1] < errors[0], "learning a batch does not bring the flow map nearer to its velocity")
+    return None
+
+
+@ability(FlowMap)
+def integrating_is_sampling(b: Bench) -> Skipped | None:
+    """From the noise that a sample begins with, `integrate` comes to that sample."""
+    model: Any = b.begun
+    try:
+        model.flow_map(b.batch.given, ITEMS)
+    except UserError as error:
+        return Skipped(f"it refuses: {error}")
+    name, rng = b.spec.only_name, b.rng()
+    shape = b.spec.only(GridSpec).shape
+    noise = rng.normal(ITEMS, *shape)
+    made = model.integrate(noise, b.batch.given, noise=lambda: rng.normal(ITEMS, *shape))
+    require(made.shape == noise.shape, f"integrate() gives {tuple(made.shape)}")
+    sampled = b.sample(model)[name]
+    require(torch.allclose(made.clamp(-1, 1), sampled, atol=1e-4), "integrate() does not come to the sample")
+    return None
+
+
+@ability(FlowMap)
+def corrects_what_it_names(b: Bench) -> Skipped | None:
+    """What is seen of an item makes a difference to a model that was trained to correct something."""
+    model: Any = b.learned
+    corrects = model.corrects
+    named = isinstance(corrects, tuple) and all(isinstance(name, str) and name for name in corrects)
+    require(named, f"`corrects` is {corrects!r}, not names")
+    if not corrects:
+        return Skipped("it was trained to correct nothing")
+    x = b.batch.target[b.spec.only_name]
+    seen = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    maps = [model.flow_map(b.batch.given, ITEMS, seen=what) for what in (seen, None)]
+    t = torch.full((ITEMS,), 0.5)
+    differ = not torch.equal(*(u(torch.zeros_like(x), t, torch.zeros_like(t)) for u in maps))
+    require(differ, "what is seen makes no difference")
+    return None
+
+
+@ability(Streams)
+def streaming_equals_reading(b: Bench) -> Skipped | None:
+    """However a sequence is cut into calls, the logits are the same, and they are those that the score rests on."""
+    model: Any = b.begun
+    whole_x, given = b.batch.only(), b.batch.given
+    x, vocab = whole_x[:, :-1], b.spec.only(TokenSpec).vocab
+    require(isinstance(model.context, int) and model.context > 0, f"context is {model.context!r}")
+    whole = model.advance(model.begin(ITEMS, given), x)
+    memory = model.begin(ITEMS, given)
+    parts = torch.cat([model.advance(memory, part) for part in x.split([1, 3, x.shape[1] - 4], 1)], 1)
+    order = torch.arange(ITEMS).flip(0)
+    memory = model.begin(ITEMS, given)
+    model.advance(memory, x[:, :2])
+    turned = model.advance(memory.rows(order), x[order, 2:4])
+    score = model.token_log_prob(b.batch)
+    require(whole.shape == (*x.shape, vocab), f"advance() gives {tuple(whole.shape)}")
+    require(torch.allclose(whole, parts, atol=1e-4), "reading a sequence in parts gives other logits")
+    require(torch.allclose(whole[order, 2:4], turned, atol=1e-4), "Memory.rows mixes up the sequences")
+    after = whole_x[:, 1:]
+    log_p = whole.log_softmax(-1).gather(-1, after[..., None])[..., 0].masked_fill(after == PAD, 0)
+    require(torch.allclose(log_p, score, atol=1e-3), "token_log_prob is not that of the logits")
+    return None
+
+
+@ability(Aligns)
+def alignment_is_a_distribution(b: Bench) -> Skipped | None:
+    """Each token's attention over its source sums to 1, and leaves padding out."""
+    model: Any = b.begun
+    if not (sources := b.spec.givens(TokenSpec)):
+        return Skipped("there is no source")
+    source = b.batch.given[next(iter(sources))].clone()
+    source[0, -1] = PAD  # of one item at least there is padding
+    given = {**b.batch.given, next(iter(sources)): source}
+    weights = model.alignment(type(b.batch)(b.batch.target, given, ITEMS))
+    expected = (ITEMS, b.batch.only().shape[1] - 1, source.shape[1])
+    require(weights.shape == expected, f"alignment() gives {tuple(weights.shape)}, not {expected}")
+    require(torch.allclose(weights.sum(-1), torch.ones(weights.shape[:2]), atol=1e-3), "alignment does not sum to 1")
+    require(bool((weights.masked_select((source == PAD)[:, None]) < 1e-6).all()), "padding is attended to")
+    return None
+
+
+@ability(Cooperates)
+def deciders_are_agents(b: Bench) -> Skipped | None:
+    """With who decided each token come the same tokens as without, and each was decided by an agent or by none."""
+    model: Any = b.begun
+    agents = model.agents
+    require(len(agents) > 0 and len(set(agents)) == len(agents), f"agents {agents} have no names of their own")
+    tokens, decider = model.sample_with_deciders(ITEMS, b.batch.given, b.rng())
+    require(tokens.shape == decider.shape, f"{tuple(tokens.shape)} tokens have {tuple(decider.shape)} deciders")
+    in_range = bool((decider >= -1).all() and (decider < len(agents)).all())
+    require(in_range, f"deciders are not -1 to {len(agents) - 1}")
+    require(bool((decider[tokens == PAD] == -1).all()), "padding was decided by somebody")
+    require(bool((decider >= 0).any()), "nobody decided anything")
+    require(torch.equal(tokens, b.sample(model)[b.spec.only_name]), "the tokens are not those of sample()")
+    return None
+
+
+CHECKS = (
+    decodes, encodes, code_lies_on_its_grid, codec_stays_as_it_is, scores, bound_does_not_fall,
+    flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, streaming_equals_reading,
+    alignment_is_a_distribution, deciders_are_agents,
+)  # fmt: skip

@@ -1,0 +1,155 @@
+"""Two small families that between them claim every ability of core/model.py, for tests of the contract itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+import toy_text_family
+from maquette.core.batch import Batch
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.option import Option, at_least
+from maquette.core.rng import Rng
+from maquette.core.spec import PAD, ClassSpec, DataSpec, GridSpec
+
+SPREAD = 0.1  # of values and of codes around their means
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Codec(nn.Module):
+    latent_dim = 4
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.net = nn.Linear(numbers, self.latent_dim)
+
+    def encode(self, batch: Batch) -> Tensor:
+        return self.net(batch.only().flatten(1))
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        return {"image": z @ self.net.weight}
+
+
+class Grid(Model):
+    """An auto-encoder (E, G) that scores by a bound, a flow (V) that samples, and a net (P) that imitates G."""
+
+    keeps = ("E", "G", "V")
+    density, exact = "continuous", False
+    latent_dim, code_grid = 4, (1, 2, 2)
+    corrects = ("noise",)
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        self.shape, self.target = spec.only(GridSpec).shape, spec.only_name
+        ((self.label, column),) = spec.givens(ClassSpec).items()
+        self.classes, d = column.num_classes, math.prod(self.shape)
+        self.E = nn.Linear(d, self.latent_dim)
+        self.G, self.P = (nn.Linear(self.latent_dim + self.classes, d) for _ in range(2))
+        self.V = nn.Sequential(nn.Linear(2 * d + 1 + self.classes, 64), nn.SiLU(), nn.Linear(64, d))
+        self.C = Codec(d)
+
+    @property
+    def codec(self) -> Codec:
+        return self.C
+
+    def phases(self) -> Sequence[Phase]:
+        optim = Optim(lr=3e-3)
+        return (
+            Phase("ae", ("E", "G"), self.ae, optim),
+            Phase("flow", ("V",), self.flow, optim, parameters=lambda name, p: not name.endswith("2.bias")),
+            Phase("imitate", ("P",), self.imitate, optim, reads_data=False),
+        )
+
+    def ae(self, batch: Batch, step: Step) -> Loss:
+        code = self.encode(batch)
+        z = code + SPREAD * step.rng.normal(*code.shape)
+        error = (self._decode(z, batch.given) - batch.only().flatten(1)).square().sum(1)
+        return Loss((error + 0.01 * code.square().sum(1)).mean(), {"error": error.mean()})
+
+    def flow(self, batch: Batch, step: Step) -> Loss:
+        x, e, t = batch.only(), step.rng.normal(batch.size, *self.shape), step.rng.uniform(batch.size)
+        shown = (step.rng.uniform(batch.size) < 0.5).float().view(-1, 1, 1, 1)
+        u = self._velocity(torch.lerp(e, x, t.view(-1, 1, 1, 1)), t, batch.given, shown * x)
+        return Loss((u - (x - e)).square().mean())
+
+    def imitate(self, batch: Batch, step: Step) -> Loss:
+        z = self._with_class(step.rng.normal(batch.size, self.latent_dim), batch.given)
+        return Loss((self.P(z) - self.G(z).detach()).square().mean())
+
+    def _with_class(self, x: Tensor, given: Given) -> Tensor:
+        y = given.get(self.label)
+        return torch.cat([x, x.new_zeros(len(x), self.classes) if y is None else F.one_hot(y, self.classes).float()], 1)
+
+    def _velocity(self, x: Tensor, t: Tensor, given: Given, seen: Tensor) -> Tensor:
+        return self.V(self._with_class(torch.cat([x.flatten(1), seen.flatten(1), t[:, None]], 1), given)).view_as(x)
+
+    @property
+    def options(self) -> tuple[Option, ...]:  # type: ignore[override]
+        return (Option("steps", int, None, "steps of the flow", at_least(1)),)
+
+    def sample(self, n: int, given: Given, rng: Rng, *, steps: int | None = None) -> dict[str, Tensor]:
+        return {self.target: self.integrate(rng.normal(n, *self.shape), given, steps=steps).clamp(-1, 1)}
+
+    def flow_map(
+        self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        shown = torch.zeros(n, *self.shape) if seen is None else seen[:, :-1]
+        return lambda x, t, h: self._velocity(x, t, given, shown)
+
+    def integrate(self, x: Tensor, given: Given, *, steps: int | None = None, noise: Any = None, seen: Any = None) -> Tensor:  # fmt: skip  # noqa: E501
+        u, steps = self.flow_map(given, len(x), seen=seen), steps or 4
+        for k in range(steps):
+            t = torch.full((len(x),), k / steps)
+            x = x + u(x, t, torch.zeros_like(t)) / steps
+        return x
+
+    def _decode(self, z: Tensor, given: Given) -> Tensor:
+        return torch.tanh(self.G(self._with_class(z, given)))
+
+    def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
+        return {self.target: self._decode(z, given).view(-1, *self.shape)}
+
+    def encode(self, batch: Batch) -> Tensor:
+        return self.E(batch.only().flatten(1))
+
+    def score_target(self, batch: Batch, rng: Rng) -> Batch:
+        return batch
+
+    def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
+        """The importance-weighted bound up to a constant."""
+        code, x = self.encode(batch), batch.only().flatten(1)
+        bounds = []
+        for noise in rng.normal(batch.size, samples, self.latent_dim).unbind(1):
+            z = code + SPREAD * noise
+            error = (self._decode(z, batch.given) - x).square().sum(1) / SPREAD**2
+            bounds.append(-(error + z.square().sum(1) - noise.square().sum(1)) / 2)
+        return torch.stack(bounds).logsumexp(0) - math.log(samples)
+
+
+class Tokens(toy_text_family.Aligned):
+    """Also tells who decided each token. At first it disagrees with the source, so that there is something to learn."""
+
+    agents = ("even", "odd")
+
+    def __init__(self, config: toy_text_family.Config, spec: DataSpec) -> None:
+        super().__init__(config, spec)
+        nn.init.normal_(self.table.weight, std=10.0)
+
+    def alignment(self, batch: Batch) -> Tensor:
+        """All of the source alike."""
+        real = (batch.given["source"] != PAD).float()
+        return (real / real.sum(1, keepdim=True))[:, None].expand(-1, batch.only().shape[1] - 1, -1)
+
+    def sample_with_deciders(self, n: int, given: Given, rng: Rng, **options: Any) -> tuple[Tensor, Tensor]:
+        tokens = self.sample(n, given, rng, **options)[self.column]
+        decider = (torch.arange(tokens.shape[1]) % 2).expand_as(tokens)
+        return tokens, decider.masked_fill(tokens == PAD, -1)
