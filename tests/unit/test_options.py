@@ -38,7 +38,7 @@ from maquette.modalities.image import Spec as ImageSpec
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.number import Spec as NumberSpec
 from maquette.modalities.text import Spec as TextSpec
-from maquette.modalities.text import encode
+from maquette.modalities.text import tokenize
 from toy_text_family import tokenizer
 
 SETTINGS = {
@@ -229,7 +229,7 @@ def test_any_mix_of_columns_can_be_asked_for() -> None:
     assert request.family == {"strength": 2.0}
     given = generator.given_for(2, request.given)
     assert given["label"].tolist() == [1, 1] and given["stroke width"].tolist() == pytest.approx([0.7, 0.7])
-    assert given["caption"][0].tolist() == encode("a thick", words()).tolist()
+    assert given["caption"][0].tolist() == tokenize("a thick", words()).tolist()
 
     each = generator.given_for(2, {"label": ["one", 2], "caption": ["a", "a thick"]})
     assert each["label"].tolist() == [0, 2] and each["caption"][0].tolist()[3:] == [PAD] * 6

@@ -1,6 +1,6 @@
 """What a modality is: everything that Maquette knows of one kind of column.
 
-A modality is a package found by name: `image` is `maquette.modalities.image`, `my_package.molecule` a user's own. What
+A modality is a package found by name: `label` is `maquette.modalities.label`, `my_package.molecule` a user's own. What
 is listed in `Modality` stands in its `__init__.py`, or is reached through it. What is optional is found by name as
 well, as an attribute of the package or of a module in it (see `part`), so that `maquette --help` imports none of it:
 
@@ -214,5 +214,5 @@ def data_options() -> dict[str, Option]:
 
 
 def noun(kind: str, count: int = 2) -> str:
-    """What items of a kind are called: `noun("image", 1)` -> "picture"."""
+    """What items of a kind are called: `noun("label", 1)` -> "label"."""
     return find_modality(kind).NOUN[0 if count == 1 else 1]
