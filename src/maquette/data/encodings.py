@@ -19,7 +19,7 @@ _NAMES = {
 
 
 def guess(data: bytes, first: int) -> tuple[str, str] | None:
-    """The characters of bytes that are not UTF-8 from offset `first` on, and the name of its encoding; None: uncertain."""
+    """The characters of bytes that are not UTF-8 from offset `first` on, and the name of their encoding; or None."""
     import chardet
 
     start = data.rfind(b"\n", 0, first) + 1
