@@ -45,7 +45,10 @@ def copy(run: Path, tmp_path: Path) -> Path:
         (["train", "image/gan", "--data", "digits", "-o", "x", "--processes", "3"], "3 processes"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "train.device=gpu"], "train.device"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "model.lr=.inf"], "model.lr"),
-        (["train", "image/gan", "--data", "digits", "-o", "x", "--given", "image"], "both the target and what is given"),
+        (
+            ["train", "image/gan", "--data", "digits", "-o", "x", "--given", "image"],
+            "both the target and what is given",
+        ),
         (["train", "image/gan", "--data", "digits", "-o", "x", "--given", "colour"], "no column 'colour'"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "batch_size"], "section.key=value"),
         (["train", "no/such.yaml", "--data", "digits", "-o", "x"], "no recipe file"),

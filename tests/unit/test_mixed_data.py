@@ -292,3 +292,29 @@ def test_names_take_little_room_and_come_back() -> None:
     assert list(names) == ["a.png", "猫/b", ""] and names[-1] == "" and names[:2] == ["a.png", "猫/b"]
     with pytest.raises(IndexError):
         names[3]
+
+
+# -- other data for a run ----------------------------------------------------------------------------
+
+
+def test_other_data_is_prepared_in_the_shape_tokens_and_classes_of_a_run(tmp_path: Path) -> None:
+    own = opened(table(tmp_path / "a"), tmp_path / "cache", ("image",), ("caption", "label"))
+    spec = own.spec(("image",), ("caption", "label"))
+    root = table(tmp_path / "b", 30, label={3: "nine"}, caption={4: "ΩΩ, the 4th"})
+    for i, picture in enumerate(pictures(30, side=40, channels=3)):
+        (root / f"{i:03d}.png").write_bytes(png(picture))
+    judged: dict[str, Any] = {"target": ("image",), "given": ("caption", "label"), "like": spec}
+    settings = flat_config(tokenizer="char")
+    other = open_dataset(root, settings, **judged, own=own.fingerprint, cache=tmp_path / "cache")
+    assert len(other.train) == len(other.test) == 29  # all of it is held out
+    assert other.train.columns["image"].spec == spec.columns["image"]
+    assert other.train.columns["label"].spec.classes == ("one", "seven")
+    assert other.summary["left_out"] == [{"name": "003.png", "reason": "'label': unknown class 'nine'"}]
+    assert any("not 16x16 like those of the run: resized" in note for note in other.summary["notes"])
+    assert other.summary["notes"].count("All of it is held out: the run was trained on other data.") == 1
+    split = open_dataset(root, settings, **judged, cache=tmp_path / "cache")
+    assert len(split.train) + len(split.test) == 29
+    again = open_dataset(tmp_path / "a", settings, **judged, own=own.fingerprint, cache=tmp_path / "new")
+    assert again.fingerprint == own.fingerprint and again.test.names == own.test.names
+    with pytest.raises(UserError, match="The run has no column 'slant'"):
+        open_dataset(root, settings, target=("image",), given=("slant",), like=spec, cache=tmp_path / "cache")

@@ -689,7 +689,7 @@ def test_inspect_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "cache"))
     put(tmp_path / "pairs", pairs(100, **{"val.en": lines(LINES[100:]), "val.de": lines(["", *ZEILEN[101:]])}))
     out = inspected("pairs", folder=tmp_path, monkeypatch=monkeypatch)
-    for part in ("parallel files", "train.de", "100 to learn from, 19 held out", "val (19)", "'de' is empty", LINES[0],
+    for part in ("parallel files", "train.de", "100 to learn from, 19 held out", "val (19)", "'de': empty", LINES[0],
                  "--target en --given de", "UTF-8 (4)"):  # fmt: skip
         assert part in out, part
     assert not list(tmp_path.glob("*preview*"))
@@ -701,7 +701,7 @@ def test_inspect_says_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     out = inspected("b.txt", folder=tmp_path, monkeypatch=monkeypatch)
     assert "characters to learn from" in out and "held out (the end)" in out and "windows of 256 tokens" in out
     facts = json.loads(inspected("pairs", "--json", folder=tmp_path, monkeypatch=monkeypatch))
-    assert facts["kind"] == "text" and facts["splits"] == {"val": 19} and facts["left_out_count"] == 1
+    assert facts["kind"] == "parallel files" and facts["splits"] == {"val": 19} and facts["left_out_count"] == 1
     chosen = json.loads(inspected("pairs", "--json", "--target", "de", "--given", "en", folder=tmp_path,
                                   monkeypatch=monkeypatch))  # fmt: skip
     assert chosen["columns"]["de"]["unit"] == "bpe" and chosen["fingerprint"]

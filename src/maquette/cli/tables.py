@@ -76,14 +76,19 @@ def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: 
 
     choose: says how to choose among several columns that a model could make, if there are several
     """
-    held = "as the data set says" if summary["own_split"] else "by content"
+    held = "as the data set says" if summary["own_split"] else "the end" if summary.get("cut") else "by content"
     facts = [
-        ("source", f"{summary['source']} ({summary.get('what', summary['kind'])})"),
+        ("source", f"{summary['source']} ({summary['kind']})"),
         ("rows", f"{summary['found']:,} found, {summary['used']:,} usable"),
         ("split", f"{summary['train']:,} to learn from, {summary['test']:,} held out ({held})"),
     ]
     if summary.get("splits"):
         facts.append(("named splits", ", ".join(f"{name} ({n:,})" for name, n in summary["splits"].items())))
+    if files := summary.get("files"):
+        more = ", ..." if summary["file_count"] > 3 else ""
+        facts.append(("files", f"{summary['file_count']:,}: {', '.join(files[:3])}{more}"))
+    if encodings := summary.get("encodings"):
+        facts.append(("encoding", ", ".join(f"{name} ({n:,})" for name, n in encodings.items())))
     twins = summary["duplicates"]
     for what in ("exact", "near"):
         if f"{what}_copies" in twins:

@@ -23,7 +23,7 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOF
 class Archive:
     """Members of an archive by name. Reading in order is quick; a compressed .tar cannot be read backwards cheaply."""
 
-    kind = "archive"
+    form = "archive"
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -34,11 +34,13 @@ def joined(digests: Sequence[np.ndarray]) -> np.ndarray:
 
 def groups(content: np.ndarray, pairs: np.ndarray) -> Groups:
     """content: u64[N], equal where rows are; pairs: i64[P, 2], rows that nearly equal one another."""
+    _, first, exact = np.unique(content, return_index=True, return_inverse=True)
+    exact = exact.reshape(-1)
+    if not len(pairs):
+        return Groups(exact, exact)
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    _, first, exact = np.unique(content, return_index=True, return_inverse=True)
-    exact = exact.reshape(-1)
     linked = exact[pairs]
     links = coo_array((np.ones(len(linked), bool), (linked[:, 0], linked[:, 1])), shape=(len(first), len(first)))
     _, near = connected_components(links, directed=False)

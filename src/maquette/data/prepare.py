@@ -10,6 +10,7 @@ copies   equal rows and near ones end on one side
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,16 +138,25 @@ class _Work:
 
     def judged(self, own: str) -> Prepared:
         """As the run's own data, split, if it is that; else all of it held out."""
+        notes, rows = Notes(), np.arange(len(self.found))
+        made = self._encoded(self.plan, notes)
         # Other data may be too little to be split, or all of its held-out rows too long: to be held out it is enough.
         with contextlib.suppress(UserError):
-            if (made := self.prepared(self.plan)).fingerprint == own:
-                return made
-        rows = np.arange(len(self.found))
-        return self.prepared(Plan(Sides(rows, rows), long=self.plan.long, everything=True))
+            if (split := self._assembled(self.plan, made, copy.deepcopy(notes))).fingerprint == own:
+                return split
+        everything = Plan(Sides(rows, rows), long=self.plan.long, everything=True)
+        if self.like is not None and set(made.specs) <= set(self.like.columns):
+            return self._assembled(everything, made, notes)  # nothing was fitted: the items are the same
+        return self.prepared(everything)
 
     def prepared(self, plan: Plan) -> Prepared:
-        notes, found = Notes(), self.found
-        made = self._encoded(plan, notes)
+        """Fitted, encoded and split."""
+        notes = Notes()
+        return self._assembled(plan, self._encoded(plan, notes), notes)
+
+    def _assembled(self, plan: Plan, made: Encoded, notes: Notes) -> Prepared:
+        """Encoded items and their sides, once copies are known."""
+        found = self.found
         enough(self._with(made), len(made.used), self._source, 1 if plan.long else HANDFUL)
         groups = duplicates.groups(made.content[made.used], _within(made.near, made.used, len(found)))
         sides = self._settled(plan, made, groups, notes)

@@ -98,7 +98,7 @@ def settle(held: np.ndarray, groups: Groups, things: str, notes: Notes) -> np.nd
         if whole.any():
             made: np.ndarray = whole[group]
             return made
-        if group is groups.near:
+        if group is not groups.exact:
             notes.append(f"Nearly all {things} resemble one another: the split keeps only exact copies together.")
     return None
 

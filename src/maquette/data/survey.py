@@ -218,7 +218,8 @@ def _look(
                 facts[row] = _once(result[0], same)
                 digests[row] = result[1]
     # A row without a label has a class of its own; a column that is only looked at may have gaps.
-    may_miss = part(kind, "widen", "data") is not None and missing == len(faults)
+    widens = bool(part(kind, "widen", "data"))
+    may_miss = widens and missing == len(faults)
     sparse = use.look and not files and len(faults) > SPARSE * len(cells)
     return Looked(kind, own, cells, facts, digests, may_miss or sparse), faults
 

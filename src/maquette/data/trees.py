@@ -16,11 +16,11 @@ from maquette.data.raw import Payload
 class Tree(Protocol):
     """Files by name; names use '/' and are sorted.
 
-    kind: what it is, for people: "folder"      names: of all files, hidden ones left out
+    form: what it is, for people: "folder"      names: of all files, hidden ones left out
     """
 
     @property
-    def kind(self) -> str: ...
+    def form(self) -> str: ...
     @property
     def names(self) -> Sequence[str]: ...
 
@@ -40,7 +40,7 @@ class Tree(Protocol):
 class Folder:
     """Files below a folder. `entries`: (name, bytes, time of change in ns) of each; a second open costs this walk."""
 
-    kind = "folder"
+    form = "folder"
 
     def __init__(self, root: Path, names: Sequence[str] | None = None) -> None:
         """names: of the files that count, where it is not all of them."""
@@ -71,7 +71,7 @@ class Folder:
 class OneFile(Folder):
     """One file, as if its folder held nothing else."""
 
-    kind = "file"
+    form = "file"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent, [path.name])
@@ -80,7 +80,7 @@ class OneFile(Folder):
 class Joined:
     """Several trees in one folder, each under the name it has there (train.zip -> train/...)."""
 
-    kind = "folder of archives"
+    form = "folder of archives"
 
     def __init__(self, parts: Sequence[tuple[str, Tree]]) -> None:
         self.parts = parts

@@ -133,8 +133,8 @@ def _claims_among(function: str, named: str, modules: int) -> tuple[tuple[str, C
 
 def _is_modality(name: str, module: Mapping[str, Any]) -> bool:
     """Whether a module that was imported is a modality, and not one of ours."""
-    kind = module.get("KIND")
-    return "NOUN" in module and kind in (name, name.rpartition(".")[2]) and not name.startswith("maquette.")
+    kind, last = module.get("KIND"), name.rpartition(".")[2]
+    return kind in (name, last) and module.get("NOUN") is not None and not name.startswith("maquette.")
 
 
 def _highest(claims: Sequence[tuple[float, str]]) -> str | None:

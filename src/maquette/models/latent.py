@@ -23,7 +23,7 @@ from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
 from maquette.core.recipe import explain
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder, open_run
+from maquette.core.run import open_run
 from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY

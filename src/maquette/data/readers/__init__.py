@@ -203,7 +203,7 @@ def _chosen(place: Place) -> ModuleType:
     if surest > 0:
         return reader
     names = place.tree.names
-    if place.tree.kind == "file":
+    if place.tree.form == "file":
         raise UserError(f"'{place.name}' is not data that Maquette knows.", f"Name {accepted()}.")
     known = {kind: part(kind, "SUFFIXES", "claims") for kind in modality_names() if part(kind, "claims", "claims")}
     of = " or ".join(noun(kind) for kind in known)

@@ -30,7 +30,7 @@ Parts = Mapping[str | None, np.ndarray]  # split -> its array
 
 def claims(place: Place) -> float:
     names = place.tree.names
-    if place.tree.kind == "file":
+    if place.tree.form == "file":
         return 0.9 if names[0].lower().endswith(_SUFFIXES) else 0.0
     stems = [name.partition(".")[0] for name in names if "/" not in name and name.lower().endswith(".npy")]
     return 0.9 if any(_role(stem)[0] == "items" for stem in stems) else 0.0
@@ -39,7 +39,7 @@ def claims(place: Place) -> float:
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The arrays of one .npz, of one .npy, or of a folder of .npy files named after what they hold."""
     arrays: dict[str, np.ndarray] = {}
-    ends = _SUFFIXES if place.tree.kind == "file" else ".npy"
+    ends = _SUFFIXES if place.tree.form == "file" else ".npy"
     for name, payload in zip(place.tree.names, place.tree.payloads(range(len(place.tree.names))), strict=True):
         if "/" not in name and name.lower().endswith(ends) and not isinstance(payload, ValueError):
             arrays |= _load(name, payload)
@@ -167,17 +167,17 @@ def _flat(array: np.ndarray) -> np.ndarray:
     """[N] of [N, 1]; the number of the class of each one-hot row."""
     if array.ndim == 2 and array.shape[1] == 1:
         return array[:, 0]
-    if array.ndim == 2 and array.dtype.kind in "buif" and ((array == 0) | (array == 1)).all():
+    if array.ndim == 2 and _is_numeric(array) and ((array == 0) | (array == 1)).all():
         return array.argmax(1)
     return array
 
 
 def _fractions(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" and not bool((np.isfinite(array) & (array == np.rint(array))).all())
+    return np.issubdtype(array.dtype, np.floating) and not bool((np.isfinite(array) & (array == np.rint(array))).all())
 
 
 def _classes(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.int64) if array.dtype.kind == "f" else array
+    return array.astype(np.int64) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def _plain(parts: Parts) -> bool:
@@ -199,8 +199,13 @@ def _values(items: Parts, parts: Parts) -> list[str | float | int | bool | None]
         array = parts.get(split)
         if array is None:
             made += [None] * len(rows)
-        elif array.dtype.kind == "S":
+        elif np.issubdtype(array.dtype, np.bytes_):
             made += [value.decode("utf-8", "backslashreplace") for value in array.tolist()]
         else:
             made += [str(value) for value in array.tolist()]
     return made
+
+
+def _is_numeric(array: np.ndarray) -> bool:
+    """Whether an array is of numbers, or of yes and no."""
+    return np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.bool_)

@@ -29,7 +29,7 @@ _PLAIN = (*_STRINGS, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16
 def claims(place: Place) -> float:
     if place.path is None:
         return 1.0 if place.name.startswith(_PREFIX) else 0.0
-    names = place.tree.names if place.tree.kind == "folder" else ()
+    names = place.tree.names if place.tree.form == "folder" else ()
     return 0.95 if "dataset_dict.json" in names or "state.json" in names else 0.0
 
 

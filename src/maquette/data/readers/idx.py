@@ -30,14 +30,14 @@ _ENDS = ("[-.]idx{}-ubyte", "[-.]idx{}-ubyte.gz")
 
 
 def claims(place: Place) -> float:
-    if place.tree.kind == "file":
+    if place.tree.form == "file":
         return 0.9 if is_idx(place.tree.head(0, 2**12)) else 0.0
     return 0.9 if _find(place.tree.names, "train", 3) else 0.0
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The quartet of MNIST: items of both splits with their labels; or one file of items, and the labels beside it."""
-    if place.tree.kind == "file":
+    if place.tree.form == "file":
         assert place.path is not None
         labels = dict[str | None, np.ndarray]()
         for path in beside(place.path):

@@ -21,7 +21,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     tree = place.tree
     kind, *others = place.items
     numbers = place.items[kind]
-    what = noun(kind, 1) if tree.kind == "file" else f"{tree.kind} of {noun(kind)}"
+    what = noun(kind, 1) if tree.form == "file" else f"{tree.form} of {noun(kind)}"
     made = laid_out(place, what, {column_of(kind): numbers}, noun(kind))
     for other in others:
         count = len(place.items[other])

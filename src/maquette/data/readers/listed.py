@@ -32,12 +32,12 @@ def beside(path: Path) -> list[Path]:
 
 
 def claims(place: Place) -> float:
-    alone = place.tree.kind == "file"
+    alone = place.tree.form == "file"
     return 0.8 if _tables(place) and (alone or place.items) else 0.0
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
-    alone = place.tree.kind == "file"
+    alone = place.tree.form == "file"
     whole = place
     if alone:
         assert place.path is not None
@@ -70,7 +70,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
             further.columns[name] = Values([cells.cells[row] if row >= 0 else None for row in rows])
     (first, *others) = kinds.values()
     items = noun(first) if first and not others else "rows"
-    what = f"{whole.tree.kind} with a table"
+    what = f"{whole.tree.form} with a table"
     made = laid_out(whole, what, {called[name]: column for name, column in numbers.items()}, items, further)
     read = {names[i] for i in tables}
     made.ignored = [] if alone else [name for name in made.ignored if name not in read]
@@ -88,7 +88,7 @@ def _tables(place: Place) -> list[int]:
     names = place.tree.names
     tables = [i for i, name in enumerate(names) if is_table(name)]
     usual = [i for i in tables if names[i].rpartition("/")[2].lower().startswith(USUAL)]
-    if place.tree.kind != "file" and usual:
+    if place.tree.form != "file" and usual:
         return usual
     return [i for i in tables if FILE.encode() in place.tree.head(i, HEAD)]
 

@@ -23,7 +23,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     kinds = _common(stems)
     rows = [files for _, files in sorted(stems.items()) if any(kind in files for kind in kinds)]
     numbers = {column_of(kind): [files.get(kind, -1) for files in rows] for kind in kinds}
-    return laid_out(place, f"{place.tree.kind} of {' and '.join(map(noun, kinds))}", numbers, "rows")
+    return laid_out(place, f"{place.tree.form} of {' and '.join(map(noun, kinds))}", numbers, "rows")
 
 
 def _stems(place: Place) -> dict[str, dict[str, int]]:

@@ -40,7 +40,7 @@ class _Rows:
 
 def claims(place: Place) -> float:
     tables = _tables(place)
-    if not tables or place.tree.kind == "file":
+    if not tables or place.tree.form == "file":
         return 0.5 if tables else 0.0
     documents, others = place.rivals(tables)
     return 0.5 if len(tables) >= documents and len(tables) > others else 0.0
