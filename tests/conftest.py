@@ -18,7 +18,7 @@ import specs
 maquette.testing.image_spec, maquette.testing.text_spec = specs.image_spec, specs.text_spec  # type: ignore[attr-defined]
 
 
-from trained import trained  # noqa: F401
+from trained import trained  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session", autouse=True)
