@@ -158,7 +158,7 @@ def test_both_readmes_are_in_step() -> None:
 
 def test_the_where_is_x_sentence_is_in_both_readmes() -> None:
     for page in (README, CHINESE):
-        for place in ("`engine/loop.py`", "`models/<family>.py`", "`modalities/<m>.py`", "`core/run.py`"):
+        for place in ("`engine/loop.py`", "`models/<family>.py`", "`modalities/<kind>/`", "`core/run.py`"):
             assert place in page.read_text(encoding="utf-8")
 
 
