@@ -1,1 +1,1 @@
-"""Files <-> canonical tensors, one module for each kind of column. See core/modality.py."""
+"""Files <-> canonical tensors, a folder for each kind of column. See core/modality.py."""
