@@ -177,7 +177,7 @@ def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) ->
     names, totals = np.array(digits.captions), list[Tensor]()
     for number, asked in enumerate(captions()):
         d, w, s = number // 9, number // 3 % 3, number % 3
-        made = (run.sample(samples, caption=asked, seed=number).x[:, 0].float() + 1) / 2
+        made = (run.sample(samples, caption=asked, seed=number).only[:, 0].float() + 1) / 2
         width, lean = digits.words(made)
         found = torch.stack([read(made) == d, width == w, lean == s]).float()
         share = torch.cat([found, found.prod(0, keepdim=True)]).mean(1)

@@ -35,11 +35,6 @@ class Batch:
         return x
 
     @property
-    def x(self) -> Tensor:
-        """The same; to be replaced by `only`."""
-        return self.only()
-
-    @property
     def size(self) -> int:
         tensors = (*self.target.values(), *self.given.values())
         return len(tensors[0]) if tensors else self.items

@@ -60,8 +60,6 @@ class Samples:
         """The one target of a single-target model, canonical; UserError where there are several."""
         return self.target[self.spec.only_name]
 
-    x = only
-
     @property
     def objects(self) -> list[Any]:
         """The items of the one target as Python has them, such as strings."""
