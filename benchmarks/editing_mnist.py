@@ -21,11 +21,11 @@ from torch import Tensor
 import judge
 import maquette
 from maquette.evaluation.similarity import psnr, ssim
-from maquette.modalities.image.edit import Asked, Editor
+from maquette.modalities.image.edit import EditOptions, Editor
 from maquette.sampling import degrade
 
 SIGMA, QUALITY, FACTOR = 0.5, 10, 4
-SAMPLE, EXPECTED = Asked(), Asked(expected=True)
+SAMPLE, EXPECTED = EditOptions(), EditOptions(expected=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How fast a trained run of text writes: what remembering saves, and how many sentences a second it translates.
+"""How fast a trained run of text writes: what remembering saves, and how many sentences per second it translates.
 
     python benchmarks/generation.py --run runs/lm
     python benchmarks/generation.py --run runs/en --sentences 1000 --beam 4

@@ -4,7 +4,7 @@
     MAQUETTE_DATA=... python benchmarks/writing_together.py --prepare mixed       # data for the second
     MAQUETTE_DATA=... python benchmarks/writing_together.py --run runs/steered    # told from real text, how often
 
-1. Experts: nats a character of each member alone and of all together, on the same windows; the gain over the best
+1. Experts: nats per character of each member alone and of all together, on the same windows; the gain over the best
    member with its interval (95 %, resampling windows: both are scored on the same ones).
 2. Writer and critic: held-out beginnings are continued by the writer alone and under the critic; a classifier by
    letters (modalities/text/measures/two_sample.py) tells either from how the text really goes on. Accuracies are means

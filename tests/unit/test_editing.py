@@ -12,7 +12,7 @@ from maquette.core.generator import Generator
 from maquette.core.model import FlowMap
 from maquette.core.recipe import load_recipe
 from maquette.modalities import image
-from maquette.modalities.image.edit import Asked, Editor
+from maquette.modalities.image.edit import EditOptions, Editor
 from maquette.models import flow
 from maquette.testing import check_model
 from specs import image_spec, text_spec
@@ -44,7 +44,7 @@ SPEC = image_spec(1, 8, 8).only()
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 HOLE = torch.zeros(1, 1, 16, 16)
 HOLE[..., 4:12, 4:12] = 1
-FEW = Asked(steps=2)
+FEW = EditOptions(steps=2)
 EDITS = {
     "upscale": lambda edit, x, asked: edit.upscale(torch.nn.functional.avg_pool2d(x, 4), 4, asked),
     "inpaint": lambda edit, x, asked: edit.inpaint(x, HOLE, asked),
@@ -58,7 +58,7 @@ EDITS = {
 def test_what_was_seen_is_kept(way, name, expected, monkeypatch):
     monkeypatch.setattr("maquette.modalities.image.edit.AVERAGED", 2)
     edit = editor(() if way == "zero-shot" else ALL)
-    asked = Asked(steps=2, expected=expected, zero_shot=way.endswith("one"))
+    asked = EditOptions(steps=2, expected=expected, zero_shot=way.endswith("one"))
     made = EDITS[name](edit, X, asked)
     assert made.only.shape == X.shape and made.only.abs().max() <= 1 and made.about.more["edit"] == name
     if name == "inpaint":
@@ -67,7 +67,7 @@ def test_what_was_seen_is_kept(way, name, expected, monkeypatch):
     few = EDITS[name](edit, X[:1], asked)  # an answer depends on its picture and number alone
     assert torch.allclose(few.only, made.only[:1], atol=1e-4)
     if not expected:
-        other = EDITS[name](edit, X, Asked(steps=2, seed=1, zero_shot=asked.zero_shot))
+        other = EDITS[name](edit, X, EditOptions(steps=2, seed=1, zero_shot=asked.zero_shot))
         assert not torch.allclose(other.only, made.only, atol=1e-3)
 
 
@@ -96,7 +96,7 @@ def test_zero_shot_is_told_what_spoils(spoilt):
 
 def test_samples_of_each_picture_follow_one_another():
     edit = editor(ALL)
-    made = edit.inpaint(X, HOLE, Asked(samples=2, steps=2))
+    made = edit.inpaint(X, HOLE, EditOptions(samples=2, steps=2))
     assert torch.allclose(made.only[0] * (1 - HOLE[0]), X[0] * (1 - HOLE[0]), atol=1e-5)
     assert torch.allclose(made.only[3] * (1 - HOLE[0]), X[1] * (1 - HOLE[0]), atol=1e-5)
     assert not torch.allclose(made.only[0], made.only[1], atol=1e-3)
@@ -104,7 +104,7 @@ def test_samples_of_each_picture_follow_one_another():
 
 def test_variations_are_as_far_as_their_strength():
     edit = editor()
-    near, far = (edit.variations(X, strength, Asked(samples=2, steps=20)).only for strength in (0.05, 0.9))
+    near, far = (edit.variations(X, strength, EditOptions(samples=2, steps=20)).only for strength in (0.05, 0.9))
     originals = X.repeat_interleave(2, 0)
     assert near.shape == (6, 1, 16, 16)
     assert (near - originals).abs().mean() < 0.1 < (far - originals).abs().mean()
@@ -131,14 +131,14 @@ def test_style_moves_towards_the_other_picture():
     edit = editor()
     thin, thick = -torch.ones(1, 1, 16, 16), -torch.ones(1, 1, 16, 16)
     thin[..., 7:9, 2:14], thick[..., 4:12, 2:14] = 1, 1
-    as_thin, as_thick = (edit.style(thin, like, 0.3, Asked(steps=4)).only.mean() for like in (thin, thick))
+    as_thin, as_thick = (edit.style(thin, like, 0.3, EditOptions(steps=4)).only.mean() for like in (thin, thick))
     assert as_thick > as_thin + 0.05
     with pytest.raises(UserError, match="2 styles for 3"):
         edit.style(X, X[:2])
 
 
 def test_models_that_cannot_say_what_can(vae):
-    assert vae.variations(X, 0.3, Asked(samples=2)).only.shape == (6, 1, 16, 16)
+    assert vae.variations(X, 0.3, EditOptions(samples=2)).only.shape == (6, 1, 16, 16)
     with pytest.raises(UserError, match="cannot upscale: it can vary pictures and interpolate"):
         vae.upscale(X[..., :4, :4], 4)
     recipe = load_recipe("image/gan-mlp")

@@ -16,7 +16,7 @@ from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
 from maquette.evaluation.measures.likelihood import Effort, effort_for
-from maquette.modalities.image.edit import Asked
+from maquette.modalities.image.edit import EditOptions
 from maquette.models import latent, vae
 from maquette.models._members import Member
 from maquette.nets.codec import Codec
@@ -185,7 +185,7 @@ def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatc
     monkeypatch.undo()
     assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)
     with pytest.raises(UserError, match="steps are of no use"):
-        both.edit.variations(torch.zeros(1, 3, 16, 16), asked=Asked(steps=3))
+        both.edit.variations(torch.zeros(1, 3, 16, 16), options=EditOptions(steps=3))
 
 
 def test_less_effort_for_larger_pictures():
