@@ -22,8 +22,9 @@ from maquette.data.names import shown
 
 @dataclass
 class Split:
-    """Which rows are learned from and which are held out, i64. named: every held-out split that the data itself names, the test split included.
+    """Which rows are learned from and which are held out, by their numbers, i64.
 
+    named:   every held-out split that the data itself names, the test split included
     dropped: rows left out of training because a held-out split has the same
     """
 
