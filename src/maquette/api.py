@@ -188,10 +188,12 @@ class Run:
 
     @functools.cached_property
     def recipe(self) -> Recipe:
+        """The resolved recipe, every default written out."""
         return self.folder.recipe()
 
     @functools.cached_property
     def spec(self) -> DataSpec:
+        """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
 
     @functools.cached_property

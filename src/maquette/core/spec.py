@@ -52,6 +52,7 @@ class GridSpec(ColumnSpec):
 
     @property
     def channels(self) -> int:
+        """C."""
         return self.shape[0]
 
     @property
@@ -90,6 +91,7 @@ class ClassSpec(ColumnSpec):
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
 
