@@ -1,4 +1,4 @@
-"""The textbook GAN as commonly written in Keras (predict + train_on_batch); prints steps a second.
+"""The textbook GAN as commonly written in Keras (predict + train_on_batch); prints steps per second.
 
 Run by textbook_gan.py in an interpreter that has Keras; imports nothing of ours.
 """

@@ -192,7 +192,7 @@ def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) ->
         if "caption" not in run.spec.given:  # the number: the mean slant of the real pictures of this third
             third = digits.words(digits.pictures)[1] == s
             asked_for = {"label": DIGITS[d], "stroke": STROKES[w], "slant": float(digits.slants[third].mean())}
-        made = (run.sample(samples, **asked_for, seed=number).x[:, 0].float().cpu() + 1) / 2
+        made = (run.sample(samples, **asked_for, seed=number).only[:, 0].float().cpu() + 1) / 2
         width, lean = digits.words(made)
         found = torch.stack([read(made) == d, width == w, lean == s]).float()
         share = torch.cat([found, found.prod(0, keepdim=True)]).mean(1)

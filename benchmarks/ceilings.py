@@ -113,7 +113,7 @@ def main() -> None:
 
 @torch.no_grad()
 def convolution(kind: torch.dtype, channels: int = 256, side: int = 14, items: int = 64) -> float:
-    """Operations a second of a 3x3 convolution, channels last."""
+    """Operations per second of a 3x3 convolution, channels last."""
     layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(kind).to(memory_format=torch.channels_last)
     x = torch.randn(items, channels, side, side).to(kind).to(memory_format=torch.channels_last)
     return 2 * 9 * channels**2 * side**2 * items / median(lambda: layer(x), 15)

@@ -21,11 +21,11 @@ from torch import Tensor
 import judge
 import maquette
 from maquette.evaluation.similarity import psnr, ssim
-from maquette.modalities.image.edit import Asked, Editor
+from maquette.modalities.image.edit import EditOptions, Editor
 from maquette.sampling import degrade
 
 SIGMA, QUALITY, FACTOR = 0.5, 10, 4
-SAMPLE, EXPECTED = Asked(), Asked(expected=True)
+SAMPLE, EXPECTED = EditOptions(), EditOptions(expected=True)
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def _inpaint(x: Tensor, runs: dict[str, Editor]) -> None:
     _line("mean of the seen pixels", torch.lerp(x, seen.expand_as(x), hole), x, began)
     _line("mean of training pixels there", torch.lerp(x, mean.expand_as(x), hole), x, began)
     for name, edit in runs.items():
-        _both(name, lambda asked, edit=edit: edit.inpaint(_file(x), hole, asked).x, x)
+        _both(name, lambda asked, edit=edit: edit.inpaint(_file(x), hole, asked).only, x)
 
 
 def _upscale(x: Tensor, runs: dict[str, Editor]) -> None:
@@ -65,7 +65,7 @@ def _upscale(x: Tensor, runs: dict[str, Editor]) -> None:
     _line("nearest", degrade.enlarge(small, FACTOR), x, began)
     _line("bicubic", F.interpolate(small, scale_factor=FACTOR, mode="bicubic").clamp(-1, 1), x, began)
     for name, edit in runs.items():
-        _both(name, lambda asked, edit=edit: edit.upscale(small, FACTOR, asked).x, x)
+        _both(name, lambda asked, edit=edit: edit.upscale(small, FACTOR, asked).only, x)
 
 
 def _denoise(x: Tensor, runs: dict[str, Editor]) -> None:
@@ -74,7 +74,7 @@ def _denoise(x: Tensor, runs: dict[str, Editor]) -> None:
     noisy, began = _file(x + SIGMA * noise), time.monotonic()
     _line("as it is", noisy, x, began)
     for name, edit in runs.items():
-        _both(name, lambda asked, edit=edit: edit.restore(noisy, asked).x, x)
+        _both(name, lambda asked, edit=edit: edit.restore(noisy, asked).only, x)
 
 
 def _jpeg(x: Tensor, runs: dict[str, Editor]) -> None:
@@ -83,7 +83,7 @@ def _jpeg(x: Tensor, runs: dict[str, Editor]) -> None:
     _line("as it is", spoilt, x, began)
     for name, edit in runs.items():
         told = QUALITY if name == "zero-shot" else None
-        _both(name, lambda asked, edit=edit, told=told: edit.restore(spoilt, asked, jpeg=told).x, x)
+        _both(name, lambda asked, edit=edit, told=told: edit.restore(spoilt, asked, jpeg=told).only, x)
 
 
 def _style(x: Tensor, runs: dict[str, Editor]) -> None:
@@ -95,7 +95,7 @@ def _style(x: Tensor, runs: dict[str, Editor]) -> None:
     likes = {"bold": real[order[9_800]][None], "fine": real[order[200]][None]}  # each beyond 98 %
     for way, edit in runs.items():
         for what, like in likes.items():
-            made = edit.style(x, like).x
+            made = edit.style(x, like).only
             before, aim, after = (50 * float(p.mean() + 1) for p in (x, like, made))
             kept = 100 * judge.judge_accuracy(made, names)
             print(f"  {way:10}{what:9}ink {before:.1f} % -> {after:.1f} % (style {aim:.1f} %), recognised {kept:.0f} %")

@@ -48,9 +48,9 @@ def main() -> None:
             last = [line for line in run.folder.log() if "items_per_s" in line][-1]
             print(f"\n{run.folder.path.name}: {last['items']:,} pictures in {last['seconds']:.0f} s")
             samples = run.sample(5000, seed=0)
-            print(judge.verdict(samples.x))
-            right = judge.judge_accuracy(samples.x, samples.given["label"])
-            copied = float((nearest(samples.x, train) < limit).float().mean())
+            print(judge.verdict(samples.only))
+            right = judge.judge_accuracy(samples.only, samples.given["label"])
+            copied = float((nearest(samples.only, train) < limit).float().mean())
             print(f"asked class recognised {100 * right:.1f} %   copies {100 * copied:.2f} % (held-out pictures: 1 %)")
 
 

@@ -38,9 +38,9 @@ def main() -> None:
             samples = run.sample(5000, seed=0, steps=steps, sampler=args.sampler, guidance=args.guidance)
             seconds = time.monotonic() - began
             print(f"\n{args.sampler}, {steps} steps: {5000 / seconds:,.0f} pictures/s")
-            print(judge.verdict(samples.x))
+            print(judge.verdict(samples.only))
             if samples.given:
-                right = judge.judge_accuracy(samples.x, samples.given["label"])
+                right = judge.judge_accuracy(samples.only, samples.given["label"])
                 print(f"asked class recognised {100 * right:.1f} %")
         if args.score:
             print(bits_per_dim(run, args.score))
@@ -50,7 +50,7 @@ def bits_per_dim(run: maquette.Run, items: int) -> str:
     """-log2 p of the 8-bit pictures over their numbers: a step of a pixel is 1 / 127.5 of the scale [-1, 1]."""
     model, test, began = run.generator.model, run.dataset().test, time.monotonic()
     nats = log_likelihood(model, test, run.spec, effort=Effort(exact_items=items))
-    dims = math.prod(run.spec.x.shape)
+    dims = math.prod(run.spec.only().shape)
     bits = (math.log(127.5) - nats / dims) / math.log(2)
     error = 1.96 * float(bits.std()) / math.sqrt(items)
     return (

@@ -1,4 +1,4 @@
-"""How fast a trained run of text writes: what remembering saves, and how many sentences a second it translates.
+"""How fast a trained run of text writes: what remembering saves, and how many sentences per second it translates.
 
     python benchmarks/generation.py --run runs/lm
     python benchmarks/generation.py --run runs/en --sentences 1000 --beam 4
@@ -24,7 +24,7 @@ from torch import Tensor
 import maquette
 from maquette.core.model import Given, Model, Streams
 from maquette.core.rng import ItemRng
-from maquette.core.spec import PAD, DataSpec
+from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.sampling import autoregressive
 from maquette.sampling.beam import search
 
@@ -61,12 +61,13 @@ def timed(write: Iterator[Tensor]) -> tuple[Tensor, float]:
 
 
 def writing(model: Streams, spec: DataSpec, characters: int) -> None:
-    steps = round(characters / spec.x.chars_per_token)
+    column = spec.only()
+    steps = round(characters / column.chars_per_token)
 
     def text(of: Streams | Forgetful) -> Iterator[Tensor]:
         return autoregressive.stream(
-            of, 1, {}, ItemRng(0, [0]), start=spec.x.start, length=steps, framed=spec.x.framed, max_tokens=steps,
-            ends=False,
+            of, 1, {}, ItemRng(0, [0]), start=column.start, length=steps, framed=column.framed,
+            max_tokens=steps, ends=False,
         )  # fmt: skip
 
     text(model).__next__()  # warms up
@@ -80,16 +81,16 @@ def writing(model: Streams, spec: DataSpec, characters: int) -> None:
         print(f"    the first {same} of {steps} tokens are the same")
 
 
-def translating(model: Model, spec: DataSpec, sources: Tensor, beam: int, batch: int) -> None:
-    assert isinstance(model, Streams) and spec.source is not None
+def translating(model: Model, spec: DataSpec, given: str, sources: Tensor, beam: int, batch: int) -> None:
+    assert isinstance(model, Streams)
     order = (sources != PAD).sum(1).argsort()
     began, tokens = time.process_time(), 0
     for rows in order.split(batch):
         source = sources[rows]
         source = source[:, : int((source != PAD).sum(1).max())]
         # Twice the source and a little: longer translations are repetitions.
-        length = min(spec.x.shape[0], 2 * source.shape[1] + 10)
-        found = search(model, len(rows), {spec.source: source}, start=spec.x.start, length=length, beam=beam)
+        length = min(spec.only().shape[0], 2 * source.shape[1] + 10)
+        found = search(model, len(rows), {given: source}, start=spec.only().start, length=length, beam=beam)
         tokens += int((found.tokens != PAD).sum())
     seconds = time.process_time() - began
     print(f"{len(sources)} sentences, beam {beam}: {seconds:.1f} s, {len(sources) / seconds:.1f} sentences/s, "
@@ -112,12 +113,14 @@ def main() -> None:
     size = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{args.run}: {run.recipe.family}, {size:.1f} M parameters, {torch.get_num_threads()} threads")
     with torch.no_grad():
-        if spec.source is None:
+        given = next(iter(spec.givens(TokenSpec)), None)
+        if given is None:
             writing(model, spec, args.characters)
         else:
             held_out = run.dataset(args.data).test
             rows = np.arange(min(args.sentences, len(held_out)))
-            translating(model, spec, held_out.batch(rows, spec).given[spec.source], args.beam, args.batch)
+            sources = held_out.batch(rows, spec).given[given]
+            translating(model, spec, given, sources, args.beam, args.batch)
 
 
 if __name__ == "__main__":

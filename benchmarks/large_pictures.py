@@ -82,7 +82,7 @@ def _samples(run: maquette.Run, grid: Path) -> None:
     began = time.monotonic()
     samples = run.sample(GRID, seed=0)
     print(f"{GRID / (time.monotonic() - began):.1f} samples/s; {grid}.png")
-    write_preview(samples.x, run.spec.x, grid, [])
+    write_preview(samples.only, run.spec.only(), grid, [])
     found = run.evaluate()
     for name in ("frechet", "kernel", "precision", "recall", "copies", "psnr"):
         if name in found:

@@ -28,10 +28,11 @@ def main() -> None:
     run = maquette.load(args.run)
     table, model, spec = run.dataset(args.split).test, run.generator.model, run.spec
     size = sum(p.numel() for net in model.kept.values() for p in net.parameters())
-    context = spec.x.shape[0] - 1
-    print(f"{run.recipe.family}, {size:,} parameters, {spec.x.vocab:,} {spec.x.unit} tokens, context {context}")
+    column = spec.only()
+    context = column.shape[0] - 1
+    print(f"{run.recipe.family}, {size:,} parameters, {column.vocab:,} {column.unit} tokens, context {context}")
     _print(f"windows of {context}, no overlap", lambda: held_out(model, table, spec))  # type: ignore[arg-type]
-    if not spec.x.framed and not spec.given:
+    if not column.framed and not spec.given:
         _print(f"sliding by {context // 2}", lambda: held_out_sliding(model, table, spec))  # type: ignore[arg-type]
 
 

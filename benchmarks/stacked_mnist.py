@@ -33,7 +33,7 @@ def main() -> None:
             np.savez(data, x_train=stacked("train", 60_000), x_test=stacked("test", 10_000))
         with _run.trained(args, data) as run:
             began = time.monotonic()
-            samples = run.sample(SAMPLES, seed=0).x
+            samples = run.sample(SAMPLES, seed=0).only
             print(f"{SAMPLES / (time.monotonic() - began):,.0f} samples/s")
     for name, pictures in (("samples", samples), ("real", _pictures(stacked("test", SAMPLES)))):
         shares = torch.bincount(modes(pictures), minlength=MODES) / len(pictures)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import maquette
+from maquette.core.spec import TokenSpec
 from maquette.modalities.text.measures import translation
 from maquette.modalities.text.measures.read import texts_of
 from maquette.modalities.text.measures.script import Script, script_of
@@ -28,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     run = maquette.load(args.run)
     table = run.dataset().test
-    (target,), source = run.spec.target, run.spec.source
+    target, source = run.spec.only_name, next(iter(run.spec.givens(TokenSpec)), None)
     if source is None:
         raise SystemExit(f"'{args.run}' summarises nothing: it is given no text.")
     rows = np.sort(np.random.default_rng(0).permutation(len(table))[: args.texts])

@@ -1,4 +1,4 @@
-"""Steps a second of the textbook GAN (image/gan-mlp, batch 64) against a Keras-style loop beside it.
+"""Steps per second of the textbook GAN (image/gan-mlp, batch 64) against a Keras-style loop beside it.
 
     MAQUETTE_DATA=... python benchmarks/textbook_gan.py --keras-python VENV/bin/python
 
@@ -17,7 +17,7 @@ import maquette
 
 
 def ours(steps: int) -> float:
-    """Steps a second by the run's own log, its median line. Previews are as rare as in a run of minutes."""
+    """Steps per second by the run's own log, its median line. Previews are as rare as in a run of minutes."""
     import statistics
 
     with tempfile.TemporaryDirectory() as folder:

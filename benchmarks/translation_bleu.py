@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import maquette
+from maquette.core.spec import TokenSpec
 from maquette.modalities.text.measures import translation
 from maquette.modalities.text.measures.read import texts_of
 from maquette.modalities.text.measures.script import script_of
@@ -32,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     run = maquette.load(args.run)
     table = run.dataset(args.split).test
-    (target,), source = run.spec.target, run.spec.source
+    target, source = run.spec.only_name, next(iter(run.spec.givens(TokenSpec)), None)
     if source is None:
         raise SystemExit(f"'{args.run}' translates nothing: it is given no text.")
     rows = np.arange(len(table))

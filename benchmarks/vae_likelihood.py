@@ -29,7 +29,7 @@ def main() -> None:
     length = {"steps": args.steps, "budget": None} if args.steps else {}
     with _run.trained(args, "mnist", given=(), settings=[*SETTINGS, *args.settings], **length) as run:
         print("5,000 unconditional prior samples, as Bernoulli means:")
-        print(judge.verdict(run.sample(5000, seed=0, unconditional=True).x))
+        print(judge.verdict(run.sample(5000, seed=0, unconditional=True).only))
         began = time.monotonic()
         effort = Effort(items=10_000, k=50, large_items=args.subset, large_k=5000)
         scored = likelihood(run.generator.model, run.dataset().test, run.spec, seed=1234, effort=effort)

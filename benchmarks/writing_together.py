@@ -4,7 +4,7 @@
     MAQUETTE_DATA=... python benchmarks/writing_together.py --prepare mixed       # data for the second
     MAQUETTE_DATA=... python benchmarks/writing_together.py --run runs/steered    # told from real text, how often
 
-1. Experts: nats a character of each member alone and of all together, on the same windows; the gain over the best
+1. Experts: nats per character of each member alone and of all together, on the same windows; the gain over the best
    member with its interval (95 %, resampling windows: both are scored on the same ones).
 2. Writer and critic: held-out beginnings are continued by the writer alone and under the critic; a classifier by
    letters (modalities/text/measures/two_sample.py) tells either from how the text really goes on. Accuracies are means
@@ -86,7 +86,7 @@ def critic(run: maquette.Run, model: WriterAndCritic, args: argparse.Namespace) 
     text = torch.cat([part.tokens for part in joined(run.dataset().test, spec.target[0])])
     real = text[: len(text) // size * size].view(-1, size)[: args.most]
     print(f"{len(real)} held-out beginnings of {args.beginning} tokens, each continued by {args.continuation}")
-    goes_on = decoded(real[:, args.beginning :], spec.x)
+    goes_on = decoded(real[:, args.beginning :], spec.only())
     right = {}
     for name, drafts in (("writer alone", 1), ("with the critic", args.candidates or model.config.candidates)):
         began = time.process_time()
@@ -98,7 +98,7 @@ def critic(run: maquette.Run, model: WriterAndCritic, args: argparse.Namespace) 
             options = {"prompt": prompt, "max_tokens": args.continuation, "candidates": drafts}
             written.append(model.sample_with_deciders(len(rows), {}, rng, **options)[0][:, args.beginning :])
         seconds = time.process_time() - began
-        texts = decoded(torch.cat(written), spec.x)
+        texts = decoded(torch.cat(written), spec.only())
         right[name] = np.mean([judged(texts, goes_on, np.random.default_rng(s)) for s in range(5)], 0)
         print(f"{name:16} {right[name].mean():.4f} told apart; {seconds:.0f} s of processor; e.g. {texts[0][:60]!r}")
     alone, steered = right.values()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
-from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ColumnSpec, DataSpec, TokenSpec
+from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ClassSpec, ColumnSpec, DataSpec, TokenSpec
 from maquette.core.table import Dataset, Table
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.text import Spec as TextSpec
@@ -52,25 +52,28 @@ class Bigrams(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config, self.spec, self.context = config, spec, max(spec.x.shape[0] - 1, 1)
-        (self.column,) = spec.target
-        self.table = nn.Embedding(max(spec.num_classes, 1) * spec.x.vocab, spec.x.vocab)
+        self.config, self.spec, self.context = config, spec, max(spec.only().shape[0] - 1, 1)
+        self.column = spec.only_name
+        self.label, label = next(iter(spec.givens(ClassSpec).items()), ("", None))
+        self.source = next(iter(spec.givens(TokenSpec)), "")
+        vocab = spec.only().vocab
+        self.table = nn.Embedding((label.num_classes if label else 1) * vocab, vocab)
         nn.init.zeros_(self.table.weight)
 
     def phases(self) -> Sequence[Phase]:
         return (Phase("lm", ("table",), self.loss, Optim(lr=0.1)),)
 
     def loss(self, batch: Batch, step: Step) -> Loss:
-        nats, n = -self.token_log_prob(batch).sum(), (batch.x[:, 1:] != PAD).sum()
-        return Loss(nats / (batch.size * max(self.spec.x.mean_length - 1, 1)), {"nats_per_token": nats / n})
+        nats, n = -self.token_log_prob(batch).sum(), (batch.only()[:, 1:] != PAD).sum()
+        return Loss(nats / (batch.size * max(self.spec.only().mean_length - 1, 1)), {"nats_per_token": nats / n})
 
     def learn(self, texts: Sequence[Tensor], classes: Sequence[int] = (), smooth: float = 0.1) -> Bigrams:
         """The table of the texts' own counts."""
-        vocab = self.spec.x.vocab
+        vocab = self.spec.only().vocab
         counts = torch.full((self.table.num_embeddings, vocab), smooth)
         counts[:, PAD] = counts[:, BOS] = 1e-9
         for i, text in enumerate(texts):
-            label = classes[i] if self.spec.num_classes else 0
+            label = classes[i] if self.label else 0
             for a, b in zip(text[:-1].tolist(), text[1:].tolist(), strict=True):
                 if b != PAD:
                     counts[label * vocab + a, b] += 1
@@ -83,19 +86,19 @@ class Bigrams(Model):
     def advance(self, memory: Read, tokens: Tensor) -> Tensor:
         if self.config.broken:
             raise RuntimeError("shapes <cannot> be multiplied")
-        label = memory.given[self.spec.label][:, None] if self.spec.label in memory.given else 0
-        logits = self.table(label * self.spec.x.vocab + tokens)
-        if self.spec.source:
-            source = F.pad(memory.given[self.spec.source], (0, self.context + 2), value=PAD)
+        label = memory.given[self.label][:, None] if self.label in memory.given else 0
+        logits = self.table(label * self.spec.only().vocab + tokens)
+        if self.source:
+            source = F.pad(memory.given[self.source], (0, self.context + 2), value=PAD)
             at = memory.at[:, None] + 1 + torch.arange(tokens.shape[1])
-            after = source.gather(1, at.clamp(max=source.shape[1] - 1)).clamp(max=self.spec.x.vocab - 1)
-            logits = logits + 20.0 * F.one_hot(torch.where(after == PAD, EOS, after), self.spec.x.vocab)
+            after = source.gather(1, at.clamp(max=source.shape[1] - 1)).clamp(max=self.spec.only().vocab - 1)
+            logits = logits + 20.0 * F.one_hot(torch.where(after == PAD, EOS, after), self.spec.only().vocab)
         memory.at = memory.at + tokens.shape[1]
         return logits
 
     def token_log_prob(self, batch: Batch) -> Tensor:
-        logits = self.advance(self.begin(batch.size, batch.given), batch.x[:, :-1]).log_softmax(-1)
-        after = batch.x[:, 1:]
+        logits = self.advance(self.begin(batch.size, batch.given), batch.only()[:, :-1]).log_softmax(-1)
+        after = batch.only()[:, 1:]
         return logits.gather(-1, after[..., None])[..., 0].masked_fill(after == PAD, 0.0)
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
@@ -105,14 +108,14 @@ class Bigrams(Model):
         return batch
 
     def sample(self, n: int, given: Given, rng: Rng, temperature: float = 1.0, **options: Any) -> dict[str, Tensor]:
-        framed, length = self.spec.x.framed, self.spec.x.shape[0]
-        tokens = torch.full((n, 1), self.spec.x.start)
+        framed, length = self.spec.only().framed, self.spec.only().shape[0]
+        tokens = torch.full((n, 1), self.spec.only().start)
         memory, over = self.begin(n, given), torch.zeros(n, dtype=torch.bool)
         while tokens.shape[1] < length and not (framed and bool(over.all())):
             logits = self.advance(memory, tokens[:, -1:])[:, 0]
             logits[:, [t for t in range(FIRST) if t != EOS or not framed]] = -torch.inf
             draw = (logits / max(temperature, 1e-4)).softmax(-1).cumsum(-1)
-            new = (draw < rng.uniform(n)[:, None]).sum(1).clamp(max=self.spec.x.vocab - 1)
+            new = (draw < rng.uniform(n)[:, None]).sum(1).clamp(max=self.spec.only().vocab - 1)
             new = torch.where(over, PAD, logits.argmax(-1) if temperature == 0 else new)
             over = over | (new == EOS)
             tokens = torch.cat([tokens, new[:, None]], 1)
@@ -122,8 +125,8 @@ class Bigrams(Model):
 class Aligned(Bigrams):
     def alignment(self, batch: Batch) -> Tensor:
         """Token t is written from token t of the source."""
-        s = batch.given[str(self.spec.source)].shape[1]
-        at = torch.arange(1, batch.x.shape[1]).clamp(max=s - 1)
+        s = batch.given[self.source].shape[1]
+        at = torch.arange(1, batch.only().shape[1]).clamp(max=s - 1)
         return F.one_hot(at, s).float().expand(batch.size, -1, -1)
 
 
@@ -138,7 +141,7 @@ class Deciding(Bigrams):
 
 
 def build(config: Config, spec: DataSpec) -> Bigrams:
-    kind = Deciding if config.agents else Aligned if spec.source and config.aligns else Bigrams
+    kind = Deciding if config.agents else Aligned if spec.givens(TokenSpec) and config.aligns else Bigrams
     return kind(config, spec)
 
 
@@ -236,6 +239,6 @@ def trained(data: Dataset, config: Config | None = None, given: Sequence[str] = 
     rows = np.arange(len(data.train))
     classes = data.train.columns["label"].take(rows).tolist() if "label" in given else ()
     model = build(config or Config(), spec)
-    if not spec.source:
+    if not spec.givens(TokenSpec):
         model.learn(list(data.train.columns["text"].take(rows)), classes)
     return model, spec

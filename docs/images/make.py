@@ -20,7 +20,7 @@ HERE, COLUMNS = Path(__file__).parent, 24
 def main(path: str) -> None:
     run = maquette.load(path)
     rows = [run.sample(COLUMNS, label=label, seed=1) for label in run.spec.columns["label"].classes]
-    together = Samples({"image": torch.cat([row.x for row in rows])}, {}, run.spec, seed=1)
+    together = Samples({"image": torch.cat([row.only for row in rows])}, {}, run.spec, seed=1)
     together.preview(COLUMNS).save(HERE / "samples.png", optimize=True)
     with Image.open(run.folder.samples / "training.gif") as animation:
         frames = [frame.convert("L").resize((310, 310)).quantize(16) for frame in ImageSequence.Iterator(animation)]

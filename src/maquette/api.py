@@ -25,7 +25,7 @@ from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
-from maquette.engine.log import check_trackers, speaker
+from maquette.engine.log import check_trackers, notifier
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
@@ -66,7 +66,7 @@ def train(
     processes: trained together on this machine, through accelerate
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
-    notify = speaker(quiet)
+    notify = notifier(quiet)
     resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
     world = join_world(resolved.train.device)
     if world.leads:
@@ -188,10 +188,12 @@ class Run:
 
     @functools.cached_property
     def recipe(self) -> Recipe:
+        """The resolved recipe, every default written out."""
         return self.folder.recipe()
 
     @functools.cached_property
     def spec(self) -> DataSpec:
+        """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
 
     @functools.cached_property
@@ -202,7 +204,7 @@ class Run:
     @property
     def notify(self) -> Callable[[str], None]:
         """Tells people of what came up: lines on stderr."""
-        return speaker(quiet=False)
+        return notifier(quiet=False)
 
     # -- data --------------------------------------------------------------------------------------------
 
@@ -221,7 +223,7 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = fitting(open_data(other, speaker(quiet), like=self.spec, own=fingerprint), self.spec)
+        found = fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
@@ -269,7 +271,7 @@ class Run:
         """
         if device is not None:
             device_named(device)
-        dataset = self._own_data(data, speaker(quiet))
+        dataset = self._own_data(data, notifier(quiet))
         if not self.trained_on(dataset):
             raise UserError(
                 f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
@@ -365,7 +367,7 @@ class Run:
 
         dataset = self.dataset(data, quiet)
         result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, notify=speaker(quiet),
+            self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
             own_data=self.trained_on(dataset), best=self._best,
         )  # fmt: skip
         result.save(self.folder.metrics_file)

@@ -62,7 +62,7 @@ def test_a_run_can_be_zipped_moved_and_loaded_elsewhere(demo: Path, tmp_path: Pa
     archive = shutil.make_archive(str(tmp_path / "run"), "zip", demo)
     shutil.unpack_archive(archive, tmp_path / "elsewhere")
     there, here = face.load(tmp_path / "elsewhere").sample(3, seed=4), face.load(demo).sample(3, seed=4)
-    assert torch.equal(there.x, here.x)
+    assert torch.equal(there.only, here.only)
 
 
 def test_compare_and_watch(demo: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_from_python_and_resume(tmp_path: Path) -> None:
         "image/vae-mlp", data="digits", out=tmp_path / "run", steps=30, quiet=True, settings={"train.trackers": []}
     )
     samples = run.sample(4, label=3, seed=1)
-    assert samples.x.shape == (4, 1, 8, 8) and samples.captions == ["3"] * 4
+    assert samples.only.shape == (4, 1, 8, 8) and samples.captions == ["3"] * 4
     assert samples._repr_png_().startswith(b"\x89PNG")
     before = run.folder.weights()
     run.resume(quiet=True)  # nothing is left to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.model import Given, Model, Phase
 from maquette.core.rng import Rng
-from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 
 SUPPORTS = (GridSpec,)
 
@@ -38,15 +39,16 @@ class Sampler(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.spec, self.shape, self.dim = spec, spec.x.shape, config.latent_dim
-        self.G = Components(spec.num_classes, config.latent_dim, spec.x.shape[0] * spec.x.shape[1] * spec.x.shape[2])
+        self.spec, self.shape, self.dim = spec, spec.only().shape, config.latent_dim
+        self.label, column = next(iter(spec.givens(ClassSpec).items()), ("", None))
+        self.G = Components(column.num_classes if column else 0, config.latent_dim, math.prod(self.shape))
         self.D = nn.Linear(3, 1)
 
     def phases(self) -> Sequence[Phase]:
         return ()
 
     def _mean(self, given: Given, n: int) -> Tensor:
-        labels = given[self.spec.label] if self.spec.label in given else torch.zeros(n, dtype=torch.long)
+        labels = given[self.label] if self.label in given else torch.zeros(n, dtype=torch.long)
         return self.G.mean[labels]
 
     def _make(self, z: Tensor, given: Given) -> dict[str, Tensor]:
@@ -68,7 +70,7 @@ class Decoder(Sampler):
 
 class Coder(Decoder):
     def encode(self, batch: Batch) -> Tensor:
-        x = batch.x.flatten(1) - self._mean(batch.given, batch.size)
+        x = batch.only().flatten(1) - self._mean(batch.given, batch.size)
         return x @ self.G.basis.T / self.G.basis.square().sum(1)
 
 

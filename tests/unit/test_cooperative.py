@@ -103,7 +103,7 @@ def test_who_decided_is_the_member_that_pushed_most(combine: str, framed: bool) 
     given = 1 if framed else 0
     assert (decider[:, :given] == -1).all() and ((decider == -1) == (text == 0))[:, given:].all()
     # By hand, for the first token of each text.
-    log_p = model._log_p(model.begin(6, {}), torch.full((6, 1), spec.x.start))
+    log_p = model._log_p(model.begin(6, {}), torch.full((6, 1), spec.only().start))
     w, p = model.gate(log_p)[..., 0], model._together(log_p, model.gate(log_p)).softmax(-1)
     said = log_p.gather(-1, text[:, given].view(1, 6, 1, 1).expand(2, -1, -1, -1))[..., 0, 0]
     mean = (p * log_p).sum(-1)[..., 0]
@@ -203,7 +203,7 @@ def test_the_critic_reads_along_as_it_was_trained() -> None:
     spec = text_spec(framed=False)
     model = stirred(built(spec, **STEER))
     assert isinstance(model, WriterAndCritic)
-    x = made_up_batch(spec, 4).x
+    x = made_up_batch(spec, 4).only()
     logits = model.advance(model.begin(4, {}), x[:, :-1])
     with torch.no_grad():
         whole = model.judge.advance(model.judge.begin(4, {}, x[:, :1]), x[:, 1:], logits)

@@ -82,7 +82,7 @@ def test_folder_archives_and_their_names(tmp_path: Path, cache: Path) -> None:
     assert reference.train.columns["label"].spec.classes == ("cat", "dog")
     assert len(reference.train) + len(reference.test) == 40 and len(reference.test) >= 1
     batch = reference.train.batch([0, 1], reference.spec(["image"], ["label"]))
-    assert batch.x.shape == (2, 1, 16, 16) and batch.given["label"].dtype == torch.int64
+    assert batch.only().shape == (2, 1, 16, 16) and batch.given["label"].dtype == torch.int64
     for other in ("pets.zip", "pets.tar", "pets.tar.gz"):
         dataset = opened(tmp_path / other, cache)
         assert {n[-11:] for n in dataset.test.names} == {n[-11:] for n in reference.test.names}, other

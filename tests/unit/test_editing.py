@@ -12,7 +12,7 @@ from maquette.core.generator import Generator
 from maquette.core.model import FlowMap
 from maquette.core.recipe import load_recipe
 from maquette.modalities import image
-from maquette.modalities.image.edit import Asked, Editor
+from maquette.modalities.image.edit import EditOptions, Editor
 from maquette.models import flow
 from maquette.testing import check_model
 from specs import image_spec, text_spec
@@ -44,7 +44,7 @@ SPEC = image_spec(1, 8, 8).only()
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 HOLE = torch.zeros(1, 1, 16, 16)
 HOLE[..., 4:12, 4:12] = 1
-FEW = Asked(steps=2)
+FEW = EditOptions(steps=2)
 EDITS = {
     "upscale": lambda edit, x, asked: edit.upscale(torch.nn.functional.avg_pool2d(x, 4), 4, asked),
     "inpaint": lambda edit, x, asked: edit.inpaint(x, HOLE, asked),
@@ -58,23 +58,23 @@ EDITS = {
 def test_what_was_seen_is_kept(way, name, expected, monkeypatch):
     monkeypatch.setattr("maquette.modalities.image.edit.AVERAGED", 2)
     edit = editor(() if way == "zero-shot" else ALL)
-    asked = Asked(steps=2, expected=expected, zero_shot=way.endswith("one"))
+    asked = EditOptions(steps=2, expected=expected, zero_shot=way.endswith("one"))
     made = EDITS[name](edit, X, asked)
-    assert made.x.shape == X.shape and made.x.abs().max() <= 1 and made.about.more["edit"] == name
+    assert made.only.shape == X.shape and made.only.abs().max() <= 1 and made.about.more["edit"] == name
     if name == "inpaint":
-        assert torch.allclose((made.x * (1 - HOLE)), X * (1 - HOLE), atol=1e-5)
-        assert not torch.allclose(made.x, X, atol=0.1)
+        assert torch.allclose((made.only * (1 - HOLE)), X * (1 - HOLE), atol=1e-5)
+        assert not torch.allclose(made.only, X, atol=0.1)
     few = EDITS[name](edit, X[:1], asked)  # an answer depends on its picture and number alone
-    assert torch.allclose(few.x, made.x[:1], atol=1e-4)
+    assert torch.allclose(few.only, made.only[:1], atol=1e-4)
     if not expected:
-        other = EDITS[name](edit, X, Asked(steps=2, seed=1, zero_shot=asked.zero_shot))
-        assert not torch.allclose(other.x, made.x, atol=1e-3)
+        other = EDITS[name](edit, X, EditOptions(steps=2, seed=1, zero_shot=asked.zero_shot))
+        assert not torch.allclose(other.only, made.only, atol=1e-3)
 
 
 def test_a_trained_model_reads_what_is_seen_and_makes_pictures_without():
     edit = editor(ALL)
     torch.nn.init.normal_(edit.model.net.head.weight)
-    first, second = (edit.restore(x, FEW).x for x in (X, X.flip(0)))
+    first, second = (edit.restore(x, FEW).only for x in (X, X.flip(0)))
     assert not torch.allclose(first, second, atol=1e-2)
     assert edit.generator.sample(2, steps=2)["image"].shape == (2, 1, 16, 16)
     assert isinstance(edit.model, FlowMap) and set(edit.model.corrects) == {*ALL[1:], "downscale 4"}
@@ -83,7 +83,7 @@ def test_a_trained_model_reads_what_is_seen_and_makes_pictures_without():
 @pytest.mark.parametrize("spoilt", [{"noise": 60.0}, {"blur": 1.0}, {"jpeg": 30}, {}])
 def test_zero_shot_is_told_what_spoils(spoilt):
     edit = editor()
-    assert edit.restore(X, FEW, **spoilt).x.shape == X.shape
+    assert edit.restore(X, FEW, **spoilt).only.shape == X.shape
     with pytest.raises(UserError, match="No noise was found"):
         edit.restore(torch.zeros(1, 1, 16, 16))
     with pytest.raises(UserError, match="exclude"):
@@ -96,19 +96,19 @@ def test_zero_shot_is_told_what_spoils(spoilt):
 
 def test_samples_of_each_picture_follow_one_another():
     edit = editor(ALL)
-    made = edit.inpaint(X, HOLE, Asked(samples=2, steps=2))
-    assert torch.allclose(made.x[0] * (1 - HOLE[0]), X[0] * (1 - HOLE[0]), atol=1e-5)
-    assert torch.allclose(made.x[3] * (1 - HOLE[0]), X[1] * (1 - HOLE[0]), atol=1e-5)
-    assert not torch.allclose(made.x[0], made.x[1], atol=1e-3)
+    made = edit.inpaint(X, HOLE, EditOptions(samples=2, steps=2))
+    assert torch.allclose(made.only[0] * (1 - HOLE[0]), X[0] * (1 - HOLE[0]), atol=1e-5)
+    assert torch.allclose(made.only[3] * (1 - HOLE[0]), X[1] * (1 - HOLE[0]), atol=1e-5)
+    assert not torch.allclose(made.only[0], made.only[1], atol=1e-3)
 
 
 def test_variations_are_as_far_as_their_strength():
     edit = editor()
-    near, far = (edit.variations(X, strength, Asked(samples=2, steps=20)).x for strength in (0.05, 0.9))
+    near, far = (edit.variations(X, strength, EditOptions(samples=2, steps=20)).only for strength in (0.05, 0.9))
     originals = X.repeat_interleave(2, 0)
     assert near.shape == (6, 1, 16, 16)
     assert (near - originals).abs().mean() < 0.1 < (far - originals).abs().mean()
-    assert torch.isfinite(edit.variations(X, 1.0, FEW).x).all()
+    assert torch.isfinite(edit.variations(X, 1.0, FEW).only).all()
     with pytest.raises(UserError, match="strength"):
         edit.variations(X, 1.5)
 
@@ -116,7 +116,7 @@ def test_variations_are_as_far_as_their_strength():
 @pytest.mark.parametrize("kind", ["flow", "vae"])
 def test_interpolation_ends_at_the_pictures_as_rendered(kind, vae):
     edit = editor() if kind == "flow" else vae
-    made = edit.interpolate(X, 5).x
+    made = edit.interpolate(X, 5).only
     assert made.shape == (5, 1, 16, 16)
     if kind == "flow":  # but for the noise that was added before the code was sought
         assert (made[0] - X[0]).abs().mean() < 0.1 and (made[2] - X[1]).abs().mean() < 0.1
@@ -131,14 +131,14 @@ def test_style_moves_towards_the_other_picture():
     edit = editor()
     thin, thick = -torch.ones(1, 1, 16, 16), -torch.ones(1, 1, 16, 16)
     thin[..., 7:9, 2:14], thick[..., 4:12, 2:14] = 1, 1
-    as_thin, as_thick = (edit.style(thin, like, 0.3, Asked(steps=4)).x.mean() for like in (thin, thick))
+    as_thin, as_thick = (edit.style(thin, like, 0.3, EditOptions(steps=4)).only.mean() for like in (thin, thick))
     assert as_thick > as_thin + 0.05
     with pytest.raises(UserError, match="2 styles for 3"):
         edit.style(X, X[:2])
 
 
 def test_models_that_cannot_say_what_can(vae):
-    assert vae.variations(X, 0.3, Asked(samples=2)).x.shape == (6, 1, 16, 16)
+    assert vae.variations(X, 0.3, EditOptions(samples=2)).only.shape == (6, 1, 16, 16)
     with pytest.raises(UserError, match="cannot upscale: it can vary pictures and interpolate"):
         vae.upscale(X[..., :4, :4], 4)
     recipe = load_recipe("image/gan-mlp")

@@ -281,7 +281,7 @@ class Linear(Model):
         return x @ w @ cov / self.s**2, cov
 
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
-        x = batch.x.flatten(1)
+        x = batch.only().flatten(1)
         mean, cov = self._posterior(x)
         q = torch.distributions.MultivariateNormal(mean, cov * self.wide**2)
         noise = rng.normal(len(x), samples * 2).view(len(x), samples, 2).transpose(0, 1)
@@ -294,7 +294,7 @@ class Linear(Model):
         return batch
 
     def encode(self, batch: Batch) -> Tensor:
-        mean = self._posterior(batch.x.flatten(1))[0]
+        mean = self._posterior(batch.only().flatten(1))[0]
         return torch.cat([mean, torch.zeros(len(mean), 1)], 1)  # the third latent is never used
 
     def decode(self, z: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -348,7 +348,7 @@ def test_a_likelihood_that_is_known_is_no_bound(tmp_path: Path, monkeypatch: pyt
 
     def log_prob(batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
         calls.append(batch.size)
-        return model.truth(batch.x)
+        return model.truth(batch.only())
 
     monkeypatch.setattr(model, "log_prob", log_prob)
     monkeypatch.setattr(model, "density", "continuous")

@@ -268,13 +268,13 @@ def test_previews_are_inspected_beside_real_text() -> None:
     fresh, loops, copied = values([sentence(i) for i in range(7000, 7100)]), values(["a " * 19]), values(TRAIN[:50])
     assert abs(fresh["preview/repetition"]) < 0.05 and loops["preview/repetition"] > 0.7
     assert abs(fresh["preview/copied"]) < 0.1 and copied["preview/copied"] > fresh["preview/copied"] + 0.12
-    vocab = spec.x.vocab
+    vocab = spec.only().vocab
     assert fresh["preview/held_out_nats"] == pytest.approx(math.log(vocab), abs=1e-4)  # the table is all zeros
     assert "preview/copied" not in values(["a", ""]) and "preview/repetition" not in values([""])
     pair_data = pairs()
     model, pair_spec = toy.trained(pair_data, given=["source"])
     batch = pair_data.test.batch(np.arange(4), pair_spec)
-    found = inspector(pair_data, pair_spec, "text")(model, {"text": batch.x})
+    found = inspector(pair_data, pair_spec, "text")(model, {"text": batch.only()})
     assert set(found) == {"preview/repetition", "preview/held_out_nats"}
 
 
@@ -330,4 +330,4 @@ def test_repetition_and_copying_have_watches_and_a_familys_own_still_work() -> N
 def test_tokens_have_no_diversity() -> None:
     data = toy.lines(TRAIN, TEST)
     batch: Batch = data.test.batch(np.arange(4), data.spec(["text"], []))
-    assert preview_diversity({"text": batch.x}, batch, data.spec(["text"], [])) == {}
+    assert preview_diversity({"text": batch.only()}, batch, data.spec(["text"], [])) == {}

@@ -101,8 +101,8 @@ class OfContext(toy.Bigrams):
     """Gives the token at place t of what it reads 2^-t: so a score says from how much context it was made."""
 
     def token_log_prob(self, batch: Batch) -> torch.Tensor:
-        t = torch.arange(1, batch.x.shape[1]).float()
-        return (-t * math.log(2)).expand(batch.size, -1).masked_fill(batch.x[:, 1:] == PAD, 0)
+        t = torch.arange(1, batch.only().shape[1]).float()
+        return (-t * math.log(2)).expand(batch.size, -1).masked_fill(batch.only()[:, 1:] == PAD, 0)
 
 
 def test_each_token_is_predicted_once_however_the_windows_lie() -> None:
@@ -129,12 +129,12 @@ def test_characters_are_counted_once_where_a_window_cuts_them(tmp_path: Path, un
     held = whole[int(0.9 * len(whole)) :]
     model = OfContext(toy.Config(), spec)
     first = data.test.columns["text"].take(np.array([0]))[0, :1]
-    expected = len(held) - int(characters(first, spec.x).sum())  # the first token is not predicted
+    expected = len(held) - int(characters(first, spec.only()).sum())  # the first token is not predicted
     for found in (held_out(model, data.test, spec), held_out_sliding(model, data.test, spec)):
         assert found.characters.sum() == expected
-    with_unknown = tokenize("Ω a", spec.x)
-    assert characters(with_unknown, spec.x).sum() == 3
-    assert characters(np.array([PAD, BOS, EOS, UNK]), spec.x).tolist() == [0, 0, 0, 1]
+    with_unknown = tokenize("Ω a", spec.only())
+    assert characters(with_unknown, spec.only()).sum() == 3
+    assert characters(np.array([PAD, BOS, EOS, UNK]), spec.only()).tolist() == [0, 0, 0, 1]
 
 
 def test_a_short_document_does_not_break_the_sliding_loss(tmp_path: Path) -> None:

@@ -223,8 +223,8 @@ def test_encodes_and_scores():
     with torch.no_grad():
         code = model.encode(batch)
         assert code.shape == (6, model.latent_dim)
-        back = model.integrate(code.view_as(batch.x), batch.given, "midpoint", 32)
-    assert (back - batch.x).abs().mean() < 0.02
+        back = model.integrate(code.view_as(batch.only()), batch.given, "midpoint", 32)
+    assert (back - batch.only()).abs().mean() < 0.02
 
 
 def test_the_density_is_that_of_what_is_sampled():
@@ -233,7 +233,7 @@ def test_the_density_is_that_of_what_is_sampled():
     with torch.no_grad():
         found = model.log_prob(batch, ItemRng(0, range(6)))
     std = model.scaling.variance(torch.tensor(flow.LAST)).sqrt().item()
-    exact = torch.distributions.Normal(0.0, std).log_prob(batch.x).flatten(1).sum(1)
+    exact = torch.distributions.Normal(0.0, std).log_prob(batch.only()).flatten(1).sum(1)
     assert torch.allclose(found, exact, rtol=2e-3)
 
 
@@ -244,7 +244,7 @@ def test_the_density_of_spread_levels_is_that_of_their_shares():
     """A network that says nothing leaves N(0, 1), which is each pixel by itself, drawn by its share."""
     model, batch = gaussian(make(**SPREAD)[0]), make()[1]
     shares = torch.tensor(SPREAD["levels"]).double() / sum(SPREAD["levels"])
-    level = ((batch.x + 1) / STEP).round().long()
+    level = ((batch.only() + 1) / STEP).round().long()
     exact = (shares[level] / STEP).log().flatten(1).sum(1)
     with torch.no_grad():
         drawn = model.score_target(Batch({"image": level * STEP - 1}, {}, 6), StepRng(0, 6))
@@ -259,7 +259,7 @@ def test_samples_and_codes_of_spread_levels():
     model, batch = make(**SPREAD)
     with torch.no_grad():
         back = model.decode(model.encode(batch), batch.given)["image"]
-    assert (back - batch.x).abs().mean() < 0.05
+    assert (back - batch.only()).abs().mean() < 0.05
     with pytest.raises(UserError, match="image/restore"):
         model.flow_map({}, 1)
 
@@ -272,7 +272,7 @@ def test_spread_levels_teach_what_can_be_known_of_them(monkeypatch):
     for coupling in ("none", "transport"):
         model, batch = make(**SPREAD, coupling=coupling)
         model.flow(batch, Step(0, 10, StepRng(0, 6)))
-    assert len(seen) == 1 and torch.equal(seen[0], batch.x)
+    assert len(seen) == 1 and torch.equal(seen[0], batch.only())
 
 
 def test_levels_are_counted_in_the_training_data():

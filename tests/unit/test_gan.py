@@ -43,7 +43,7 @@ def test_contract(shape, classes, settings):
 def test_any_size(network, shape):
     model, batch = make(2, shape, **network)
     with torch.no_grad():
-        assert model.sample(6, batch.given, ItemRng(0, range(6)))["image"].shape == batch.x.shape
+        assert model.sample(6, batch.given, ItemRng(0, range(6)))["image"].shape == batch.only().shape
         assert model.critic(batch.only(), model.critic.condition(batch.given, 6)).shape == (6,)
 
 

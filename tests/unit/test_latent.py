@@ -16,7 +16,7 @@ from maquette.core.model import Encodes, FlowMap, GridCode, Step, UsesCodec
 from maquette.core.recipe import parse_recipe
 from maquette.core.rng import ItemRng, StepRng
 from maquette.evaluation.measures.likelihood import Effort, effort_for
-from maquette.modalities.image.edit import Asked
+from maquette.modalities.image.edit import EditOptions
 from maquette.models import latent, vae
 from maquette.models._members import Member
 from maquette.nets.codec import Codec
@@ -67,7 +67,7 @@ def test_cells_are_powers_of_2(factor):
 @pytest.mark.parametrize("spec", [image_spec(3, 16, 16, classes=3), image_spec(1, 16, 12)], ids=["rgb+label", "grey"])
 def test_it_meets_the_contract(spec, tmp_path):
     """With a codec of the pictures that the contract makes up."""
-    shown = made_up_batch(spec, 32).x
+    shown = made_up_batch(spec, 32).only()
     np.savez(tmp_path / "data.npz", images=((shown + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
     own = [*QUICK, "train.steps=100", *settings(CODEC)]
     maquette.train("image/codec", tmp_path / "data.npz", out=tmp_path / "codec", settings=own)
@@ -86,7 +86,7 @@ def test_codes_are_small_pictures_and_the_codec_stays_as_it_is():
     model = made()
     batch = Batch({"image": torch.rand(8, 3, 16, 16) * 2 - 1}, {"label": torch.arange(8) % 3})
     codes = model.train().codes(batch)
-    assert codes.x.shape == (8, 4, 8, 8) and codes.x.abs().max() <= 1 and codes.given is batch.given
+    assert codes.only().shape == (8, 4, 8, 8) and codes.only().abs().max() <= 1 and codes.given is batch.given
     loss = model.phases()[0].loss(batch, Step(0, 10, StepRng(0, 8)))
     loss.total.backward()
     assert not model.codec.training and all(p.grad is None for p in model.codec.parameters())
@@ -162,13 +162,13 @@ def test_from_pictures_to_a_run_that_needs_no_codec(tmp_path, codec):
     assert isinstance(codec.generator.model, GridCode) and not codec.spec.given
     own = [*QUICK, *settings(PRIOR, "model.prior"), f"model.codec={codec.folder.path}"]
     run = maquette.train("image/latent", pictures, out=tmp_path / "run", settings=own)
-    before = run.sample(3, seed=1).x
+    before = run.sample(3, seed=1).only
     assert before.shape == (3, 3, 16, 16)
     for name, value in codec.generator.model.state_dict().items():
         assert torch.equal(run.generator.model.codec.state_dict()[name], value)
     shutil.rmtree(tmp_path / "codec")
     again = maquette.load(tmp_path / "run")
-    assert torch.equal(again.sample(3, seed=1).x, before)
+    assert torch.equal(again.sample(3, seed=1).only, before)
     assert parse_recipe((tmp_path / "run" / "recipe.yaml").read_text()).model["codec"]["family"] == "vae"
     with pytest.raises(UserError, match="guidence"):
         again.sample(1, guidence=2)
@@ -185,7 +185,7 @@ def test_only_the_codec_is_judged_by_how_pictures_come_back(tmp_path, monkeypatc
     monkeypatch.undo()
     assert found["psnr"].value == pytest.approx(codec["psnr"].value, abs=1e-3)
     with pytest.raises(UserError, match="steps are of no use"):
-        both.edit.variations(torch.zeros(1, 3, 16, 16), asked=Asked(steps=3))
+        both.edit.variations(torch.zeros(1, 3, 16, 16), options=EditOptions(steps=3))
 
 
 def test_less_effort_for_larger_pictures():

@@ -70,10 +70,10 @@ def step(index: int = 0, total: int = 10, items: int = 5, seed: int = 0) -> Step
 def test_any_chunks_give_the_same_logits(settings):
     model, batch = make(**settings)
     with torch.no_grad():
-        whole = model.advance(model.begin(5, batch.given), batch.x)
+        whole = model.advance(model.begin(5, batch.given), batch.only())
         for sizes in ([1] * LENGTH, [5, 1, 6], [11, 1]):
             memory = model.begin(5, batch.given)
-            parts = torch.cat([model.advance(memory, part) for part in batch.x.split(sizes, 1)], 1)
+            parts = torch.cat([model.advance(memory, part) for part in batch.only().split(sizes, 1)], 1)
             assert torch.allclose(parts, whole, atol=1e-5)
 
 
@@ -82,10 +82,10 @@ def test_a_language_model_too(settings):
     model, batch = make(source=False, classes=3, **settings)
     assert isinstance(model, Streams) and not isinstance(model, Aligns)
     with torch.no_grad():
-        whole = model.advance(model.begin(5, batch.given), batch.x)
+        whole = model.advance(model.begin(5, batch.given), batch.only())
         memory = model.begin(5, batch.given)
-        parts = torch.cat([model.advance(memory, part) for part in batch.x.split(1, 1)], 1)
-        untold = model.advance(model.begin(5, {}), batch.x)
+        parts = torch.cat([model.advance(memory, part) for part in batch.only().split(1, 1)], 1)
+        untold = model.advance(model.begin(5, {}), batch.only())
     assert torch.allclose(parts, whole, atol=1e-5)
     assert not torch.allclose(untold, whole, atol=1e-3)
     assert model.sample(2, {}, ItemRng(0, range(2)))["en"].shape == (2, LENGTH)
@@ -94,7 +94,7 @@ def test_a_language_model_too(settings):
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_padding_does_not_matter(settings):
     model, batch = make(**settings)
-    wide = Batch({"en": padded(batch.x)}, {"de": padded(batch.given["de"])}, 5)
+    wide = Batch({"en": padded(batch.only())}, {"de": padded(batch.given["de"])}, 5)
     with torch.no_grad():
         once, again = model.token_log_prob(batch), model.token_log_prob(wide)
         assert torch.allclose(again[:, : LENGTH - 1], once, atol=1e-5)
@@ -108,10 +108,10 @@ def test_padding_does_not_matter(settings):
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_no_token_sees_what_follows(settings):
     model, batch = make(**settings)
-    other = batch.x.clone()
+    other = batch.only().clone()
     other[:, 6:] = texts(5, 9)[:, 6:]
     with torch.no_grad():
-        one, two = (model.advance(model.begin(5, batch.given), x) for x in (batch.x, other))
+        one, two = (model.advance(model.begin(5, batch.given), x) for x in (batch.only(), other))
     assert torch.allclose(one[:, :6], two[:, :6], atol=1e-6)
 
 
@@ -121,10 +121,10 @@ def test_rows_of_the_memory(settings):
     index = torch.tensor([3, 3, 0])
     with torch.no_grad():
         memory = model.begin(5, batch.given)
-        model.advance(memory, batch.x[:, :4])
+        model.advance(memory, batch.only()[:, :4])
         chosen = memory.rows(index)
-        ahead = model.advance(memory, batch.x[:, 4:])
-        assert torch.allclose(model.advance(chosen, batch.x[index, 4:]), ahead[index], atol=1e-5)
+        ahead = model.advance(memory, batch.only()[:, 4:])
+        assert torch.allclose(model.advance(chosen, batch.only()[index, 4:]), ahead[index], atol=1e-5)
 
 
 def test_reversing_leaves_padding_at_the_end():
@@ -212,7 +212,7 @@ def test_one_batch_can_be_learned(settings):
     model.eval()
     assert loss.parts["nats_per_token"] < 0.1
     written = model.sample(5, batch.given, ItemRng(0, range(5)), temperature=0.0)["en"]
-    assert torch.equal(written, batch.x)
+    assert torch.equal(written, batch.only())
 
 
 def test_an_encoder_needs_its_source():

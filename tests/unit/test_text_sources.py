@@ -20,7 +20,7 @@ import pytest
 
 from flat_config import flat_config
 from maquette.core.errors import UserError
-from maquette.core.spec import BOS, UNK
+from maquette.core.spec import BOS, UNK, TokenSpec
 from maquette.core.table import Dataset, Table
 from maquette.data import decode as decoding
 from maquette.data import open_dataset
@@ -132,13 +132,14 @@ def test_parallel_files_packed_or_not(tmp_path: Path, cache: Path) -> None:
         assert said(dataset.train, "de") == ZEILEN[:100] and said(dataset.train, "en") == LINES[:100]
         assert said(dataset.test, "de") == ZEILEN[105:112] and said(dataset.splits["val"], "en") == LINES[100:105]
         spec = dataset.spec(("de",), ("en",))
-        assert spec.source == "en" and spec.x.unit == "bpe" and spec.x.tokenizer == spec.columns["en"].tokenizer
+        assert list(spec.givens(TokenSpec)) == ["en"] and spec.only().unit == "bpe"
+        assert spec.only().tokenizer == spec.columns["en"].tokenizer
         assert dataset.summary["own_split"] and dataset.train.names[3].endswith(":4")
     assert plain.summary["ignored"] == ["README.md"]
     other = opened(tmp_path / "plain", cache, "en", "de")
-    assert other.spec(("en",), ("de",)).x.tokenizer == plain.spec(("de",), ("en",)).x.tokenizer
+    assert other.spec(("en",), ("de",)).only().tokenizer == plain.spec(("de",), ("en",)).only().tokenizer
     apart = opened(tmp_path / "plain", cache, "de", "en", joint=False)
-    assert apart.spec(("de",), ("en",)).columns["en"].tokenizer != apart.spec(("de",), ("en",)).x.tokenizer
+    assert apart.spec(("de",), ("en",)).columns["en"].tokenizer != apart.spec(("de",), ("en",)).only().tokenizer
 
 
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path: Path, cache: Path) -> None:
@@ -312,7 +313,9 @@ def test_few_values_are_classes_and_many_are_text(tmp_path: Path, cache: Path) -
     assert any("'title', 'weight', 'one' are not used" in note for note in dataset.summary["notes"])
     assert any("1 rows have no 'mood'" in note for note in dataset.summary["notes"])
     summary = opened(path, cache, "text", "title")
-    assert summary.train.columns["title"].spec.kind == "text" and summary.spec(("text",), ("title",)).x.unit == "bpe"
+    assert (
+        summary.train.columns["title"].spec.kind == "text" and summary.spec(("text",), ("title",)).only().unit == "bpe"
+    )
     assert opened(path, cache, "mood").train.columns["mood"].spec.kind == "text"
     auto, named = opened(path, cache), opened(path, cache, given="mood")
     assert auto.fingerprint == named.fingerprint, "naming the label that is there anyway is no other data"
@@ -407,7 +410,7 @@ def test_other_data_is_read_with_the_tokens_of_a_run(tmp_path: Path, cache: Path
     path = put(tmp_path, {"b.jsonl": jsonl(others)}) / "b.jsonl"
     judged = {"given": "mood", "like": spec, "own": own.fingerprint}
     other = opened(path, cache, **judged)
-    assert other.test.columns["text"].spec.tokenizer == spec.x.tokenizer
+    assert other.test.columns["text"].spec.tokenizer == spec.only().tokenizer
     assert len(other.test) == len(other.train) == 20, "all of it is held out, but for classes that the run has not"
     assert other.summary["left_out"][0] == {"name": "b.jsonl:3", "reason": "'mood': unknown class '2'"}
     assert said(other.test)[0] == "the ebra sees 0", "a letter that the run does not know"
@@ -420,7 +423,7 @@ def test_other_data_is_read_with_the_tokens_of_a_run(tmp_path: Path, cache: Path
     twins = [{"text": sentence(i), "mood": i % 2} for i in range(120, 240)]
     path = put(tmp_path, {"d.jsonl": jsonl(twins)}) / "d.jsonl"
     for letters in (opened(path, cache, given="mood"), own):
-        assert letters.train.columns["text"].spec.tokenizer == spec.x.tokenizer
+        assert letters.train.columns["text"].spec.tokenizer == spec.only().tokenizer
     foreign = opened(path, cache, **judged)
     assert len(foreign.test) == 120 and foreign.summary["left_out_count"] == 0
     split = put(tmp_path / "c", {"train.jsonl": jsonl(others), "test.jsonl": jsonl(rows)})
@@ -724,9 +727,10 @@ def test_real_pairs(real_data: Path, cache: Path) -> None:
 def test_real_poems(real_data: Path, cache: Path) -> None:
     dataset = opened(real_data / "tang" / "poems.jsonl", cache, given="form")
     spec = dataset.spec(("text",), ("form",))
-    assert spec.x.unit == "char" and spec.x.framed and set(spec.columns["form"].classes) == {
+    assert spec.only().unit == "char" and spec.only().framed and set(spec.columns["form"].classes) == {
         "五绝", "七绝", "五律", "七律"
     }  # fmt: skip
     item = dataset.train.columns["text"].take(np.array([0]))[0]
-    assert text.decode(item, spec.x).startswith("奠璧郊壇昭大禮") and text.decode(item, spec.x).count("\n") == 1
+    poem = text.decode(item, spec.only())
+    assert poem.startswith("奠璧郊壇昭大禮") and poem.count("\n") == 1
     assert len(dataset.train) + len(dataset.test) == 36_513 and sys.maxunicode > 0xFFFF

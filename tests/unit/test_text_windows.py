@@ -175,12 +175,12 @@ def test_the_loader_batches_rows_of_like_length_and_reads_windows_at_random(tmp_
     )
     dataset = opened(tmp_path / "rows.csv", tmp_path)
     loader = Loader(dataset.train, dataset.spec(("text",), ()), 16, 0)
-    shares = [float((b.x == PAD).float().mean()) for b in (loader.batch(step) for step in range(20))]
+    shares = [float((b.only() == PAD).float().mean()) for b in (loader.batch(step) for step in range(20))]
     assert np.mean(shares) < 0.1
     (tmp_path / "a.txt").write_text(story(20_000), encoding="utf-8")
     dataset = opened(tmp_path / "a.txt", tmp_path, context=64)
     loader = Loader(dataset.train, dataset.spec(("text",), ()), 16, 0)
-    assert loader.batch(0).x.shape == (16, 65) and len(set(loader.rows(0) // 16)) > 8
+    assert loader.batch(0).only().shape == (16, 65) and len(set(loader.rows(0) // 16)) > 8
 
 
 def test_real_shakespeare_is_split_as_everybody_does(real_data: Path, tmp_path: Path) -> None:

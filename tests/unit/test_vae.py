@@ -56,7 +56,7 @@ def test_encodes_and_scores(settings):
     with torch.no_grad():
         code = model.encode(batch)
         again = model.decode(code, batch.given)["image"]
-        assert code.shape == (6, model.latent_dim) and again.shape == batch.x.shape
+        assert code.shape == (6, model.latent_dim) and again.shape == batch.only().shape
         assert torch.equal(code, model.encode(batch))
         assert model.log_prob(batch, ItemRng(0, range(6)), samples=7).shape == (6,)
 
@@ -82,7 +82,7 @@ def test_scoring_in_pieces_does_not_change_the_bound(monkeypatch):
 def test_log_ratio_is_an_estimate_of_minus_the_kl():
     model, batch = make()
     k, n = 1000, batch.size
-    passed = model.net(batch.x, None, torch.randn(n * k, model.latent_dim))
+    passed = model.net(batch.only(), None, torch.randn(n * k, model.latent_dim))
     kl, ratio = passed.kl.sum(0).view(n, k), passed.log_ratio.view(n, k)
     error = (kl + ratio).std(1) / k**0.5
     assert ((kl.mean(1) + ratio.mean(1)).abs() < 5 * error).all()
@@ -91,7 +91,7 @@ def test_log_ratio_is_an_estimate_of_minus_the_kl():
 def test_a_drawn_code_decodes_to_what_the_pass_decoded():
     model, batch = make()
     with torch.no_grad():
-        passed = model.net(batch.x, None, torch.randn(6, model.latent_dim))
+        passed = model.net(batch.only(), None, torch.randn(6, model.latent_dim))
         assert torch.allclose(model.net(None, None, passed.code).out, passed.out, atol=1e-4)
 
 

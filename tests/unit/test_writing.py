@@ -70,7 +70,7 @@ def language_model(
 
 def batch(generator: Generator, n: int, decoding: Decoding) -> list[str]:
     made = generator.sample(n, {}, chunk=n, **decoding.options(generator, n))["text"]
-    return writing.texts(writing.cut(made, decoding, generator.spec.x), generator.spec.x)
+    return writing.texts(writing.cut(made, decoding, generator.spec.only()), generator.spec.only())
 
 
 def streamed(generator: Generator, item: int, decoding: Decoding) -> list[str]:
@@ -184,7 +184,7 @@ def test_a_form_that_could_not_be_kept_is_refused() -> None:
         batch(generator, 1, Decoding(pattern="_!"))
     spec = spec_of(column(known=",.\n"))
     with pytest.raises(UserError, match="in no training text"):
-        writing.form(["_"], spec.x)
+        writing.form(["_"], spec.only())
     for other in ({"infill": "a [gap]"}, {"stop": "a"}):
         with pytest.raises(UserError, match="whole text"):
             Decoding(pattern="__", **other)  # type: ignore[arg-type]
@@ -207,7 +207,7 @@ class Written(Model):
 
     def __init__(self, spec: DataSpec, tokens: Sequence[Sequence[int]]) -> None:
         super().__init__()
-        self.spec, self.tokens, self.context = spec, tokens, spec.x.shape[0] - 1
+        self.spec, self.tokens, self.context = spec, tokens, spec.only().shape[0] - 1
         self.given: list[Mapping[str, Tensor]] = []
 
     class Memory:
@@ -225,7 +225,7 @@ class Written(Model):
 
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         memory.read += tokens.shape[1]
-        logits = torch.zeros(*tokens.shape, self.spec.x.vocab)
+        logits = torch.zeros(*tokens.shape, self.spec.only().vocab)
         for logit, row in zip(logits, memory.row.tolist(), strict=True):
             text = self.tokens[row]
             logit[-1, text[(memory.read - 1) % len(text)]] = 20.0

@@ -29,7 +29,7 @@ class About:
         seed, item = (self.seed if seed is None else seed), (self.item if item is None else item)
         return replace(self, seed=seed, item=item, more={**self.more, **more})
 
-    def saying(self, more: Mapping[str, str]) -> About:
+    def with_more(self, more: Mapping[str, str]) -> About:
         """The same, and what else is to be said, by any name."""
         return replace(self, more={**self.more, **more})
 

@@ -35,12 +35,8 @@ class Batch:
         return x
 
     @property
-    def x(self) -> Tensor:
-        """The same; to be replaced by `only`."""
-        return self.only()
-
-    @property
     def size(self) -> int:
+        """Number of items, B."""
         tensors = (*self.target.values(), *self.given.values())
         return len(tensors[0]) if tensors else self.items
 
@@ -57,6 +53,8 @@ class Batch:
         return Batch({}, self.given, self.size)
 
     def to(self, device: torch.device, channels_last: bool = False) -> Batch:
+        """The same on `device`. channels_last: the memory format of 4-dimensional targets, faster on a GPU."""
+
         def move(x: Tensor) -> Tensor:
             if channels_last and x.ndim == 4 and not x.is_contiguous(memory_format=torch.channels_last):
                 return x.to(device, non_blocking=True, memory_format=torch.channels_last)

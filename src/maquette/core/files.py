@@ -43,6 +43,7 @@ def write_text(path: Path, content: str) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
+    """Writes a JSON-able value, indented, as UTF-8; returns the path."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
 
 
@@ -67,6 +68,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
+    """Turns the errors of a full disk and of missing rights into UserError; others pass."""
     try:
         yield
     except OSError as error:

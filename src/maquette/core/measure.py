@@ -23,6 +23,7 @@ class Estimate:
     p_value: float | None = None
 
     def shifted(self, by: float) -> Estimate:
+        """The same number and interval, `by` higher."""
         low, high = (None if x is None else x + by for x in (self.low, self.high))
         return Estimate(self.value + by, low, high, self.p_value)
 

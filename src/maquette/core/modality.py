@@ -101,9 +101,11 @@ class Notes:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def append(self, note: str) -> None:
+        """Something that was guessed or changed."""
         self.notes.append(note)
 
     def warn(self, warning: str) -> None:
+        """Something to beware of."""
         self.warnings.append(warning)
 
 

@@ -134,6 +134,7 @@ class Model(nn.Module):
     needs: tuple[type[ColumnSpec], ...] = ()
 
     def phases(self) -> Sequence[Phase]:
+        """The updates that one training step is made of, in order."""
         raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")
 
     def sample(self, n: int, given: Given, rng: Rng) -> dict[str, Tensor]:
@@ -183,7 +184,9 @@ class GridCode(Encodes, Protocol):
     """
 
     @property
-    def code_grid(self) -> tuple[int, ...] | None: ...
+    def code_grid(self) -> tuple[int, ...] | None:
+        """(channels, *cells), or None."""
+        ...
 
 
 @runtime_checkable
@@ -191,7 +194,9 @@ class UsesCodec(Protocol):
     """Knows items by the codes of another model only, its codec: what is lost on the way is lost by that one."""
 
     @property
-    def codec(self) -> Encodes: ...
+    def codec(self) -> Encodes:
+        """The other model, frozen."""
+        ...
 
 
 @runtime_checkable
@@ -228,7 +233,9 @@ class FlowMap(Protocol):
     """
 
     @property
-    def corrects(self) -> tuple[str, ...]: ...
+    def corrects(self) -> tuple[str, ...]:
+        """Its names; empty: nothing."""
+        ...
 
     def flow_map(
         self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None
@@ -265,7 +272,9 @@ class Streams(Protocol):
     """
 
     @property
-    def context(self) -> int: ...
+    def context(self) -> int:
+        """Tokens."""
+        ...
 
     def begin(self, n: int, given: Given) -> Memory:
         """The memory of n sequences of which nothing is written yet; reads the given source once."""

@@ -41,6 +41,7 @@ class Option:
 
     @property
     def flag(self) -> str:
+        """As the command line has it: top_p -> --top-p."""
         return f"--{self.name.replace('_', '-')}"
 
     def checked(self, value: Any) -> Any:

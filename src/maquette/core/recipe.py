@@ -70,10 +70,6 @@ class DataConfig(_Section):
         found = (self.__pydantic_extra__ or {}).get(kind)
         return find_modality(kind).Config() if found is None else found
 
-    def with_kind(self, kind: str, **changes: Any) -> DataConfig:
-        """The same with changes to the section of a modality."""
-        return self.model_copy(update={kind: self.of(kind).model_copy(update=changes)})
-
 
 def _no_setting(name: str) -> UserError:
     """There is no such key in the section `data`; perhaps it is one of a kind's own section."""

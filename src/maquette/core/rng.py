@@ -51,10 +51,12 @@ class StepRng:
         return ours.to(self._device, non_blocking=True)
 
     def normal(self, *shape: int) -> Tensor:
+        """Standard normal f32[shape]: our rows of the global batch's."""
         whole = torch.randn((self._items, *shape[1:]), generator=self._generator)
         return self._rows(whole, shape[0])
 
     def uniform(self, *shape: int) -> Tensor:
+        """Uniform on [0, 1), f32[shape]: our rows of the global batch's."""
         whole = torch.rand((self._items, *shape[1:]), generator=self._generator)
         return self._rows(whole, shape[0])
 
@@ -72,11 +74,13 @@ class ItemRng:
             raise ValueError(f"asked noise for {n} items of a sample of {len(self._generators)}")
 
     def normal(self, *shape: int) -> Tensor:
+        """Standard normal f32[shape], one stream per item; ValueError where shape[0] is not the number of items."""
         self._check(shape[0])
         rows = [torch.randn(shape[1:], generator=g) for g in self._generators]
         return torch.stack(rows).to(self._device)
 
     def uniform(self, *shape: int) -> Tensor:
+        """Uniform on [0, 1), f32[shape], one stream per item; ValueError where shape[0] is not their number."""
         self._check(shape[0])
         rows = [torch.rand(shape[1:], generator=g) for g in self._generators]
         return torch.stack(rows).to(self._device)

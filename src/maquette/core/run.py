@@ -33,6 +33,7 @@ class RunFolder:
 
     @property
     def spec_file(self) -> Path:
+        """The columns, without what `assets` holds."""
         return self.path / "spec.json"
 
     @property
@@ -52,6 +53,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
+        """What training resumes from, a folder per step."""
         return self.path / "checkpoints"
 
     @property
@@ -66,10 +68,12 @@ class RunFolder:
 
     @property
     def metrics_file(self) -> Path:
+        """The evaluation, once there is one."""
         return self.path / "metrics.json"
 
     @property
     def report_file(self) -> Path:
+        """The report, one HTML file."""
         return self.path / "report.html"
 
     @property
@@ -79,10 +83,12 @@ class RunFolder:
 
     @property
     def card_file(self) -> Path:
+        """The model card."""
         return self.path / "README.md"
 
     @property
     def lock_file(self) -> Path:
+        """Held while a process trains here."""
         return self.path / ".lock"
 
     # -- reading ---------------------------------------------------------------------------------
@@ -92,6 +98,7 @@ class RunFolder:
         return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
+        """The columns, assets read in; UserError where it is damaged or of another format."""
         try:
             plain = dict(read_json(self.spec_file))
             self._check_format(plain.pop("format", None))
@@ -114,6 +121,7 @@ class RunFolder:
             )
 
     def data(self) -> dict[str, Any]:
+        """Facts about the training data; UserError where they are missing or damaged."""
         return dict(read_json(self.data_file))
 
     def log(self) -> Iterator[dict[str, Any]]:
@@ -134,6 +142,7 @@ class RunFolder:
     # -- writing ---------------------------------------------------------------------------------
 
     def write_recipe(self, recipe: Recipe) -> None:
+        """Writes recipe.yaml."""
         write_text(self.recipe_file, recipe.dump())
 
     def write_spec(self, spec: DataSpec) -> None:

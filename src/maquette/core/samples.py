@@ -60,8 +60,6 @@ class Samples:
         """The one target of a single-target model, canonical; UserError where there are several."""
         return self.target[self.spec.only_name]
 
-    x = only
-
     @property
     def objects(self) -> list[Any]:
         """The items of the one target as Python has them, such as strings."""
@@ -116,7 +114,7 @@ class Samples:
 
     def _write(self, name: str, path: Path, item: int, start: int) -> Path:
         column = self.spec.columns[name]
-        about = self.about.of(self.seed, start + item).saying(captions_by_column(self.given, self.spec, item))
+        about = self.about.of(self.seed, start + item).with_more(captions_by_column(self.given, self.spec, item))
         return find_modality(column.kind).write(self.target[name][item], path, column, about)
 
     def write_preview(self, path: str | Path) -> Path:

@@ -52,6 +52,7 @@ class GridSpec(ColumnSpec):
 
     @property
     def channels(self) -> int:
+        """C."""
         return self.shape[0]
 
     @property
@@ -90,6 +91,7 @@ class ClassSpec(ColumnSpec):
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
 
@@ -168,25 +170,3 @@ class DataSpec(BaseModel):
     def givens(self, form: type[S]) -> dict[str, S]:
         """The given columns of a form, by name."""
         return {name: cast(S, self.columns[name]) for name in self.given if isinstance(self.columns[name], form)}
-
-    # -- to be replaced by `only` and `givens` -------------------------------------------------------
-
-    @property
-    def x(self) -> Any:
-        """The one target of a single-target model."""
-        return self.only()
-
-    @property
-    def label(self) -> str | None:
-        """Name of the first class column among the given, if there is one."""
-        return next(iter(self.givens(ClassSpec)), None)
-
-    @property
-    def source(self) -> str | None:
-        """Name of the first sequence among the given (what is translated or summarised), if there is one."""
-        return next(iter(self.givens(TokenSpec)), None)
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of the given label; 0 for a model that is not conditional on one."""
-        return next((column.num_classes for column in self.givens(ClassSpec).values()), 0)

@@ -17,7 +17,9 @@ class Column(Protocol):
     """One column of a table: decoded once, stored compactly, canonical when taken."""
 
     @property
-    def spec(self) -> ColumnSpec: ...
+    def spec(self) -> ColumnSpec:
+        """What the column is."""
+        ...
 
     def __len__(self) -> int: ...
 

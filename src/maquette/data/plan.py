@@ -13,7 +13,7 @@ from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
 from maquette.data import duplicates
 from maquette.data.raw import Cell, Values
-from maquette.data.split import Sides, by_content, own_sides, without_twins
+from maquette.data.split import Split, by_content, named_split, without_duplicates
 from maquette.data.survey import Looked, Survey, enough, examined
 
 FEW = 10  # long items; fewer are each cut in two, since one held out whole would be too large a share
@@ -28,7 +28,7 @@ class Plan:
     everything: all rows are on both sides, to judge a run that was trained on other data
     """
 
-    sides: Sides
+    split: Split
     own: bool = False
     long: bool = False
     halves: bool = False
@@ -62,15 +62,15 @@ def _replace(column: Looked, cells: list[Any]) -> None:
 def plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) -> Plan:
     """Who is on which side for now; a few long items are each cut in two."""
     enough(found, len(found), source, least=1)
-    sides = own_sides(found.splits, found.notes)
-    if sides is None and any(found.splits):
+    split = named_split(found.splits, found.notes)
+    if split is None and any(found.splits):
         found.splits = [None] * len(found)
     long = _halves(found, config, like) if len(found) < FEW else None
     if long is None:
         enough(found, len(found), source)
     content = duplicates.joined([found.columns[name].digests for name in found.use.content])
-    if sides is not None:
-        return Plan(without_twins(sides, content, noun(found.use.thing, 1)), own=True, long=long is not None)
+    if split is not None:
+        return Plan(without_duplicates(split, content, noun(found.use.thing, 1)), own=True, long=long is not None)
     if long is not None:
         (name,) = found.use.content
         count = len(long)
@@ -84,10 +84,10 @@ def plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) 
         if count > 1:
             found.notes.append(f"Few {noun(column.kind)}: the last {config.test_share:.0%} of each is held out.")
         numbers = np.arange(2 * count)
-        return Plan(Sides(numbers[::2], numbers[1::2]), long=True, halves=True)
+        return Plan(Split(numbers[::2], numbers[1::2]), long=True, halves=True)
     refuse_equal(found, len(np.unique(content)), len(content))
     held = by_content(content, config.test_share, config.split_seed)
-    return Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held)))
+    return Plan(Split(np.flatnonzero(~held), np.flatnonzero(held)))
 
 
 def _halves(found: Survey, config: DataConfig, like: DataSpec | None) -> list[tuple[Cell, Cell]] | None:

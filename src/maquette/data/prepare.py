@@ -31,7 +31,7 @@ from maquette.data.names import digest, shown
 from maquette.data.parallel import in_order
 from maquette.data.plan import Plan, itemise, plan, refuse_equal
 from maquette.data.raw import Cell, Cells, Files, Notify, RawTable
-from maquette.data.split import Sides, settle, smallest, without_twins
+from maquette.data.split import Split, settle, smallest, without_duplicates
 from maquette.data.store import FileSink, MemorySink, Packed, Prepared, Stored, Writer, pack
 from maquette.data.summary import describe, source_facts
 from maquette.data.survey import (
@@ -144,7 +144,7 @@ class _Work:
         with contextlib.suppress(UserError):
             if (split := self._assembled(self.plan, made, copy.deepcopy(notes))).fingerprint == own:
                 return split
-        everything = Plan(Sides(rows, rows), long=self.plan.long, everything=True)
+        everything = Plan(Split(rows, rows), long=self.plan.long, everything=True)
         if self.like is not None and set(made.specs) <= set(self.like.columns):
             return self._assembled(everything, made, notes)  # nothing was fitted: the items are the same
         return self.prepared(everything)
@@ -155,24 +155,24 @@ class _Work:
         return self._assembled(plan, self._encoded(plan, notes), notes)
 
     def _assembled(self, plan: Plan, made: Encoded, notes: Notes) -> Prepared:
-        """Encoded items and their sides, once copies are known."""
+        """Encoded items and their split, once copies are known."""
         found = self.found
         enough(self._with(made), len(made.used), self._source, 1 if plan.long else HANDFUL)
         groups = duplicates.groups(made.content[made.used], _within(made.near, made.used, len(found)))
-        sides = self._settled(plan, made, groups, notes)
-        if sides is None:  # the content of single rows holds nothing out that has no near copy to be learned from
+        split = self._settled(plan, made, groups, notes)
+        if split is None:  # the content of single rows holds nothing out that has no near copy to be learned from
             held = np.zeros(len(found), bool)
             held[made.used] = smallest(made.content[made.used], groups, self.config.split_seed)
-            return self.prepared(Plan(Sides(np.flatnonzero(~held), np.flatnonzero(held))))
+            return self.prepared(Plan(Split(np.flatnonzero(~held), np.flatnonzero(held))))
         if plan.everything:
             notes.append("All of it is held out: the run was trained on other data.")
-        enough(self._with(made), min(len(sides.train), len(sides.test)), self._source, 1)
-        self._complete(made, sides)
-        self._check_windows(made, sides)
-        summary = describe(found, made, sides, plan, groups, notes)
+        enough(self._with(made), min(len(split.train), len(split.test)), self._source, 1)
+        self._complete(made, split)
+        self._check_windows(made, split)
+        summary = describe(found, made, split, plan, groups, notes)
         return Prepared(
-            self.content, _fingerprint(made, sides), made.specs, made.items, [shown(name) for name in found.names],
-            sides.train, sides.test, sides.named, summary,
+            self.content, _fingerprint(made, split), made.specs, made.items, [shown(name) for name in found.names],
+            split.train, split.test, split.named, summary,
         )  # fmt: skip
 
     @property
@@ -188,7 +188,7 @@ class _Work:
 
     def _encoded(self, plan: Plan, notes: Notes) -> Encoded:
         found = self.found
-        specs = self._fitted(plan.sides.train, notes)
+        specs = self._fitted(plan.split.train, notes)
         made = Encoded(specs, {}, np.zeros(0, np.uint64), np.zeros((0, 2), np.int64), np.zeros(0, np.int64))
         out: dict[int, tuple[str, str]] = {}
         digests: dict[str, np.ndarray] = {}
@@ -263,44 +263,44 @@ class _Work:
                     self.notify(f"Prepared {done:,} of {total:,} {noun(column.kind)}")
             return failed, np.concatenate(digests), writer.stored()
 
-    # -- sides ---------------------------------------------------------------------------------------
+    # -- split ---------------------------------------------------------------------------------------
 
-    def _settled(self, plan: Plan, made: Encoded, groups: Groups, notes: Notes) -> Sides | None:
-        """The sides of rows that are used: no copy straddles, and no row that was fitted on is held out."""
+    def _settled(self, plan: Plan, made: Encoded, groups: Groups, notes: Notes) -> Split | None:
+        """The split of the rows that are used: no copy straddles, and no row that was fitted on is held out."""
         used, things = made.used, noun(self.found.use.thing)
         if plan.everything or plan.halves:
-            return _only(plan.sides, used)
+            return _only(plan.split, used)
         if not plan.own:
             refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
-            held = np.isin(used, plan.sides.test)
+            held = np.isin(used, plan.split.test)
             whole = settle(held, groups, things, notes) if held.any() else None
-            return None if whole is None else Sides(used[~whole], used[whole])
-        sides = without_twins(_only(plan.sides, used), made.content, noun(self.found.use.thing, 1))
+            return None if whole is None else Split(used[~whole], used[whole])
+        split = without_duplicates(_only(plan.split, used), made.content, noun(self.found.use.thing, 1))
         group = np.full(len(self.found), -1, np.int64)
         group[used] = groups.near
-        near = int(np.isin(group[sides.train], group[sides.held_out]).sum())
-        if len(sides.dropped):
+        near = int(np.isin(group[split.train], group[split.held_out]).sum())
+        if len(split.dropped):
             notes.append(
-                f"{len(sides.dropped):,} training {things} also stand in a held-out split: left out of training."
+                f"{len(split.dropped):,} training {things} also stand in a held-out split: left out of training."
             )
         if near:
             notes.append(
                 f"{near:,} training {things} nearly equal one of a held-out split; the data's own split is kept."
             )
-        return sides
+        return split
 
-    def _complete(self, made: Encoded, sides: Sides) -> None:
+    def _complete(self, made: Encoded, split: Split) -> None:
         """Specifications with what is only known of encoded items."""
         for name, column in self.found.columns.items():
             if complete := column.optional("complete"):
                 known = self.like.columns.get(name) if self.like else None
                 widen = column.optional("widen")
-                rows = [i for i in sides.train.tolist() if widen or column.facts[i] is not None]
+                rows = [i for i in split.train.tolist() if widen or column.facts[i] is not None]
                 lengths = made.items[name].lengths
                 facts = [column.facts[i] for i in rows]
                 made.specs[name] = complete(made.specs[name], None if lengths is None else lengths[rows], facts, known)
 
-    def _check_windows(self, made: Encoded, sides: Sides) -> None:
+    def _check_windows(self, made: Encoded, split: Split) -> None:
         """Long sequences stand alone, and both sides have some."""
         for name, column in self.found.columns.items():
             window = _window(column, made.specs[name])
@@ -315,7 +315,7 @@ class _Work:
                 )
             ends = made.items[name].ends
             assert ends is not None
-            for rows in (sides.train, sides.test):
+            for rows in (split.train, split.test):
                 if not len(windows(ends, rows, window.size, window.held_out_stride, whole=False).first):
                     raise UserError(
                         f"There is too little in '{shown(self._source)}' to learn from and to hold some out.",
@@ -388,14 +388,14 @@ def _within(pairs: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
     return made[(made >= 0).all(1)]
 
 
-def _only(sides: Sides, used: np.ndarray) -> Sides:
-    train, test, dropped = (np.intersect1d(rows, used) for rows in (sides.train, sides.test, sides.dropped))
-    return Sides(train, test, {name: np.intersect1d(rows, used) for name, rows in sides.named.items()}, dropped)
+def _only(split: Split, used: np.ndarray) -> Split:
+    train, test, dropped = (np.intersect1d(rows, used) for rows in (split.train, split.test, split.dropped))
+    return Split(train, test, {name: np.intersect1d(rows, used) for name, rows in split.named.items()}, dropped)
 
 
-def _fingerprint(made: Encoded, sides: Sides) -> str:
+def _fingerprint(made: Encoded, split: Split) -> str:
     """What two preparations share if and only if they are the same data to learn from."""
-    named: Mapping[str, np.ndarray] = {"train": sides.train, "test": sides.test, **sides.named}
+    named: Mapping[str, np.ndarray] = {"train": split.train, "test": split.test, **split.named}
     columns = sorted(made.specs)
     return digest([
         VERSION, *(part for name in columns for part in (name, made.specs[name].model_dump_json())),

@@ -21,9 +21,10 @@ from maquette.data.names import shown
 
 
 @dataclass
-class Sides:
-    """Rows of each side, i64. named: every held-out split that the data itself names, the test split included.
+class Split:
+    """Which rows are learned from and which are held out, by their numbers, i64.
 
+    named:   every held-out split that the data itself names, the test split included
     dropped: rows left out of training because a held-out split has the same
     """
 
@@ -37,7 +38,7 @@ class Sides:
         return np.unique(np.concatenate([self.test, *self.named.values()]))
 
 
-def own_sides(splits: Sequence[str | None], notes: Notes) -> Sides | None:
+def named_split(splits: Sequence[str | None], notes: Notes) -> Split | None:
     """The split that the data itself names; None where it names none that is held out.
 
     The first split named test is the test split; without one, the first named val. Learned from is what is named
@@ -62,15 +63,15 @@ def own_sides(splits: Sequence[str | None], notes: Notes) -> Sides | None:
     if not any(role(stem) == "test" for stem in held):
         notes.append(f"'{shown(tests[0])}' is held out: the data has no test split.")
     named = {shown(stem): np.flatnonzero(of == stem) for stem in held}
-    return Sides(train, named[shown(tests[0])], named)
+    return Split(train, named[shown(tests[0])], named)
 
 
-def without_twins(sides: Sides, content: np.ndarray, thing: str) -> Sides:
+def without_duplicates(split: Split, content: np.ndarray, thing: str) -> Split:
     """Without training rows that a held-out split has as well. content: u64[N], equal where rows are."""
-    twins = np.isin(content[sides.train], content[sides.held_out])
+    twins = np.isin(content[split.train], content[split.held_out])
     if len(twins) and twins.all():
         raise UserError(f"Every training {thing} also stands in a held-out split.", "Give the splits different ones.")
-    return Sides(sides.train[~twins], sides.test, sides.named, np.concatenate([sides.dropped, sides.train[twins]]))
+    return Split(split.train[~twins], split.test, split.named, np.concatenate([split.dropped, split.train[twins]]))
 
 
 def by_content(digests: np.ndarray, test_share: float, seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from maquette.data import duplicates
 from maquette.data.duplicates import Groups
 from maquette.data.names import shown
 from maquette.data.raw import RawTable
-from maquette.data.split import Sides
+from maquette.data.split import Split
 from maquette.data.store import Some
 from maquette.data.survey import Survey, kind_of
 
@@ -48,8 +48,8 @@ def source_facts(table: RawTable, found: Survey, halves: bool) -> dict[str, Any]
     }
 
 
-def describe(found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Groups, notes: Notes) -> dict[str, Any]:
-    """What was prepared: sides, classes, copies, and what each modality tells of its columns."""
+def describe(found: Survey, made: Encoded, split: Split, plan: Plan, groups: Groups, notes: Notes) -> dict[str, Any]:
+    """What was prepared: split, classes, copies, and what each modality tells of its columns."""
     things = noun(found.use.thing)
     counts, held = dict[str, dict[str, int]](), dict[str, dict[str, int]]()
     for name, spec in made.specs.items():
@@ -57,10 +57,10 @@ def describe(found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Gro
             codes = made.items[name].values
             counts[shown(name)], held[shown(name)] = (
                 dict(zip(spec.classes, np.bincount(codes[rows], minlength=spec.num_classes).tolist(), strict=True))
-                for rows in (sides.train, sides.test)
+                for rows in (split.train, split.test)
             )
             notes.warnings += _balance(counts[shown(name)], shown(name), things)
-    columns = {shown(name): _column(name, found, made, sides, notes) for name in made.specs}
+    columns = {shown(name): _column(name, found, made, split, notes) for name in made.specs}
     exact_groups, copies = duplicates.sizes(groups.exact)
     twins: dict[str, Any] = {"exact_groups": exact_groups, "exact_copies": copies}
     if any(column.optional("Likeness") for column in found.columns.values()):
@@ -68,13 +68,13 @@ def describe(found: Survey, made: Encoded, sides: Sides, plan: Plan, groups: Gro
         twins["near_groups"] = near_groups - duplicates.only_exact(groups)
         twins["near_copies"] = near - copies
         twins["examples"] = duplicates.examples(groups.near, Some(found.names, made.used))
-    twins["dropped_from_train"] = len(sides.dropped)
+    twins["dropped_from_train"] = len(split.dropped)
     if copies > COPIES_SHARE * len(made.used):
         notes.warn(f"{copies:,} of {len(made.used):,} {things} are exact copies of others.")
     return {
-        "train": len(sides.train),
-        "test": len(sides.test),
-        "splits": {name: len(rows) for name, rows in sides.named.items()},
+        "train": len(split.train),
+        "test": len(split.test),
+        "splits": {name: len(rows) for name, rows in split.named.items()},
         "own_split": plan.own,
         "columns": columns,
         "classes": counts,
@@ -104,7 +104,7 @@ def summary(prepared: Prepared, source: str) -> dict[str, Any]:
     }
 
 
-def _column(name: str, found: Survey, made: Encoded, sides: Sides, notes: Notes) -> dict[str, Any]:
+def _column(name: str, found: Survey, made: Encoded, split: Split, notes: Notes) -> dict[str, Any]:
     """What the modality of a column has to tell of it."""
     column = found.columns[name]
     known: dict[str, Any] = {"kind": column.kind, "rows": []}
@@ -116,7 +116,7 @@ def _column(name: str, found: Survey, made: Encoded, sides: Sides, notes: Notes)
         return known
     used, train, test = (
         np.array([i for i in rows if column.facts[i] is not None], np.int64)
-        for rows in (made.used, sides.train, sides.test)
+        for rows in (made.used, split.train, split.test)
     )
     examined = Examined(
         shown(name), made.specs[name], column.config, _Taken(column.cells), column.facts, _Places(found, name),

@@ -105,7 +105,7 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
 
 
-def speaker(quiet: bool) -> Callable[[str], None]:
+def notifier(quiet: bool) -> Callable[[str], None]:
     """Prints lines for people to stderr, or nothing."""
 
     def notify(line: str) -> None:

@@ -14,7 +14,7 @@ from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC, sole_owner
 from maquette.engine.job import Job, Outcome, Progress
-from maquette.engine.log import Console, Log, Means, rewind, speaker
+from maquette.engine.log import Console, Log, Means, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
@@ -48,7 +48,7 @@ def _train(job: Job, world: World) -> Outcome:
         )
     if not is_planned(recipe.train):
         if world.leads:
-            job.folder.write_recipe(make_plan(job, world, speaker(job.quiet)))
+            job.folder.write_recipe(make_plan(job, world, notifier(job.quiet)))
         world.barrier()
         recipe = job.folder.recipe()
     with CtrlC() as ctrl_c:
@@ -70,7 +70,7 @@ class _Session:
         self.loop = Loop(
             self.state, world, config.seed, self.total, config.batch_size, config.precision, micro, self.means.add
         )
-        self.notify = speaker(job.quiet or not world.leads)
+        self.notify = notifier(job.quiet or not world.leads)
         if checkpoint.load_latest(job.folder.checkpoints, self.state, self.notify):
             self.notify(f"Going on from step {self.state.step:,} of {self.total:,}.")
         self.raised: list[Alarm] = []

@@ -17,8 +17,8 @@ from maquette.core.measure import Better
 HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better")
 """Titles of the columns of `Evaluation.rows()`."""
 
-# Punctuation that a typist would take for hyphens, and a space at which no line breaks.
-NONE, MINUS, NBSP = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+# Punctuation that a typist would take for hyphens.
+NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 # How numbers of a unit are written; those of every other unit have three significant digits.
 _FORMATS = {

@@ -117,18 +117,18 @@ class Cooperative(Model):
         self.length, self.start, self.framed = column.shape[0], column.start, column.framed
         self.mean_length, self.vocab = column.mean_length, column.vocab
         members, self.givens = [], list[tuple[str, ...]]()
-        for told in config.members:
-            assert isinstance(told, Member)
-            model = build_writer(told, spec)
-            if told.run is not None:
+        for member in config.members:
+            assert isinstance(member, Member)
+            model = build_writer(member, spec)
+            if member.run is not None:
                 # A run that was trained has its members' weights, wherever they are now; one that begins needs them.
-                folder = told.folder
+                folder = member.folder
                 try:
-                    fill(model, folder.weights(), told.run)
+                    fill(model, folder.weights(), member.run)
                 except UserError as error:
                     self.missing_weights = (*self.missing_weights, f"member '{folder.path}': {error.problem}")
             members.append(model)
-            self.givens.append(spec.given if told.given is None else told.given)
+            self.givens.append(spec.given if member.given is None else member.given)
         self.members = nn.ModuleList(members)
         self.needs = (TokenSpec,) if any(member.needs for member in members) else ()
         self.names = distinct([Path(m.run).name if m.run else str(m.family) for m in config.members])  # type: ignore[union-attr]
@@ -343,8 +343,8 @@ class WriterAndCritic(Cooperative):
         return Loss(loss.sum() / (2 * n * m), {"accuracy": right.mean(), "nats": loss.detach().sum() / counts.sum()})
 
     @property
-    def judge(self) -> Judge:
-        return Judge(self)
+    def judge(self) -> SteeringCritic:
+        return SteeringCritic(self)
 
     # -- Streams: the writer alone ---------------------------------------------------------------------------
 
@@ -393,7 +393,7 @@ class WriterAndCritic(Cooperative):
         return text, decider.masked_fill(text == PAD, NOBODY)
 
 
-class Judge:
+class SteeringCritic:
     """The critic as sampling/steered.py asks it; it sees the writer's and the readers' opinion of each token."""
 
     def __init__(self, model: WriterAndCritic) -> None:

@@ -1,7 +1,7 @@
 """Convolutions on narrow grids, whose gradient of the weights is twice as fast on a CPU that multiplies bf16 tiles.
 
 That gradient is a sum over cells, and the kernels that compute it take a row of cells at a time: a row of 7 fills 7 of
-the 32 places of a tile (0.22 tera-multiplications a second on one core here, where the forward pass makes 0.8). So
+the 32 places of a tile (0.22 tera-multiplications per second on one core here, where the forward pass makes 0.8). So
 items are laid side by side in sheets, a column of zeros between them, in which rows are about 32 cells long. What is
 computed is the same sum.
 """

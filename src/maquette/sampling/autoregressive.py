@@ -24,7 +24,8 @@ PAD, EOS = 0, 2
 FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no sequence contains
 _CROWD = 0.75  # the memory is cut down when no more than this share of its sequences still goes on
 
-# What the options of writing must be, in words and as a test. NaN passes none of them.
+# What the options of writing must be, in words and as a test; the one place for it, which the options of
+# `maquette sample` read as well. NaN passes none of them.
 LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "temperature": ("0, or from 0.001 to 1,000", lambda value: value == 0 or 1e-3 <= value <= 1e3),
     "top_k": ("0 (off) or more", lambda value: value >= 0),
@@ -33,14 +34,6 @@ LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repetition_penalty": ("from 0.01 to 100", lambda value: 0.01 <= value <= 100),
     "max_tokens": ("1 or more", lambda value: value is None or value >= 1),
 }
-
-
-def out_of_limits(options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first of these options that is not what it must be, and what that is."""
-    wrong = (
-        (name, LIMITS[name][0]) for name, value in options.items() if name in LIMITS and not LIMITS[name][1](value)
-    )
-    return next(wrong, None)
 
 
 class Writes(Protocol):
@@ -71,9 +64,10 @@ class Choice:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if (wrong := out_of_limits(vars(self))) is not None:
-            name, expected = wrong
-            raise ValueError(f"{name} = {getattr(self, name)}: it must be {expected}")
+        for name, value in vars(self).items():
+            expected, fits = LIMITS[name]
+            if not fits(value):
+                raise ValueError(f"{name} = {value}: it must be {expected}")
 
     def token(self, logits: Tensor, written: Tensor, uniform: Tensor | None) -> Tensor:
         """i64[B] from logits f32[B, V], after the sequences i64[B, t], at uniform f32[B] (None: temperature is 0)."""

@@ -29,7 +29,7 @@ def over(v: Tensor, x: Tensor) -> Tensor:
 
 
 def euler(field: Field, x: Tensor, times: Tensor) -> Tensor:
-    """x <- x + h v(x, t): order 1, one evaluation a step (Euler 1768)."""
+    """x <- x + h v(x, t): order 1, one evaluation per step (Euler 1768)."""
     for t, s in pairwise(times):
         x = x + (s - t) * field(x, _at(t, x))
     return x
@@ -73,7 +73,7 @@ def stochastic(
     whose distribution at each t is that of the ODE (Song et al. 2021, eq. 13; Ma et al. 2024, eq. 4), since the score
     of x = t data + (1 - t) noise is (t v - x) / (1 - t). It forgets the errors made before.
 
-    noise: draws N(0, I) f32[B, ...], once a step      churn: w; 0 is Euler's method
+    noise: draws N(0, I) f32[B, ...], once per step      churn: w; 0 is Euler's method
     """
     for t, s in pairwise(times):
         h, v = s - t, field(x, _at(t, x))

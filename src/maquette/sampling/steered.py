@@ -18,7 +18,7 @@ from maquette.sampling import filters
 from maquette.sampling.autoregressive import PAD, Drafts, Draws, Writes, parted
 
 
-class Judges(Protocol):
+class Critic(Protocol):
     """A critic that reads along."""
 
     def begin(self, n: int, given: Mapping[str, Tensor], first: Tensor) -> Any:
@@ -32,7 +32,7 @@ class Judges(Protocol):
 
 @torch.no_grad()
 def stream(
-    writer: Writes, critic: Judges, n: int, given: Mapping[str, Tensor], rng: Draws, *,
+    writer: Writes, critic: Critic, n: int, given: Mapping[str, Tensor], rng: Draws, *,
     candidates: int = 8, block: int = 8, **options: Any,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Blocks as they are kept: tokens i64[n, b], and bool[n, b] where they are not what the writer drew first.

@@ -77,5 +77,6 @@ def bound(functions: Iterable[Callable[[Any], Skipped | None]], bench: Any) -> I
 
 
 def require(condition: bool, what: str) -> None:
+    """Raises ContractError(what) unless the condition holds."""
     if not condition:
         raise ContractError(what)

@@ -310,4 +310,5 @@ def sum_of_log_p(model: Model, b: Bench) -> float:
 
 
 def snapshot(model: Model) -> dict[str, Tensor]:
+    """Copies of all parameters, by name."""
     return {name: value.detach().clone() for name, value in model.named_parameters()}

@@ -39,8 +39,8 @@ REDONE = 2  # times that each step of `style` is made
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What every edit takes.
+class EditOptions:
+    """What every edit takes, beside its own arguments.
 
     samples: answers for each picture          expected: one answer, the mean of all that are possible
     label:   class of the pictures, if known   steps: None: as many as the way needs
@@ -75,7 +75,7 @@ class Editor:
     # -- from what is seen to what it was --------------------------------------------------------------
 
     def upscale(
-        self, pictures: Pictures, factor: int, asked: Asked = Asked(), fit: str | None = None
+        self, pictures: Pictures, factor: int, options: EditOptions = EditOptions(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Pictures of 1 / factor of the model's size, each pixel of which is the mean of factor x factor."""
         self._flow_map("upscale")
@@ -89,20 +89,20 @@ class Editor:
         small = self.spec.only().model_copy(update={"shape": (channels, height // factor, width // factor)})
         y = pictures_in(pictures, small, fit, f"at factor {factor} ")
         seen = _shown(degrade.enlarge(y, factor))
-        return self._undo("upscale", y, degrade.BlockAverage(factor), f"downscale {factor}", seen, asked)
+        return self._invert("upscale", y, degrade.BlockAverage(factor), f"downscale {factor}", seen, options)
 
     def inpaint(
-        self, pictures: Pictures, mask: Pictures, asked: Asked = Asked(), fit: str | None = None
+        self, pictures: Pictures, mask: Pictures, options: EditOptions = EditOptions(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
         self._flow_map("inpaint")
         y = pictures_in(pictures, self.spec.only(), fit)
         seen = 1 - masks_in(mask, self.spec.only(), len(y), fit)
-        return self._undo("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), asked)
+        return self._invert("inpaint", y * seen, degrade.Masked(seen), "hole", torch.cat([y * seen, seen], 1), options)
 
     def restore(
-        self, pictures: Pictures, asked: Asked = Asked(), fit: str | None = None, noise: float | None = None,
-        blur: float | None = None, jpeg: int | None = None,
+        self, pictures: Pictures, options: EditOptions = EditOptions(), fit: str | None = None,
+        noise: float | None = None, blur: float | None = None, jpeg: int | None = None,
     ) -> Samples:  # fmt: skip
         """Takes noise, blur or JPEG artefacts away. A model that was trained for it finds out by itself which.
 
@@ -115,20 +115,20 @@ class Editor:
         if any(value is not None and value <= 0 for value in (noise, blur, jpeg)) or (jpeg or 0) > 100:
             raise UserError("noise, blur and jpeg are above 0, and jpeg is 100 at most.", "Leave it out.")
         y = pictures_in(pictures, self.spec.only(), fit)
-        if self._trained("noise", "blur", "jpeg") and not asked.zero_shot:
+        if self._trained("noise", "blur", "jpeg") and not options.zero_shot:
             if named:
                 raise UserError(
                     f"{named[0]} is for zero-shot restoring: this run was trained to find it out by itself.",
                     f"Leave {named[0]} out, or ask for zero-shot.",
                 )
-            return self._undo("restore", y, None, "noise", _shown(y), asked)
+            return self._invert("restore", y, None, "noise", _shown(y), options)
         if blur is not None:
-            return self._undo("restore", y, degrade.Blur(blur, *y.shape[2:]), "", None, asked)
+            return self._invert("restore", y, degrade.Blur(blur, *y.shape[2:]), "", None, options)
         if jpeg is not None:
             if y.shape[1] not in (1, 3):
                 raise UserError("A JPEG has no alpha channel, and this model makes one.", "Leave jpeg out.")
             tables = degrade.jpeg_tables(torch.tensor([float(jpeg)]))[0]
-            return self._undo("restore", y, degrade.Jpeg(*tables), "", None, asked)
+            return self._invert("restore", y, degrade.Jpeg(*tables), "", None, options)
         levels = posterior.noise_level(y) if noise is None else torch.full((len(y),), noise / 127.5)
         if noise is None and bool((levels < LEAST_NOISE).any()):
             number = int((levels < LEAST_NOISE).nonzero()[0]) + 1
@@ -136,15 +136,15 @@ class Editor:
                 f"No noise was found in picture {number}.",
                 "Say what spoils it: a level of noise, a blur in pixels, or the quality of a jpeg.",
             )
-        return self._denoise(y, levels, asked)
+        return self._denoise(y, levels, options)
 
-    def _undo(
+    def _invert(
         self, verb: str, y: Tensor, observation: degrade.Observation | None, kind: str, seen: Tensor | None,
-        asked: Asked,
+        options: EditOptions,
     ) -> Samples:  # fmt: skip
         """seen: what a model is shown that was trained to undo this; None: it was not."""
-        model, times = self._flow_map(verb), 1 if asked.expected else asked.samples
-        trained = seen is not None and self._trained(kind) and not asked.zero_shot
+        model, times = self._flow_map(verb), 1 if options.expected else options.samples
+        trained = seen is not None and self._trained(kind) and not options.zero_shot
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             part = _at(observation, rows)
@@ -154,20 +154,20 @@ class Editor:
 
             if trained:
                 assert seen is not None
-                made = self._shown_to(model, self._on(seen[rows]), given, draw, asked)
+                made = self._shown_to(model, self._on(seen[rows]), given, draw, options)
                 return made if part is None else part.project(made, self._on(y[rows]))
             assert part is not None
-            return self._guided(model, part, self._on(y[rows]), given, draw, asked)
+            return self._guided(model, part, self._on(y[rows]), given, draw, options)
 
-        return self._samples(verb, edit, len(y), times, asked)
+        return self._samples(verb, edit, len(y), times, options)
 
     def _shown_to(
-        self, model: FlowMap, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], asked: Asked
+        self, model: FlowMap, seen: Tensor, given: dict[str, Tensor], draw: Callable[[], Tensor], options: EditOptions
     ) -> Tensor:
         """Samples of a model that reads what is seen. Or what it expects: the mean of E[x | x_t, seen] over draws of
         x_t, since E[x | seen] = E E[x | x_t, seen]; each takes two evaluations of the network."""
-        if not asked.expected:
-            return model.integrate(draw(), given, steps=asked.steps, noise=draw, seen=seen)
+        if not options.expected:
+            return model.integrate(draw(), given, steps=options.steps, noise=draw, seen=seen)
         flow_map = model.flow_map(given, len(seen), 1.0, seen)
         start, early = (torch.full((len(seen),), t, device=seen.device) for t in (0.0, EARLY))
         estimates = []
@@ -179,34 +179,38 @@ class Editor:
 
     def _guided(
         self, model: FlowMap, observation: degrade.Observation, y: Tensor, given: dict[str, Tensor],
-        draw: Callable[[], Tensor], asked: Asked,
+        draw: Callable[[], Tensor], options: EditOptions,
     ) -> Tensor:  # fmt: skip
         field = _field(model, given, len(y))
-        times = torch.linspace(0, 1, (asked.steps or STEPS) + 1, device=y.device)
+        times = torch.linspace(0, 1, (options.steps or STEPS) + 1, device=y.device)
         correct = posterior.agreeing(observation, y)
         answers = [
             posterior.corrected(field, draw(), times, correct, draw, REPEATS).clamp(-1, 1)
-            for _ in range(AVERAGED if asked.expected else 1)
+            for _ in range(AVERAGED if options.expected else 1)
         ]
         return torch.stack(answers).mean(0)
 
-    def _denoise(self, y: Tensor, levels: Tensor, asked: Asked) -> Samples:
+    def _denoise(self, y: Tensor, levels: Tensor, options: EditOptions) -> Samples:
         """A noisy picture is a flow's x_t but for its scale: it goes on from there."""
         model = self._flow_map("restore")
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             field, start = _field(model, given, len(rows)), self._on(posterior.time_of(levels[rows]))
             x = self._on(y[rows]) * ode.over(start, y)
-            if asked.expected:
+            if options.expected:
                 return posterior.expected(field, x, start)
-            return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, len(rows)))
+            return posterior.carry_on(field, x, start, options.steps or STEPS, lambda: self._noise(rng, len(rows)))
 
-        return self._samples("restore", edit, len(y), 1 if asked.expected else asked.samples, asked)
+        return self._samples("restore", edit, len(y), 1 if options.expected else options.samples, options)
 
     # -- from one picture to others --------------------------------------------------------------------
 
     def variations(
-        self, pictures: Pictures, strength: float = 0.5, asked: Asked = Asked(samples=8), fit: str | None = None
+        self,
+        pictures: Pictures,
+        strength: float = 0.5,
+        options: EditOptions = EditOptions(samples=8),
+        fit: str | None = None,
     ) -> Samples:
         """Pictures like these: noise is added until t = 1 - strength, and taken out again (SDEdit; Meng et al. 2022).
         Of a model that knows codes, the code is turned towards another one by strength."""
@@ -215,7 +219,7 @@ class Editor:
         carries = isinstance(self.model, FlowMap)
         if not carries:
             self._encodes("vary pictures")
-            self._no_steps(asked)
+            self._no_steps(options)
 
         def edit(rows: Tensor, rng: ItemRng, given: dict[str, Tensor]) -> Tensor:
             x, n = self._on(y[rows]), len(rows)
@@ -226,25 +230,25 @@ class Editor:
             field = _field(cast(FlowMap, self.model), given, n)
             x = (1 - strength) * x + strength * self._noise(rng, n)
             start = torch.full((n,), 1 - strength, device=x.device)
-            return posterior.carry_on(field, x, start, asked.steps or STEPS, lambda: self._noise(rng, n))
+            return posterior.carry_on(field, x, start, options.steps or STEPS, lambda: self._noise(rng, n))
 
-        return self._samples("variations", edit, len(y), asked.samples, asked)
+        return self._samples("variations", edit, len(y), options.samples, options)
 
     def interpolate(
-        self, pictures: Pictures, frames: int = 16, asked: Asked = Asked(), fit: str | None = None
+        self, pictures: Pictures, frames: int = 16, options: EditOptions = EditOptions(), fit: str | None = None
     ) -> Samples:  # fmt: skip
         """From each picture to the next over the great circle between their codes; `frames` pictures, both ends
         included. The ends are the pictures as the model renders them."""
         if frames < 2:
             raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
         self._encodes("interpolate")
-        self._no_steps(asked)
+        self._no_steps(options)
         y = pictures_in(pictures, self.spec.only(), fit)
         if len(y) < 2:
             raise UserError("There is one picture, and nothing to go to from it.", "Name two pictures or more.")
         with torch.no_grad():
-            rng = ItemRng(derive(asked.seed, "ends"), range(len(y)), self.generator.device)
-            codes = self._codes(self._on(y), self._given(range(len(y)), asked), rng)
+            rng = ItemRng(derive(options.seed, "ends"), range(len(y)), self.generator.device)
+            codes = self._codes(self._on(y), self._given(range(len(y)), options), rng)
         places = torch.linspace(0, len(y) - 1, frames, dtype=torch.float64)
         before = places.long().clamp(max=len(y) - 2)
         share = (places - before).float().to(codes.device)
@@ -253,10 +257,10 @@ class Editor:
             a, b = codes[before[rows].to(codes.device)], codes[before[rows].to(codes.device) + 1]
             return self._decoded(posterior.slerp(a, b, share[rows.to(share.device)]), given)
 
-        return self._samples("interpolate", edit, frames, 1, asked)
+        return self._samples("interpolate", edit, frames, 1, options)
 
     def style(
-        self, pictures: Pictures, like: Pictures, strength: float = 0.5, asked: Asked = Asked(),
+        self, pictures: Pictures, like: Pictures, strength: float = 0.5, options: EditOptions = EditOptions(),
         fit: str | None = None,
     ) -> Samples:  # fmt: skip
         """What one picture shows, drawn as another one is: noised as for variations and carried on, while each estimate
@@ -272,40 +276,45 @@ class Editor:
             x, n = self._on(y[rows]), len(rows)
             field = _field(model, given, n)
             start = (1 - strength) * x + strength * self._noise(rng, n)
-            times = torch.linspace(1 - strength, 1, (asked.steps or STEPS) + 1, device=x.device)
-            generator = torch.Generator().manual_seed(derive(asked.seed, "style"))  # the same for all: no item's own
+            times = torch.linspace(1 - strength, 1, (options.steps or STEPS) + 1, device=x.device)
+            generator = torch.Generator().manual_seed(derive(options.seed, "style"))  # the same for all: no item's own
             correct = towards_style(
                 x, self._on(styles[rows]), lambda *size: self._on(torch.randn(size, generator=generator))
             )
             return posterior.corrected(field, start, times, correct, lambda: self._noise(rng, n), REDONE)
 
-        return self._samples("style", edit, len(y), asked.samples, asked)
+        return self._samples("style", edit, len(y), options.samples, options)
 
     # -- what edits share ------------------------------------------------------------------------------
 
     def _samples(
-        self, verb: str, edit: Callable[[Tensor, ItemRng, dict[str, Tensor]], Tensor], n: int, times: int, asked: Asked
+        self,
+        verb: str,
+        edit: Callable[[Tensor, ItemRng, dict[str, Tensor]], Tensor],
+        n: int,
+        times: int,
+        options: EditOptions,
     ) -> Samples:
         """`times` answers to each of n questions: edit(which question i64[B], noise, classes) -> f32[B, C, H, W]."""
-        check_asked(times, asked.seed)
-        if asked.steps is not None and asked.steps < 1:
-            raise UserError(f"steps = {asked.steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
+        check_asked(times, options.seed)
+        if options.steps is not None and options.steps < 1:
+            raise UserError(f"steps = {options.steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
         rows, made = torch.arange(n).repeat_interleave(times), []
-        given = self._given(range(len(rows)), asked)
+        given = self._given(range(len(rows)), options)
         with torch.no_grad():
             for part in torch.arange(len(rows)).split(CHUNK):
                 chosen = {name: value[part].to(self.generator.device) for name, value in given.items()}
-                rng = ItemRng(asked.seed, part.tolist(), self.generator.device)
+                rng = ItemRng(options.seed, part.tolist(), self.generator.device)
                 made.append(edit(rows[part], rng, chosen).float().clamp(-1, 1).cpu())
         made_all = {self.spec.only_name: torch.cat(made)}
-        return Samples(made_all, given, self.spec, asked.seed, self._about.of(edit=verb))
+        return Samples(made_all, given, self.spec, options.seed, self._about.of(edit=verb))
 
-    def _given(self, items: Sequence[int], asked: Asked) -> dict[str, Tensor]:
+    def _given(self, items: Sequence[int], options: EditOptions) -> dict[str, Tensor]:
         """What is said of the pictures, and no more: what else is given of them is not known."""
-        known = dict(asked.given)
-        if asked.label is not None:
-            known[next(iter(self.spec.givens(ClassSpec)), "label")] = asked.label
-        given = self.generator.given_for(items, known, asked.seed) if known else {}
+        known = dict(options.given)
+        if options.label is not None:
+            known[next(iter(self.spec.givens(ClassSpec)), "label")] = options.label
+        given = self.generator.given_for(items, known, options.seed) if known else {}
         return {name: value for name, value in given.items() if name in known}
 
     def _noise(self, rng: ItemRng, n: int) -> Tensor:
@@ -334,8 +343,8 @@ class Editor:
             "Train one with: maquette train image/flow --data PICTURES -o RUN (or image/vae)",
         )
 
-    def _no_steps(self, asked: Asked) -> None:
-        if asked.steps is not None:
+    def _no_steps(self, options: EditOptions) -> None:
+        if options.steps is not None:
             raise UserError("steps are of no use here: the way to a code and back has its own.", "Leave them out.")
 
     def _codes(self, x: Tensor, given: dict[str, Tensor], rng: ItemRng) -> Tensor:

@@ -141,11 +141,11 @@ def _edit(
     **own: Any,
 ) -> None:  # fmt: skip
     from maquette.core.errors import UserError
-    from maquette.modalities.image.edit import Asked
+    from maquette.modalities.image.edit import EditOptions
     from maquette.modalities.image.pictures import files, write_frames
 
     editor, inputs, target = load(asked.pop("device")).edit, files(pictures), Path(out)
-    wanted = Asked(**asked)
+    wanted = EditOptions(**asked)
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
     animated = verb == "interpolate" and target.suffix.lower() in ANIMATED
     single = bool(target.suffix) and not target.is_dir()
@@ -159,7 +159,7 @@ def _edit(
                 f"'{path}' would be in the way of what is written to '{out}'.",
                 "Originals are never overwritten: name another file or folder with -o.",
             )
-    samples = getattr(editor, verb)(inputs, asked=wanted, **own)
+    samples = getattr(editor, verb)(inputs, options=wanted, **own)
     if animated:
         click.echo(str(write_frames(samples, target)))
     elif single:

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from maquette.core.table import Dataset
 
 
-def _fits(test: Callable[[Any], bool], expected: str) -> Callable[[Any], str | None]:
-    return lambda value: None if test(value) else expected  # NaN passes none of the tests
+def _within(name: str) -> Callable[[Any], str | None]:
+    """A check against the limits that sampling itself keeps; imported when it is made, since torch takes a second."""
+
+    def check(value: Any) -> str | None:
+        from maquette.sampling.autoregressive import LIMITS
+
+        expected, fits = LIMITS[name]
+        return None if fits(value) else expected
+
+    return check
 
 
 def _filled(value: str) -> str | None:
@@ -28,17 +36,13 @@ def _filled(value: str) -> str | None:
 DECODING = (
     Option("prompt", str, "", "How it begins."),
     Option("infill", str, "", "A text with [gap] where something is to be written."),
-    Option("temperature", float, 1.0, "0 always takes the likeliest token.",
-           _fits(lambda x: x == 0 or 1e-3 <= x <= 1e3, "0, or from 0.001 to 1,000")),
-    Option("top_k", int, 0, "Choose among the k likeliest tokens; 0: all.", _fits(lambda x: x >= 0, "0 (off) or more")),
-    Option("top_p", float, 1.0, "... among those that make up this share.",
-           _fits(lambda x: 0 < x <= 1, "above 0 and at most 1")),
-    Option("min_p", float, 0.0, "... that have this share of the likeliest one's.",
-           _fits(lambda x: 0 <= x <= 1, "0 or more and at most 1")),
+    Option("temperature", float, 1.0, "0 always takes the likeliest token.", _within("temperature")),
+    Option("top_k", int, 0, "Choose among the k likeliest tokens; 0: all.", _within("top_k")),
+    Option("top_p", float, 1.0, "... among those that make up this share.", _within("top_p")),
+    Option("min_p", float, 0.0, "... that have this share of the likeliest one's.", _within("min_p")),
     Option("repetition_penalty", float, 1.0, "Above 1, what was written is less likely.",
-           _fits(lambda x: 0.01 <= x <= 100, "from 0.01 to 100")),
-    Option("max_tokens", int, None, "Tokens to write at most. [default: as long as an item]",
-           _fits(lambda x: x >= 1, "1 or more")),
+           _within("repetition_penalty")),
+    Option("max_tokens", int, None, "Tokens to write at most. [default: as long as an item]", _within("max_tokens")),
     Option("stop", str, (), "End before this; may be given more than once.", _filled, many=True),
     Option("pattern", str, None, "_ for a character, the rest as it is; 'form': the label's own. [default: any]"),
 )  # fmt: skip

@@ -53,6 +53,7 @@ class Folded:
 
 
 def fold(text: str, script: Script) -> Folded:
+    """The text as it is compared: on one line where spaces part the words, else letters, digits and marks."""
     return Folded(text, one_line(text) if script.spaced else text.translate(_KEPT), script.spaced)
 
 

@@ -17,9 +17,6 @@ from maquette.core.table import Table
 
 CHUNK = 1024
 
-Write = Callable[[dict[str, Tensor]], Tensor]
-"""Given tensors i64[B, S] -> the best target tokens i64[B, T], by a search for them (beam search)."""
-
 
 @dataclass(frozen=True)
 class Passage:

@@ -13,7 +13,7 @@ from maquette.core.rng import derive
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import TokenSpec
 from maquette.core.table import Dataset
-from maquette.modalities.text.measures.copies import Hashes, Training, codes, rolling
+from maquette.modalities.text.measures.copies import Hashes, Training, codes, places, rolling
 from maquette.modalities.text.measures.fold import Folded, fold
 from maquette.modalities.text.measures.read import passages, texts_of, where
 from maquette.modalities.text.measures.script import script_of
@@ -23,7 +23,6 @@ from maquette.report.show import amounts
 from maquette.report.view import RunView
 
 SEARCHED = 20_000_000  # characters
-_AT_ONCE = 4_000_000
 CONTROL = 50  # held-out texts set against the training text
 
 TEMPLATE = """
@@ -112,25 +111,17 @@ def nearest_passages(texts: Sequence[str], dataset: Dataset, column: str, held_o
     training = Training.of(known, script)
     n = 8 if script.spaced else 3
     folded = [fold(text, script) for text in (*texts, *held_out)]
-    places = _places([rolling(codes(part.text), n) for part in folded], training, n)
-    found = [_nearest(part, place, training, dataset, n) for part, place in zip(folded, places, strict=True)]
+    found_at = _per_query([rolling(codes(part.text), n) for part in folded], training, n)
+    found = [_nearest(part, place, training, dataset, n) for part, place in zip(folded, found_at, strict=True)]
     control = [row.share for row in found[len(texts) :]]
     rows = sorted(found[: len(texts)], key=lambda row: -row.share)
     return NearestTable(rows, n, len(training.text), float(np.mean(control)) if control else float("nan"))
 
 
-def _places(queries: Sequence[Hashes], training: Training, n: int) -> list[tuple[np.ndarray, Hashes]]:
+def _per_query(queries: Sequence[Hashes], training: Training, n: int) -> list[tuple[np.ndarray, Hashes]]:
     """Where in the training text runs of each query stand, i64[K], and which they are, u64[K]."""
-    source = codes(training.text)
-    wanted = np.unique(np.concatenate(queries)) if queries else np.zeros(0, np.uint64)
-    where, which = [], []
-    for start in range(0, max(len(source) - n + 1, 0), _AT_ONCE):
-        part = rolling(source[start : start + _AT_ONCE + n - 1], n)
-        hits = np.flatnonzero(np.isin(part, wanted))
-        where.append(hits + start)
-        which.append(part[hits])
-    at = np.concatenate(where) if where else np.zeros(0, np.int64)
-    runs = np.concatenate(which) if which else np.zeros(0, np.uint64)
+    wanted = np.unique(np.concatenate([*queries, np.zeros(0, np.uint64)]))
+    at, runs = places(wanted, codes(training.text), n)
     out = []
     for query in queries:
         own = np.isin(runs, query)
