@@ -1,0 +1,35 @@
+"""A training that is watched, and asked to stop, from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import maquette
+from maquette.core.errors import UserError
+from maquette.engine import Progress
+from trained import QUICK
+
+
+def test_a_stopped_run_is_saved_says_so_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    asked = iter(range(100))
+    run = maquette.train(
+        "image/vae-mlp", "digits", out=tmp_path / "run", steps=12, quiet=True, settings=QUICK,
+        progress=seen.append, stop=lambda: next(asked) == 4,
+    )  # fmt: skip
+    assert seen[0].step == 0 and seen[-1].total == 12 and next(asked) == 5
+    card = (tmp_path / "run/README.md").read_text()
+    assert "stopped at step 5 of 12" in card and "`maquette resume .` goes on" in card
+    assert len(run.sample(2)) == 2
+    seen.clear()
+    run.resume(quiet=True, progress=seen.append)
+    assert seen[0].step == 5 and seen[-1].step == 12
+    assert "stopped" not in (tmp_path / "run/README.md").read_text()
+
+
+def test_other_processes_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="several processes"):
+        maquette.train("image/vae-mlp", "digits", out=tmp_path / "run", processes=2, stop=lambda: True)
+    assert not (tmp_path / "run").exists()
