@@ -402,7 +402,9 @@ class Run:
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
-            dataset = self._own_data(fetch=False)
+            found = self._own_data(fetch=False)
+            # A run folder names its data only: what is called so here may be other data, or the data has changed.
+            dataset = found if self.trained_on(found) else None
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
         if for_sharing:

@@ -1,4 +1,4 @@
-"""A training that is watched, and asked to stop, from Python."""
+"""Runs as Python holds them: watched, asked to stop, reported on beside other data."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ def test_other_processes_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="several processes"):
         maquette.train("image/vae-mlp", "digits", out=tmp_path / "run", processes=2, stop=lambda: True)
     assert not (tmp_path / "run").exists()
+
+
+def test_other_data_of_the_same_name_is_not_taken_for_the_run_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "set.npy", draw.integers(0, 256, (60, 8, 8)).astype(np.uint8))
+    run = maquette.train(
+        "image/vae-mlp", tmp_path / "mine/set.npy", out=tmp_path / "run", steps=2, given="none", quiet=True,
+        settings=QUICK,
+    )  # fmt: skip
+    monkeypatch.setattr("maquette.training.recall", lambda key: None)  # as on another machine
+    for folder, known in (("mine", True), ("theirs", False)):
+        monkeypatch.chdir(tmp_path / folder)
+        page = maquette.load(run.folder.path).report().read_text(encoding="utf-8")
+        assert ("the nearest training" in page) == known and ("not at hand" in page) != known
