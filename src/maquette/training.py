@@ -46,6 +46,9 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     recipe = prepared_as(members, recipe)
     dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     target, given = _chosen(recipe, dataset)
+    if not recipe.target:  # by what the run folder will name, since resuming opens that: other columns are left aside
+        recipe = recipe.model_copy(update={"target": target, "given": given})
+        dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
     train = _sized(recipe.train, spec)
     check_processes(train, processes)
@@ -107,7 +110,11 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     if not (source in NAMES or source.startswith("hf:")):
         remember(dataset.fingerprint, source)
         shown = str(Path(source).expanduser().resolve()) if recipe.train.keep_path else shared_name(source)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": shown})}), shared_name(shown)
+    # How each kind of column was prepared, every default written out: defaults may change.
+    kinds = sorted({column.spec.kind for column in dataset.train.columns.values()})
+    sections = {kind: recipe.data.of(kind) for kind in kinds if type(recipe.data.of(kind)).model_fields}
+    changes = {"source": shown, **sections}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(shown)
 
 
 def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:

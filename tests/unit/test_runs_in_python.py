@@ -53,3 +53,15 @@ def test_other_data_of_the_same_name_is_not_taken_for_the_run_s(
         monkeypatch.chdir(tmp_path / folder)
         page = maquette.load(run.folder.path).report().read_text(encoding="utf-8")
         assert ("the nearest training" in page) == known and ("not at hand" in page) != known
+
+
+def test_a_recipe_without_a_target_can_be_gone_on_with_and_says_how_data_was_prepared(tmp_path: Path) -> None:
+    rows = [f"{i * 1.37},the {i} line is of {i * 7 % 13} things" for i in range(80)]
+    (tmp_path / "table.csv").write_text("\n".join(["age,words", *rows]) + "\n")
+    run = maquette.train(
+        "text/lm", tmp_path / "table.csv", out=tmp_path / "run", steps=2, quiet=True,
+        settings=[*QUICK, "target=[]", "train.batch_size=4"],
+    )  # fmt: skip
+    assert run.recipe.target == ("words",) and run.resume(quiet=True).recipe.train.steps == 2
+    run = maquette.train("image/vae-mlp", "digits", out=tmp_path / "other", steps=1, quiet=True, settings=QUICK)
+    assert "  image:\n    size: null\n" in (tmp_path / "other/recipe.yaml").read_text()

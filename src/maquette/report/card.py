@@ -213,6 +213,7 @@ def _limits(spec: DataSpec, log: Log, evaluation: Evaluation | Missing, stopped:
     if any(quotes(spec, spec.columns[name].kind) for name in spec.target):
         items.insert(-1, "The previews in `samples/` may quote, as captions, held-out items that they were made from; "
                      "`maquette report . --for-sharing` takes these out.")  # fmt: skip
+    items.insert(-1, "`data.json` and `metrics.json` may hold names of files of the data.")
     items += [f"Training raised an alarm, {escape(alarm.name)}: {escape(alarm.saw)}." for alarm in log.alarms]
     if stopped is not None:
         items.insert(0, f"Its training was stopped at step {stopped:,}, before its end: `maquette resume .` goes on.")
