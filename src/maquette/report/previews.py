@@ -95,7 +95,9 @@ def uncaption(folder: RunFolder) -> None:
     for column in spec.target:
         kind = spec.columns[column].kind
         remove = hook(kind, "uncaption") if quotes(spec, kind) else None
-        for _, path in previews(folder, spec, column) if remove is not None else ():
+        if remove is None:
+            continue
+        for _, path in previews(folder, spec, column):
             with contextlib.suppress(ValueError):  # cut short within a character: nothing is read of it
                 remove(path)
 
