@@ -25,11 +25,21 @@ from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES
+from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
-from maquette.training import check_processes, fitting, launch, located, open_data, prepare, train_folder
+from maquette.training import (
+    check_processes,
+    check_watched,
+    fitting,
+    launch,
+    located,
+    open_data,
+    prepare,
+    train_folder,
+)
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
@@ -50,6 +60,8 @@ def train(
     device: str | None = None,
     processes: int = 1,
     quiet: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **of_data: Any,
 ) -> Run:
     """Trains a model on your data and leaves a run folder.
@@ -64,8 +76,12 @@ def train(
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
     processes: trained together on this machine, through accelerate
+    progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
+    stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
+              goes on with it. Neither with several processes
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
+    check_watched(processes, progress, stop)
     notify = notifier(quiet)
     resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
     world = join_world(resolved.train.device)
@@ -78,7 +94,7 @@ def train(
     if processes > 1:
         launch(folder, processes, quiet)
     else:
-        train_folder(folder, dataset, quiet)
+        train_folder(folder, dataset, quiet, progress=progress, stop=stop)
     return Run(folder, dataset)
 
 
@@ -263,12 +279,15 @@ class Run:
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
     def resume(
-        self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None
+        self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
+        progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
     ) -> Run:  # fmt: skip
         """Goes on training from the newest whole checkpoint; nothing happens to a finished run.
 
         data: where the data lies now, if it was moved    device: another one than the recipe's, this time
+        progress, stop: as of `train`
         """
+        check_watched(processes, progress, stop)
         if device is not None:
             device_named(device)
         dataset = self._own_data(data, notifier(quiet))
@@ -283,7 +302,7 @@ class Run:
         if processes > 1:
             launch(self.folder, processes, quiet, device)
         else:
-            train_folder(self.folder, dataset, quiet, device)
+            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop)
         return Run(self.folder, device=self.device)
 
     # -- sampling ----------------------------------------------------------------------------------------
@@ -375,15 +394,23 @@ class Run:
         return result
 
     def report(self, for_sharing: bool = False) -> Path:
-        """Writes report.html: one file that works offline. for_sharing: without items of the training data."""
+        """Writes report.html: one file that works offline.
+
+        for_sharing: without items of the data; and takes those that previews quote as captions out of the run folder
+        """
         from maquette.report import write_report
         from maquette.report.card import write_card
+        from maquette.report.previews import uncaption
 
         try:
             # Only what is at hand: opening a run that somebody sent must not fetch anything.
-            dataset = self._own_data(fetch=False)
+            found = self._own_data(fetch=False)
+            # A run folder names its data only: what is called so here may be other data, or the data has changed.
+            dataset = found if self.trained_on(found) else None
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
+        if for_sharing:
+            uncaption(self.folder)
         write_card(self.folder)
         return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
 

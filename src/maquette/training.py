@@ -28,7 +28,7 @@ from maquette.core.samples import captions_shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
-from maquette.engine import Job
+from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
@@ -46,6 +46,9 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     recipe = prepared_as(members, recipe)
     dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     target, given = _chosen(recipe, dataset)
+    if not recipe.target:  # by what the run folder will name, since resuming opens that: other columns are left aside
+        recipe = recipe.model_copy(update={"target": target, "given": given})
+        dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
     train = _sized(recipe.train, spec)
     check_processes(train, processes)
@@ -107,7 +110,11 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     if not (source in NAMES or source.startswith("hf:")):
         remember(dataset.fingerprint, source)
         shown = str(Path(source).expanduser().resolve()) if recipe.train.keep_path else shared_name(source)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": shown})}), shared_name(shown)
+    # How each kind of column was prepared, every default written out: defaults may change.
+    kinds = sorted({column.spec.kind for column in dataset.train.columns.values()})
+    sections = {kind: recipe.data.of(kind) for kind in kinds if type(recipe.data.of(kind)).model_fields}
+    changes = {"source": shown, **sections}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(shown)
 
 
 def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:
@@ -147,8 +154,14 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
 
 
-def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None) -> None:
-    """Trains a run from where it is to its end. device: another one than the recipe's, this time."""
+def train_folder(
+    folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, *,
+    progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
+) -> Outcome:  # fmt: skip
+    """Trains a run from where it is to its end, or until it is asked to stop.
+
+    device: another one than the recipe's, this time      progress, stop: as of a Job
+    """
     recipe, spec = folder.recipe(), folder.spec()
     if device is not None:
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
@@ -169,6 +182,8 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str |
             inspect=_inspector(dataset, spec),
             quiet=quiet,
             watches=_watches(spec),
+            progress=progress or (lambda values: None),
+            stop=stop or (lambda: False),
         )
     )
     if outcome.leads:
@@ -177,6 +192,7 @@ def train_folder(folder: RunFolder, dataset: Dataset, quiet: bool, device: str |
 
         write_animation(folder, About(software(), folder.path.resolve().name, recipe.family))
         write_card(folder)
+    return outcome
 
 
 def _previewer(
@@ -320,6 +336,15 @@ def check_processes(train: TrainConfig, processes: int) -> None:
         raise UserError(
             f"{processes} processes were asked for, and there are {torch.cuda.device_count()} GPUs.",
             "Ask for one process a GPU, or set train.device=cpu.",
+        )
+
+
+def check_watched(processes: int, *asked: object) -> None:
+    """Refuses functions that other processes cannot call."""
+    if processes > 1 and any(one is not None for one in asked):
+        raise UserError(
+            "progress and stop are functions of this process; training in several processes cannot call them.",
+            "Leave them out (log.jsonl tells the progress, Ctrl-C stops), or train in one process.",
         )
 
 

@@ -49,6 +49,13 @@ def test_the_second_open_looks_at_no_picture(root: Path, cache: Path, monkeypatc
     assert torch.equal(second.train.columns["image"].take(rows), first.train.columns["image"].take(rows))
 
 
+def test_the_same_bytes_in_another_shape_are_other_data(cache: Path, tmp_path: Path) -> None:
+    items = np.random.default_rng(0).integers(0, 256, (50, 16, 8)).astype(np.uint8)
+    for shape in ((16, 8), (8, 16)):
+        np.save(tmp_path / "x.npy", items.reshape(50, *shape))
+        assert opened(tmp_path / "x.npy", cache).train.columns["image"].spec.shape == (1, *shape)
+
+
 def test_a_copy_elsewhere_is_known_by_its_content(root: Path, cache: Path, tmp_path: Path) -> None:
     first = opened(root, cache)
     shutil.copytree(root, tmp_path / "moved")

@@ -184,7 +184,7 @@ def test_every_process_reads_the_same_data(tmp_path: Path, monkeypatch: pytest.M
     prepared("text/writer-critic", data, tmp_path / "run", together(a))  # what the leader does meanwhile
     seen: list[Dataset] = []
     monkeypatch.setattr(api, "join_world", lambda device: Follower("cpu"))
-    monkeypatch.setattr(api, "train_folder", lambda folder, dataset, quiet: seen.append(dataset))
+    monkeypatch.setattr(api, "train_folder", lambda folder, dataset, quiet, **asked: seen.append(dataset))
     settings = [together(a)]
     api.train("text/writer-critic", data, out=tmp_path / "run", given="none", settings=settings, quiet=True)
     assert [dataset.fingerprint for dataset in seen] == [own.fingerprint]

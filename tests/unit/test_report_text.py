@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import toy_text_family as toy
+from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.files import write_json
+from maquette.core.find import find_modality
 from maquette.core.generator import Generator
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
 from maquette.core.run import RunFolder, write_tensors
@@ -29,7 +31,7 @@ from maquette.report.card import write_card
 from maquette.report.facts import trained_at
 from maquette.report.log import read_log
 from maquette.report.page import language
-from maquette.report.previews import previews, stages
+from maquette.report.previews import previews, stages, uncaption
 
 NASTY = "</script><script>alert(1)</script> {{ 7*7 }} <b>&"
 WORDS = ("sea", "hill", "town", "field", "river", "garden", "road", "wood")
@@ -268,3 +270,21 @@ def test_runs_of_unlike_tokens_are_compared_by_the_character(tmp_path: Path) -> 
     assert any("different tokenizers" in note for note in comparison.notes)
     page = write_comparison([a, b], tmp_path / "page.html").read_text(encoding="utf-8")
     assert "at step 100" in page and "<script>alert" not in page
+
+
+def test_no_source_is_in_what_is_given_away(tmp_path: Path) -> None:
+    folder, generator, data = fake_run(tmp_path / "run", "source")
+    other, _, _ = fake_run(tmp_path / "other", "source")
+    column, source = data.test.columns["text"], "a secret [source]\nof two lines"
+    for path in folder.samples.glob("preview-*.txt"):
+        modality = find_modality(column.spec.kind)
+        modality.preview(column.take(np.arange(3)), path, column.spec, [source] * 3, About())
+    card = write_card(folder).read_text(encoding="utf-8")
+    assert "two lines" not in card and sentence(500) in card and "--for-sharing" in card
+    page = write_comparison([folder, other], tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert "two lines" not in page and sentence(500) in page
+    assert any("two lines" in path.read_text(encoding="utf-8") for path in folder.samples.iterdir())
+    uncaption(folder)
+    assert not any("two lines" in path.read_text(encoding="utf-8") for path in folder.samples.iterdir())
+    assert next(text for _, text in preview_texts(next(folder.samples.glob("preview-*100.txt")), True)) == sentence(500)
+    write_report(folder, generator, data, for_sharing=True)

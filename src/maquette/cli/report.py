@@ -9,7 +9,7 @@ from maquette.cli.options import device
 
 @click.command("report")
 @click.argument("run", type=click.Path())
-@click.option("--for-sharing", is_flag=True, help="Leave out what shows items of the training data.")
+@click.option("--for-sharing", is_flag=True, help="Leave out what shows items of the data, in previews too.")
 @device
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 def command(run: str, for_sharing: bool, device: str | None, show: bool) -> None:

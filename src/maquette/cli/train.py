@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ from maquette.core.modality import part
 def command(
     recipe: str, settings: tuple[str, ...], data: str | None, out: str | None, target: tuple[str, ...],
     given: tuple[str, ...], budget: str | None, steps: int | None, epochs: float | None, seed: int | None, strict: bool,
-    processes: int, device: str | None, quiet: bool, **of_data: str | None,
+    processes: int, device: str | None, quiet: bool, **of_data: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE on your data; `maquette recipes` lists what there is.
 

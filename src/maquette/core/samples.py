@@ -14,7 +14,7 @@ from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.find import find_modality
 from maquette.core.modality import noun, part
-from maquette.core.spec import DataSpec
+from maquette.core.spec import ClassSpec, DataSpec, NumberSpec
 
 TAIL = 60  # characters of a caption in a file's name
 
@@ -146,8 +146,18 @@ def captions(given: dict[str, Tensor], spec: DataSpec) -> list[str]:
 
 def captions_shown(given: dict[str, Tensor], spec: DataSpec, kind: str) -> list[str]:
     """The captions in a preview of items of a kind: none where the modality says that they have no room."""
+    return captions(given, spec) if _captioned(kind) else []
+
+
+def _captioned(kind: str) -> bool:
     captioned = part(kind, "CAPTIONED", "values")
-    return captions(given, spec) if captioned or captioned is None else []
+    return captioned is None or bool(captioned)
+
+
+def quotes(spec: DataSpec, kind: str) -> bool:
+    """Whether the captions in a preview of items of a kind may be items of the data itself, word for word: there is a
+    given column that is neither a class nor a number."""
+    return _captioned(kind) and any(not isinstance(spec.columns[name], ClassSpec | NumberSpec) for name in spec.given)
 
 
 def captions_by_column(given: dict[str, Tensor], spec: DataSpec, item: int) -> dict[str, str]:

@@ -92,7 +92,7 @@ def prepare(
         *how(config, list(use.kinds.values()), like, own), use.look, "\0".join(found.names),
         "\0".join(side or "" for side in found.splits),
         *(part for name, column in sorted(found.columns.items())
-          for part in (name, column.kind, column.digests.tobytes())),
+          for part in (name, column.kind, _form(column.cells), column.digests.tobytes())),
     ])  # fmt: skip
     facts = source_facts(table, found, first.halves)
     known = cache.find(content)
@@ -364,6 +364,13 @@ def _packed(column: Looked, spec: ColumnSpec, ragged: bool, total: int) -> Itera
         )  # fmt: skip
 
     return in_order(job, tasks(), files and total >= MANY)
+
+
+def _form(cells: Cells) -> str:
+    """Shape and type of cells that are rows of arrays, which their bytes alone do not tell."""
+    own = getattr(cells, "cells", cells)
+    cell = None if isinstance(own, Files) or not len(cells) else cells.take([0])[0]
+    return f"{cell.shape} {cell.dtype.str}" if isinstance(cell, np.ndarray) else ""
 
 
 def _window(column: Looked, spec: ColumnSpec) -> Any:

@@ -10,6 +10,7 @@ from maquette.core.files import write_text
 from maquette.core.modality import noun
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
+from maquette.core.samples import quotes
 from maquette.core.section import Missing
 from maquette.core.spec import ClassSpec, DataSpec, TokenSpec
 from maquette.evaluation.results import NONE, Evaluation, Metric
@@ -41,7 +42,7 @@ def write_card(folder: RunFolder) -> Path:
         _use(spec),
         _data(folder, spec),
         _quality(evaluation),
-        _limits(spec, log, evaluation),
+        _limits(spec, log, evaluation, facts.stopped_at(folder, recipe)),
         _training(folder, recipe),
     )
     return write_text(folder.card_file, "\n\n".join(parts) + "\n")
@@ -81,7 +82,7 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
                 ("Given", escape(_given(spec))),
                 ("Family", escape(recipe.family)),
                 ("Data", escape(facts.source_name(str(data)))),
-                ("Training", f"{duration(log.seconds)}, {count(log.steps)} steps, {count(log.items)} items seen"),
+                ("Training", f"{duration(log.seconds)}, {_steps(folder, recipe, log)}, {count(log.items)} items seen"),
                 ("Weights", escape(_weights(folder))),
                 *([("Trained", escape(facts.date_words(trained)))] if trained else []),
             ],
@@ -90,6 +91,11 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
     for name in spec.target:
         lines += _preview(folder, spec, name)
     return "\n\n".join(lines)
+
+
+def _steps(folder: RunFolder, recipe: Recipe, log: Log) -> str:
+    stopped = facts.stopped_at(folder, recipe)
+    return f"{count(log.steps)} steps" if stopped is None else f"stopped at step {stopped:,} of {recipe.train.steps:,}"
 
 
 def _preview(folder: RunFolder, spec: DataSpec, column: str) -> list[str]:
@@ -105,7 +111,8 @@ def _preview(folder: RunFolder, spec: DataSpec, column: str) -> list[str]:
     if path.suffix != ".txt":
         return [f"{says} [{items}](samples/{path.name})"]
     try:
-        return [says, fenced(excerpt(path, spec.columns[column], bool(spec.given)))]
+        bare = quotes(spec, spec.columns[column].kind)  # a card is what is given away
+        return [says, fenced(excerpt(path, spec.columns[column], bool(spec.given), bare))]
     except (OSError, ValueError):
         return []
 
@@ -186,7 +193,8 @@ def _metric_row(metric: Metric) -> tuple[str, ...]:
     return tuple(escape(cell) for cell in (metric.title, value, metric.interval_text or NONE, floor, good))
 
 
-def _limits(spec: DataSpec, log: Log, evaluation: Evaluation | Missing) -> str:
+def _limits(spec: DataSpec, log: Log, evaluation: Evaluation | Missing, stopped: int | None = None) -> str:
+    """stopped: the step that the training was left at, where that is not its last one"""
     names = [name.rpartition(": ")[2] for name in evaluation.names()] if isinstance(evaluation, Evaluation) else []
     measured = any(name == "copies" or name.startswith("copied_") for name in names)
     look = "Look at the copies measured above and" if measured else "Copies were not looked for: look"
@@ -202,7 +210,13 @@ def _limits(spec: DataSpec, log: Log, evaluation: Evaluation | Missing) -> str:
     ]
     if any(isinstance(spec.columns[name], TokenSpec) for name in spec.target):
         items.insert(1, "What it writes can be untrue, and can hurt: nobody has told it what is right or kind.")
+    if any(quotes(spec, spec.columns[name].kind) for name in spec.target):
+        items.insert(-1, "The previews in `samples/` may quote, as captions, held-out items that they were made from; "
+                     "`maquette report . --for-sharing` takes these out.")  # fmt: skip
+    items.insert(-1, "`data.json` and `metrics.json` may hold names of files of the data.")
     items += [f"Training raised an alarm, {escape(alarm.name)}: {escape(alarm.saw)}." for alarm in log.alarms]
+    if stopped is not None:
+        items.insert(0, f"Its training was stopped at step {stopped:,}, before its end: `maquette resume .` goes on.")
     kinds = escape(" and ".join(spec.columns[name].kind for name in spec.target))
     good_for = f"Learning, sketching, and trying ideas with generated {kinds} data."
     if sources := [name for name in spec.given if not isinstance(spec.columns[name], ClassSpec)]:

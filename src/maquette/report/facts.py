@@ -254,6 +254,18 @@ def trained_at(folder: RunFolder, log: Log) -> datetime | None:
     return datetime.fromtimestamp(max(started)) if started else None
 
 
+def stopped_at(folder: RunFolder, recipe: Recipe) -> int | None:
+    """The step that the weights are of, where training has not come to its last one; None where it has."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder.weights_file, framework="numpy") as file:
+            step = int((file.metadata() or {})["step"])
+    except (OSError, KeyError, ValueError, SafetensorError):
+        return None  # no weights, or such as do not say
+    return step if recipe.train.steps is not None and step < recipe.train.steps else None
+
+
 def date_words(when: datetime | None) -> str:
     return f"{when.day} {when:%B %Y, %H:%M}" if when else NONE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from markupsafe import Markup as Html
 from maquette.core.about import About
 from maquette.core.find import find_modality
 from maquette.core.run import RunFolder
+from maquette.core.samples import quotes
 from maquette.core.spec import DataSpec, TokenSpec
 from maquette.report.show import hook, previewed
 
@@ -65,16 +67,17 @@ def stages(folder: RunFolder, spec: DataSpec, column: str) -> list[Stage]:
 
 
 def last_stage(folder: RunFolder, spec: DataSpec) -> Stage | None:
-    """The last preview that was kept, of the first target column."""
-    known = previews(folder, spec, spec.target[0])
-    html = shown(known[-1][1], known[-1][0], spec, spec.target[0]) if known else None
+    """The last preview that was kept, of the first target column, without captions that may be items of the data."""
+    known, column = previews(folder, spec, spec.target[0]), spec.target[0]
+    bare = quotes(spec, spec.columns[column].kind)
+    html = shown(known[-1][1], known[-1][0], spec, column, bare) if known else None
     return Stage(known[-1][0], html) if html is not None else None
 
 
-def shown(path: Path, step: int, spec: DataSpec, column: str) -> Html | None:
+def shown(path: Path, step: int, spec: DataSpec, column: str, bare: bool = False) -> Html | None:
     """A preview as a piece of a page; None where it cannot be read: cut short by a crash, the others tell the story."""
     try:
-        return previewed(path, spec.columns[column], f"preview at step {step:,}", bool(spec.given))
+        return previewed(path, spec.columns[column], f"preview at step {step:,}", bool(spec.given), bare)
     except (OSError, ValueError):
         return None
 
@@ -84,6 +87,19 @@ def spread(known: list[Any], most: int) -> list[Any]:
     if len(known) <= most:
         return known
     return [known[max(i, round((len(known) - 1) * (i / (most - 1)) ** 1.7))] for i in range(most)]
+
+
+def uncaption(folder: RunFolder) -> None:
+    """Takes captions that may be items of the data out of the preview files, for a folder that is given away."""
+    spec = folder.spec()
+    for column in spec.target:
+        kind = spec.columns[column].kind
+        remove = hook(kind, "uncaption") if quotes(spec, kind) else None
+        if remove is None:
+            continue
+        for _, path in previews(folder, spec, column):
+            with contextlib.suppress(ValueError):  # cut short within a character: nothing is read of it
+                remove(path)
 
 
 def write_animation(folder: RunFolder, about: About) -> list[Path]:

@@ -7,7 +7,9 @@ its `sheet` says:
     mosaic(items, spec, columns, says) -> Html         many items side by side as one thing; says: what it shows
     draw(axes, items, spec, columns)                   the same on Matplotlib axes, for the figures beside the report
     previewed(path, spec, says, captioned) -> Html     a preview file of the training, as `preview` wrote it
-    excerpt(path, spec, captioned) -> str              the same as a few lines of characters, for the model card
+    excerpt(path, spec, captioned) -> str              the same as a few lines of characters, for the model card; both
+                                                       take `bare=True`, without captions, if previews have captions
+    uncaption(path)                                    takes the captions out of a preview file, which stays readable
     animate(files, path, about) -> Path                the previews of a training as one moving file
     moving(samples, stem) -> Html | None               that file within the folder of samples, on a page
     shape_words(spec) -> str                           what one item is, e.g. "28 x 28 grey"
@@ -72,21 +74,30 @@ def block(words: str, caption: str = "", layout: bool = False, language: str = "
     )
 
 
-def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool) -> Html | None:
+def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool, bare: bool = False) -> Html | None:
     """A preview file as a piece of a page; None where there is no way to show it. OSError, ValueError: it is damaged.
 
     says: what it shows      captioned: whether its items were written under their captions
+    bare: shows it without them
     """
     made = hook(spec.kind, "previewed")
     if made is not None:
-        return Html(made(path, spec, says, captioned))
-    return block(excerpt(path, spec, captioned)) if path.suffix == ".txt" else None
+        return Html(made(path, spec, says, captioned, **_bare(bare)))
+    return block(excerpt(path, spec, captioned, bare)) if path.suffix == ".txt" else None
 
 
-def excerpt(path: Path, spec: ColumnSpec, captioned: bool, longest: int = 1500) -> str:
-    """The beginning of what a preview file of characters says."""
+def _bare(bare: bool) -> dict[str, bool]:
+    """The keyword of a modality whose previews have captions; others need not know of it."""
+    return {"bare": True} if bare else {}
+
+
+def excerpt(path: Path, spec: ColumnSpec, captioned: bool, bare: bool = False, longest: int = 1500) -> str:
+    """The beginning of what a preview file of characters says. bare: without captions; ValueError: nobody can take them
+    out."""
     made = hook(spec.kind, "excerpt")
     if made is not None:
-        return str(made(path, spec, captioned))
+        return str(made(path, spec, captioned, **_bare(bare)))
+    if bare:
+        raise ValueError(f"the captions of {noun(spec.kind)} cannot be told from what is below them")
     words = path.read_text(encoding="utf-8").strip("\n")
     return words if len(words) <= longest else words[:longest].rstrip() + " …"

@@ -53,7 +53,8 @@ def fit(
     if known is not None:
         return known
     found = {name for name in facts if name is not None}
-    names = sorted(found, key=int) if all(map(is_whole, found)) else sorted(found)
+    # "07" and "7" are two classes of one value: their order must not be that of a set.
+    names = sorted(found, key=lambda name: (int(name), name)) if all(map(is_whole, found)) else sorted(found)
     return complete(Spec(classes=(*names, MISSING) if None in facts else tuple(names)), None, facts, None)
 
 

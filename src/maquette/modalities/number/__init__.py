@@ -22,6 +22,8 @@ KIND = "number"
 NOUN = ("number", "numbers")
 SUFFIXES: tuple[str, ...] = ()
 PREVIEW_SUFFIX = ".txt"
+LARGEST = 1e30  # a float32 holds up to 3e38, and its square is to be finite in float64
+STEPS = 100  # different values of a float32 within one standard deviation; fewer tell too little apart
 
 
 class Config(BaseModel):
@@ -44,6 +46,8 @@ def examine(cell: Any, config: Config) -> float:
         raise Unreadable(f"'{shown(str(cell))[:40]}' is not a number") from None
     if not math.isfinite(value):
         raise Unreadable(f"{value} is not a number")
+    if abs(value) > LARGEST:
+        raise Unreadable(f"larger than {LARGEST:g}: {value:g}")
     return value
 
 
@@ -55,6 +59,11 @@ def fit(
         return known
     values = np.asarray(facts, np.float64)
     spread = float(values.std())
+    if 0 < spread < STEPS * float(np.spacing(np.float32(np.abs(values).max()))):
+        notes.warn(
+            f"Numbers from {values.min():.10g} to {values.max():.10g} lie too close together for their size: kept as "
+            "float32, they hardly differ. Subtract the smallest from each."
+        )
     return Spec(
         mean=float(values.mean()), std=spread if spread > 0 else 1.0, low=float(values.min()), high=float(values.max())
     )

@@ -62,7 +62,8 @@ def sheet(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = ()) -> str:
     parts = []
     for i, item in enumerate(items):
         text = decode(item, spec).rstrip("\n")
-        parts.append(f"[{captions[i]}]\n{text}" if i < len(captions) else text)
+        # A caption is one line, so that it can be told from the text below it.
+        parts.append(f"[{' '.join(captions[i].splitlines())}]\n{text}" if i < len(captions) else text)
     return f"\n{RULE}\n".join(parts)
 
 
@@ -71,7 +72,7 @@ def apart(shown: str, captioned: bool) -> list[tuple[str, str]]:
     parts = shown.split(f"\n{RULE}\n")
     if not captioned:
         return [("", part) for part in parts]
-    cut = (part.removeprefix("[").partition("]\n") for part in parts)
+    cut = (part.removeprefix("[").partition("]\n") if part.startswith("[") else ("", "", part) for part in parts)
     return [(caption, text) for caption, _, text in cut]
 
 

@@ -9,13 +9,15 @@ from typing import cast
 from markupsafe import Markup as Html
 from torch import Tensor
 
+from maquette.core.files import write_text
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.text.config import Spec
-from maquette.modalities.text.tokens import apart, decode
+from maquette.modalities.text.tokens import RULE, apart, decode
 from maquette.report.page import language
 from maquette.report.show import NEAR, block
 
 LONGEST = 1500  # characters of one text on the page
+LEFT_OUT = "left out"  # in the place of a caption
 PREVIEWED, FEW = 900, 4  # characters of a preview, and texts; one text at least
 UNITS = {"char": "characters", "bpe": "byte-pair pieces", "unigram": "unigram pieces"}
 
@@ -66,16 +68,26 @@ def has_layout(texts: Sequence[str]) -> bool:
 # -- previews ----------------------------------------------------------------------------------------
 
 
-def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool = False) -> Html:
-    """The first few texts of a preview."""
-    blocks = [block(text, caption, False, language(text)) for caption, text in preview_texts(path, captioned)]
+def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool = False, bare: bool = False) -> Html:
+    """The first few texts of a preview. bare: without their captions."""
+    blocks = [
+        block(text, "" if bare else caption, False, language(text)) for caption, text in preview_texts(path, captioned)
+    ]
     return Html('<div class="previewed">{}</div>').format(Html("").join(blocks))
 
 
-def excerpt(path: Path, spec: ColumnSpec, captioned: bool = False) -> str:
+def excerpt(path: Path, spec: ColumnSpec, captioned: bool = False, bare: bool = False) -> str:
     """The same as plain text, with a rule between them that no page is too narrow for."""
-    texts = (f"[{caption}]\n{text}" if caption else text for caption, text in preview_texts(path, captioned))
+    texts = (
+        f"[{caption}]\n{text}" if caption and not bare else text for caption, text in preview_texts(path, captioned)
+    )
     return f"\n{'─' * 20}\n".join(texts)
+
+
+def uncaption(path: Path) -> None:
+    """Puts a mark in the place of each caption of a preview file: captions may be texts of the data."""
+    texts = (text for _, text in apart(path.read_text(encoding="utf-8").removesuffix("\n"), True))
+    write_text(path, f"\n{RULE}\n".join(f"[{LEFT_OUT}]\n{text}" for text in texts) + "\n")
 
 
 def preview_texts(path: Path, captioned: bool) -> list[tuple[str, str]]:

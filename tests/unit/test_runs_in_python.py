@@ -1,0 +1,67 @@
+"""Runs as Python holds them: watched, asked to stop, reported on beside other data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import maquette
+from maquette.core.errors import UserError
+from maquette.engine import Progress
+from trained import QUICK
+
+
+def test_a_stopped_run_is_saved_says_so_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    asked = iter(range(100))
+    run = maquette.train(
+        "image/vae-mlp", "digits", out=tmp_path / "run", steps=12, quiet=True, settings=QUICK,
+        progress=seen.append, stop=lambda: next(asked) == 4,
+    )  # fmt: skip
+    assert seen[0].step == 0 and seen[-1].total == 12 and next(asked) == 5
+    card = (tmp_path / "run/README.md").read_text()
+    assert "stopped at step 5 of 12" in card and "`maquette resume .` goes on" in card
+    assert len(run.sample(2)) == 2
+    seen.clear()
+    run.resume(quiet=True, progress=seen.append)
+    assert seen[0].step == 5 and seen[-1].step == 12
+    assert "stopped" not in (tmp_path / "run/README.md").read_text()
+
+
+def test_other_processes_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="several processes"):
+        maquette.train("image/vae-mlp", "digits", out=tmp_path / "run", processes=2, stop=lambda: True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_data_of_the_same_name_is_not_taken_for_the_run_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "set.npy", draw.integers(0, 256, (60, 8, 8)).astype(np.uint8))
+    run = maquette.train(
+        "image/vae-mlp", tmp_path / "mine/set.npy", out=tmp_path / "run", steps=2, given="none", quiet=True,
+        settings=QUICK,
+    )  # fmt: skip
+    monkeypatch.setattr("maquette.training.recall", lambda key: None)  # as on another machine
+    for folder, known in (("mine", True), ("theirs", False)):
+        monkeypatch.chdir(tmp_path / folder)
+        page = maquette.load(run.folder.path).report().read_text(encoding="utf-8")
+        assert ("the nearest training" in page) == known and ("not at hand" in page) != known
+
+
+def test_a_recipe_without_a_target_can_be_gone_on_with_and_says_how_data_was_prepared(tmp_path: Path) -> None:
+    rows = [f"{i * 1.37},the {i} line is of {i * 7 % 13} things" for i in range(80)]
+    (tmp_path / "table.csv").write_text("\n".join(["age,words", *rows]) + "\n")
+    run = maquette.train(
+        "text/lm", tmp_path / "table.csv", out=tmp_path / "run", steps=2, quiet=True,
+        settings=[*QUICK, "target=[]", "train.batch_size=4"],
+    )  # fmt: skip
+    assert run.recipe.target == ("words",) and run.resume(quiet=True).recipe.train.steps == 2
+    run = maquette.train("image/vae-mlp", "digits", out=tmp_path / "other", steps=1, quiet=True, settings=QUICK)
+    assert "  image:\n    size: null\n" in (tmp_path / "other/recipe.yaml").read_text()
