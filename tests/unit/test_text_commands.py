@@ -217,5 +217,5 @@ def test_a_verb_gives_any_given_column(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         assert says in refused(*ask, "--given", wrong).problem
     assert "twice" in refused(*ask, "--given", "form=long", "--given", "form=short").problem
-    said = asked("sample", run, "--help").output
+    said = " ".join(asked("sample", run, "--help").output.split())
     assert "made from. [required]" in said and "[default: not known]" in said
