@@ -121,4 +121,4 @@ def test_what_cannot_be_done_is_said(lm: Path, translator: Path, story: Path, pa
     fails_clearly("sample", lm, "--temperature", "-1", says="temperature")
     fails_clearly("sample", lm, "--infill", "a [gap] b", says="has no option --infill")
     fails_clearly("train", "text/seq2seq", "--data", pairs, "--given", "en", "--target", "fr", says="fr")
-    fails_clearly("train", "image/gan", "--data", story, "-o", tmp_path / "no", says="image")
+    fails_clearly("train", "image/gan", "--data", story, "-o", tmp_path / "no", says="holds no pictures")

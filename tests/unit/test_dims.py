@@ -19,7 +19,7 @@ FAMILIES = {
     "gan": {"width": 16, "deep": 16, "features": 16, "blocks": 1, "latent_dim": 8},
     "gan mlp": {"network": "mlp", "hidden": (32,), "critic_hidden": (32,), "latent_dim": 8},
     "vae": {"width": 32, "encoder_blocks": 1, "head": 32, "groups": (("global", 4), ("local", 2))},
-    "vae mlp": {"network": "mlp", "latent_dim": 2, "hidden": (32,)},
+    "vae mlp": {"network": "mlp", "latent_dim": 8, "hidden": (64,)},
     "vae codec": {"network": "codec", "width": 32, "encoder_blocks": 1, "decoder_blocks": 1, "factor": 2},
 }
 

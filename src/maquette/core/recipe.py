@@ -151,7 +151,7 @@ class Recipe(_Section):
         """YAML that loads to the same recipe, with every default written out."""
         plain = self.model_dump(mode="json")
         plain["model"] = self.config.model_dump(mode="json")
-        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)  # one line a value
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
