@@ -34,8 +34,14 @@ def copy(run: Path, tmp_path: Path) -> Path:
     [
         (["trian"], "Did you mean 'train'?"),
         (["train", "image/gam", "--data", "digits", "-o", "x"], "Did you mean 'image/gan'?"),
-        (["train", "image/gan", "--data", "digits", "-o", "x", "train.batchsize=3"], "Did you mean 'batch_size'?"),
-        (["train", "image/gan", "--data", "digits", "-o", "x", "model.latnt_dim=3"], "Did you mean 'latent_dim'?"),
+        (
+            ["train", "image/gan", "--data", "digits", "-o", "x", "train.batchsize=3"],
+            "Did you mean 'train.batch_size'?",
+        ),
+        (
+            ["train", "image/gan", "--data", "digits", "-o", "x", "model.latnt_dim=3"],
+            "Did you mean 'model.latent_dim'?",
+        ),
         (["train", "image/gan", "--data", "digits", "-o", "x", "train.batch_size=many"], "train.batch_size"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "train.batch_size=0"], "train.batch_size"),
         (["train", "image/gan", "--data", "digits", "-o", "x", "--budget", "soon"], "not a budget"),

@@ -426,3 +426,14 @@ def test_resuming_finds_its_data_or_is_told_where_it_is(
         maquette.load(out).resume(quiet=True, data=other)
     shutil.rmtree(moved)
     assert maquette.load(out).report().exists(), "a report is made without the data, too"
+
+
+def test_a_name_of_a_file_is_that_of_a_file(runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """One item is that file, several are together in it; a folder has a name that no such file has."""
+    run = runs["image/gan"]
+    for count, name in ((1, "one.png"), (3, "three.png"), (1, "one.jpg"), (1, "run.v2")):
+        done = asked("sample", run, "-n", str(count), "-o", tmp_path / name)
+        assert done.exit_code == 0, done.output
+    sizes = {name: Image.open(tmp_path / name).size for name in ("one.png", "three.png", "one.jpg")}
+    assert sizes["one.png"] == sizes["one.jpg"] == (8, 8) and sizes["three.png"] > (16, 8)
+    assert [path.suffix for path in (tmp_path / "run.v2").iterdir()] == [".png"]

@@ -196,3 +196,26 @@ def test_translating_names_the_encoding_that_was_read_and_packs_what_it_writes(
     assert gzip.decompress((tmp_path / "out.gz").read_bytes()).count(b"\n") == 2
     done = asked("translate", translator, "--beam", "1", text=lines(GERMAN[:2]).encode("latin-1"))
     assert f"'standard input' {note}" in done.output
+
+
+def test_a_verb_gives_any_given_column(tmp_path: Path) -> None:
+    """Beside --label, which is one of a class: by the column's name, checked as `maquette sample` checks it."""
+    rows = [
+        {"de": de, "en": en, "form": ("long", "short")[i % 2], "year of print": 1900 + i * 1.5}
+        for i, (de, en) in enumerate(zip(GERMAN, ENGLISH, strict=True))
+    ]
+    (tmp_path / "rows.jsonl").write_text(lines([json.dumps(row) for row in rows]))
+    run = trained(tmp_path / "rows.jsonl", tmp_path / "run", given=["de", "form", "year of print"], target="en")
+    (tmp_path / "in.de").write_text(lines(GERMAN[:2]))
+    ask = ("translate", run, "--input", tmp_path / "in.de", "--beam", "1")
+    asked(*ask, "--given", "form=short", "--given", "year of print=1910", "-o", tmp_path / "out.en")
+    about = json.loads((tmp_path / "out.json").read_text())
+    assert (about["form"], about["year of print"]) == ("short", "1910")
+    for wrong, says in {
+        "form": "names no column", "form=tall": "no class 'tall'", "year of print=x": "not a number",
+        "forn=long": "without forn", "de=x": "is what is translated",
+    }.items():  # fmt: skip
+        assert says in refused(*ask, "--given", wrong).problem
+    assert "twice" in refused(*ask, "--given", "form=long", "--given", "form=short").problem
+    said = " ".join(asked("sample", run, "--help").output.split())
+    assert "made from. [required]" in said and "[default: not known]" in said

@@ -330,6 +330,7 @@ def test_columns_that_are_not_there(tmp_path: Path, cache: Path) -> None:
     path = put(tmp_path, {"a.jsonl": jsonl([{"poem": t, "form": i % 2} for i, t in enumerate(LINES)])}) / "a.jsonl"
     assert "Did you mean 'form'?" in refused(path, cache, target="poem", given="from").remedy
     assert "Did you mean 'poem'?" in refused(path, cache, target="poems").remedy
+    assert "each on its own: poem form" in refused(path, cache, target="poem,form").remedy
     assert "holds no pictures" in str(refused(path, cache, target="image"))
 
 

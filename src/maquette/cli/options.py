@@ -18,7 +18,7 @@ device = click.option("--device", help="auto (a GPU where there is one), cpu, cu
 def flag_of(option: Option) -> click.Option:
     """The flag of an option. Its value stays as it was typed: the option itself checks it, as it does for Python."""
     default = f" [default: {option.default:g}]" if isinstance(option.default, int | float) else ""
-    if option.default is None and "[default" not in option.help:
+    if option.default is None and not option.help.endswith("]"):  # it says so itself
         default = " [default: the run's own]"
     if option.kind is bool:
         return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)

@@ -95,7 +95,7 @@ def command(
         if streamed:
             _stream(loaded, count, out, kind, asks | wanted)
             return
-        file = _one_file(out, kind) if grid or printed else None
+        file = _one_file(out, kind, sure=grid or printed) if kind and not suffix else None
         samples = loaded.sample(count, **asks, **wanted)
     except Ungiven as error:
         error.add(_verbs_for(loaded.spec.columns[error.column].kind))
@@ -103,7 +103,9 @@ def command(
     if grid and file is None:
         folder = Path(out) if out else loaded.folder.samples
         file = folder / f"grid-seed-{seed}{_suffix(suffix, kind)}"
-    if file is not None:
+    if file is not None and count == 1 and not printed:
+        click.echo(str(samples.write(file)))
+    elif file is not None:
         click.echo(str(samples.write_preview(file)))
     elif printed and out is None and suffix is None:
         click.echo(_together(samples))
@@ -134,8 +136,11 @@ def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) 
         click.echo(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
 
 
-def _one_file(out: str | None, kind: str) -> Path | None:
-    """The file that all items go into; None where `-o` names a folder, or nothing. Refuses names of other things."""
+def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
+    """The file that all items go into; None where `-o` names a folder, or nothing.
+
+    sure: whether one file is wanted: then names of other things are refused; else they are those of folders
+    """
     from maquette.core.errors import UserError
     from maquette.core.find import find_modality
     from maquette.core.modality import noun
@@ -145,6 +150,8 @@ def _one_file(out: str | None, kind: str) -> Path | None:
     own = find_modality(kind).PREVIEW_SUFFIX
     packed = (".gz",) if own == ".txt" else ()
     if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()), *packed)):
+        if not sure:
+            return None
         raise UserError(
             f"{noun(kind).capitalize()} cannot be written as '{Path(out).name}'.",
             f"Use a name that ends in {own}, or name a folder for a file each: -o out/",

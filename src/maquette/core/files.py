@@ -34,6 +34,13 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def ready(path: Path) -> Path:
+    """The path, once the folder that it lies in is there."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def write_text(path: Path, content: str) -> Path:
     """Writes UTF-8, packed where the name ends in .gz."""
     data = content.encode("utf-8")

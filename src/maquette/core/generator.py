@@ -131,7 +131,7 @@ class Generator:
         if isinstance(column, ClassSpec):
             shown = ", ".join(column.classes[:5]) + (", ..." if len(column.classes) > 5 else "")
             return Option(option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]")
-        end = "" if isinstance(column, self.model.needs) else " [default: not known]"
+        end = " [required]" if isinstance(column, self.model.needs) else " [default: not known]"
         return Option(option, str, None, f"The {noun(column.kind, 1)} that they are made from.{end}")
 
     def request(self, asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Request:

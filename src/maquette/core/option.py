@@ -96,6 +96,22 @@ def checked(options: Iterable[Option], asked: Mapping[str, Any], what: str = "Th
     return {name: known[name].checked(value) for name, value in asked.items()}
 
 
+def given_of(pairs: Iterable[str]) -> dict[str, str]:
+    """What stands for given columns as `COLUMN=VALUE`, by column; UserError for what is none, or twice there.
+
+    For verbs that are known before their run is, and so have no flag for each column as `maquette sample` does.
+    """
+    found = dict[str, str]()
+    for pair in pairs:
+        column, sign, value = pair.partition("=")
+        if not sign or not column:
+            raise UserError(f"--given '{pair}' names no column and value.", "Write --given COLUMN=VALUE.")
+        if column in found:
+            raise UserError(f"--given names '{column}' twice.", "Give one value for all.")
+        found[column] = value
+    return found
+
+
 def identifier(name: str) -> str:
     """A column's name as that of an option: `stroke width` -> `stroke_width`."""
     return re.sub(r"\W+", "_", name).strip("_") or "_"

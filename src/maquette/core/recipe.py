@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from maquette.core.errors import UserError, nearest
+from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
@@ -208,8 +208,10 @@ def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -
     path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]
     key = prefix + ".".join(path)
     if first["type"] == "extra_forbidden":
-        known = _keys(schema, path[:-1])
-        return UserError(f"There is no setting '{key}'.", nearest(path[-1], known))
+        known = list(_keys(schema, path[:-1]))
+        close, section = closest(path[-1], known), key.removesuffix(path[-1])  # "model." of model.width
+        hint = f"Did you mean '{section}{close}'?" if close else nearest(path[-1], known)
+        return UserError(f"There is no setting '{key}'.", hint)
     if first["type"] == "missing":
         return UserError(f"The recipe lacks '{key}'.", EXAMPLE)
     shown = first.get("input")

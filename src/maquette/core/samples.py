@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maquette.core.about import About
 from maquette.core.errors import UserError
+from maquette.core.files import ready
 from maquette.core.find import find_modality
 from maquette.core.modality import noun, part
 from maquette.core.spec import ClassSpec, DataSpec, NumberSpec
@@ -115,14 +116,14 @@ class Samples:
     def _write(self, name: str, path: Path, item: int, start: int) -> Path:
         column = self.spec.columns[name]
         about = self.about.of(self.seed, start + item).with_more(captions_by_column(self.given, self.spec, item))
-        return find_modality(column.kind).write(self.target[name][item], path, column, about)
+        return find_modality(column.kind).write(self.target[name][item], ready(path), column, about)
 
     def write_preview(self, path: str | Path) -> Path:
         """Writes all items of the one target as one file, each of several under its caption, if any."""
         column = self.spec.only()
         about = self.about.of(self.seed, items=str(len(self)))
         shown = captions_shown(self.given, self.spec, column.kind) if len(self) > 1 else []
-        return find_modality(column.kind).preview(self.only, Path(path), column, shown, about)
+        return find_modality(column.kind).preview(self.only, ready(Path(path)), column, shown, about)
 
     def __str__(self) -> str:
         if len(self.spec.target) > 1:

@@ -90,6 +90,8 @@ def _check(
                 "Name one of them as target, and choose a recipe of its kind: see `maquette recipes`.",
             )
         hint = nearest(name, table.columns) if name not in modality_names() else ""
+        if all(part.strip() in table.columns for part in name.split(",")):
+            hint = f"Did you mean several? Name each on its own: {' '.join(map(shown, name.split(',')))}."
         options = [column for column, kind in kinds.items() if not has_form(kind, ClassSpec, NumberSpec)]
         role = "target" if name in target else "given"
         fitting = options if role == "target" and options else list(table.columns)

@@ -16,7 +16,8 @@ def against_floor(m: Metric) -> str:
     start = f"It is {v}, where real training {{items}} score {f}"
     if reached(m):
         return start + ": this number cannot tell generated from real."
-    if m.floor > 0 and m.value > 1.2 * m.floor:
+    least = m.floor if m.floor_low is None else m.floor_low  # a floor that may be 0 is nothing to divide by
+    if least > 0 and m.value > 1.2 * m.floor:
         return start + f": {m.value / m.floor:.3g} times as far."
     return start + "."
 

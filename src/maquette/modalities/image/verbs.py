@@ -41,6 +41,9 @@ def options(samples: bool = True, expected: bool = False) -> Callable[[Callable[
         shared = [
             click.option("-o", "--out", type=click.Path(), required=True, help="A file, or a folder for several."),
             click.option("--label", help="The class of the pictures, by name or number. [default: not known]"),
+            click.option(
+                "--given", multiple=True, metavar="COLUMN=VALUE", help="What else is known of them. [default: nothing]"
+            ),
             click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another answer."),
             click.option("--steps", type=int, help="More are slower and finer. [default: as the way needs]"),
             click.option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps."),
@@ -141,11 +144,12 @@ def _edit(
     **own: Any,
 ) -> None:  # fmt: skip
     from maquette.core.errors import UserError
+    from maquette.core.option import given_of
     from maquette.modalities.image.edit import EditOptions
     from maquette.modalities.image.pictures import files, write_frames
 
     editor, inputs, target = load(asked.pop("device")).edit, files(pictures), Path(out)
-    wanted = EditOptions(**asked)
+    wanted = EditOptions(**asked | {"given": given_of(asked["given"])})
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
     animated = verb == "interpolate" and target.suffix.lower() in ANIMATED
     single = bool(target.suffix) and not target.is_dir()

@@ -40,7 +40,7 @@ def best(generator: Generator, given: dict[str, Tensor], beam: int = 4, length_p
 
 def translate(
     generator: Generator, sources: Iterable[str] | Iterable[list[str]], beam: int = 4, length_penalty: float = 1.0,
-    notify: Callable[[str], None] = lambda text: None, **asked: Any,
+    notify: Callable[[str], None] = lambda text: None, given: Mapping[str, Any] | None = None, **asked: Any,
 ) -> Iterator[str]:  # fmt: skip
     """The target of each source text, in order; an empty text stays empty. Sources are refused by their line.
 
@@ -48,7 +48,9 @@ def translate(
              texts, is answered before the next one is asked for.
     notify:  is told of targets that were cut off
     asked:   of further given columns, one value for all, e.g. label="short"; a label that is not said is drawn
+    given:   the same by column, for columns whose names are no keywords, e.g. {"year of print": 1890}
     """
+    asked |= given or {}
     source = _source_name(generator)
     if source in asked:
         raise UserError(f"'{source}' is what is translated: each source is given one by one.", "Leave it out.")

@@ -30,6 +30,9 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Higher: longer (Wu et al. 2016).",
         ),
         click.option("--label", help="Runs with a label: one class for all lines. [default: drawn by share]"),
+        click.option(
+            "--given", multiple=True, metavar="COLUMN=VALUE", help="Another given column: one value for all lines."
+        ),
         click.option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps."),
         click.pass_obj,
     )):  # fmt: skip
@@ -53,13 +56,14 @@ def summarise(load: Load, run: str, **asked: Any) -> None:
 
 def rewrite_lines(
     load: Load, run: str, source: str | None, out: str | None, beam: int, length_penalty: float, label: str | None,
-    device: str, escaped: bool = False,
+    given: tuple[str, ...], device: str, escaped: bool = False,
 ) -> None:  # fmt: skip
     """Lines of a file or of stdin -> as many lines, in the same order.
 
     escaped: a backslash and an n stand for a line break within the text
     """
     from maquette.core.errors import UserError
+    from maquette.core.option import given_of
     from maquette.core.spec import ClassSpec
     from maquette.data import read_lines
     from maquette.modalities.text import save
@@ -77,7 +81,8 @@ def rewrite_lines(
     if escaped:
         arriving = ([line.replace("\\n", "\n") for line in block] for block in arriving)
     asked = {} if label is None else {next(iter(loaded.spec.givens(ClassSpec)), "label"): label}
-    made = loaded.translate(arriving, beam=beam, length_penalty=length_penalty, **asked)
+    asked |= given_of(given)
+    made = loaded.translate(arriving, beam=beam, length_penalty=length_penalty, given=asked)
     # One line in is one line out, whatever a model writes.
     flat = (" ".join(text.split()) for text in made)
     if out is None:
@@ -85,7 +90,7 @@ def rewrite_lines(
             click.echo(text)
     else:
         lines = list(flat)
-        about = loaded.about.of(items=str(len(lines)), beam=str(beam), **asked)
+        about = loaded.about.of(items=str(len(lines)), beam=str(beam)).saying(asked)
         save("".join(f"{text}\n" for text in lines), Path(out), about)
         click.echo(out, err=True)
 
