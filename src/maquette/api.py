@@ -372,14 +372,15 @@ class Run:
         self,
         data: str | Path | None = None,
         *,
-        features: str = "own",
+        features: str | None = None,
         samples: int | None = None,
         seed: int = 0,
         quiet: bool = False,
     ) -> Evaluation:
         """Measures samples against held-out data, each number with an interval and beside its floor.
 
-        The result is also written to metrics.json and into the model card.
+        features: the network that distances are measured in, e.g. "own" or "inception"; None: the first that the
+        kind of data has. The result is also written to metrics.json and into the model card.
         """
         from maquette.evaluation import evaluate
         from maquette.report.card import write_card

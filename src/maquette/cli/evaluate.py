@@ -10,15 +10,14 @@ from maquette.cli.options import device
 @click.command("evaluate")
 @click.argument("run", type=click.Path())
 @click.option("--data", help="Other data, or another split. [default: the run's own held-out split]")
-@click.option("--features", type=click.Choice(["own", "inception"]), default="own", show_default=True,
-              help="Network that distances are measured in.")  # fmt: skip
+@click.option("--features", help="Network that distances are measured in. [default: the first that the kind has]")
 @click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @device
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON that is also written to metrics.json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(
-    run: str, data: str | None, features: str, samples: int | None, seed: int, device: str | None, as_json: bool,
+    run: str, data: str | None, features: str | None, samples: int | None, seed: int, device: str | None, as_json: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
     """Measure RUN on held-out data -> metrics.json, and a table."""

@@ -148,8 +148,7 @@ def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
     if out is None or out.endswith("/") or Path(out).is_dir() or not Path(out).suffix:
         return None
     own = find_modality(kind).PREVIEW_SUFFIX
-    packed = (".gz",) if own == ".txt" else ()
-    if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()), *packed)):
+    if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()))):
         if not sure:
             return None
         raise UserError(

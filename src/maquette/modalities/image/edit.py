@@ -1,7 +1,7 @@
 """What only a run of pictures can do to pictures: enlarge, fill, restore, vary, interpolate, and lend a style.
 
 Two ways, chosen by what the run is. One that was trained to undo something (`degrade` of the family flow) is shown the
-spoilt picture and samples p(picture | it). Any other flow is guided by the spoilt picture while it samples
+corrupted picture and samples p(picture | it). Any other flow is guided by the corrupted picture while it samples
 (sampling/posterior.py). A model that only knows codes (a VAE) varies and interpolates.
 """
 
@@ -111,7 +111,7 @@ class Editor:
         self._flow_map("restore")
         named = [name for name, value in (("noise", noise), ("blur", blur), ("jpeg", jpeg)) if value is not None]
         if len(named) > 1:
-            raise UserError(f"{' and '.join(named)} exclude one another.", "Name what spoils the picture most.")
+            raise UserError(f"{' and '.join(named)} exclude one another.", "Name what corrupts the picture most.")
         if any(value is not None and value <= 0 for value in (noise, blur, jpeg)) or (jpeg or 0) > 100:
             raise UserError("noise, blur and jpeg are above 0, and jpeg is 100 at most.", "Leave it out.")
         y = pictures_in(pictures, self.spec.only(), fit)
@@ -134,7 +134,7 @@ class Editor:
             number = int((levels < LEAST_NOISE).nonzero()[0]) + 1
             raise UserError(
                 f"No noise was found in picture {number}.",
-                "Say what spoils it: a level of noise, a blur in pixels, or the quality of a jpeg.",
+                "Say what corrupted it: a level of noise, a blur in pixels, or the quality of a jpeg.",
             )
         return self._denoise(y, levels, options)
 
@@ -376,7 +376,7 @@ def _field(model: FlowMap, given: dict[str, Tensor], n: int) -> ode.Field:
 
 
 def _shown(y: Tensor) -> Tensor:
-    """A spoilt picture that is seen everywhere, f32[B, C + 1, H, W]."""
+    """A corrupted picture that is seen everywhere, f32[B, C + 1, H, W]."""
     return torch.cat([y, torch.ones_like(y[:, :1])], 1)
 
 
