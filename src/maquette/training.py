@@ -363,6 +363,8 @@ def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = 
     vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, *named_by(recipe, "families")]
     env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
     env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
+    # What is the user's own is found where this process found it, e.g. beside a script.
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
                "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
                *(["--device", device] if device else [])]  # fmt: skip

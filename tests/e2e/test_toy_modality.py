@@ -74,6 +74,18 @@ def run(chords: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "a"
 
 
+def test_several_processes_find_it_where_this_one_does(
+    chords: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the path of this process alone, as beside a script."""
+    monkeypatch.delenv("PYTHONPATH")
+    recipe = tmp_path / "chords.yaml"
+    recipe.write_text(RECIPE.format(target="[chord]", given="[label]", steps=3))
+    done = maquette("train", recipe, "--data", chords, "-o", tmp_path / "a", "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "README.md").is_file()
+
+
 def pitches(path: Path) -> list[int]:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     return [int(word) for word in " ".join(lines).split()]

@@ -185,7 +185,7 @@ def test_a_preview_comes_apart_again() -> None:
     items = torch.stack([first, torch.cat([second, second.new_zeros(len(first) - len(second))])])
     assert text.apart(text.sheet(items, spec), captioned=False) == [("", "ab c\n\nd"), ("", "[x]\ny")]
     captioned = text.sheet(items, spec, captions=["a b", "c\nd"])
-    assert text.apart(captioned, captioned=True) == [("a b", "ab c\n\nd"), ("c\nd", "[x]\ny")]
+    assert text.apart(captioned, captioned=True) == [("a b", "ab c\n\nd"), ("c d", "[x]\ny")]  # a caption is one line
 
 
 def test_tokens_are_fitted_to_rows_together_and_too_long_rows_are_named() -> None:

@@ -90,7 +90,7 @@ def rewrite_lines(
             click.echo(text)
     else:
         lines = list(flat)
-        about = loaded.about.of(items=str(len(lines)), beam=str(beam)).saying(asked)
+        about = loaded.about.of(items=str(len(lines)), beam=str(beam)).with_more(asked)
         save("".join(f"{text}\n" for text in lines), Path(out), about)
         click.echo(out, err=True)
 
