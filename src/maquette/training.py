@@ -292,9 +292,17 @@ def open_data(
         given=given,
         like=like,
         own=own,
+        may_miss=_may_miss(recipe.family),
         notify=notify,
         fetch=fetch,
     )
+
+
+def _may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
+    """Forms of given columns that rows may lack: those that the family reads and can do without."""
+    module = find_family(family)
+    forms, needs = getattr(module, "GIVEN", None) or (), getattr(module, "NEEDS", ())
+    return tuple(form for form in (NumberSpec, TokenSpec) if form in forms and form not in needs)
 
 
 def fitting(dataset: Dataset, spec: DataSpec) -> Dataset:

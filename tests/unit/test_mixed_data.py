@@ -16,9 +16,12 @@ import torch
 from PIL import Image
 from test_data_sources import pictures, png, put
 
+import maquette
 from flat_config import flat_config
+from maquette import api, training
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable, Window
+from maquette.core.samples import captions
 from maquette.core.spec import PAD, ClassSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.data import Loader, open_dataset
@@ -115,6 +118,62 @@ def test_rows_that_lack_a_used_column_are_left_out_by_name(tmp_path: Path) -> No
     assert dataset.train.columns["label"].spec.classes == ("one", "seven", "(missing)")
     with pytest.raises(UserError, match=r"'003.png' cannot be used: 'caption': empty"):
         opened(root, tmp_path / "cache", ("image",), ("caption",), strict=True)
+
+
+GAPS: dict[str, dict[int, str]] = {"caption": {3: "", 4: " "}, "slant": {4: "", 5: "steep", 6: ""}}
+
+
+def test_rows_that_lack_what_is_given_are_kept_where_the_family_can_do_without(tmp_path: Path) -> None:
+    root = table(tmp_path / "set", **GAPS)
+    columns: dict[str, Any] = {"target": ("image",), "given": ("caption", "slant"), "cache": tmp_path / "cache"}
+    settings = flat_config(tokenizer="char", kinds={"slant": "number"})
+    strict = open_dataset(root, settings, **columns)
+    assert {entry["name"] for entry in strict.summary["left_out"]} == {f"00{i}.png" for i in (3, 4, 5, 6)}
+    half = open_dataset(root, settings, **columns, may_miss=(NumberSpec,))
+    assert {entry["name"] for entry in half.summary["left_out"]} == {f"00{i}.png" for i in (3, 4, 5)}
+    found = open_dataset(root, settings, **columns, may_miss=(NumberSpec, TokenSpec))
+    assert found.summary["left_out"] == [{"name": "005.png", "reason": "'slant': 'steep' is not a number"}]
+    assert {"2 rows have no 'slant': kept without it.", "2 rows have no 'caption': kept without it."} <= set(
+        found.summary["notes"]
+    )
+    assert len({strict.fingerprint, half.fingerprint, found.fingerprint}) == 3
+    again = open_dataset(root, settings, **columns, may_miss=(TokenSpec, NumberSpec))
+    assert again.summary["from_cache"] and again.fingerprint == found.fingerprint
+    spec, seen = found.spec(columns["target"], columns["given"]), set()
+    for side in (found.train, found.test):
+        for row, name in enumerate(side.names):
+            i, given = int(str(name)[:3]), side.batch([row], found.spec(("image",), ("caption", "slant"))).given
+            assert bool(given["slant"].isnan()) == (i in (4, 6))
+            assert given["caption"].shape[1] >= 1 and bool((given["caption"] == PAD).all()) == (i in (3, 4))
+            seen.add(i)
+    assert seen == set(range(60)) - {5}
+    slant = [int(str(name)[:3]) / 7 for name in found.train.names if int(str(name)[:3]) not in (4, 6)]
+    assert spec.columns["slant"].mean == pytest.approx(np.mean(slant), abs=1e-3)
+    columns |= {"target": ("caption",), "given": ("slant",)}
+    swapped = open_dataset(root, settings, **columns, may_miss=(NumberSpec, TokenSpec))
+    assert {entry["name"] for entry in swapped.summary["left_out"]} == {f"00{i}.png" for i in (3, 4, 5)}  # a target
+
+
+def test_a_run_learns_from_rows_with_gaps_and_finds_them_again(tmp_path: Path) -> None:
+    root = table(tmp_path / "set", caption=dict.fromkeys(range(0, 60, 2), ""), slant=dict.fromkeys(range(0, 60, 3), ""))
+    small = {"model.width": 32, "model.deep": 32, "model.deep_blocks": 1, "model.condition": 16,
+             "train.preview_items": 8, "train.batch_size": 8}  # fmt: skip
+    columns: dict[str, Any] = {"target": "image", "given": ["caption", "slant"], "quiet": True}
+    run = maquette.train("image/flow", root, out=tmp_path / "run", steps=3, settings=small, **columns)
+    data = run.folder.data()
+    assert data["used"] == 60 and data["columns"]["caption"]["missing"] == 30
+    again = maquette.load(run.folder.path, device="cpu")
+    assert again.trained_on(again.dataset()) and again.trained_on(again.dataset(root))
+    again.resume(quiet=True)
+    given = again.dataset().test.batch(np.arange(len(again.dataset().test)), again.spec).given
+    shown = captions(given, again.spec)
+    assert "" in shown and not any("nan" in words for words in shown)
+    assert again.sample(2, steps=2, caption="a thin one").only.isfinite().all()
+    source = table(tmp_path / "source", other={i: f"{WORDS[i % 4]} again, the {i}th" for i in range(60)},
+                   caption={3: ""}, slant={6: ""})  # fmt: skip
+    recipe = api.resolve_recipe("text/transformer", source, target="other", given=["caption", "slant"])
+    found = training.open_data(recipe, lambda note: None)
+    assert [entry["name"] for entry in found.summary["left_out"]] == ["003.png"] and found.summary["used"] == 59
 
 
 def held_out(dataset: Dataset) -> list[str]:

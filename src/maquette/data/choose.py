@@ -21,6 +21,7 @@ class Use:
     content: those that tell rows apart: neither classes nor numbers, as long as there are others
     look:    nothing was chosen among several columns: each is looked at for itself, and nothing is learned
     unused:  columns that are left aside
+    may_miss: given columns that a row may lack and be used all the same
     """
 
     kinds: dict[str, str]
@@ -28,6 +29,7 @@ class Use:
     content: tuple[str, ...]
     look: bool
     unused: tuple[str, ...]
+    may_miss: tuple[str, ...] = ()
 
     @property
     def thing(self) -> str:
@@ -43,9 +45,11 @@ class Use:
 
 def choose(
     table: RawTable, kinds: Mapping[str, str], target: Sequence[str], given: Sequence[str], like: DataSpec | None,
-    source: str,
+    source: str, may_miss: tuple[type[ColumnSpec], ...] = (),
 ) -> Use:  # fmt: skip
     """The columns to be used. kinds: modality of each column that one claims; (), (): all of them are looked at.
+
+    may_miss: forms of given columns that a row may lack
 
     Raises UserError for columns that are not there, or of which nothing can be made.
     """
@@ -61,6 +65,7 @@ def choose(
     return Use(
         {name: kinds[name] for name in used}, made, content, look,
         tuple(shown(name) for name in table.columns if name not in used),
+        tuple(name for name in given if may_miss and has_form(kinds[name], *may_miss)),
     )  # fmt: skip
 
 

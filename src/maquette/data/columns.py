@@ -55,13 +55,13 @@ class Ragged:
         return None if self.equal else self.sizes
 
     def take(self, rows: np.ndarray) -> Tensor:
-        """i64[B, L], padded with PAD to the longest of these rows."""
+        """i64[B, L], padded with PAD to the longest of these rows; a row without tokens is PAD alone."""
         first, sizes = self.first[rows], self.sizes[rows]
         longest = int(sizes.max(initial=0))
         if self.equal:
             made = self.array[first[:, None] + np.arange(longest)]
         else:
-            made = np.full((len(first), longest), PAD, self.array.dtype)
+            made = np.full((len(first), max(1, longest)), PAD, self.array.dtype)
             for i, (start, size) in enumerate(zip(first.tolist(), sizes.tolist(), strict=True)):
                 made[i, :size] = self.array[start : start + size]
         return find_modality(self.spec.kind).canonical(made)

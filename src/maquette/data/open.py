@@ -12,7 +12,7 @@ from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import part
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import DataSpec
+from maquette.core.spec import ColumnSpec, DataSpec
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
 from maquette.data.choose import choose
@@ -36,6 +36,7 @@ def open_dataset(
     given: Sequence[str] = (),
     like: DataSpec | None = None,
     own: str | None = None,
+    may_miss: tuple[type[ColumnSpec], ...] = (),
     cache: Path | None = None,
     notify: Notify | None = None,
     fetch: bool = True,
@@ -47,6 +48,8 @@ def open_dataset(
     them. like: the specification of a trained run, whose tokens, classes and shapes are used; own: the fingerprint of
     that run's data, where the run is to be judged: other data that names no splits is then all held out. Without it,
     the data is to be learned from, and is split.
+    may_miss: forms of given columns whose values rows may lack: such a row is kept, with NaN or no tokens there. Rows
+    that lack any other used column but a class are left out.
     cache: where prepared data is kept. notify: is told what happens.
     fetch: whether a named source may be fetched from the network; False takes only what is at hand.
     Raises UserError when there is nothing to use, or with config.strict when an item is unusable.
@@ -57,7 +60,8 @@ def open_dataset(
     store = Cache(cache)
     found = find_source(source, store.downloads)
     ways = how(config, modality_names(), like, own)
-    key = digest([found.key(), *ways, "target", *target, "given", *given])
+    gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
+    key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])
     prepared = store.lookup(key)
     from_cache = prepared is not None
     if prepared is None and not fetch and found.remote:
@@ -67,7 +71,7 @@ def open_dataset(
             prepared = store.lookup(key)  # another process may have prepared it meanwhile
             from_cache = prepared is not None
             if prepared is None:
-                prepared, from_cache = _read(found, config, target, given, like, own, ways, store, notify)
+                prepared, from_cache = _read(found, config, target, given, like, own, may_miss, ways, store, notify)
                 store.remember(key, prepared)
     facts = summary(prepared, _name(str(source)))
     refuse_if_strict([(entry["name"], entry["reason"]) for entry in facts["left_out"]], config.strict)
@@ -80,14 +84,15 @@ def open_dataset(
 
 def _read(
     found: Source, config: DataConfig, target: Sequence[str], given: Sequence[str], like: DataSpec | None,
-    own: str | None, ways: Sequence[object], store: Cache, notify: Notify,
+    own: str | None, may_miss: tuple[type[ColumnSpec], ...], ways: Sequence[object], store: Cache, notify: Notify,
 ) -> tuple[Prepared, bool]:  # fmt: skip
     """What a source holds, prepared; and whether the same columns of it were prepared before for another purpose."""
     notify("Reading the data")
     table = found.load(notify, (*target, *given))
     kinds = column_kinds(table, config, target, given, like)
-    use = choose(table, kinds, target, given, like, config.source or "")
-    key = digest([found.key(), *ways, use.look, "columns", *sorted(use.kinds.items())])
+    use = choose(table, kinds, target, given, like, config.source or "", may_miss)
+    gaps = ["may miss", *sorted(use.may_miss)] if use.may_miss else []
+    key = digest([found.key(), *ways, use.look, "columns", *sorted(use.kinds.items()), *gaps])
     known = store.lookup(key)
     if known is not None:
         return known, True

@@ -221,6 +221,8 @@ class _Work:
             rows = [i for i in train.tolist() if widen or column.facts[i] is not None]
             if not rows and name not in known:
                 raise UserError(f"No row to learn from has a value of '{shown(name)}'.", "Use another column.")
+            if name in found.use.may_miss and (missing := column.facts.count(None)):
+                notes.append(f"{missing:,} rows have no '{shown(name)}': kept without it.")
             sample = (_Cells(column.cells, rows), [column.facts[i] for i in rows])
             if column.optional("fit_together") and not found.use.look:
                 together.setdefault(column.kind, {})[name] = sample

@@ -135,7 +135,8 @@ class Packed:
 
 
 def pack(items: Sequence[np.ndarray | Unreadable | None], ragged: bool) -> Packed:
-    """Items of one shape, or sequences; what is Unreadable or None takes no place among sequences, and zeros else."""
+    """Items of one shape, or sequences; what is Unreadable or None takes no place among sequences, and
+    NaN or zeros else."""
     failed = {i: str(item) for i, item in enumerate(items) if isinstance(item, Unreadable)}
     good = [np.asarray(item) for item in items if not (item is None or isinstance(item, Unreadable))]
     digests = np.zeros(len(items), np.uint64)
@@ -149,7 +150,7 @@ def pack(items: Sequence[np.ndarray | Unreadable | None], ragged: bool) -> Packe
         return Packed(None, None, digests, failed)
     if len(good) == len(items):
         return Packed(np.stack(good), None, digests, failed)
-    values = np.zeros((len(items), *good[0].shape), good[0].dtype)
+    values = _nothing((len(items), *good[0].shape), good[0].dtype)
     values[there] = good
     return Packed(values, None, digests, failed)
 
@@ -231,7 +232,7 @@ class Writer:
         if packed.values is not None and self._like is None:
             self._like = packed.values[:0]
             if not self._ragged:
-                self._zeros(self._owed)
+                self._skip(self._owed)
         if self._ragged:
             assert packed.lengths is not None
             self._lengths.append(packed.lengths)
@@ -240,7 +241,7 @@ class Writer:
         elif packed.values is not None:
             self._sink.add(packed.values)
         elif self._like is not None:
-            self._zeros(n)
+            self._skip(n)
         else:
             self._owed += n
         self._count += n
@@ -252,10 +253,15 @@ class Writer:
         ends = np.concatenate([[0], np.cumsum(np.concatenate(self._lengths))]).astype(np.int64)
         return Stored(self._sink.array(like.dtype, (int(ends[-1]),)), ends)
 
-    def _zeros(self, n: int) -> None:
+    def _skip(self, n: int) -> None:
         if n:
             assert self._like is not None
-            self._sink.add(np.zeros((n, *self._like.shape[1:]), self._like.dtype))
+            self._sink.add(_nothing((n, *self._like.shape[1:]), self._like.dtype))
+
+
+def _nothing(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """What stands where there is no item: NaN, by which networks know what is missing, or zeros of whole numbers."""
+    return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
 
 
 def write_array(path: Path, array: np.ndarray) -> list[Any]:

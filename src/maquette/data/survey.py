@@ -20,6 +20,7 @@ from maquette.data.raw import Cell, Cells, File, Files, Notify, RawTable, Values
 CHUNK = 256  # files handed to a worker at once
 MANY = 400  # files for which starting workers pays
 HANDFUL = 5  # fewer rows than this teach nothing
+EMPTY = "empty"  # why a cell without anything in it cannot be used
 SPARSE = 0.1  # share of rows without a value from which on a column that is only looked at may lack it
 
 
@@ -129,7 +130,7 @@ def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Sur
         elif use.look and faults:
             made.notes.append(f"{len(faults):,} rows have no '{shown(name)}'.")
     for row in np.flatnonzero(~some).tolist():
-        out.setdefault(row, (table.names[row], "empty"))
+        out.setdefault(row, (table.names[row], EMPTY))
     refuse_if_strict([out[row] for row in sorted(out)], config.strict)
     made.left_out += [out[row] for row in sorted(out)]
     made.notes.notes += use.notes()
@@ -210,7 +211,7 @@ def _look(
     for rows, results in _results(cells, kind, own):
         for row, result in zip(rows, results, strict=True):
             if result is None:
-                faults[row] = "missing" if files else "empty"
+                faults[row] = "missing" if files else EMPTY
                 missing += 1
             elif isinstance(result, str):
                 faults[row] = result
@@ -220,6 +221,8 @@ def _look(
     # A row without a label has a class of its own; a column that is only looked at may have gaps.
     widens = bool(part(kind, "widen", "data"))
     may_miss = widens and missing == len(faults)
+    if name in use.may_miss:  # what lacks a value is no fault there; what is broken is
+        faults = {row: reason for row, reason in faults.items() if reason not in ("missing", EMPTY)}
     sparse = use.look and not files and len(faults) > SPARSE * len(cells)
     return Looked(kind, own, cells, facts, digests, may_miss or sparse), faults
 

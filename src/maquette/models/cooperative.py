@@ -42,6 +42,7 @@ from maquette.sampling import autoregressive, steered
 
 SUPPORTS = (TokenSpec,)
 GIVEN = ANY
+NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOBODY = -1  # decided by no agent: the prompt, and padding
 SLICE = 16  # tokens at a time whose deciders are found
 

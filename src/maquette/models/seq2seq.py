@@ -28,6 +28,7 @@ from maquette.sampling import autoregressive
 
 SUPPORTS = (TokenSpec,)
 GIVEN = ANY
+NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embed", "condition", "out")  # rows of a table, one a token, rather than a matrix
 
 Positive = Annotated[int, Field(gt=0)]

@@ -29,6 +29,7 @@ from maquette.sampling import autoregressive
 
 SUPPORTS = (TokenSpec,)
 GIVEN = ANY
+NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams")  # mostly rows of a table, one a token
 
 Positive = Annotated[int, Field(gt=0)]

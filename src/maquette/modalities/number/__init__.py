@@ -95,8 +95,8 @@ def write(item: Tensor, path: Path, spec: ColumnSpec, about: About) -> Path:
 
 
 def sheet(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = ()) -> str:
-    """The numbers, one a line."""
-    return "\n".join(f"{float(item):g}" for item in items)
+    """The numbers, one a line; of an item without one the line is empty."""
+    return "\n".join("" if item.isnan() else f"{float(item):g}" for item in items)
 
 
 def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str], about: About) -> Path:

@@ -29,7 +29,8 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
 
 
 def caption(item: Tensor, spec: ColumnSpec) -> str:
-    return f"{float(item):g}"
+    """The number; nothing of an item that has none."""
+    return "" if item.isnan() else f"{float(item):g}"
 
 
 def view(item: Tensor, spec: ColumnSpec) -> float:
