@@ -92,6 +92,7 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> NoReturn:
+    """Runs the command line and ends the process: exit code 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     try:

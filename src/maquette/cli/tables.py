@@ -28,6 +28,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
+    """Prints the metrics with their intervals and floors as a table."""
     from rich.console import Console
 
     from maquette.evaluation.results import HEADER
@@ -38,6 +39,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
+    """Prints the metrics of several runs side by side."""
     from rich.console import Console
 
     print_table(comparison.header, comparison.rows())

@@ -106,5 +106,6 @@ def _halves(found: Survey, config: DataConfig, like: DataSpec | None) -> list[tu
 
 
 def refuse_equal(found: Survey, different: int, total: int) -> None:
+    """Raises UserError where all items are the same. different: how many there are, of `total`"""
     if different < 2:
         raise UserError(f"All {total:,} {noun(found.use.thing)} are the same.", "Add different ones.")

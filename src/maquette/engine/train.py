@@ -221,5 +221,6 @@ def save_weights(folder: RunFolder, state: State) -> None:
 
 
 def preview_path(folder: RunFolder, step: int) -> Path:
+    """Where the preview of a step is written, without a suffix; its folder is made."""
     folder.samples.mkdir(parents=True, exist_ok=True)
     return folder.samples / f"preview-{step:08d}"

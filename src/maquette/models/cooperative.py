@@ -96,6 +96,10 @@ def members(config: Config) -> tuple[str, ...]:
 
 
 def build(config: Config, spec: DataSpec) -> Cooperative:
+    """The model for this specification: trained models that write together, or one under a critic.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     least = 2 if config.way == "experts" else 1
     if len(config.members) < least:
         raise UserError(

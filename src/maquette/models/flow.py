@@ -140,6 +140,10 @@ def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
 
 
 def build(config: Config, spec: DataSpec) -> Flow:
+    """The model for this specification: a network of velocities.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     return Flow(config, spec)
 
 

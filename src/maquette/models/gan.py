@@ -95,6 +95,10 @@ def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
 
 
 def build(config: Config, spec: DataSpec) -> GAN:
+    """The model for this specification: a generator and a critic.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     return GAN(config, spec)
 
 

@@ -95,6 +95,10 @@ def families(config: Config) -> tuple[str, ...]:
 
 
 def build(config: Config, spec: DataSpec) -> Latent:
+    """The model for this specification: a codec and a model of its codes.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     return Latent(resolve(config, spec), spec)
 
 

@@ -79,6 +79,10 @@ class Config(BaseModel):
 
 
 def build(config: Config, spec: DataSpec) -> RecurrentModel:
+    """The model for this specification: a recurrent encoder and decoder.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     if config.bidirectional and config.width % 2:
         raise UserError("The two directions of the encoder share `width`.", "Set model.width to an even number.")
     aligns = source_name(spec) and config.attention != "none"

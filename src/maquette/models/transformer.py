@@ -86,6 +86,10 @@ class Config(BaseModel):
 
 
 def build(config: Config, spec: DataSpec) -> TransformerModel:
+    """The model for this specification: a decoder, with an encoder where a sequence is given.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     source = source_name(spec)
     if source and config.infill:
         raise UserError("Gaps are filled by a model without a source.", "Set model.infill=0, or train without --given.")

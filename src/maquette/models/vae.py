@@ -102,6 +102,10 @@ class Config(BaseModel):
 
 
 def build(config: Config, spec: DataSpec) -> VAE:
+    """The model for this specification: an encoder and a decoder.
+
+    Raises UserError for settings or shapes that cannot work.
+    """
     return VAE(config, spec)
 
 

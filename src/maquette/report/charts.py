@@ -93,6 +93,7 @@ def _line(curve: Curve, x: list[float], name: str) -> dict[str, Any]:
 
 
 def scatter_chart(scatter: Scatter, reach: float) -> dict[str, Any]:
+    """A chart of points in the plane, by class."""
     return {"kind": "scatter", "names": scatter.names, "x": scatter.x, "y": scatter.y, "reach": reach}
 
 

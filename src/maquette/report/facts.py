@@ -35,6 +35,8 @@ _BARE = re.compile(r"(?<![\w.:/<'])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\",;:()]+){2,
 
 @dataclass(frozen=True)
 class Fact:
+    """A name and a value, as a row of a list."""
+
     name: str
     value: str
     note: str = ""
@@ -74,6 +76,7 @@ class DataFacts:
 
 
 def networks(generator: Generator) -> list[Net]:
+    """The networks of a model, with their numbers of parameters."""
     kept = generator.model.kept
     nets = [
         Net(name, sum(p.numel() for p in net.parameters()), name in kept)
@@ -267,6 +270,7 @@ def stopped_at(folder: RunFolder, recipe: Recipe) -> int | None:
 
 
 def date_words(when: datetime | None) -> str:
+    """A date and time as people read them; a dash where there is none."""
     return f"{when.day} {when:%B %Y, %H:%M}" if when else NONE
 
 

@@ -49,6 +49,7 @@ PARTS: dict[str, str] = {
 
 
 def phase_title(phase: str) -> str:
+    """What a phase of training is called on a page."""
     return PHASES.get(phase, f"Phase “{phase}”")
 
 

@@ -22,6 +22,8 @@ _NOT_CURVES = {"step", "seconds", "items", "time", "epoch", "version"}
 
 @dataclass(frozen=True)
 class Alarm:
+    """A value that left its limits: from which step, what was seen, what helps."""
+
     name: str
     step: int | None
     saw: str
@@ -56,6 +58,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Phase:
+    """The curves of one phase of training."""
+
     name: str
     title: str
     curves: tuple[Curve, ...]

@@ -101,6 +101,7 @@ def finite(value: Any) -> Any:
 
 
 def count(value: int | float | None) -> str:
+    """A number with separators between thousands; a dash where there is none."""
     return NONE if value is None else f"{round(value):,}"
 
 
@@ -124,6 +125,7 @@ def duration(seconds: float | None) -> str:
 
 
 def file_size(size_bytes: int | None) -> str:
+    """Bytes in B, KiB, MiB or GiB; a dash where there is none."""
     if size_bytes is None:
         return NONE
     value = float(size_bytes)

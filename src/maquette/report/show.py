@@ -49,6 +49,7 @@ def hook(kind: str, name: str) -> Any:
 
 
 def amounts(kind: str) -> Amounts:
+    """How many items of a kind each part of a page shows."""
     return hook(kind, "AMOUNTS") or Amounts()
 
 

@@ -42,6 +42,7 @@ def keywords(spec: DataSpec) -> str:
 
 
 def flag(name: str) -> str:
+    """The name of a column as the flag of a command has it."""
     return name.replace("_", "-")
 
 

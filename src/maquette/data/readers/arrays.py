@@ -29,6 +29,7 @@ Parts = Mapping[str | None, np.ndarray]  # split -> its array
 
 
 def claims(place: Place) -> float:
+    """How surely a place holds arrays in .npy and .npz, in [0, 1]."""
     names = place.tree.names
     if place.tree.form == "file":
         return 0.9 if names[0].lower().endswith(_SUFFIXES) else 0.0

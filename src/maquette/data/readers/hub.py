@@ -27,6 +27,7 @@ _PLAIN = (*_STRINGS, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16
 
 
 def claims(place: Place) -> float:
+    """How surely a place holds data sets that are named as hub:NAME, in [0, 1]."""
     if place.path is None:
         return 1.0 if place.name.startswith(_PREFIX) else 0.0
     names = place.tree.names if place.tree.form == "folder" else ()
@@ -39,10 +40,12 @@ def remote(place: Place) -> bool:
 
 
 def key(place: Place) -> str:
+    """What tells one state of the source from another, for the cache."""
     return digest([place.name])
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
+    """The rows of a place that it claims, as cells. Raises UserError for what cannot be read."""
     datasets = _library()
     found = _load(datasets, place)
     splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}

@@ -32,11 +32,13 @@ def beside(path: Path) -> list[Path]:
 
 
 def claims(place: Place) -> float:
+    """How surely a place holds a table that names files, in [0, 1]."""
     alone = place.tree.form == "file"
     return 0.8 if _tables(place) and (alone or place.items) else 0.0
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
+    """The rows of a place that it claims, as cells. Raises UserError for what cannot be read."""
     alone = place.tree.form == "file"
     whole = place
     if alone:

@@ -25,6 +25,7 @@ NAMES = (DIGITS, *SETS)
 
 
 def claims(place: Place) -> float:
+    """How surely a place holds data sets that are known by name, in [0, 1]."""
     return 1.0 if place.path is None and place.name in NAMES else 0.0
 
 
@@ -34,6 +35,7 @@ def remote(place: Place) -> bool:
 
 
 def key(place: Place) -> str:
+    """What tells one state of the source from another, for the cache."""
     # A download is checked against its checksum, so its name alone says what it holds.
     local = None if place.name == DIGITS else _local(place.name)
     files = [] if local is None else [stamp(local / name) for name in Folder(local).names]

@@ -39,6 +39,7 @@ class _Rows:
 
 
 def claims(place: Place) -> float:
+    """How surely a place holds tables of values, in [0, 1]."""
     tables = _tables(place)
     if not tables or place.tree.form == "file":
         return 0.5 if tables else 0.0
@@ -47,6 +48,7 @@ def claims(place: Place) -> float:
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
+    """The rows of a place that it claims, as cells. Raises UserError for what cannot be read."""
     tables = _tables(place)
     made = parsed(place, tables, columns)
     made.ignored = [name for i, name in enumerate(place.tree.names) if i not in tables]

@@ -26,6 +26,7 @@ def broken_cells() -> list[Cell]:
 
 
 def png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file of pixels u8[H, W] or u8[H, W, C]."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -32,6 +32,8 @@ HOW = (
 
 
 class Conv(nn.Module):
+    """Convolution, batch normalization and ReLU."""
+
     def __init__(
         self, before: int, after: int, kernel: int | tuple[int, int], stride: int = 1, pad: int | tuple[int, int] = 0
     ) -> None:
@@ -49,6 +51,8 @@ def _mean3(x: Tensor) -> Tensor:
 
 
 class BlockA(nn.Module):
+    """InceptionA of Szegedy et al. 2015, with the FID's average pooling."""
+
     def __init__(self, n: int, pool: int) -> None:
         super().__init__()
         self.branch1x1 = Conv(n, 64, 1)
@@ -64,6 +68,8 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
+    """InceptionB: halves the grid."""
+
     def __init__(self, n: int) -> None:
         super().__init__()
         self.branch3x3 = Conv(n, 384, 3, stride=2)
@@ -76,6 +82,8 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
+    """InceptionC: 7x7 convolutions as 1x7 and 7x1."""
+
     def __init__(self, n: int, c: int) -> None:
         super().__init__()
         row, column = {"kernel": (1, 7), "pad": (0, 3)}, {"kernel": (7, 1), "pad": (3, 0)}
@@ -95,6 +103,8 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
+    """InceptionD: halves the grid."""
+
     def __init__(self, n: int) -> None:
         super().__init__()
         self.branch3x3_1, self.branch3x3_2 = Conv(n, 192, 1), Conv(192, 320, 3, stride=2)
@@ -108,6 +118,8 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
+    """InceptionE: the widest blocks, on the smallest grid."""
+
     def __init__(self, n: int, largest: bool) -> None:
         super().__init__()
         self.largest = largest  # the last block of the FID's variant pools by maximum
@@ -185,6 +197,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class InceptionFeatures:
+    """The features of the standard FID, f64[n, 2048] of pictures."""
+
     network: Inception
     identity: str
     device: torch.device
@@ -214,6 +228,7 @@ def three_channels(x: Tensor) -> Tensor:
 
 
 def inception_features(cache: Path | None = None, device: torch.device | str = "cpu") -> InceptionFeatures:
+    """The network, with weights from the cache. Raises UserError where they are not there."""
     path = weights_file(cache)
     network = Inception()
     wanted = network.state_dict()

@@ -27,6 +27,7 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
 
 
 def caption(item: Tensor, spec: ColumnSpec) -> str:
+    """Nothing: a picture is not said in words."""
     return ""  # a picture is not said in words
 
 

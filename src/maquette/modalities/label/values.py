@@ -25,6 +25,7 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
 
 
 def caption(item: Tensor, spec: ColumnSpec) -> str:
+    """The name of the class."""
     return view(item, spec)
 
 

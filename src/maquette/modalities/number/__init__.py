@@ -100,6 +100,7 @@ def sheet(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = ()) -> str:
 
 
 def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str], about: About) -> Path:
+    """Writes the numbers, one a line."""
     write_text(path, sheet(items, spec) + "\n")
     write_json(Path(path).with_suffix(".json"), about.fields)
     return Path(path)

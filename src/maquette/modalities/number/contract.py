@@ -14,4 +14,5 @@ def made_up_cells(items: int, seed: int = 0) -> list[Cell]:
 
 
 def broken_cells() -> list[Cell]:
+    """Cells that are no numbers."""
     return ["many", "nan"]

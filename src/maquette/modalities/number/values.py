@@ -34,4 +34,5 @@ def caption(item: Tensor, spec: ColumnSpec) -> str:
 
 
 def view(item: Tensor, spec: ColumnSpec) -> float:
+    """The number as Python's own."""
     return float(item)

@@ -30,6 +30,7 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
 
 
 def caption(item: Tensor, spec: ColumnSpec) -> str:
+    """The text."""
     return view(item, spec)
 
 

@@ -40,6 +40,8 @@ TEMPLATE = """
 
 @dataclass(frozen=True)
 class Data:
+    """Section: what was learned from."""
+
     id: str = "data"
     title: str = "Data"
     after: str = "alarms"

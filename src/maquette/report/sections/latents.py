@@ -71,6 +71,8 @@ of the range.{% endif %}</p>
 
 @dataclass(frozen=True)
 class Reconstructions:
+    """Section: items beside what comes back from their codes."""
+
     id: str = "reconstructions"
     title: str = "Reconstructions"
     after: str = "neighbours"

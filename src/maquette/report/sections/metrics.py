@@ -57,6 +57,8 @@ real {{ items }}. No generator can be asked to do better.</p>
 
 @dataclass(frozen=True)
 class Metrics:
+    """Section: the measures, with intervals and floors."""
+
     id: str = "metrics"
     title: str = "How good is it?"
     after: str = "classes"

@@ -95,6 +95,8 @@ class NeighbourTable:
 
 @dataclass(frozen=True)
 class New:
+    """Section: whether samples are new, beside their nearest training items."""
+
     id: str = "neighbours"
     title: str = "New, or copied?"
     after: str = "metrics"

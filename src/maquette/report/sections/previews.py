@@ -28,6 +28,8 @@ TEMPLATE = """
 
 @dataclass(frozen=True)
 class Previews:
+    """Section: what the model made while it learned."""
+
     id: str = "previews"
     title: str = "While it learned"
     after: str = "walks"

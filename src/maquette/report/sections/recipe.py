@@ -35,6 +35,8 @@ maquette evaluate . &amp;&amp; maquette report .</pre>
 
 @dataclass(frozen=True)
 class RecipeSection:
+    """Section: every setting of the run."""
+
     id: str = "recipe"
     title: str = "Recipe"
     after: str = "data"
@@ -46,6 +48,8 @@ class RecipeSection:
 
 @dataclass(frozen=True)
 class Again:
+    """Section: the commands that make the run again."""
+
     id: str = "again"
     title: str = "Do it again"
     after: str = "recipe"

@@ -52,6 +52,8 @@ class, is where the model is weak.</p>
 
 @dataclass(frozen=True)
 class Samples:
+    """Section: samples, none of them chosen."""
+
     id: str = "samples"
     title: str = "Samples"
     after: str = ""
@@ -92,6 +94,8 @@ class Samples:
 
 @dataclass(frozen=True)
 class Classes:
+    """Section: samples of each class that is given."""
+
     id: str = "classes"
     title: str = "By class"
     after: str = "samples"

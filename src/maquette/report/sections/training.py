@@ -48,6 +48,8 @@ watched.</p>
 
 @dataclass(frozen=True)
 class Training:
+    """Section: losses, rates and other values over the steps."""
+
     id: str = "training"
     title: str = "Training"
     after: str = "previews"
@@ -62,6 +64,8 @@ class Training:
 
 @dataclass(frozen=True)
 class Alarms:
+    """Section: what was warned of while it learned."""
+
     id: str = "alarms"
     title: str = "Alarms"
     after: str = "training"

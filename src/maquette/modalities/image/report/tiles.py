@@ -74,6 +74,7 @@ def to_pil(pixels: np.ndarray) -> Image.Image:
 
 
 def data_uri(content: bytes, kind: str) -> str:
+    """The bytes of a picture file (kind: png, webp) as a data: URI, for a page that needs no other file."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 

@@ -40,6 +40,8 @@ token of the source (columns). Dark is much. Where both say the same things in t
 
 @dataclass(frozen=True)
 class Alignment:
+    """Section: where the model looked in the source while it wrote."""
+
     id: str = "alignment"
     title: str = "Where it looked"
     after: str = "agents"
@@ -57,6 +59,8 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Cell:
+    """One cell of a map, and how dark it is."""
+
     x: int
     y: int
     weight: float

@@ -19,6 +19,8 @@ TEMPLATE = """
 
 @dataclass(frozen=True)
 class Form:
+    """Section: how samples of each class keep its form."""
+
     id: str = "form"
     title: str = "Form, class by class"
     after: str = "metrics"

@@ -46,6 +46,8 @@ TEMPLATE = """
 
 @dataclass(frozen=True)
 class Passages:
+    """The section of samples that stand in the training texts."""
+
     id: str = "neighbours"
     title: str = "New, or copied?"
     after: str = "alignment"

@@ -149,6 +149,7 @@ def shade(log_prob: float) -> str:
 
 
 def percent(log_prob: float) -> str:
+    """A probability, given in log, in percent."""
     share = 100 * math.exp(log_prob)
     return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
 
