@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from commands import maquette, process
+from commands import maquette
 from PIL import Image
 
 import maquette as face
@@ -114,14 +115,14 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path: Path) -> Non
         torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)
 
 
-def test_help_is_quick() -> None:
-    """Loose, as machines are shared: it guards against importing torch, which takes seconds."""
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert "demo" in process("--help").stdout
-        times.append(time.perf_counter() - began)
-    assert min(times) < 1.0
+def test_help_imports_nothing_that_takes_long() -> None:
+    """What makes it quick, on any machine."""
+    code = (
+        "import sys; from maquette.cli.main import cli; cli.main(['--help'], standalone_mode=False); "
+        "print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "demo" in done.stdout and done.stdout.splitlines()[-1] == "[]"
 
 
 def test_mnist_by_name(real_data: Path, tmp_path: Path) -> None:
