@@ -1,0 +1,67 @@
+"""Convolutions with fewer multiplications: values and first and second derivatives are those of the direct sum."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from maquette.nets import winograd
+from maquette.nets.dims import Conv
+
+GRIDS = [(3, 3), (4, 4), (5, 7), (7, 7), (8, 8), (9, 14), (13, 5), (14, 14), (16, 16), (28, 28), (32, 31)]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_values_and_gradients_are_those_of_the_direct_sum(grid):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, *grid, dtype=torch.float64, generator=g, requires_grad=True)
+    weight = torch.randn(5, 4, 3, 3, dtype=torch.float64, generator=g, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.float64, generator=g, requires_grad=True)
+    fast, direct = winograd.conv(x, weight, bias), F.conv2d(x, weight, bias, padding=1)
+    torch.testing.assert_close(fast, direct, rtol=0, atol=1e-10)
+    for of_fast, of_direct in zip(
+        torch.autograd.grad((fast**3).sum(), (x, weight, bias)),
+        torch.autograd.grad((direct**3).sum(), (x, weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(of_fast, of_direct, rtol=1e-9, atol=1e-7)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (9, 4)], ids=str)
+def test_second_gradients(grid):
+    x = torch.randn(2, 2, *grid, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, w: winograd.conv(x, w), (x, weight))
+
+
+@pytest.mark.parametrize("side", [7, 8, 14, 16])
+def test_single_precision_is_far_closer_than_bf16(side):
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(16, 64, side, side, generator=g), torch.randn(64, 64, 3, 3, generator=g) / 24
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    error = (winograd.conv(x, weight) - exact).pow(2).mean().sqrt() / exact.std()
+    rounded = (F.conv2d(x.bfloat16(), weight.bfloat16(), padding=1) - exact).pow(2).mean().sqrt() / exact.std()
+    assert error < 1e-4 and error < rounded / 20
+
+
+def test_a_layer_takes_it_where_it_pays_and_gives_the_same():
+    layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7).to(memory_format=torch.channels_last)
+    assert winograd.pays(x, layer.weight)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias, padding=1), rtol=1e-3, atol=1e-3)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)
+    assert not winograd.pays(x[:1, :, :7], layer.weight), "few rows: transforming the weights would cost more"
+    assert not winograd.pays(x, Conv[2](64, 32).weight) and not winograd.pays(x, Conv[2](64, 64, 1).weight)
+    assert not winograd.pays(x.bfloat16(), layer.weight) and not winograd.pays(x.to("meta"), layer.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not winograd.pays(x, layer.weight)
+        assert layer(x).dtype == torch.bfloat16
+
+
+def test_it_can_be_compiled():
+    layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7)
+    compiled = copy.deepcopy(layer)
+    compiled.compile(backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x))
