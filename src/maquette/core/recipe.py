@@ -46,6 +46,11 @@ class DataConfig(_Section):
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
     kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
+    splits: Literal["auto", "folders", "none"] = Field(
+        "auto",
+        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
+        "called like splits could be classes; none: it has none, and such folders are classes",
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)

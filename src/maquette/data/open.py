@@ -58,7 +58,7 @@ def open_dataset(
     config = (config or DataConfig()).model_copy(update={"source": str(source)})
     notify = notify or (lambda message: None)
     store = Cache(cache)
-    found = find_source(source, store.downloads)
+    found = find_source(source, store.downloads, config.splits)
     ways = how(config, modality_names(), like, own)
     gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
     key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])

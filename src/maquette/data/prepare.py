@@ -72,7 +72,7 @@ def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: st
         f"judged {own}" if own else "",
     ]  # fmt: skip
     sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
-    return [VERSION, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
+    return [VERSION, config.splits, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
 
 
 def prepare(

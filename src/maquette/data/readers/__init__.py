@@ -44,12 +44,18 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 @dataclass
 class Place:
-    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept."""
+    """What a person named.
+
+    path: None where it is the name of a set; downloads: where fetched sets are kept; splits: as in DataConfig; notes:
+    what was decided when its files were listed
+    """
 
     name: str
     path: Path | None
     downloads: Path
+    splits: str = "auto"
     notify: Notify = field(default=lambda message: None)
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def tree(self) -> Tree:
@@ -115,7 +121,9 @@ class Place:
 
     def _archive(self, path: Path) -> Archive:
         self.notify(f"Reading the list of {path.name}")
-        return Archive(path)
+        made = Archive(path)
+        self.notes += made.notes
+        return made
 
 
 class Source:
@@ -145,16 +153,19 @@ class Source:
         self.place.notify = notify
         reader = self._reader or _chosen(self.place)
         made: RawTable = reader.read(self.place, columns)
+        made.notes = [*self.place.notes, *made.notes]
+        if self.place.splits == "none":
+            made.splits = [None] * len(made)
         return made
 
 
-def find_source(source: str | Path, downloads: Path) -> Source:
+def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> Source:
     """The source behind a path or a name; UserError, which says what is accepted, where there is none.
 
-    downloads: where sets that are fetched are kept
+    downloads: where sets that are fetched are kept; splits: as in DataConfig
     """
     name = str(source)
-    place = Place(name, None, downloads)
+    place = Place(name, None, downloads, splits)
     if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
         return Source(place)
     path = Path(name).expanduser()
@@ -170,7 +181,7 @@ def find_source(source: str | Path, downloads: Path) -> Source:
         )
     if not of_use:
         raise UserError(f"'{name}' is neither a file nor a folder.", f"Name {accepted()}.")
-    return Source(Place(name, path, downloads))
+    return Source(Place(name, path, downloads, splits))
 
 
 @cache

@@ -46,7 +46,9 @@ def laid_out(
     firsts = [next(i for i in row if i >= 0) for row in zip(*columns.values(), strict=True)]
     names = [place.tree.names[i] for i in firsts]
     further = listed.columns if listed else {}
-    found = layout(names, items, "label" not in further, listed is not None)
+    kinds = {kind for i in firsts if (kind := place.kinds[i])}
+    containers = {word for kind in kinds for word in (column_of(kind), noun(kind, 1), noun(kind))}
+    found = layout(names, items, "label" not in further, listed is not None, place.splits, containers)
     classes = {} if found.classes is None else {"label": Values(list(found.classes))}
     used = {number for numbers in columns.values() for number in numbers}
     made = RawTable(
@@ -58,7 +60,7 @@ def laid_out(
         ignored=[name for i, name in enumerate(place.tree.names) if i not in used],
         notes=found.notes,
     )
-    return without(made, {i: "outside the class folders" for i, stray in enumerate(found.stray) if stray})
+    return without(made, found.outside)
 
 
 def file_column(place: Place, numbers: Sequence[int]) -> Files:

@@ -7,6 +7,7 @@ after the kind of these files; a column `x_file_name` becomes the column `x`. Al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maquette.core.errors import UserError
@@ -43,7 +44,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     whole = place
     if alone:
         assert place.path is not None
-        whole = Place(place.name, place.path.parent, place.downloads, place.notify)
+        whole = replace(place, path=place.path.parent)
         whole.tree = whole.folder
     names = whole.tree.names
     tables = [names.index(place.tree.names[i]) for i in _tables(place)]
