@@ -40,7 +40,8 @@ def zipped(path: Path, names: list[str], encoding: str) -> Archive:
     [
         ("gbk", ["狗/0.png", "猫/1.png"]), ("gbk", ["饕餮/1.png", "麒麟/2.png"]), ("gbk", ["新建文件夹/图片1.png"]),
         ("big5", ["狗/1.png", "貓/0.png"]), ("cp932", ["犬/1.png", "猫/0.png"]), ("cp932", ["ねこ/表.png"]),
-        ("cp949", ["개/2.png", "고양이/1.png"]), ("cp437", ["Käse/1.png", "Straße/3.png"]), ("cp850", ["Rød grød/1.png"]),
+        ("cp949", ["개/2.png", "고양이/1.png"]),
+        ("cp437", ["Käse/1.png", "Straße/3.png"]), ("cp850", ["Rød grød/1.png"]),
         ("cp1252", ["Château/1.png", "élève/3.png"]), ("cp866", ["кошка/1.png", "собака/2.png"]),
         ("cp1251", ["Кошки/1.png", "Собаки/2.png"]), ("cp1250", ["łąka/1.png", "źródło/2.png"]),
         ("utf-8", ["猫/1.png", "犬/1.png"]),

@@ -21,16 +21,10 @@ def claims(place: Place) -> float:
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The rows of a place that it claims, as cells. Raises UserError for what cannot be read."""
     tree = place.tree
-    kind, *others = place.items
+    kind = next(iter(place.items))
     numbers = place.items[kind]
     what = noun(kind, 1) if tree.form == "file" else f"{tree.form} of {noun(kind)}"
-    made = laid_out(place, what, {column_of(kind): numbers}, noun(kind))
-    for other in others:
-        count = len(place.items[other])
-        made.notes.append(
-            f"{count:,} {noun(other, count)} beside the {noun(kind)} {'is' if count == 1 else 'are'} not read."
-        )
-    return made
+    return laid_out(place, what, {column_of(kind): numbers}, noun(kind))
 
 
 def laid_out(
