@@ -28,13 +28,14 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Prints the metrics with their intervals and floors as a table."""
+    """Prints what the evaluation comes to, and the metrics with their intervals and floors as a table."""
     from rich.console import Console
 
     from maquette.evaluation.results import HEADER
 
+    Console().print(evaluation.verdict.words, style="bold", markup=False, highlight=False)
     print_table(HEADER, evaluation.rows())
-    for note in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
+    for note in (*evaluation.notes, *(f"Beware: {remark}" for remark in evaluation.remarks)):
         Console().print(note, markup=False, highlight=False)
 
 

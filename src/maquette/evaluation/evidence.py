@@ -396,7 +396,8 @@ def between(
         made, real, reserve = evidence.made.features, evidence.real.features, evidence.reserve.features
         if made is None or real is None or reserve is None:
             return None
-        value, floor = measure(made, real, evidence.rng(name)), measure(reserve, real, evidence.rng(name, "floor"))
-        return Found(value, floor, len(real), len(made))
+        value = measure(made, real, evidence.rng(name))
+        # With the same draws, so that the real items are resampled alike on both sides.
+        return Found(value, measure(reserve, real, evidence.rng(name)), len(real), len(made))
 
     return of

@@ -15,6 +15,7 @@ from maquette.core.measure import Found, Measure, TooFew, unique
 from maquette.core.modality import part
 from maquette.core.spec import ColumnSpec, TokenSpec
 from maquette.core.table import Dataset
+from maquette.evaluation.bootstrap import difference
 from maquette.evaluation.evidence import Best, Evidence, Sample
 from maquette.evaluation.features import Notify, order
 from maquette.evaluation.held_out import other_data, split_name
@@ -122,6 +123,7 @@ def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
     if len(evidence.generator.spec.target) > 1 and not measure.whole:
         prefix = f"{evidence.column}: "
     value, floor = found.value, found.floor
+    gap = difference(value, floor) if floor else None
     metric = Metric(
         name=prefix + measure.name,
         title=prefix + _worded(title, evidence),
@@ -131,6 +133,9 @@ def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
         floor=floor.value if floor else None,
         floor_low=floor.low if floor else None,
         floor_high=floor.high if floor else None,
+        gap_low=gap.low if gap else None,
+        gap_high=gap.high if gap else None,
+        matters=measure.least(floor.value) if floor else None,
         better=measure.better,
         features=features,
         unit=measure.unit,

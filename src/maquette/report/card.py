@@ -177,11 +177,12 @@ def _quality(evaluation: Evaluation | Missing) -> str:
             else "Numbers of different feature networks cannot be compared."
         )
     )
+    lines.append(f"**{escape(evaluation.verdict.words)}**")
     header = ("Measure", "Value", "95 % interval", "Floor", "Good is")
-    lines.append(_table(header, [_metric_row(metric) for metric in evaluation.metrics]))
+    lines.append(_table(header, [_metric_row(metric) for metric in evaluation.shown]))
     network = f", {'tokens' if tokens else 'feature network'} {settings.network}" if settings.network else ""
     lines.append(escape(f"Measured with {count(settings.samples)} samples with seed {settings.seed}{network}."))
-    lines += [f"Careful: {escape(words)}" for words in evaluation.warnings]
+    lines += [f"Careful: {escape(words)}" for words in evaluation.remarks]
     lines += [f"Note: {escape(words)}" for words in evaluation.notes]
     return "\n\n".join(lines)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, Field
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, percentile
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.features import chunks
@@ -57,7 +57,7 @@ def copies(fake: Array, control: Array, rng: np.random.Generator, resamples: int
             for _ in range(resamples)
         ]
     )
-    return Estimate(value, *percentile(resampled))
+    return Estimate(value, *percentile(resampled), draws=resampled)
 
 
 def control_share(distances: Array, control: Array) -> Array:
@@ -110,7 +110,7 @@ def _says(m: Metric) -> str:
 MEASURES = (
     Measure(
         name="copies", title="Nearer to a training {item} than 99% of real ones", better="no more", unit="share",
-        place=60, of=_of,
+        place=60, of=_of, matters=Matters(0.02), sees=("copies",),
         asks="Share of samples that lie closer to a training {item} than new real {items} do. Well above the "
         "floor means that the model repeats what it was shown instead of making something new.",
         says=_says,

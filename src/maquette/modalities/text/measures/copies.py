@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import ratio
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.results import Metric
@@ -289,7 +289,8 @@ def _copied(size: int, of_words: bool) -> Measure:
         )
 
     return Measure(
-        name=name, title=title, better="no more", unit="share", of=of, place=60,
+        name=name, title=title, better="no more", unit="share", of=of, place=60, matters=Matters(0.02),
+        sees=("copies",),
         asks="Share of the runs of that length in the samples that stand in the training text, letter for letter. Real "
         "text that was never trained on has some too: names, proverbs, set phrases. Clearly more means reciting.",
         says=says,
