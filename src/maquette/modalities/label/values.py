@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,17 @@ PRINTED = True
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
-    """i64[]: the number of a class that is named by its name, or by its number when no class has that name."""
-    name, classes = str(value), spec.classes
-    if name in classes:
-        return torch.tensor(classes.index(name))
-    if name.isdecimal() and int(name) < len(classes):
+    """i64[]: the number of a class that is named by its name, or by its number when no class has that name.
+
+    Accented letters may be one character or two, as the keyboard or the disk has them.
+    """
+    name, classes = str(value).strip(), spec.classes
+    composed = [unicodedata.normalize("NFC", known) for known in classes]
+    for written, known in ((name, classes), (unicodedata.normalize("NFC", name), composed)):
+        if written in known:
+            return torch.tensor(known.index(written))
+    # In ASCII alone: `７` is no number of a class, but what a class called `7` may be taken for.
+    if name.isascii() and name.isdecimal() and int(name) < len(classes):
         return torch.tensor(int(name))
     raise UserError(f"There is no class {name!r}.", nearest(name, classes))
 
