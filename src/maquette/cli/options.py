@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from maquette.core.modality import data_options
-from maquette.core.option import Option, checked
+from maquette.core.option import Kind, Option, checked
 
-METAVARS = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
 
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
 
@@ -22,7 +22,7 @@ def flag_of(option: Option) -> click.Option:
         default = " [default: the run's own]"
     if option.kind is bool:
         return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)
-    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")  # type: ignore[call-overload]
+    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")
     return click.Option(
         [option.flag, option.name], type=str, multiple=option.many, metavar=metavar, help=option.help + default
     )

@@ -13,7 +13,8 @@ from maquette.core.spec import plain
 if TYPE_CHECKING:  # it takes a second to import, which listing options can do without
     from torch import Tensor
 
-WORDS = {int: "a whole number", float: "a number", str: "a string"}
+Kind = Callable[[Any], Any]
+WORDS: Mapping[Kind, str] = {int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Option:
     """
 
     name: str
-    kind: Callable[[Any], Any]
+    kind: Kind
     default: Any
     help: str
     check: Callable[[Any], str | None] | None = None
@@ -60,7 +61,7 @@ class Option:
         try:
             made = self.kind(value)
         except (TypeError, ValueError):
-            what = WORDS.get(self.kind, self.metavar)  # type: ignore[call-overload]
+            what = WORDS.get(self.kind, self.metavar)
             raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {what}.") from None
         if self.kind is int and isinstance(value, float) and value != made:
             raise UserError(f"{self.name} = {value!r} is not possible.", "It must be a whole number.")

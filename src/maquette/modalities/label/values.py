@@ -19,7 +19,8 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
     name, classes = plain(str(value)), [*map(plain, spec.classes)]
     if name in classes:
         return torch.tensor(classes.index(name))
-    if name.isdecimal() and int(name) < len(classes):
+    # In ASCII alone: `７` is no number of a class, but what a class called `7` may be taken for.
+    if name.isascii() and name.isdecimal() and int(name) < len(classes):
         return torch.tensor(int(name))
     raise UserError(f"There is no class {name!r}.", nearest(name, classes))
 
