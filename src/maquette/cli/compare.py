@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import start
+from maquette.console import shown
+from maquette.core.progress import stage
+
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
@@ -12,6 +16,7 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
     """Compare RUNS: metrics with intervals, settings that differ."""
     from pathlib import Path
 
+    start()
     from maquette import api
     from maquette.cli.tables import print_comparison
     from maquette.core.errors import UserError
@@ -23,4 +28,6 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
     if out:
         from maquette.report import write_comparison
 
-        click.echo(str(write_comparison([open_run(run) for run in runs], Path(out))))
+        with shown(), stage("drawing the page"):
+            path = write_comparison([open_run(run) for run in runs], Path(out))
+        click.echo(str(path))
