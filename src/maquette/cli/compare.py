@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import start
+from maquette.console import shown
+from maquette.core.progress import stage
+
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", type=click.Path(), help="Also write the comparison as an HTML file.")
 def command(runs: tuple[str, ...], out: str | None) -> None:
     """Compare RUNS: metrics with intervals, settings that differ."""
+    start()
     from maquette import api
     from maquette.cli.tables import print_comparison
     from maquette.core.errors import UserError
@@ -19,4 +24,5 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
     comparison = api.compare(*runs)
     print_comparison(comparison)
     if out:
-        click.echo(str(comparison.save(out)))
+        with shown(), stage("drawing the page"):
+            click.echo(str(comparison.save(out)))

@@ -7,12 +7,21 @@ from typing import Any
 
 import click
 
+from maquette.console import shown
 from maquette.core.modality import data_options
 from maquette.core.option import Kind, Option, checked
+from maquette.core.progress import stage
 
 METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
 
+
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
+
+
+def start(quiet: bool = False) -> None:
+    """Imports what most verbs need, which takes seconds where the disk is slow."""
+    with shown(quiet), stage("starting"):
+        import maquette.api  # noqa: F401
 
 
 def flag_of(option: Option) -> click.Option:

@@ -11,6 +11,7 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
@@ -28,6 +29,7 @@ from maquette.data.typing import column_kinds
 from maquette.data.windows import WindowNames, windows
 
 
+@stage("reading the data")
 def open_dataset(
     source: str | Path,
     config: DataConfig | None = None,

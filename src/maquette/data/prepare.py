@@ -21,6 +21,7 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
 from maquette.data import duplicates
@@ -236,18 +237,19 @@ class _Work:
             self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
             config = self.config.of(kind)
             fit = found.columns[next(iter(columns))].optional("fit_together")
-            made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
+            with stage(f"fitting {', '.join(map(shown, columns))}"):
+                made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
         return {name: made[name] for name in found.columns}
 
     def _column(self, k: int, name: str, spec: ColumnSpec, likeness: Any) -> tuple[dict[int, str], np.ndarray, Stored]:
         """Encodes a column: which rows failed and why, digests u64[M] of its items, and the items."""
         column, ragged = self.found.columns[name], isinstance(spec, TokenSpec)
-        total, done, last = len(self.found), 0, time.perf_counter()
+        total, done = len(self.found), 0
         if name in self.found.use.content:
             self.notify(f"Preparing {total:,} {noun(column.kind)} of '{shown(name)}'")
         failed, digests = dict[int, str](), list[np.ndarray]([np.zeros(0, np.uint64)])
         sink = MemorySink() if self.folder is None else FileSink(self.folder / f"{k}.bin")
-        with contextlib.closing(sink):
+        with contextlib.closing(sink), stage(f"preparing {noun(column.kind)}", total) as prepared:
             writer = Writer(sink, ragged)
             for packed in _packed(column, spec, ragged, total):
                 writer.add(packed)
@@ -260,9 +262,7 @@ class _Work:
                 refuse_if_strict([(self.found.place(i, name), reason) for i, reason in failed.items()],
                                  self.config.strict)  # fmt: skip
                 done += len(packed.digests)
-                if time.perf_counter() - last > 2:
-                    last = time.perf_counter()
-                    self.notify(f"Prepared {done:,} of {total:,} {noun(column.kind)}")
+                prepared.done = done
             return failed, np.concatenate(digests), writer.stored()
 
     # -- split ---------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from maquette.core.cache import cache_folder
 from maquette.core.errors import MaquetteError, UserError
 from maquette.core.hardware import multiplies_bf16
+from maquette.core.progress import track
 from maquette.core.rng import derive
 from maquette.core.run import read_tensors, write_tensors
 from maquette.core.table import Column, Dataset
@@ -175,7 +176,7 @@ def _train(
     rng = np.random.default_rng(derive(0, "own features", "order"))
     bf16 = multiplies_bf16(device)
     loss: Tensor
-    for picked in _epochs(rows, batch, steps, rng):
+    for picked in track(_epochs(rows, batch, steps, rng), "training the feature network", steps):
         x = column.take(picked).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             if labels is None:
