@@ -50,7 +50,7 @@ class Place:
     """What a person named.
 
     path: None where it is the name of a set; downloads: where fetched sets are kept; splits: as in DataConfig; notes:
-    what was decided when its files were listed
+    what was decided when its files were listed; memory: what readers found that they will ask for again
     """
 
     name: str
@@ -59,6 +59,7 @@ class Place:
     splits: str = "auto"
     notify: Notify = field(default=lambda message: None)
     notes: list[str] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tree(self) -> Tree:
