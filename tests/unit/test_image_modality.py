@@ -179,7 +179,7 @@ def test_unreadable_says_why(photo: Image.Image) -> None:
         b"hello world": "not a picture",
         b"%PDF-1.4 ...": "PDF",
         b"<html><body>404": "web page",
-        b"\0\0\0\x1cftypheic" + b"\0" * 50: "heic",
+        b"\0\0\0\x1cftypheic" + b"\0" * 50: "HEIC|damaged",
         png[:20]: "damaged|truncated|not a picture",
     }
     for data, reason in reasons.items():

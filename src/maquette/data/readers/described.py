@@ -100,7 +100,7 @@ def _looked_for(place: Place) -> _Described | None:
     for i in made.documents:
         found = _parsed(place, i)
         entries = [*(_of_labels(found, made.notes) if labels else _of_relations(found))]
-        used += [i] if entries or labels else []
+        used += [i] if entries or (labels and found["labels"] is None) else []
         for name, values in entries:
             of = said.setdefault(name, {})
             for column, value in values:
@@ -117,7 +117,7 @@ def _looked_for(place: Place) -> _Described | None:
         else:
             made.of[number] = of
     made.documents = used
-    return made if made.of or (labels and not said) else None
+    return made if made.of or (used and not said) else None
 
 
 def _parsed(place: Place, number: int) -> Any:
