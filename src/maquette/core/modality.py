@@ -18,9 +18,9 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
     interpret(cells: Cells, config, notes: Notes) -> Cells
         What the cells of a column mean together, before one is looked at: a scale guessed once, files decoded. A cell
         that turns out to be none becomes Unreadable. Optional.
-    itemise(cell, known: ColumnSpec) -> list[tuple[int, Cell]]
-        The items of a cell that holds many, each with its number, where a trained run knows single ones (lines of a
-        file); [] where the cell is one. Optional.
+    itemise(cell, config, known: ColumnSpec | None) -> list[tuple[int, Cell]]
+        The items of a cell that holds many, each with its number, where that is asked for or a trained run knows
+        single ones (lines of a file); [] where the cell is one. Optional.
     examine(cell, config) -> Facts
         What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
         the row is left out by name and reason. Runs in worker processes for columns of many files.

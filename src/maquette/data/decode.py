@@ -124,6 +124,15 @@ def unpacked_head(head: bytes, size: int) -> bytes:
         return b""
 
 
+def head_of(head: bytes) -> str:
+    """The whole lines at the beginning of a file as characters, as far as they are such."""
+    whole = head[: head.rfind(b"\n") + 1] or head
+    try:
+        return LINE_END.sub("\n", decoded(whole)[0])
+    except Unreadable:
+        return LINE_END.sub("\n", whole.decode("utf-8", "replace"))
+
+
 def looks_like_characters(head: bytes) -> bool:
     """Whether the first bytes of a file are characters, by what they hold."""
     if not head:

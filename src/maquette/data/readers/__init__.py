@@ -44,12 +44,14 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 @dataclass
 class Place:
-    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept."""
+    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept; columns:
+    those that were named, as far as they are known."""
 
     name: str
     path: Path | None
     downloads: Path
     notify: Notify = field(default=lambda message: None)
+    columns: Sequence[str] = ()
 
     @cached_property
     def tree(self) -> Tree:
@@ -142,7 +144,7 @@ class Source:
 
     def load(self, notify: Notify, columns: Sequence[str] = ()) -> RawTable:
         """Everything in it. columns: those that the user named, as far as they are known."""
-        self.place.notify = notify
+        self.place.notify, self.place.columns = notify, columns
         reader = self._reader or _chosen(self.place)
         made: RawTable = reader.read(self.place, columns)
         return made

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.modality import Unreadable, noun
+from maquette.core.modality import noun
 from maquette.core.spec import plain
-from maquette.data.decode import decoded, unpacked_head
+from maquette.data.decode import head_of, unpacked_head
 from maquette.data.names import shown, some
 from maquette.data.raw import Places, RawTable, Values
 from maquette.data.readers import Place, is_table
@@ -133,13 +133,7 @@ def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: _Finder)
 
 def _words(head: bytes) -> list[list[str]]:
     """What stands between separators and quotation marks, in each whole line of the beginning of a table."""
-    head = unpacked_head(head, HEAD)
-    head = head[: head.rfind(b"\n") + 1] or head if len(head) >= HEAD else head
-    try:
-        characters = decoded(head)[0]
-    except Unreadable:
-        characters = head.decode("utf-8", "replace")
-    return [[word.strip() for word in _BETWEEN.split(line)] for line in characters.splitlines()]
+    return [[word.strip() for word in _BETWEEN.split(line)] for line in head_of(unpacked_head(head, HEAD)).split("\n")]
 
 
 def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[str]]:

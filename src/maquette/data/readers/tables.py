@@ -14,13 +14,13 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data import decode
-from maquette.data.decode import Decoder, lone_surrogate, refusal
+from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
 from maquette.data.layout import role, split_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
 from maquette.data.separated import GRID, Sheet, sheet_of
-from maquette.data.typing import column_of, kind_of_array, kind_of_values
+from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
 
 ACCEPTS = "a table (.csv, .tsv, .jsonl, .json)"
 SPLIT_COLUMN = "split"
@@ -88,7 +88,11 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
 
 
 def _tables(place: Place) -> list[int]:
+    """Numbers of the files that are tables: by their names; or one that has the columns that were asked for."""
     names = place.tree.names
+    if place.tree.form == "file" and len(place.columns) > 1 and not is_table(names[0]):
+        head = unpacked_head(place.tree.head(0, HEAD), HEAD)
+        return [0] if {*place.columns} <= {*sheet_of(head_of(head), names[0], place.columns).header} else []
     return [i for i, name in enumerate(names) if is_table(name) and not (len(names) > 1 and is_about(name))]
 
 
@@ -248,7 +252,7 @@ def _brief(error: Exception) -> str:
 
 def _suffix(name: str) -> str:
     bare = name.lower().removesuffix(".gz")
-    return next(suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix))
+    return next((suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix)), TABLES[0])
 
 
 _READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {
