@@ -60,6 +60,7 @@ What people ask of it and see of it:
                 stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
+                first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
                 first_command(spec, run) -> str                what to try after training
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click

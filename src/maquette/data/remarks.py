@@ -26,5 +26,10 @@ def left_out(summary: dict[str, Any]) -> list[str]:
     return [f"{count:,} of {summary['found']:,} left out: '{first['name']}' ({first['reason']}){more}."]
 
 
+def told(summary: dict[str, Any]) -> list[str]:
+    """All of it, a line each, as it is said before data is used."""
+    return [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
+
+
 def _and_others(names: list[str], count: int) -> str:
     return some(names[:3]) + (f" and {count - 3:,} more" if count > 3 else "")

@@ -39,7 +39,7 @@ from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
 
 
 @dataclass

@@ -3,7 +3,7 @@ command line and for Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
@@ -104,6 +104,13 @@ def facts(dataset: Dataset, spec: DataSpec, column: str) -> dict[str, Any]:
 
     found = writing.layouts(dataset, spec)
     return {"layouts": found} if found else {}
+
+
+def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+    """What to begin with. given: forms of the columns that texts are made from."""
+    from maquette.core.spec import TokenSpec
+
+    return "text/transformer" if any(issubclass(form, TokenSpec) for form in given) else "text/lm"
 
 
 def first_command(spec: DataSpec, run: str) -> str:
