@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
+from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 Positive = Annotated[int, Field(gt=0)]
@@ -54,6 +55,11 @@ class DataConfig(_Section):
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
+        return {plain(name): kind for name, kind in kinds.items()}
 
     @model_validator(mode="after")
     def _sections_of_kinds(self) -> DataConfig:
@@ -138,6 +144,11 @@ class Recipe(_Section):
     data: DataConfig = Field(default_factory=DataConfig)
     model: dict[str, Any] = Field(default_factory=dict)
     train: TrainConfig = Field(default_factory=TrainConfig)
+
+    @field_validator("target", "given")
+    @classmethod
+    def _names_in_one_form(cls, names: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        return names if isinstance(names, str) else tuple(map(plain, names))
 
     @property
     def config(self) -> BaseModel:

@@ -20,11 +20,11 @@ from maquette.data.names import shown, some
 from maquette.data.raw import File, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.readers.items import laid_out
+from maquette.data.readers.listed import FILE, Finder
 from maquette.data.typing import HEAD, column_of
 
 ACCEPTS = "files with StyleGAN's dataset.json, or annotations like COCO's, beside them"
 LABEL = "label"
-FILE = "file_name"
 MOST = 100  # of more JSON files, each is about a file of its own
 _LABELS = re.compile(rb'\s*\{\s*"labels"\s*:\s*(\[\s*\[|null\s*\})')
 _RELATIONS = re.compile(rb'\s*\{.*"(file_name|\w+_id)"', re.DOTALL)
@@ -105,13 +105,9 @@ def _looked_for(place: Place) -> _Described | None:
             of = said.setdefault(name, {})
             for column, value in values:
                 of.setdefault(column, []).append(value)
-    at: dict[str, int] = {}
-    for i, name in enumerate(names):
-        end = name.rpartition("/")[2]
-        at[end] = -1 if end in at else i
-    at |= {name: i for i, name in enumerate(names)}
+    find = Finder(names)
     for name, of in said.items():
-        number = at.get(name, at.get(name.rpartition("/")[2], -1))
+        number = find("", name, stems=False)
         if number < 0:
             made.unknown.append(name)
         else:
