@@ -25,7 +25,7 @@ from maquette.core.run import RunFolder, open_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES
+from maquette.data import NAMES, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.world import join_world
@@ -241,7 +241,10 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec)
+        notify = notifier(quiet)
+        found = fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec)
+        for line in told(found.summary):
+            notify(line)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found

@@ -27,7 +27,7 @@ from maquette.core.run import RunFolder, check_new, create_run
 from maquette.core.samples import captions_shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
-from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
+from maquette.data import NAMES, Loader, open_dataset, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
@@ -146,12 +146,10 @@ def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
 
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
-    summary = dataset.summary
     items = "windows" if dataset.train.spans is not None else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
     sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
-    notes = [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
-    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
+    return [f"{', '.join(spec.target)}{given}: {sides}.", *told(dataset.summary)]
 
 
 def train_folder(
@@ -292,13 +290,13 @@ def open_data(
         given=given,
         like=like,
         own=own,
-        may_miss=_may_miss(recipe.family),
+        may_miss=may_miss(recipe.family),
         notify=notify,
         fetch=fetch,
     )
 
 
-def _may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
+def may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
     """Forms of given columns that rows may lack: those that the family reads and can do without."""
     module = find_family(family)
     forms, needs = getattr(module, "GIVEN", None) or (), getattr(module, "NEEDS", ())

@@ -18,9 +18,9 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
     interpret(cells: Cells, config, notes: Notes) -> Cells
         What the cells of a column mean together, before one is looked at: a scale guessed once, files decoded. A cell
         that turns out to be none becomes Unreadable. Optional.
-    itemise(cell, known: ColumnSpec) -> list[tuple[int, Cell]]
-        The items of a cell that holds many, each with its number, where a trained run knows single ones (lines of a
-        file); [] where the cell is one. Optional.
+    itemise(cell, config, known: ColumnSpec | None) -> list[tuple[int, Cell]]
+        The items of a cell that holds many, each with its number, where that is asked for or a trained run knows
+        single ones (lines of a file); [] where the cell is one. Optional.
     examine(cell, config) -> Facts
         What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
         the row is left out by name and reason. Runs in worker processes for columns of many files.
@@ -60,6 +60,7 @@ What people ask of it and see of it:
                 stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
+                first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
                 first_command(spec, run) -> str                what to try after training
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click

@@ -124,6 +124,17 @@ def unpacked_head(head: bytes, size: int) -> bytes:
         return b""
 
 
+def head_of(head: bytes) -> str:
+    """The whole lines at the beginning of a file as characters, as far as they are such."""
+    codec = next((codec for mark, codec, _ in _MARKS if head.startswith(mark)), None)
+    whole = head[: head.rfind(b"\n") + 1] or head
+    try:
+        characters = head.decode(codec, "ignore") if codec else decoded(whole)[0]
+    except Unreadable:
+        characters = whole.decode("utf-8", "replace")
+    return LINE_END.sub("\n", characters)
+
+
 def looks_like_characters(head: bytes) -> bool:
     """Whether the first bytes of a file are characters, by what they hold."""
     if not head:

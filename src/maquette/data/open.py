@@ -16,7 +16,7 @@ from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
-from maquette.data.choose import choose
+from maquette.data.choose import choose, suggest
 from maquette.data.columns import Fixed, Ragged
 from maquette.data.names import digest
 from maquette.data.prepare import how, prepare
@@ -83,6 +83,15 @@ def open_dataset(
     train, test = _table(prepared, prepared.train, learned=True), _table(prepared, prepared.test)
     splits = {name: _table(prepared, rows) for name, rows in prepared.splits.items()}
     return Dataset(facts["source"], prepared.fingerprint, train, test, facts, splits)
+
+
+def suggestion(
+    source: str | Path, config: DataConfig, given: Sequence[str] = (), cache: Path | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+    """What could be made of the data, what it would be given beside its label, and the modality of each column."""
+    table = find_source(source, Cache(cache).downloads).load(lambda message: None, given)
+    kinds = column_kinds(table, config, (), given)
+    return *suggest(table, kinds, given), kinds
 
 
 def _read(

@@ -22,3 +22,8 @@ def left_out(summary: dict[str, Any]) -> list[str]:
     first = summary["left_out"][0]
     more = f", and {count - 1:,} more" if count > 1 else ""
     return [f"{count:,} of {summary['found']:,} left out: '{first['name']}' ({first['reason']}){more}."]
+
+
+def told(summary: dict[str, Any]) -> list[str]:
+    """All of it, a line each, as it is said before data is used."""
+    return [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]

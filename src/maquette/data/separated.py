@@ -131,10 +131,11 @@ def _form(characters: str, columns: Sequence[str]) -> tuple[str, bool]:
     if not found:
         for separator in sorted({c for c in first if not (c.isalnum() or c.isspace() or c in "\"'_-./\\()[]{}?!")}):
             rows = _parsed(sample, separator, True)
-            if len(rows) > 2 and f"{separator} " not in first and {*map(len, rows)} == {len(rows[0])}:
+            spoken = separator == ":" and ": " in first  # who speaks, say
+            if len(rows) > 2 and not spoken and {*map(len, rows)} == {len(rows[0])}:
                 found.append((_score(rows, columns), separator, True))
         rows = _parsed(sample, " ", True)
-        if _known(rows[0] if rows else [], columns) and _score(rows, columns) >= 1:
+        if not found and _known(rows[0] if rows else [], columns) and _score(rows, columns) >= 1:
             found.append((1, " ", True))
     best = max(found, key=lambda entry: entry[0], default=(0.0, NOWHERE, False))  # the first of equals
     return (best[1], best[2]) if best[0] else (NOWHERE, _quoted(sample, NOWHERE, '"'))
@@ -282,7 +283,7 @@ def _fill(
     """Takes rows of so many cells; returns how often the header came again. What is no such row is left out."""
     repeated = 0
     for line, cells in records:
-        if not cells or cells == [""]:
+        if not any(map(str.strip, cells)):
             made.left_out.append((line, "empty"))
         elif cells == again:
             repeated += 1

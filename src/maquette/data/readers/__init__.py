@@ -40,7 +40,7 @@ from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
 ARRAYS = (".npy", ".npz", ".parquet", ".arrow")
 ARCHIVED = 2  # archives of so many times the bytes of the data beside them hold something else than that data
 
@@ -50,7 +50,8 @@ class Place:
     """What a person named.
 
     path: None where it is the name of a set; downloads: where fetched sets are kept; splits: as in DataConfig; notes:
-    what was decided when its files were listed
+    what was decided when its files were listed; memory: what readers found that they will ask for again; columns: those
+    that were named, as far as they are known
     """
 
     name: str
@@ -58,7 +59,9 @@ class Place:
     downloads: Path
     splits: str = "auto"
     notify: Notify = field(default=lambda message: None)
+    columns: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tree(self) -> Tree:
@@ -156,7 +159,7 @@ class Source:
 
     def load(self, notify: Notify, columns: Sequence[str] = ()) -> RawTable:
         """Everything in it. columns: those that the user named, as far as they are known."""
-        self.place.notify = notify
+        self.place.notify, self.place.columns = notify, columns
         reader = self._reader or _chosen(self.place)
         made: RawTable = reader.read(self.place, columns)
         made.notes = [*self.place.notes, *made.notes]

@@ -28,13 +28,14 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 
 
 def laid_out(
-    place: Place, what: str, columns: dict[str, list[int]], items: str, listed: RawTable | None = None
-) -> RawTable:
+    place: Place, what: str, columns: dict[str, list[int]], items: str, listed: RawTable | None = None,
+    named: bool = True,
+) -> RawTable:  # fmt: skip
     """A table of files, with the splits and the classes that their folders name.
 
     columns: name -> number of the file of each row, -1 for none; items: what they are, for people. listed: the table
-    that lists these rows, with further columns; one named `label` makes folders mean nothing. The first file of a row
-    names it, and where that lies tells its split and class.
+    that lists these rows, with further columns; one named `label` makes folders mean nothing, as `named` = False does.
+    The first file of a row names it, and where that lies tells its split and class.
     """
     files: dict[str, Cells] = {name: file_column(place, numbers) for name, numbers in columns.items()}
     firsts = [next(i for i in row if i >= 0) for row in zip(*columns.values(), strict=True)]
@@ -42,7 +43,7 @@ def laid_out(
     further = listed.columns if listed else {}
     kinds = {kind for i in firsts if (kind := place.kinds[i])}
     containers = {word for kind in kinds for word in (column_of(kind), noun(kind, 1), noun(kind))}
-    found = layout(names, items, "label" not in further, listed is not None, place.splits, containers)
+    found = layout(names, items, named and "label" not in further, listed is not None, place.splits, containers)
     classes = {} if found.classes is None else {"label": Values(list(found.classes))}
     used = {number for numbers in columns.values() for number in numbers}
     made = RawTable(

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.modality import Unreadable, noun
+from maquette.core.modality import noun
 from maquette.core.spec import plain
-from maquette.data.decode import decoded, unpacked_head
+from maquette.data.decode import head_of, unpacked_head
 from maquette.data.names import shown, some
 from maquette.data.raw import Places, RawTable, Values
 from maquette.data.readers import Place, is_table
@@ -55,7 +55,6 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     if alone:
         assert place.path is not None
         whole = replace(place, path=place.path.parent)
-        whole.tree = whole.folder
     names = whole.tree.names
     tables = [names.index(place.tree.names[i]) for i in _tables(place)]
     listed = value_tables.parsed(whole, tables, [*columns, FILE])
@@ -107,7 +106,7 @@ def _tables(place: Place) -> list[int]:
         return usual
     if place.tree.form == "file":
         return [i for i in tables if place.path is not None and beside(place.path)]
-    find = _Finder(names)
+    find = Finder(names)
     return [
         i for i in tables
         if _lists(head := place.tree.head(i, HEAD), lambda name: find("", name, False) >= 0)
@@ -122,7 +121,7 @@ def _lists(head: bytes, exists: Callable[[str], bool]) -> bool:
     return any(word.endswith(FILE) for word in words) or any(map(exists, names[:TRIED]))
 
 
-def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: _Finder) -> bool:
+def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: Finder) -> bool:
     """Whether nearly every line of a table holds the stem of another file, and these are many of those there are."""
     lines = _words(head)[1:]
     found = {number for line in lines for word in line if (number := find("", word, True)) >= 0}
@@ -134,13 +133,7 @@ def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: _Finder)
 
 def _words(head: bytes) -> list[list[str]]:
     """What stands between separators and quotation marks, in each whole line of the beginning of a table."""
-    head = unpacked_head(head, HEAD)
-    head = head[: head.rfind(b"\n") + 1] or head if len(head) >= HEAD else head
-    try:
-        characters = decoded(head)[0]
-    except Unreadable:
-        characters = head.decode("utf-8", "replace")
-    return [[word.strip() for word in _BETWEEN.split(line)] for line in characters.splitlines()]
+    return [[word.strip() for word in _BETWEEN.split(line)] for line in head_of(unpacked_head(head, HEAD)).split("\n")]
 
 
 def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[str]]:
@@ -149,7 +142,7 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
     Columns that are called `file_name`; else those in which most cells name files that are there, whatever they are
     called; else the first whose cells are the stems of such, each of another one.
     """
-    places, find = listed.names, _Finder(place.tree.names)
+    places, find = listed.names, Finder(place.tree.names)
     assert isinstance(places, Places)
     folders = [name.rpartition("/")[0] for name in places.files]
     values = {name: cells.cells for name, cells in listed.columns.items() if isinstance(cells, Values)}
@@ -180,7 +173,7 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
     return found, unknown
 
 
-class _Finder:
+class Finder:
     """Numbers of files by how a table names them: from its own folder on, or from the top; else by a name, or a stem,
     that only one of them has."""
 

@@ -1,4 +1,4 @@
-"""Tables of values: CSV and TSV, JSON lines, and JSON. Cells are what is written, numbers included."""
+"""Tables of values: CSV and TSV, JSON lines, JSON, and Excel. Cells are what is written, numbers included."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data import decode
-from maquette.data.decode import Decoder, lone_surrogate, refusal
+from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
 from maquette.data.layout import role, split_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
-from maquette.data.separated import GRID, Sheet, sheet_of
-from maquette.data.typing import column_of, kind_of_array, kind_of_values
+from maquette.data.separated import GRID, Sheet, sheet, sheet_of
+from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
+from maquette.data.workbook import WORKBOOK, records
 
-ACCEPTS = "a table (.csv, .tsv, .jsonl, .json)"
+ACCEPTS = "a table (.csv, .tsv, .jsonl, .json, .xlsx)"
 SPLIT_COLUMN = "split"
 
 
@@ -63,11 +64,15 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
     file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
-        try:
-            characters = decoder.decode(File(name, payload).read(decode.MOST_BYTES), name)
-        except Unreadable as error:
-            raise refusal(name, error) from None
-        rows = _READERS[_suffix(name)](characters, name, columns)
+        data = File(name, payload).read(decode.MOST_BYTES)
+        if data.startswith(WORKBOOK):
+            rows = _rows(sheet(records(data, name), name, columns), name)
+        else:
+            try:
+                characters = decoder.decode(data, name)
+            except Unreadable as error:
+                raise refusal(name, error) from None
+            rows = _READERS[_suffix(name)](characters, name, columns)
         made.left_out += rows.left_out
         made.notes += rows.notes
         nested |= rows.nested
@@ -88,7 +93,11 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
 
 
 def _tables(place: Place) -> list[int]:
+    """Numbers of the files that are tables: by their names; or one that has the columns that were asked for."""
     names = place.tree.names
+    if place.tree.form == "file" and len(place.columns) > 1 and not is_table(names[0]):
+        head = unpacked_head(place.tree.head(0, HEAD), HEAD)
+        return [0] if {*place.columns} <= {*sheet_of(head_of(head), names[0], place.columns).header} else []
     return [i for i, name in enumerate(names) if is_table(name) and not (len(names) > 1 and is_about(name))]
 
 
@@ -124,15 +133,15 @@ def _read_separated(characters: str, name: str, columns: Sequence[str]) -> _Rows
     return _rows(sheet_of(characters, name, columns), name)
 
 
-def _rows(sheet: Sheet, name: str) -> _Rows:
+def _rows(found: Sheet, name: str) -> _Rows:
     """The rows of a sheet, with arrays called after the kind that claims such."""
-    made = _Rows(left_out=[(f"{name}:{line}", reason) for line, reason in sheet.left_out], notes=sheet.notes)
-    header = sheet.header
-    if GRID in header and sheet.rows:
+    made = _Rows(left_out=[(f"{name}:{line}", reason) for line, reason in found.left_out], notes=found.notes)
+    header = found.header
+    if GRID in header and found.rows:
         at = header.index(GRID)
-        array = sheet.rows[0][1][at]
+        array = found.rows[0][1][at]
         header = [*header[:at], column_of(kind_of_array(array.shape, array.dtype) or "array"), *header[at + 1 :]]
-    for line, cells in sheet.rows:
+    for line, cells in found.rows:
         made.cells.append(dict(zip(header, cells, strict=True)))
         made.lines.append(line)
     made.splits = [None] * len(made.cells)
@@ -248,7 +257,7 @@ def _brief(error: Exception) -> str:
 
 def _suffix(name: str) -> str:
     bare = name.lower().removesuffix(".gz")
-    return next(suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix))
+    return next((suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix)), TABLES[0])
 
 
 _READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {

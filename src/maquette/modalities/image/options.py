@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.option import Option
@@ -33,6 +34,13 @@ GRID = Option("grid", bool, False, "One picture of them all instead of a file ea
 def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
     """Of sampling."""
     return (GRID,)
+
+
+def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+    """What to begin with. given: forms of the columns that pictures are made from."""
+    from maquette.core.spec import ClassSpec
+
+    return "image/gan" if all(issubclass(form, ClassSpec) for form in given) else "image/flow"
 
 
 def first_command(spec: DataSpec, run: str) -> str:
