@@ -64,7 +64,8 @@ def _counts(column: Looked) -> np.ndarray:
     parts = column.optional("parts")
     if parts is None or not isinstance(getattr(column.cells, "cells", None), Files):
         return np.ones(len(column.facts), np.int64)
-    return np.array([1 if fact is None else parts(fact, column.config) for fact in column.facts], np.int64)
+    files = len(column.facts)
+    return np.array([1 if fact is None else parts(fact, column.config, files) for fact in column.facts], np.int64)
 
 
 def _facts(column: Looked, number: np.ndarray) -> Iterator[tuple[int, object]]:

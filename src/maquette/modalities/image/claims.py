@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from maquette.modalities.image.dicom import is_one as is_dicom
 from maquette.modalities.image.files import SUFFIXES
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
@@ -11,6 +12,8 @@ _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0",
 
 def claims(name: str, head: bytes) -> bool:
     """Whether a file is a picture: by its suffix, or by how it begins."""
+    if is_dicom(head):
+        return True
     if head:
         return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
     return name.lower().endswith(SUFFIXES)

@@ -23,7 +23,9 @@ class Config(BaseModel):
     channels: Literal["auto", "grey", "rgb", "rgba"] = "auto"
     white: float | None = Field(None, description="value shown as white, of more than 8 bits; null: found over the set")
     black: float | None = Field(None, description="value shown as black, of more than 8 bits; null: found over the set")
-    pages: Literal["first", "all"] = Field("first", description="of a file of several pictures: the first, or each")
+    pages: Literal["auto", "first", "all"] = Field(
+        "auto", description="of files that hold several pictures: the first, or each; auto: each of fewer than 5 files"
+    )
 
     @model_validator(mode="after")
     def _black_below_white(self) -> Config:

@@ -24,6 +24,7 @@ NATIVE_SIDE = 256  # pictures of one common size are kept at it up to this many 
 MIXED_SIDE = 64  # and pictures of many sizes become squares of at most this
 FAR_BELOW = 4  # a picture whose side is less than a quarter of the target's would be a blur
 FEW = 1000  # fewer pictures than this are soon known by heart
+FEW_FILES = 5  # fewer than this are no set of pictures, unless each holds many
 NAMED = 20  # wrong suffixes that are named one by one
 
 
@@ -48,9 +49,10 @@ def examine(cell: Cell, config: Config) -> Facts:
     return facts
 
 
-def parts(facts: Facts, config: Config) -> int:
-    """How many items a file holds."""
-    return facts.pages if config.pages == "all" else 1
+def parts(facts: Facts, config: Config, files: int) -> int:
+    """How many items a file holds, which is one of so many files."""
+    apart = config.pages == "all" or (config.pages == "auto" and files < FEW_FILES)
+    return facts.pages if apart else 1
 
 
 def fit(
@@ -184,7 +186,7 @@ def _tell_what_was_chosen(facts: Sequence[Facts], spec: ColumnSpec, config: Conf
         what = "Colours are mixed" if len(colours) > 1 else "Colours are changed"
         notes.append(f"{what} ({counts}): all become {made}{ground}; choose with data.image.channels.")
     stacks = [fact.pages for fact in facts if fact.pages > 1]
-    if stacks and config.pages == "first":
+    if stacks and all(fact.pages for fact in facts):
         notes.append(
             f"{len(stacks):,} files hold {sum(stacks):,} pictures: the first page of each is used, and "
             f"{sum(stacks) - len(stacks):,} are not; --pages all uses every one."

@@ -120,11 +120,13 @@ def found(ranges: Sequence[Range]) -> Scale:
     if least < -beyond * max(high, 0):
         signed = -1 - beyond <= least <= -0.5 and most <= 1 + beyond
         return (-1.0, 1.0) if signed and beyond else _apart(low, high)
+    if 2 * low > high:  # nothing is dark: a narrow band of values
+        return _apart(low, high)
     for top, share in ((most, 4), (high, 2)):  # a sensor's stuck pixels can be as bright as the file allows
         white = next((white for white in WHITES if top <= white * (1 + beyond)), 0)
-        if 2 * top > white and share * high > white > 0 and 2 * low <= white:
+        if 2 * top > white and share * high > white > 0:
             return 0.0, float(white)
-    return _apart(low if 2 * low > high else 0.0, high)
+    return _apart(0.0, high)
 
 
 def eight_bits(picture: Numbers, scale: Scale) -> np.ndarray:

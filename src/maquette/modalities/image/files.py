@@ -60,7 +60,7 @@ class Facts:
 
     format: PNG, JPEG, ...      colour: "grey", "rgb", or "rgba" when some pixel is not opaque
     height, width: in pixels, after the camera's rotation      note: a warning for people, or ""
-    pages: how many pictures its file holds     range: of its values, if it has more than 8 bits
+    pages: how many pictures its file holds; 0 for one of them that is not the first     range: of its values, if it has more than 8 bits
     """
 
     format: str
@@ -92,7 +92,7 @@ def probe(data: bytes, name: str, page: int = 0) -> Facts:
         if dicom.is_one(data):
             return _of_dicom(data, page)
         img = pages.page(data, page, _open)
-        count = len(pages.frames(img)) if page == 0 else 1
+        count = len(pages.frames(img)) if page == 0 else 0
         width, height = img.size
         if img.format == "PNG" and b"eXIf" in data:
             img.load()  # a PNG may keep its rotation behind the pixels
@@ -357,7 +357,9 @@ def _of_dicom(data: bytes, page: int) -> Facts:
     found = _dicom(data)
     deep = dicom.numbers(found, page)
     known = depth.measured(deep) if deep.values.dtype != np.uint8 else None
-    return Facts("DICOM", _colour_of(deep), found.Rows, found.Columns, "", dicom.pages(found), known)
+    return Facts(
+        "DICOM", _colour_of(deep), found.Rows, found.Columns, "", dicom.pages(found) if page == 0 else 0, known
+    )
 
 
 def _to_mode(img: Image.Image, channels: int) -> Image.Image:
