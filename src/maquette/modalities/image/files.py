@@ -60,7 +60,8 @@ class Facts:
 
     format: PNG, JPEG, ...      colour: "grey", "rgb", or "rgba" when some pixel is not opaque
     height, width: in pixels, after the camera's rotation      note: a warning for people, or ""
-    pages: how many pictures its file holds; 0 for one of them that is not the first     range: of its values, if it has more than 8 bits
+    pages: how many pictures its file holds; 0 for one of them that is not the first
+    range: of its values, if it has more than 8 bits
     """
 
     format: str
