@@ -23,7 +23,7 @@ from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
 from maquette.core.recipe import Recipe, TrainConfig
-from maquette.core.run import RunFolder, check_new, create_run
+from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
-    train = _sized(recipe.train, spec)
+    train = _by_steps(_sized(recipe.train, spec))
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)
@@ -62,11 +62,12 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         if codec.data().get("fingerprint") != dataset.fingerprint:
             notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
     folder = create_run(out)
-    folder.write_spec(spec)
-    remembered, shown = _named(recipe, dataset)
-    write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
-    # The recipe last: it is what makes a folder a run.
-    folder.write_recipe(remembered)
+    with or_nothing(folder):
+        folder.write_spec(spec)
+        remembered, shown = _named(recipe, dataset)
+        write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
+        # The recipe last: it is what makes a folder a run.
+        folder.write_recipe(remembered)
     for line in _told(dataset, spec):
         notify(line)
     notify(f"Run folder: {out}")
@@ -157,10 +158,11 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
 def train_folder(
     folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, *,
     progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
+    began: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Trains a run from where it is to its end, or until it is asked to stop.
 
-    device: another one than the recipe's, this time      progress, stop: as of a Job
+    device: another one than the recipe's, this time      progress, stop, began: as of a Job
     """
     recipe, spec = folder.recipe(), folder.spec()
     if device is not None:
@@ -184,6 +186,7 @@ def train_folder(
             watches=_watches(spec),
             progress=progress or (lambda values: None),
             stop=stop or (lambda: False),
+            began=began,
         )
     )
     if outcome.leads:
@@ -265,6 +268,11 @@ def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
     items = train.batch_tokens / length
     size = 8 * round(items / 8) if items >= 8 else max(1, round(items))
     return train.model_copy(update={"batch_size": size, "batch_tokens": None})
+
+
+def _by_steps(train: TrainConfig) -> TrainConfig:
+    """Without the times of a run that the recipe comes from: it is repeated step by step, however long that takes."""
+    return train.model_copy(update={"course": tuple(leg.model_copy(update={"until": None}) for leg in train.course)})
 
 
 def _complete(model: Model) -> None:

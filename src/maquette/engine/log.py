@@ -143,7 +143,7 @@ class Console:
         self._alarms = len(progress.alarms)
         state = f"{headline(progress.values)}  {progress.items_per_second:,.0f} items/s" if progress.values else ""
         if self._live is not None:
-            self._live.update(self._task, completed=progress.step, values=state)
+            self._live.update(self._task, completed=progress.step, total=progress.total, values=state)
         elif state and time.monotonic() - self._last_line > 10:
             self._last_line = time.monotonic()
             self._print(f"step {progress.step}/{progress.total}  {state}")
