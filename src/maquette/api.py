@@ -26,7 +26,7 @@ from maquette.core.run import RunFolder, open_run, or_nothing
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES
+from maquette.data import NAMES, only
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.longer import Schedule, is_finished, lengthen
@@ -34,6 +34,7 @@ from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
 from maquette.training import (
+    changed,
     check_processes,
     check_watched,
     fitting,
@@ -262,7 +263,7 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec)
+        found = self._used(fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec))
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
@@ -272,12 +273,17 @@ class Run:
     ) -> Dataset:  # fmt: skip
         """The data the run was trained on. data: where it lies, if that is not where it was"""
         recipe = located(self.folder, self.recipe, data)
-        return fitting(open_data(recipe, notify, fetch, like=self._like), self.spec)
+        return self._used(fitting(open_data(recipe, notify, fetch, like=self._like), self.spec))
+
+    def _used(self, dataset: Dataset) -> Dataset:
+        """The rows of the run's own data that it uses: all, unless it went on with this data after other."""
+        return only(dataset, self.folder.data().get("rows")) if self.trained_on(dataset) else dataset
 
     @property
     def _like(self) -> DataSpec | None:
-        """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
-        return self.spec if named_by(self.recipe) else None
+        """Whose tokens the data is read with: a run of several runs has theirs, and one that went on with other data
+        those that it began with; any other one has its own."""
+        return self.spec if named_by(self.recipe) or self.folder.data().get("before") else None
 
     def _own_split(self, name: str) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
@@ -324,26 +330,37 @@ class Run:
         if self.finished and steps is None and budget is None and data is None:
             notifier(quiet)(_FINISHED.format(steps=self.recipe.train.steps, path=self.folder.path))
             return self
-        dataset = self._own_data(data, notifier(quiet))
-        if not self.trained_on(dataset):
-            raise UserError(
-                f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
-                "A resumed run must go on with the same data: put it back, or train a new run.",
-            )
-        if data is not None:
-            remember(dataset.fingerprint, data)
         check_processes(self.recipe.train, processes)
-        if steps is not None or budget is not None:
-            world = join_world(self.recipe.train.device)
-            if world.leads:
+        longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
+        if world.leads:
+            dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            if longer:
                 decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
                 notifier(quiet)(decided)
-            world.barrier()
+        world.barrier()
+        if not world.leads:
+            dataset = Run(self.folder).dataset()  # as the leader left it
         if processes > 1:
             launch(self.folder, processes, quiet, device)
         else:
             train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
+
+    def _data_to_go_on(self, data: str | Path | None, longer: bool, notify: Callable[[str], None]) -> Dataset:
+        """The run's own data; or other data, where it is named and there is something left to learn from it."""
+        recipe = located(self.folder, self.recipe, data)
+        found = open_data(recipe, notify, like=self._like)
+        if self.trained_on(found):
+            if data is not None:
+                remember(found.fingerprint, data)
+            return self._used(fitting(found, self.spec))
+        other = f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with"
+        if data is None:
+            raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
+        if self.finished and not longer:
+            raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
+        notify(f"{other}: it is read as that was.")
+        return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
 
     @property
     def finished(self) -> bool:

@@ -27,7 +27,7 @@ from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
-from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
+from maquette.data import NAMES, Loader, apart, left_out, only, open_dataset, prepared_before, remarks
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
@@ -118,6 +118,42 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(shown)
 
 
+def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify) -> Dataset:
+    """Other data than a run began with, for it to go on with: written into the run folder as its data.
+
+    recipe: the run's, with the data where it lies now      dataset: that data, in the run's tokens, classes and shapes
+    What was held out is not learned from, and what was learned from is not held out, however the data is split now.
+    """
+    spec, facts = folder.spec(), folder.data()
+    parts = [*facts.pop("before", []), {key: facts.get(key) for key in ("fingerprint", "source", "rows")}]
+    before = [prepared_before(str(part["fingerprint"]), part["rows"]) for part in parts]
+    known = [one for one in before if one is not None]
+    if len(known) < len(before):
+        raise UserError(
+            f"The data at '{recipe.data.source}' is not, or no more, what this run began with, and what it held out "
+            "then is not known on this machine any more.",
+            "Put the data back, or train a new run.",
+        )
+    rows = apart(dataset, known, spec)
+    kept = only(dataset, rows)
+    remembered, shown = _named(recipe, dataset)
+    new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
+    write_json(folder.data_file, new)
+    folder.write_recipe(remembered)
+    notify(
+        f"Other data than before: {len(kept.train):,} {_things(kept)} to learn from, {len(kept.test):,} held out. Left "
+        f"out are {len(dataset.train) - len(kept.train):,} that were held out before, and "
+        f"{len(dataset.test) - len(kept.test):,} that were learned from."
+    )
+    for line in _told(kept, spec)[1:]:
+        notify(line)
+    return kept
+
+
+def _things(dataset: Dataset) -> str:
+    return "windows" if dataset.train.spans is not None else "items"
+
+
 def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:
     """The recipe of a run with its data where it lies on this machine.
 
@@ -148,9 +184,8 @@ def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
     summary = dataset.summary
-    items = "windows" if dataset.train.spans is not None else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
-    sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
+    sides = f"{len(dataset.train):,} {_things(dataset)} to learn from, {len(dataset.test):,} held out"
     notes = [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
     return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
 
