@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import Tensor
 
@@ -20,18 +22,20 @@ from maquette.core.hardware import device_named
 from maquette.core.location import remember
 from maquette.core.modality import data_options, noun, part
 from maquette.core.option import Option, checked
-from maquette.core.recipe import Recipe, load_recipe
-from maquette.core.run import RunFolder, open_run
+from maquette.core.recipe import Recipe, as_budget, load_recipe
+from maquette.core.run import RunFolder, open_run, or_nothing
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, told
+from maquette.data import NAMES, only, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
+from maquette.engine.longer import Schedule, is_finished, lengthen
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
 from maquette.training import (
+    changed,
     check_processes,
     check_watched,
     fitting,
@@ -57,7 +61,7 @@ def train(
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
     processes: int = 1,
@@ -74,7 +78,8 @@ def train(
     out:      a new folder for the run
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
-    steps, epochs, budget: how long; one of them, e.g. budget="10m". None: as the recipe says
+    steps, epochs, budget: how long; one of them, e.g. budget="10m", the time from the call to its end. None: as the
+              recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
     processes: trained together on this machine, through accelerate
@@ -83,6 +88,7 @@ def train(
               goes on with it. Neither with several processes
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
+    began = time.monotonic()
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
     resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
@@ -93,10 +99,11 @@ def train(
     if not world.leads:
         folder = RunFolder(Path(out))
         dataset = Run(folder).dataset()  # by what the leader wrote there, as on resuming
-    if processes > 1:
-        launch(folder, processes, quiet)
-    else:
-        train_folder(folder, dataset, quiet, progress=progress, stop=stop)
+    with or_nothing(folder) if world.leads else contextlib.nullcontext():
+        if processes > 1:
+            launch(folder, processes, quiet)
+        else:
+            train_folder(folder, dataset, quiet, progress=progress, stop=stop, began=began)
     return Run(folder, dataset)
 
 
@@ -107,7 +114,7 @@ def resolve_recipe(
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
     **of_data: Any,
@@ -120,7 +127,7 @@ def resolve_recipe(
         [f"{k}={json.dumps(v)}" for k, v in settings.items()] if isinstance(settings, Mapping) else list(settings)
     )
     if any(value is not None for value in lengths.values()):
-        overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
+        overrides += [f"train.{k}={json.dumps(v)}" for k, v in lengths.items()]
     if device is not None:
         overrides.append(f"train.device={json.dumps(device)}")
     overrides += _of_data(of_data)
@@ -166,6 +173,23 @@ def compare(*runs: str | Path | Run) -> Comparison:
     from maquette.report import compare as compare_folders
 
     return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
+
+
+_FINISHED = (
+    "This run was finished: all of its {steps:,} steps are done, and nothing was done now. Train it longer with: "
+    "maquette resume {path} --budget 10m, or --steps and a larger number."
+)
+
+
+def _checked_length(steps: int | None, budget: str | float | None, schedule: str) -> str | None:
+    """The budget as a recipe holds it, once these go together."""
+    if steps is not None and budget is not None:
+        raise UserError("steps and budget exclude one another.", "Give one of them.")
+    if schedule not in get_args(Schedule):
+        raise UserError(f"There is no schedule '{schedule}'.", "Name continue or restart.")
+    if schedule != "continue" and steps is None and budget is None:
+        raise UserError("Schedules begin again only where a run is given another length.", "Give steps or a budget.")
+    return None if budget is None else as_budget(budget)
 
 
 class Run:
@@ -242,7 +266,7 @@ class Run:
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
         notify = notifier(quiet)
-        found = fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec)
+        found = self._used(fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec))
         for line in told(found.summary):
             notify(line)
         if self.trained_on(found):
@@ -254,12 +278,17 @@ class Run:
     ) -> Dataset:  # fmt: skip
         """The data the run was trained on. data: where it lies, if that is not where it was"""
         recipe = located(self.folder, self.recipe, data)
-        return fitting(open_data(recipe, notify, fetch, like=self._like), self.spec)
+        return self._used(fitting(open_data(recipe, notify, fetch, like=self._like), self.spec))
+
+    def _used(self, dataset: Dataset) -> Dataset:
+        """The rows of the run's own data that it uses: all, unless it went on with this data after other."""
+        return only(dataset, self.folder.data().get("rows")) if self.trained_on(dataset) else dataset
 
     @property
     def _like(self) -> DataSpec | None:
-        """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
-        return self.spec if named_by(self.recipe) else None
+        """Whose tokens the data is read with: a run of several runs has theirs, and one that went on with other data
+        those that it began with; any other one has its own."""
+        return self.spec if named_by(self.recipe) or self.folder.data().get("before") else None
 
     def _own_split(self, name: str) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
@@ -286,30 +315,63 @@ class Run:
     @shows_progress
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
+        steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
     ) -> Run:  # fmt: skip
-        """Goes on training from the newest whole checkpoint; nothing happens to a finished run.
+        """Goes on training from the newest whole checkpoint. A finished run needs `steps` or `budget` for that; without
+        them nothing happens to it.
 
         data: where the data lies now, if it was moved    device: another one than the recipe's, this time
+        steps:    another number of steps for the whole run, those done included
+        budget:   how much longer it is trained from now on, e.g. "10m"
+        schedule: of a run of another length: "continue", where learning rates and the like stand where they would in
+                  one run of that length, or "restart", where they begin again
         progress, stop: as of `train`
         """
+        began = time.monotonic()
         check_watched(processes, progress, stop)
+        budget = _checked_length(steps, budget, schedule)
         if device is not None:
             device_named(device)
-        dataset = self._own_data(data, notifier(quiet))
-        if not self.trained_on(dataset):
-            raise UserError(
-                f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
-                "A resumed run must go on with the same data: put it back, or train a new run.",
-            )
-        if data is not None:
-            remember(dataset.fingerprint, data)
+        if self.finished and steps is None and budget is None and data is None:
+            notifier(quiet)(_FINISHED.format(steps=self.recipe.train.steps, path=self.folder.path))
+            return self
         check_processes(self.recipe.train, processes)
+        longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
+        if world.leads:
+            dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            if longer:
+                decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
+                notifier(quiet)(decided)
+        world.barrier()
+        if not world.leads:
+            dataset = Run(self.folder).dataset()  # as the leader left it
         if processes > 1:
             launch(self.folder, processes, quiet, device)
         else:
-            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop)
+            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
+
+    def _data_to_go_on(self, data: str | Path | None, longer: bool, notify: Callable[[str], None]) -> Dataset:
+        """The run's own data; or other data, where it is named and there is something left to learn from it."""
+        recipe = located(self.folder, self.recipe, data)
+        found = open_data(recipe, notify, like=self._like)
+        if self.trained_on(found):
+            if data is not None:
+                remember(found.fingerprint, data)
+            return self._used(fitting(found, self.spec))
+        other = f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with"
+        if data is None:
+            raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
+        if self.finished and not longer:
+            raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
+        notify(f"{other}: it is read as that was.")
+        return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its steps are done."""
+        return is_finished(self.folder)
 
     # -- sampling ----------------------------------------------------------------------------------------
 

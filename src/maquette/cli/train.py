@@ -19,7 +19,7 @@ from maquette.core.modality import part
 @click.option("-o", "--out", type=click.Path(), help="A new folder for the run. [default: runs/ and the recipe's name]")
 @click.option("--target", multiple=True, help="Column to make. [default: the recipe's]")
 @click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")
-@click.option("--budget", help="Wall time, such as 90s, 10m, 1h30m: the plan chooses the steps.")
+@click.option("--budget", help="Time for all of it, such as 90s, 10m, 1h30m: the steps are chosen by it.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training data.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the weights, the order and the noise. [default: 0]")

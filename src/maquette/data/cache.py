@@ -67,6 +67,14 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError, UserError):
             return None
 
+    def of(self, fingerprint: str) -> Prepared | None:
+        """What was prepared and has that fingerprint; None when nothing has."""
+        for file in self.root.glob("prepared/*/table.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                if json.loads(file.read_text(encoding="utf-8"))["fingerprint"] == fingerprint:
+                    return self.find(file.parent.name)
+        return None
+
     def remember(self, key: str, prepared: Prepared) -> None:
         """Notes which content a cheap key stands for, and what was found in this very source.
 

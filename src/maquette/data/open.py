@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,14 @@ def open_dataset(
     refuse_if_strict([(entry["name"], entry["reason"]) for entry in facts["left_out"]], config.strict)
     facts["from_cache"] = from_cache
     facts["seconds"] = {**facts["seconds"], "open": round(time.perf_counter() - started, 3)}
+    return replace(tables(prepared, facts["source"]), summary=facts)
+
+
+def tables(prepared: Prepared, source: str) -> Dataset:
+    """What was prepared as tables, without its summary. source: its name"""
     train, test = _table(prepared, prepared.train, learned=True), _table(prepared, prepared.test)
     splits = {name: _table(prepared, rows) for name, rows in prepared.splits.items()}
-    return Dataset(facts["source"], prepared.fingerprint, train, test, facts, splits)
+    return Dataset(source, prepared.fingerprint, train, test, splits=splits)
 
 
 def suggestion(

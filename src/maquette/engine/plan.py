@@ -28,22 +28,24 @@ from maquette.core.files import write_json
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model
 from maquette.core.progress import stage
-from maquette.core.recipe import Recipe, TrainConfig, seconds_of
+from maquette.core.recipe import Leg, Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
 from maquette.engine.job import Batches, Job
 from maquette.engine.loop import Loop
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 
 PREVIEWS = 30
 _DEFAULT_BUDGET = "10m"
+_AFTERWARDS = 1.0  # seconds that the animation and the model card take, about
 # Compilation takes about a minute; below this it cannot pay for itself.
 _COMPILE_FROM_SECONDS = 1200.0
 
 
 def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     """The job's recipe with everything that was left to measure now fixed."""
-    began = time.monotonic()
+    began = time.monotonic() if job.began is None else job.began
     train = job.recipe.train
     loader = job.batches(train.batch_size, world.rank, world.size)
     # Measured by the leader alone, on its own share: the others wait and must not be waited for.
@@ -78,6 +80,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     steps, why = _steps(job, train, budget, began, timings.get(precision))
     changes = {
         "steps": steps,
+        "course": () if budget is None else (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),),
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
@@ -149,7 +152,7 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     state = State(model, train.ema_decay)
     micro = train.micro_batch if isinstance(train.micro_batch, int) else None
     # A total beyond any step keeps schedules in their first, constant part while we measure.
-    loop = Loop(state, world, train.seed, 10**9, batch.size, precision, micro)
+    loop = Loop(state, world, train.seed, Course.of(10**9), batch.size, precision, micro)
     step_seconds = best_seconds = 0.0
     share = seconds / len(state.phases)
     for phase in state.phases:
@@ -227,8 +230,7 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     if train.epochs is not None:
         return max(1, math.ceil(train.epochs * job.items / train.batch_size)), f"{train.epochs:g} epochs"
     assert budget is not None and timing is not None
-    # Half the budget trains, even where a busy machine took long over the measuring.
-    left = max(budget - (time.monotonic() - began), budget / 2) - _previews(budget, timing) * timing.preview_seconds
+    left = time_left(budget, began) - _previews(budget, timing) * timing.preview_seconds
     # A few per cent for checkpoints, the log and what else the machine does.
     steps = int(0.96 * left / timing.step_seconds)
     if steps < 1:
@@ -237,6 +239,12 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
             "Give more time, smaller items, or a smaller train.batch_size.",
         )
     return steps, f"what fits into {train.budget or _DEFAULT_BUDGET}"
+
+
+def time_left(budget: float, began: float) -> float:
+    """Seconds of a budget that are left to train; at least half, even where a slow disk or a busy machine took long
+    over the data and the measuring."""
+    return max(budget - (time.monotonic() - began) - _AFTERWARDS, budget / 2)
 
 
 def _describe(

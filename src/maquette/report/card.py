@@ -95,7 +95,11 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
 
 def _steps(folder: RunFolder, recipe: Recipe, log: Log) -> str:
     stopped = facts.stopped_at(folder, recipe)
-    return f"{count(log.steps)} steps" if stopped is None else f"stopped at step {stopped:,} of {recipe.train.steps:,}"
+    return (
+        facts.steps_words(recipe, log.steps)
+        if stopped is None
+        else f"stopped at step {stopped:,} of {recipe.train.steps:,}"
+    )
 
 
 def _preview(folder: RunFolder, spec: DataSpec, column: str) -> list[str]:

@@ -160,7 +160,7 @@ def head(run: RunView) -> Iterable[Fact]:
         Fact("Makes", made, given or "unconditional"),
         Fact("Data", data.source or NONE, ", ".join(learned) or "not described"),
         Fact("Model", run.recipe.family, f"{count(sum(net.parameters for net in nets))} parameters{kept}"),
-        Fact("Training", duration(log.seconds), f"{count(log.steps)} steps{rate}"),
+        Fact("Training", duration(log.seconds), f"{facts.steps_words(run.recipe, log.steps)}{rate}"),
         Fact("Trained", facts.date_words(facts.trained_at(run.folder, log)),
              f"reported {facts.date_words(datetime.now())}"),
     )  # fmt: skip
