@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from maquette.report import Comparison
 
 
+@shows_progress
 def train(
     recipe: str = DEFAULT,
     data: str | Path | None = None,
@@ -278,6 +280,7 @@ class Run:
         """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
+    @shows_progress
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
@@ -312,6 +315,7 @@ class Run:
         """What `sample` takes more by keyword: the given columns, and what the model and its kinds of data have."""
         return self.generator.options
 
+    @shows_progress
     def sample(
         self,
         n: int = 16,
@@ -319,12 +323,14 @@ class Run:
         seed: int = 0,
         unconditional: bool = False,
         given: Mapping[str, Any] | None = None,
+        quiet: bool = False,
         **asked: Any,
     ) -> Samples:
         """n items. Item i depends on (seed, i, what it is given) alone, never on n.
 
         unconditional: asks the model that was trained with all that it is given dropped
         given: values of given columns, by their names: one for all, or a list of one for each item
+        quiet: shows no progress
         asked: the same by keyword, e.g. label=3, and the run's other `options`, e.g. steps=4. A label that is not asked
                for is drawn by its share in the training data
         """
@@ -368,6 +374,7 @@ class Run:
 
     # -- judging -----------------------------------------------------------------------------------------
 
+    @shows_progress
     def evaluate(
         self,
         data: str | Path | None = None,
@@ -394,10 +401,12 @@ class Run:
         write_card(self.folder)
         return result
 
-    def report(self, for_sharing: bool = False) -> Path:
+    @shows_progress
+    def report(self, for_sharing: bool = False, quiet: bool = False) -> Path:
         """Writes report.html: one file that works offline.
 
         for_sharing: without items of the data; and takes those that previews quote as captions out of the run folder
+        quiet: shows no progress
         """
         from maquette.report import write_report
         from maquette.report.card import write_card

@@ -25,7 +25,7 @@ from maquette.core.samples import captions
 from maquette.core.spec import PAD, ClassSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.data import Loader, open_dataset
-from maquette.data.store import MemorySink, Names, Writer, pack
+from maquette.data.store import MemorySink, StoredNames, Writer, pack
 from maquette.modalities import text
 
 WORDS = ("a thin one", "a thick seven leaning left", "a thin seven", "a thick one leaning right")
@@ -347,7 +347,7 @@ def test_items_of_one_shape_leave_room_for_those_that_failed() -> None:
 
 
 def test_names_take_little_room_and_come_back() -> None:
-    names = Names.of(["a.png", "猫/b", ""])
+    names = StoredNames.of(["a.png", "猫/b", ""])
     assert list(names) == ["a.png", "猫/b", ""] and names[-1] == "" and names[:2] == ["a.png", "猫/b"]
     with pytest.raises(IndexError):
         names[3]

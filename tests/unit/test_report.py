@@ -32,6 +32,7 @@ from maquette.modalities.image.features import comparable
 from maquette.modalities.image.report.tiles import tiles, to_bytes
 from maquette.report import compare, write_comparison, write_report
 from maquette.report.card import escape, fenced, write_card
+from maquette.report.compare import _settings
 from maquette.report.figures import figure
 from maquette.report.log import read_log
 from maquette.report.metrics import View, read_evaluation, tick
@@ -368,6 +369,23 @@ def test_compare_tells_better_from_overlap(tmp_path: Path, data: Dataset) -> Non
     assert (apart["two_sample"].verdict, apart["two_sample"].best) == ("better", 0)
     assert all(len(row) == len(same.header) for row in same.rows())
     assert "model.latent_dim (setting)" in str(same)
+    titles = [row[0] for row in same.rows()]
+    assert titles[0] == same.metrics[0].title and titles.index("family") < titles.index("model.latent_dim (setting)")
+    page = same.save(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.index("<h2>Numbers") < page.index("<h2>At a glance") < page.index("<h2>Settings that differ")
+
+
+def test_settings_are_compared_within_a_family_and_where_all_have_them() -> None:
+    def recipe(family: str, rate: float, **own: object) -> dict[str, object]:
+        return {"about": f"of {family}", "family": family, "model": own, "train": {"rate": rate, "seed": 0}}
+
+    gans = recipe("gan", 0.1, width=8, depth=1), recipe("gan", 0.1, width=16, depth=1, extra=2)
+    vae = recipe("vae", 0.2, width=32, latent=4)
+    assert dict(_settings(gans)) == {"model.width": ("8", "16"), "model.extra": (NONE, "2")}
+    assert dict(_settings((gans[0], vae))) == {"train.rate": ("0.1", "0.2")}
+    assert dict(_settings((*gans, vae))) == {
+        "model.width": ("8", "16", "32"), "model.extra": (NONE, "2", NONE), "train.rate": ("0.1", "0.1", "0.2"),
+    }  # fmt: skip
 
 
 def test_unlike_feature_networks_are_never_compared(tmp_path: Path, data: Dataset) -> None:

@@ -40,13 +40,15 @@ def inspect(
     """
     import json
 
+    from maquette import console
     from maquette.core.recipe import DataConfig
     from maquette.data import open_dataset
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
     config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
     depends = tuple(name for name in given if name != "none")
-    dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
+    with console.shown(quiet=as_json):
+        dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
     shown = _shown(dataset, target)
     path = _preview_file(dataset, shown, source, out)
     if path:

@@ -61,6 +61,9 @@ class Verbs(click.Group):
 
 def load(run: str, device: str = "auto") -> Any:
     """The run in a folder."""
+    from maquette.cli.options import start
+
+    start()
     from maquette import api
 
     return api.load(run, device)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from maquette.console import shown
 from maquette.core.modality import data_options
-from maquette.core.option import Option, checked
+from maquette.core.option import Kind, Option, checked
+from maquette.core.progress import stage
 
-METAVARS = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+
 
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
+
+
+def start(quiet: bool = False) -> None:
+    """Imports what most verbs need, which takes seconds where the disk is slow."""
+    with shown(quiet), stage("starting"):
+        import maquette.api  # noqa: F401
 
 
 def flag_of(option: Option) -> click.Option:
@@ -22,7 +31,7 @@ def flag_of(option: Option) -> click.Option:
         default = " [default: the run's own]"
     if option.kind is bool:
         return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)
-    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")  # type: ignore[call-overload]
+    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")
     return click.Option(
         [option.flag, option.name], type=str, multiple=option.many, metavar=metavar, help=option.help + default
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import start
 from maquette.cli.train import leads
 
 
@@ -15,6 +16,7 @@ from maquette.cli.train import leads
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(run: str, processes: int, data: str | None, device: str | None, quiet: bool) -> None:
     """Go on training RUN exactly where it stopped."""
+    start(quiet)
     from maquette import api
 
     api.load(run).resume(quiet=quiet, processes=processes, data=data, device=device)

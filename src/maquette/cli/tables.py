@@ -19,9 +19,10 @@ EXAMPLE = 160  # characters of an example
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Draws a table as wide as the terminal allows."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*header, title=title, title_justify="left")
+    columns = [Column(name, overflow="fold") for name in header]  # a word that is too long goes on, uncut
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
     Console(markup=False, emoji=False, highlight=False).print(table)

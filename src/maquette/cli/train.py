@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from maquette.cli.options import OptionsOfData
+from maquette.cli.options import OptionsOfData, start
 from maquette.core.modality import part
 
 
@@ -36,6 +36,7 @@ def command(
 
     Any setting of the recipe can be given as KEY=VALUE: train.batch_size=64 model.latent_dim=128
     """
+    start(quiet)
     from maquette import api
     from maquette.core.run import free_folder
 

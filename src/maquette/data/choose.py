@@ -12,6 +12,8 @@ from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec
 from maquette.data.names import shown, some
 from maquette.data.raw import RawTable
 
+LISTED = 12  # names of columns in one message
+
 
 @dataclass(frozen=True)
 class Use:
@@ -40,7 +42,7 @@ class Use:
         if not self.unused:
             return []
         verb = "is" if len(self.unused) == 1 else "are"
-        return [f"{some(self.unused)} {verb} not used: name a column as target or as given."]
+        return [f"{some(self.unused, LISTED)} {verb} not used: name a column as target or as given."]
 
 
 def choose(
@@ -78,7 +80,7 @@ def _check(
     table: RawTable, kinds: Mapping[str, str], target: Sequence[str], given: Sequence[str], like: DataSpec | None,
     source: str,
 ) -> None:  # fmt: skip
-    listed = ", ".join(map(shown, table.columns)) or "none"
+    listed = some(table.columns, LISTED) or "none"
     for name in (*target, *given):
         if name in kinds and like is not None and name not in like.columns:
             raise UserError(f"The run has no column '{shown(name)}'.", f"It has {', '.join(like.columns)}.")
@@ -92,7 +94,8 @@ def _check(
         if name in modality_names() and name not in kinds.values():
             raise UserError(
                 f"'{shown(source)}' holds no {noun(name)}: its columns are {listed}.",
-                "Name one of them as target, and choose a recipe of its kind: see `maquette recipes`.",
+                "Name one of them as target, and choose a recipe of its kind: see `maquette recipes`. Items that are "
+                "arrays of numbers are read from .npz or .npy files.",
             )
         hint = nearest(name, table.columns) if name not in modality_names() else ""
         if all(part.strip() in table.columns for part in name.split(",")):

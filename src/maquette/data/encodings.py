@@ -22,7 +22,7 @@ def guess(data: bytes, first: int) -> tuple[str, str] | None:
     """The characters of bytes that are not UTF-8 from offset `first` on, and the encoding's name; None: uncertain."""
     import chardet
 
-    start = data.rfind(b"\n", 0, first) + 1
+    start = max(data.rfind(b"\n", 0, first) + 1, data.rfind(b"\r", 0, first) + 1, first - SAMPLE // 2)
     start -= start % 2  # UTF-16 has two bytes a character
     sample = data[start : start + SAMPLE]
     found = chardet.detect_all(sample, include_encodings=_NAMES, no_match_encoding="ascii")

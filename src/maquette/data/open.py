@@ -11,8 +11,9 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
 from maquette.data.choose import choose
@@ -25,9 +26,10 @@ from maquette.data.store import Prepared, Some
 from maquette.data.summary import summary
 from maquette.data.survey import refuse_if_strict
 from maquette.data.typing import column_kinds
-from maquette.data.windows import Places, windows
+from maquette.data.windows import WindowNames, windows
 
 
+@stage("reading the data")
 def open_dataset(
     source: str | Path,
     config: DataConfig | None = None,
@@ -55,10 +57,11 @@ def open_dataset(
     Raises UserError when there is nothing to use, or with config.strict when an item is unusable.
     """
     started = time.perf_counter()
+    target, given = tuple(map(plain, target)), tuple(map(plain, given))
     config = (config or DataConfig()).model_copy(update={"source": str(source)})
     notify = notify or (lambda message: None)
     store = Cache(cache)
-    found = find_source(source, store.downloads)
+    found = find_source(source, store.downloads, config.splits)
     ways = how(config, modality_names(), like, own)
     gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
     key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])
@@ -126,7 +129,7 @@ def _table(prepared: Prepared, rows: np.ndarray, learned: bool = False) -> Table
     columns[name] = Ragged(prepared.specs[name], prepared.items[name].values, found.first, found.sizes, found.equal)
     return Table(
         columns,
-        Places(prepared.names, found.item, found.first - ends[found.item]),
+        WindowNames(prepared.names, found.item, found.first - ends[found.item]),
         max(1, known.held_out_stride // known.train_stride) if learned else 1,
         np.stack([found.first, found.first + found.sizes], 1),
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
 
 from maquette.core.modality import Unreadable
+from maquette.data.names import Names
 
 MAX_FILE_BYTES = 512 * 2**20
 
@@ -137,7 +138,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Places(Sequence[str]):
+class Places(Names):
     """Where rows of files came from, put together when it is asked: "train.csv:12".
 
     files: names; file: number of the file of each row; line: of each row in its file, from 1
@@ -150,13 +151,7 @@ class Places(Sequence[str]):
     def __len__(self) -> int:
         return len(self.line)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[k] for k in range(*row.indices(len(self)))]
+    def name(self, row: int) -> str:
         return f"{self.files[self.file[row]]}:{self.line[row]}"
 
 

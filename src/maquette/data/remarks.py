@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from maquette.data.names import some
-
 
 def remarks(summary: dict[str, Any]) -> list[str]:
     """Warnings and notes of a Dataset.summary, the most serious first."""
     made = [*summary["warnings"], *summary["notes"]]
     if count := summary["ignored_count"]:
         which = "1 file was" if count == 1 else f"{count:,} files were"
-        made.append(f"{which} passed over: {_and_others(summary['ignored'], count)}.")
+        made.append(f"{which} passed over: {'; '.join(summary['passed_over'])}.")
     return made
 
 
@@ -24,7 +22,3 @@ def left_out(summary: dict[str, Any]) -> list[str]:
     first = summary["left_out"][0]
     more = f", and {count - 1:,} more" if count > 1 else ""
     return [f"{count:,} of {summary['found']:,} left out: '{first['name']}' ({first['reason']}){more}."]
-
-
-def _and_others(names: list[str], count: int) -> str:
-    return some(names[:3]) + (f" and {count - 3:,} more" if count > 3 else "")

@@ -11,6 +11,7 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun, part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
 from maquette.data.names import shown
@@ -240,9 +241,11 @@ def _results(cells: Cells, kind: str, config: Any) -> Iterator[tuple[list[int], 
             yield [cell for cell in found if cell is not None]
 
     many = isinstance(cells, Files) and len(order) >= MANY
-    for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
-        done = iter(results)
-        yield chunks[number], [next(done) if known else None for known in there[number]]
+    with stage(f"looking at {noun(kind)}", len(order)) as looked:
+        for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
+            done = iter(results)
+            yield chunks[number], [next(done) if known else None for known in there[number]]
+            looked.done += len(chunks[number])
 
 
 def _order(made: Survey) -> Sequence[int]:

@@ -27,6 +27,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model
+from maquette.core.progress import stage
 from maquette.core.recipe import Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
 from maquette.engine.job import Batches, Job
@@ -59,7 +60,8 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
         limit = min(6.0, max(0.5, 0.01 * budget)) if budget else 1.0
-        timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
+        with stage("timing some steps"):
+            timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     # By the best times: on a busy machine the usual ones say more about the other programs.
     precision = min(timings, key=lambda name: timings[name].best_seconds) if timings else candidates[0]
     if len(timings) > 1:
@@ -67,7 +69,8 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     micro = timings[precision].micro_batch if timings else None
     compiled = train.compile == "on"
     if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
-        trial = _try_compiled(job, world, batch, precision)
+        with stage("compiling"):
+            trial = _try_compiled(job, world, batch, precision)
         if trial is not None and trial.best_seconds < 0.95 * timings[precision].best_seconds:
             compiled, timings[precision] = True, trial
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from maquette.core.errors import Interrupted, UserError
+from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC, sole_owner
 from maquette.engine.job import Job, Outcome, Progress
-from maquette.engine.log import Console, Log, Means, notifier, rewind
+from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
@@ -51,15 +52,15 @@ def _train(job: Job, world: World) -> Outcome:
             job.folder.write_recipe(make_plan(job, world, notifier(job.quiet)))
         world.barrier()
         recipe = job.folder.recipe()
-    with CtrlC() as ctrl_c:
-        return _Session(job, recipe, world).run(ctrl_c)
+    with CtrlC() as ctrl_c, stage("training") as under_way:
+        return _Session(job, recipe, world, under_way).run(ctrl_c)
 
 
 class _Session:
     """What one process does between starting or resuming a run and leaving it."""
 
-    def __init__(self, job: Job, recipe: Recipe, world: World) -> None:
-        self.job, self.world, self.config = job, world, recipe.train
+    def __init__(self, job: Job, recipe: Recipe, world: World, under_way: Stage) -> None:
+        self.job, self.world, self.config, self.stage = job, world, recipe.train, under_way
         assert recipe.train.steps is not None
         self.total: int = recipe.train.steps
         config = self.config
@@ -80,9 +81,9 @@ class _Session:
         self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.console = None if job.quiet or not world.leads else Console()
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before, self.first_step = self.state.seconds, self.state.step
+        self.stage.first = self.state.step
         self.began = self.saved = self.logged = self.reported = time.monotonic()
         self.logged_items = self.state.items
         self.values: dict[str, float] = {}
@@ -122,12 +123,12 @@ class _Session:
             raise
         finally:
             batches.close()
-            if self.console is not None:
-                self.console.close()
             if self.log is not None:
                 self.log.close()
         if stopped:
             self.notify(f"Stopped at step {state.step:,} of {self.total:,}, as asked; everything is saved.")
+        else:
+            self.notify(f"Step {state.step:,} of {self.total:,}  {self._state()}".rstrip())
         self.world.leave()
         return Outcome(
             steps=state.step,
@@ -179,9 +180,13 @@ class _Session:
             alarms=tuple(self.raised),
             eta_seconds=None if pace is None else pace * (self.total - self.state.step),
         )
-        if self.console is not None:
-            self.console(progress)
+        self.stage.done, self.stage.total = progress.step, progress.total
+        self.stage.state = self._state()
         self.job.progress(progress)
+
+    def _state(self) -> str:
+        """The newest losses and the speed, for people."""
+        return f"{headline(self.values)}  {self.rate:,.0f} items/s" if self.values else ""
 
     def _preview(self) -> None:
         if not self.world.leads:
@@ -202,6 +207,7 @@ class _Session:
 
     def _raise_alarm(self, alarm: Alarm) -> None:
         self.raised.append(alarm)
+        self.notify(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
         if self.log is not None:
             self.log.alarm(alarm)
         self._report()

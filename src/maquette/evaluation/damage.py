@@ -21,6 +21,7 @@ from torch import Tensor
 
 from maquette.core.measure import Damage, Estimate, Measure, TooFew
 from maquette.core.modality import part
+from maquette.core.progress import track
 from maquette.core.table import Table
 from maquette.evaluation.bootstrap import difference
 from maquette.evaluation.evidence import Evidence, Labels
@@ -36,12 +37,12 @@ DISTINCT = (0.1, 0.02)  # share of different items among repeated ones
 class DamageRow(BaseModel):
     """What a measure says of real items, and of the same items damaged.
 
-    measure: its name; title: for people; damage: what was done
+    measure: its name; damage: what was done
+    undamaged, mild, strong: its values
     seen:    whether both mild and strong damage are told from none, and strong damage not taken for the milder
     """
 
     measure: str
-    title: str
     damage: str
     undamaged: float
     mild: float
@@ -74,7 +75,7 @@ def tried(evidence: Evidence, measures: Sequence[Measure]) -> list[DamageRow]:
         evidence.notes.append(
             f"No damage to a single {evidence.nouns[0]} is known: the measures were tried on whole sets only."
         )
-    for trial in _trials(evidence):
+    for trial in track(list(_trials(evidence)), "trying the measures"):
         mine = [measure for measure in measures if trial.harm in measure.sees]
         none = [measure for measure in mine if (measure.name, trial.held_out) not in undamaged]
         for strength, asked in ((0, none), (1, mine), (2, mine)):
@@ -120,9 +121,8 @@ def _row(measure: Measure, damage: str, values: tuple[Estimate | None, ...]) -> 
     further = worse_by(way, more)
     seen = all(end is not None and end[0] > 0 for end in ends) and further is not None and further[1] >= 0
     return DamageRow(
-        measure=measure.name, title=measure.title, damage=damage, undamaged=none.value, mild=mild.value,
-        strong=strong.value, seen=seen,
-    )  # fmt: skip
+        measure=measure.name, damage=damage, undamaged=none.value, mild=mild.value, strong=strong.value, seen=seen
+    )
 
 
 # -- what is damaged, and how ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from maquette.core.generator import Generator
 from maquette.core.measure import Estimate, Found, TooFew
 from maquette.core.modality import noun, part
 from maquette.core.model import Streams
+from maquette.core.progress import track
 from maquette.core.rng import derive
 from maquette.core.spec import PAD, ClassSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset
@@ -136,7 +137,7 @@ class Sample:
     def _paired(self) -> Iterator[dict[str, Tensor]]:
         assert self.rows is not None
         options: dict[str, Any] = {"temperature": 0.0} if isinstance(self.generator.model, Streams) else {}
-        for start in range(0, self.n, 50):
+        for start in track(range(0, self.n, 50), "sampling"):
             rows = self.rows[start : start + 50]
             given = self._given(rows)
             if self.best is not None:

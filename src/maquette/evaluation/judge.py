@@ -13,6 +13,7 @@ from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.measure import Found, Measure, TooFew, unique
 from maquette.core.modality import part
+from maquette.core.progress import stage, track
 from maquette.core.spec import ColumnSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import difference
@@ -96,11 +97,12 @@ def feature_names(kind: str) -> tuple[str, ...]:
 def _measured(evidence: Evidence, first: bool) -> list[Metric]:
     """The metrics of one column; of the model as a whole, with the first of them."""
     found = []
-    for measure in measures_of(evidence.spec.kind):
+    for measure in track(measures_of(evidence.spec.kind), f"measuring {evidence.nouns[1]}"):
         if measure.whole and not first:
             continue
         try:
-            value = measure.of(evidence)
+            with stage(_worded(measure.title, evidence)):
+                value = measure.of(evidence)
         except TooFew as reason:
             evidence.left_out(measure.title, reason)
             continue

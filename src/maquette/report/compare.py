@@ -90,7 +90,8 @@ class MetricRow:
 class Comparison:
     """Runs side by side.
 
-    settings: (key, value in each run) of the settings that differ
+    settings: (key, value in each run) of the settings that differ among runs of one family, and of those that every
+              family has (not of the model's own: one name may mean another thing)
     same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
     notes: what keeps these runs from being compared fairly, in sentences
     """
@@ -112,9 +113,9 @@ class Comparison:
         return ("", *self.names, "verdict")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The comparison in characters, one row a fact or a metric, under the columns of `header`."""
-        out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
-        out += [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
+        """The comparison in characters, under the columns of `header`: a row a metric, then a fact, then a setting."""
+        out = [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
+        out += [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
         out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
         return out
 
@@ -123,6 +124,10 @@ class Comparison:
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+    def save(self, path: str | Path) -> Path:
+        """Writes it as one self-contained HTML page."""
+        return write_comparison([RunFolder(run.path) for run in self.runs], Path(path))
 
 
 _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
@@ -325,11 +330,18 @@ LISTED = 8  # numbers of a setting that are shown
 
 
 def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Settings that differ, by their dotted keys."""
+    """Settings that differ, by their dotted keys; see Comparison."""
     flat = [dict(_flatten(recipe)) for recipe in recipes]
+    families = [one.pop("family") for one in flat]
+
+    def tells(key: str, values: Sequence[str]) -> bool:
+        if any(len({v for v, f in zip(values, families, strict=True) if f == family}) > 1 for family in families):
+            return True
+        return not key.startswith(("model.", "about")) and NONE not in values and len(set(values)) > 1
+
     keys = dict.fromkeys(key for one in flat for key in one)
     rows = [(key, tuple(_setting(one[key]) if key in one else NONE for one in flat)) for key in keys]
-    return tuple((key, values) for key, values in rows if len(set(values)) > 1)
+    return tuple((key, values) for key, values in rows if tells(key, values))
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -75,11 +75,9 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     decoder, broken = Decoder(), dict[int, str]()
     for name, column in values.items():
         for i, value in enumerate(column):
-            if value is not None and not value.isprintable():
-                column[i] = value = decoder.clean(value.replace("\r\n", "\n"), made.names[i]) or None
-            if value is not None and not value.strip():
-                column[i] = None
-            elif value is not None and lone_surrogate([value]):
+            if value is not None:
+                column[i] = value = decoder.cell(value, made.names[i])
+            if value is not None and lone_surrogate([value]):
                 broken[i] = "half of a surrogate pair stands alone: no character"
         made.columns[name] = Values(column)
     made.notes += decoder.notes()

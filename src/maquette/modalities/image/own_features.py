@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from maquette.core.cache import cache_folder
 from maquette.core.errors import MaquetteError, UserError
 from maquette.core.hardware import multiplies_bf16
+from maquette.core.progress import track
 from maquette.core.rng import derive
 from maquette.core.run import read_tensors, write_tensors
 from maquette.core.table import Column, Dataset
@@ -219,7 +220,7 @@ def _train(network: Network, data: _Data, planned: tuple[int, int], mirror: bool
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=max(steps, 2), pct_start=0.2)
     rng = np.random.default_rng(derive(0, "own features", "order"))
     bf16 = multiplies_bf16(data.device)
-    for picked in _epochs(data.rows, batch, steps, rng):
+    for picked in track(_epochs(data.rows, batch, steps, rng), "training the feature network", steps):
         x = data.take(picked, network)
         bad, flaw = flawed(x[: max(batch // FLAWED, 2)])
         with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):

@@ -71,7 +71,7 @@ def interpret(cells: Cells, config: Config, notes: Notes) -> Cells:
             if not isinstance(cell, File):
                 continue
             try:
-                made[row] = Document(decoder.decode(cell.read(decoding.MOST_BYTES), cell.name))
+                made[row] = _document(cell, decoder)
             except Unreadable as error:
                 if len(cells) == 1:
                     raise decoding.refusal(cell.name, error) from None
@@ -279,8 +279,12 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, str):
         return cell
     if isinstance(cell, File):
-        return Document(decoding.Decoder().decode(cell.read(decoding.MOST_BYTES), cell.name))
+        return _document(cell, decoding.Decoder())
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def _document(file: File, decoder: decoding.Decoder) -> Document:
+    return Document(decoding.parted(decoder.decode(file.read(decoding.MOST_BYTES), file.name)))
 
 
 def _are_documents(facts: Sequence[Facts], config: Config) -> bool:
