@@ -29,6 +29,7 @@ from maquette.evaluation.features import order
 from maquette.evaluation.verdict import worse_by
 
 MOST, FEWEST = 1000, 50  # items that are damaged: of fewer nothing would be seen, whatever the measure
+WIDE, MOST_WIDE = 512, 300  # features of a network that takes long for an item, and how many it is then shown
 SHARES = (0.1, 0.5)  # of the items, mild and strong: another class than was asked for, copies
 MISSING = (0.3, 0.6)  # of the data: classes that are left out
 DISTINCT = (0.1, 0.02)  # share of different items among repeated ones
@@ -135,8 +136,10 @@ def _pool(evidence: Evidence) -> Labels:
 
 
 def _size(evidence: Evidence) -> int:
+    network = evidence.network
+    most = MOST_WIDE if network is not None and network.dim > WIDE else MOST
     # Less than half of the pool, so that without most of the classes there are still nearly as many.
-    return min(MOST, len(_pool(evidence)) * 2 // 5, len(evidence.real), evidence.sample.n)
+    return min(most, len(_pool(evidence)) * 2 // 5, len(evidence.real), evidence.sample.n)
 
 
 def _trials(evidence: Evidence) -> Iterator[_Trial]:
