@@ -48,7 +48,7 @@ def test_no_measure_calls_good_what_another_tells_apart() -> None:
     assert "as good as real" not in standing(density, "pictures", told_apart=True)
     found = verdict([density, two_sample], "pictures")
     assert (found.level, found.worst, found.good) == ("worse", "two_sample", False)
-    assert found.words.startswith("Not as good as real pictures: 1 of 2 measures can tell.")
+    assert found.words.startswith("Not yet like real pictures: 1 of 2 measures can tell.")
 
 
 def test_the_summary_is_that_of_the_worst_measure() -> None:

@@ -12,6 +12,7 @@ well, as an attribute of the package or of a module in it (see `part`), so that 
     usage.py      usage(spec) -> report.usage.Usage            how a run is used, in its model card
     watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
     features.py   features(...)                                 the network that general distances are measured in
+    damage.py     DAMAGES    tuple[core.measure.Damage, ...]    harm to items that measures must see: evaluation/damage
 
 How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); `config` is the modality's Config:
 

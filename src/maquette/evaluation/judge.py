@@ -17,6 +17,7 @@ from maquette.core.progress import stage, track
 from maquette.core.spec import ColumnSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import difference
+from maquette.evaluation.damage import missed, tried
 from maquette.evaluation.evidence import Best, Evidence, Sample
 from maquette.evaluation.features import Notify, order
 from maquette.evaluation.held_out import other_data, split_name
@@ -106,8 +107,11 @@ def _measured(evidence: Evidence, first: bool) -> list[Metric]:
             evidence.left_out(measure.title, reason)
             continue
         if value is not None:
-            found.append(_metric(measure, value, evidence))
-    return found
+            found.append((measure, value))
+    rows = tried(evidence, [measure for measure, _ in found])
+    if rows:
+        evidence.details["damage"] = list(rows)
+    return [_metric(measure, value, evidence, missed(rows, measure.name)) for measure, value in found]
 
 
 def _worded(phrase: str, evidence: Evidence) -> str:
@@ -115,7 +119,7 @@ def _worded(phrase: str, evidence: Evidence) -> str:
     return phrase.replace("{items}", many).replace("{item}", one)
 
 
-def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
+def _metric(measure: Measure, found: Found, evidence: Evidence, missed: tuple[str, ...]) -> Metric:
     title, features, prefix = found.title or measure.title, None, ""
     if measure.rests_on == "tokens":
         features = "tokens"
@@ -138,6 +142,7 @@ def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
         gap_low=gap.low if gap else None,
         gap_high=gap.high if gap else None,
         matters=measure.least(floor.value) if floor else None,
+        missed=missed,
         better=measure.better,
         features=features,
         unit=measure.unit,

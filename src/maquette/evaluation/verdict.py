@@ -45,6 +45,20 @@ class Verdict:
         return self.level in ("alike", "slight")
 
 
+def worse_by(better: Better, found: Estimate) -> tuple[float, float] | None:
+    """The ends of the interval of a difference, turned so that more is worse; None where there is no interval.
+
+    Of a measure that should be near its floor: as far as the nearer and the further end are from it.
+    """
+    if found.low is None or found.high is None:
+        return None
+    low, high = found.low, found.high
+    if better == "floor" and low <= 0 <= high:
+        return 0.0, max(-low, high)
+    turned = better == "higher" or (better == "floor" and high < 0)
+    return (-high, -low) if turned else (low, high)
+
+
 def gap(metric: Metric) -> Estimate | None:
     """value - floor; None without a floor. Of evaluations that did not keep it, as of independent numbers."""
     if metric.floor is None:
@@ -58,16 +72,11 @@ def gap(metric: Metric) -> Estimate | None:
 def level(metric: Metric) -> Level:
     """Where a metric stands to its floor; "none" of one that does not see what it should."""
     found = gap(metric)
-    if found is None or found.low is None or found.high is None or metric.missed:
+    ends = worse_by(metric.better, found) if found else None
+    if ends is None or metric.missed:
         return "none"
-    low, high = found.low, found.high
-    if metric.better == "higher":
-        low, high = -high, -low  # more is worse
-    if metric.better == "floor" and high < 0:
-        low, high = -high, -low
-    elif metric.better == "floor" and low <= 0:
-        high = max(-low, high)
-    elif high < 0:
+    low, high = ends
+    if high < 0:
         return "alike" if metric.better == "no more" else "beyond"
     small = metric.matters is not None and high <= metric.matters
     if low > 0:
@@ -133,14 +142,14 @@ def verdict(metrics: Sequence[Metric], items: str = "items") -> Verdict:
     n, measures = len(judged), "measure" if len(judged) == 1 else "measures"
     if found == "worse":
         k = sum(each == "worse" for _, each in judged)
-        words = f"Not as good as real {items}: {k} of {n} {measures} can tell. The worst is {says}."
+        words = f"Not yet like real {items}: {k} of {n} {measures} can tell. The worst is {says}."
     elif found == "unclear":
         words = (
-            f"Whether they are as good as real {items} is not clear: no difference was found, but one that matters "
-            f"could be hidden in the error of {says}. More samples and more held-out {items} would tell."
+            f"Whether they are like real {items} is not clear: no difference was found, but one that matters could be "
+            f"hidden in the error of {says}. More samples and more held-out {items} would tell."
         )
     elif found == "slight":
-        words = f"Nearly as good as real {items}: there is a difference, too small to matter. The largest is {says}."
+        words = f"Close to real {items}: there is a difference, too small to matter. The largest is {says}."
     else:
         words = f"As good as real {items}, within the error, by all of {n} {measures}."
     return Verdict(found, words, worst.name)

@@ -107,7 +107,7 @@ def _measured(name: str) -> Callable[[Evidence], Found | None]:
         if found is None:
             return None
         values = evidence.once("manifold values", lambda: found.estimates(evidence.rng("manifold")))
-        floors = evidence.once("manifold floors", lambda: _floors(evidence))
+        floors = evidence.of_real("manifold floors", lambda: _floors(evidence))
         return Found(values[name], floors[name], len(found.recall), len(found.precision))
 
     return of

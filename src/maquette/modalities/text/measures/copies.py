@@ -248,10 +248,11 @@ def _searched(evidence: Evidence) -> Searched | None:
             )
         if not known.spaced:
             evidence.notes.append("Copied characters are letters and digits; punctuation is passed over.")
-        training = Training.of(found.known, known)
+        training = evidence.of_real("training text", lambda: Training.of(found.known, known))
         folded = [fold(text, known) for text in (*found.made, *found.real)]
         letters = [codes(part.text) for part in folded]
-        return Searched(training, folded, letters, codes(training.text), len(found.made), found.of)
+        source = evidence.of_real("training letters", lambda: codes(training.text))
+        return Searched(training, folded, letters, source, len(found.made), found.of)
 
     return evidence.once("copies", make)
 
@@ -263,7 +264,7 @@ def _words(evidence: Evidence, searched: Searched) -> tuple[list[Hashes], Hashes
         "copied words",
         lambda: (
             [word_codes(words(part.text)) for part in searched.folded],
-            word_codes(words(searched.training.text)),
+            evidence.of_real("training words", lambda: word_codes(words(searched.training.text))),
         ),
     )
 
