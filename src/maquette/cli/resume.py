@@ -10,7 +10,7 @@ from maquette.cli.train import leads
 @click.command("resume")
 @click.argument("run", type=click.Path())
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
-@click.option("--data", help="Where the run's data lies now. [default: where it was]")
+@click.option("--data", type=click.Path(), help="Where the run's data lies now. [default: where it was]")
 @click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: the recipe's]")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(run: str, processes: int, data: str | None, device: str | None, quiet: bool) -> None:
