@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
     from maquette.modalities.text.writing import Decoding
+    from maquette.overview import runs
 
 try:
     __version__ = version("maquette")
@@ -33,6 +34,7 @@ _HOMES = {
     "UserError": "maquette.core.errors",
     "Samples": "maquette.core.samples",
     "Decoding": "maquette.modalities.text.writing",
+    "runs": "maquette.overview",
 }
 __all__ = [
     "Decoding",
@@ -44,6 +46,7 @@ __all__ = [
     "compare",
     "load",
     "recipes",
+    "runs",
     "train",
 ]
 

@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command("inspect", cls=OptionsOfData)
-@click.argument("source", metavar="PATH")
+@click.argument("source", metavar="PATH", type=click.Path())
 @click.option("--target", multiple=True, help="The column to make. [default: the only one that can be]")
 @click.option("--given", multiple=True, help="A column it depends on.")
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file or row instead of leaving it out.")

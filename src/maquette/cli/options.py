@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from maquette.console import shown
+from maquette.core.find import recipe_names
 from maquette.core.modality import data_options
 from maquette.core.option import Kind, Option, checked
 from maquette.core.progress import stage
 
 METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+
+
+def recipe_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The name of a recipe, or the path of a recipe file."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(recipe) for recipe in recipe_names() if recipe.startswith(incomplete)]
+        return names or [CompletionItem(incomplete, type="file")]
+
+    return click.argument(name, shell_complete=complete)
 
 
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")

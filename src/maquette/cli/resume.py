@@ -23,7 +23,7 @@ from maquette.cli.train import leads
     "length, or begin again.",
 )
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
-@click.option("--data", help="Where the run's data lies now. [default: where it was]")
+@click.option("--data", type=click.Path(), help="Where the run's data lies now. [default: where it was]")
 @click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: the recipe's]")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:

@@ -23,7 +23,7 @@ class OptionsOfRun(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named, chosen = self._named(args)
-        if named is not None:
+        if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
             start(quiet="-q" in args or "--quiet" in args)
             from maquette import api
 
@@ -48,11 +48,13 @@ class OptionsOfRun(click.Command):
 
     def _named(self, args: Sequence[str]) -> tuple[str | None, str | None]:
         """The run and the device that are named, wherever they stand; None: none is."""
+        from maquette.core.run import is_run
+
         general = click.Command(self.name, params=[p for p in self.params if isinstance(p, click.Option)])
         context = click.Context(general, ignore_unknown_options=True, allow_extra_args=True)
         found, rest, _ = general.make_parser(context).parse_args(list(args))
         places = [word for word in rest if not word.startswith("-")]
-        runs = [place for place in places if _is_run(place)]
+        runs = [place for place in places if is_run(place)]
         return next(iter(runs or places), None), found.get("device")
 
     def _own(self, run: Run) -> list[click.Option]:
@@ -115,13 +117,6 @@ def command(
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
         click.echo(f"{len(paths)} files in {folder}")
-
-
-def _is_run(place: str) -> bool:
-    try:
-        return (Path(place) / "recipe.yaml").is_file()
-    except (OSError, ValueError):  # too long for a path, or with what none has in it
-        return False
 
 
 def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) -> None:

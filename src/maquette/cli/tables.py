@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -112,3 +113,12 @@ def _line(shown: str) -> str:
     """An item on one line, cut."""
     flat = " ".join(shown.split())
     return flat if len(flat) <= EXAMPLE else flat[:EXAMPLE] + "..."
+
+
+def age_text(then: float) -> str:
+    """How long ago that was: 40 s, 12 min, 5 h, 3 d."""
+    age = max(time.time() - then, 0.0)
+    for size, unit, next_unit in ((1, "s", 60), (60, "min", 3600), (3600, "h", 48 * 3600)):
+        if age < next_unit:
+            return f"{age / size:.0f} {unit}"
+    return f"{age / 86400:.0f} d"

@@ -8,14 +8,18 @@ from typing import Any
 
 import click
 
-from maquette.cli.options import OptionsOfData, start
+from maquette.cli.options import OptionsOfData, recipe_argument, start
 from maquette.core.modality import part
 
 
 @click.command("train", cls=OptionsOfData)
-@click.argument("recipe")
+@recipe_argument("recipe")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", help="Folder, archive, array file, document, table, digits, mnist, fashion-mnist, or hf:NAME.")
+@click.option(
+    "--data",
+    type=click.Path(),
+    help="Folder, archive, array file, document, table, digits, mnist, fashion-mnist, or hf:NAME.",
+)
 @click.option("-o", "--out", type=click.Path(), help="A new folder for the run. [default: runs/ and the recipe's name]")
 @click.option("--target", multiple=True, help="Column to make. [default: the recipe's]")
 @click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")

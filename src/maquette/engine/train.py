@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 
 from maquette.core.errors import Interrupted, UserError
+from maquette.core.lock import sole_owner
 from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
-from maquette.engine.guard import CtrlC, sole_owner
+from maquette.engine.guard import CtrlC
 from maquette.engine.job import Job, Outcome, Progress
 from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
