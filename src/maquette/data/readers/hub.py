@@ -7,6 +7,7 @@ Columns of files become files, plain values become values, classes become catego
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -109,7 +110,9 @@ def _load(datasets: Any, place: Place) -> Any:
 
 def _library() -> Any:
     try:
-        import datasets
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+            import datasets
     except ImportError:
         raise UserError(
             "Reading `datasets` data sets needs an extra that is not installed.", "pip install 'maquette[hub]'"
