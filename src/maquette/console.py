@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from maquette.core.progress import Stage, watched, watching
+from maquette.core.progress import Stage, in_notebook, watched, watching
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,8 +83,7 @@ def shows_progress(work: Callable[P, R]) -> Callable[P, R]:
 
 def find_display() -> Display:
     """Where this process can show progress."""
-    python = sys.modules.get("IPython")
-    if python is not None and getattr(python.get_ipython(), "kernel", None) is not None:
+    if in_notebook():
         return Notebook()
     # Not what rich calls a terminal: that is a pipe too, where colours are forced.
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
@@ -145,26 +145,37 @@ class Notebook:
 
     def __init__(self) -> None:
         self._handle: Any = None
-        self._shown = ""
+        self._shown = Line()
 
     def draw(self, stages: Sequence[Stage]) -> None:
-        line = str(stages[-1]) if stages else ""
-        if line == self._shown:
-            return
-        self._shown = line
-        bar = ""
-        if stages:
-            amount = f' value="{stages[-1].done}" max="{stages[-1].total}"' if stages[-1].total else ""
-            bar = f"<progress{amount}></progress> "
-        self._put({"text/plain": line, "text/html": f"{bar}<code>{html.escape(line)}</code>" if line else ""})
+        line = Line(str(stages[-1]), stages[-1].done, stages[-1].total) if stages else Line()
+        if line != self._shown:
+            self._shown = line
+            self._put(line)
 
-    def _put(self, bundle: dict[str, str]) -> None:
+    def _put(self, line: Line) -> None:
         from IPython.display import display
 
         if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
+            self._handle = display(line, display_id=True)
         else:
-            self._handle.update(bundle, raw=True)
+            self._handle.update(line)
 
     def close(self) -> None:
         self.draw(())
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stage as a notebook shows it; nothing, where there is none."""
+
+    says: str = ""
+    done: int = 0
+    total: int | None = None
+
+    def __repr__(self) -> str:
+        return self.says
+
+    def _repr_html_(self) -> str:
+        amount = f' value="{self.done}" max="{self.total}"' if self.total else ""
+        return f"<progress{amount}></progress> <code>{html.escape(self.says)}</code>" if self.says else ""

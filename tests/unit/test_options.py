@@ -80,7 +80,7 @@ OWN = {
     "text/lm": {"--prompt", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--max-tokens",
                 "--stop", "--pattern", "--stream"},
 }  # fmt: skip
-GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--help"}
+GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--quiet", "--help"}
 
 
 @pytest.mark.parametrize("recipe", OWN)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maquette import console
-from maquette.console import Lines, Notebook, shown, shows_progress
+from maquette.console import Line, Lines, Notebook, shown, shows_progress
 from maquette.core.progress import Stage, stage, track, watched, watching
 
 
@@ -99,22 +99,18 @@ def test_short_work_and_quiet_work_show_nothing(
         assert work(0.05) and not work(0.05, quiet=True)
 
 
-def test_a_notebook_shows_one_line_with_the_browsers_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    put: list[dict[str, str]] = []
-    monkeypatch.setattr(Notebook, "_put", lambda self, bundle: put.append(bundle))
+def test_a_notebook_shows_one_line_with_the_browsers_bar(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    put: list[Line] = []
+    monkeypatch.setattr(Notebook, "_put", lambda self, line: put.append(line))
     book, made = Notebook(), Stage("measuring <b>", 4)
     book.draw([made])
     book.draw([made])
-    made.done = 1
-    book.draw([made])
+    made.done, clock[0] = 1, clock[0] + 2
+    book.draw([Stage("outer"), made])
     book.close()
-    said = [each["text/plain"].partition(",")[0] for each in put]
-    assert said == [
-        "measuring <b>: 0 of 4",
-        "measuring <b>: 1 of 4",
-        "",
-    ]
-    assert '<progress value="1" max="4">' in put[1]["text/html"] and "<b>" not in put[1]["text/html"]
+    assert [repr(line) for line in put] == ["measuring <b>: 0 of 4", "measuring <b>: 1 of 4, about 0:06 left", ""]
+    shown = [line._repr_html_() for line in put]
+    assert '<progress value="1" max="4">' in shown[1] and "<b>" not in shown[1] and shown[2] == ""
 
 
 WORK = """

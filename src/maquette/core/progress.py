@@ -6,6 +6,7 @@ watches has the stages that are under way as a list, and looks at it when it lik
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -83,6 +84,12 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         for item in items:
             yield item
             made.done += 1
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    python = sys.modules.get("IPython")
+    return python is not None and getattr(python.get_ipython(), "kernel", None) is not None
 
 
 def watched() -> bool:

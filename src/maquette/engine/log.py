@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic
+from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
 from maquette.engine.alarms import Alarm, per_unit
 
@@ -86,7 +88,9 @@ def check_trackers(trackers: tuple[str, ...]) -> None:
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
     # Started at the first line rather than with the run: the imports cost a second or two.
-    from accelerate import Accelerator
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+        from accelerate import Accelerator
 
     accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
     plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
@@ -105,11 +109,11 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:
-    """Prints lines for people to stderr, or nothing."""
+    """Prints lines for people to stderr, or nothing. In a notebook, which shows that in red, to stdout."""
 
     def notify(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
     return notify
 

@@ -7,6 +7,7 @@ Columns of files become files, plain values become values, classes become catego
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -149,7 +150,9 @@ def _others(place: Place) -> list[str]:
 
 def _library() -> Any:
     try:
-        import datasets
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+            import datasets
     except ImportError:
         raise UserError(
             "Reading `datasets` data sets and .parquet files needs an extra that is not installed.",

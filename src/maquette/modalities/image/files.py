@@ -49,6 +49,7 @@ AVIF_BRANDS = (b"avif", b"avis")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
 MIN_SIDE = 8  # pixels
+LEGIBLE = 16  # pixels a side; below it nobody reads squares, and what is shown enlarged is smoothed
 
 _ORIENTATIONS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF tag -> PIL.Image.Transpose
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -208,8 +209,8 @@ def sheet(
 ) -> Image.Image:  # fmt: skip
     """A grid of f32[N, C, H, W], row by row, as one PIL image.
 
-    Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as
-    a chequered ground. captions: one below each picture, cut to its width.
+    Small pictures are enlarged by whole numbers, so that a person sees their pixels; the tiniest smoothly.
+    Transparency shows as a chequered ground. captions: one below each picture, cut to its width.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -218,12 +219,13 @@ def sheet(
     scale = max(1, round(64 / max(height, width)))
     height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
     mode = "L" if channels == 1 else "RGB"
+    kernel = Image.Resampling.NEAREST if max(items.shape[-2:]) >= LEGIBLE else Image.Resampling.BICUBIC
     rows = math.ceil(n / columns)
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + line + gap) + gap), _grey(mode, 40))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
     for i, item in enumerate(quantised(items)):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + line + gap)
-        tile = _image(item).resize((width, height), Image.Resampling.NEAREST)
+        tile = _image(item).resize((width, height), kernel)
         if channels == 4:
             ground = _chequered(width, height)
             ground.alpha_composite(tile)
