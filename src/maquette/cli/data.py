@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maquette.cli.options import OptionsOfData, data_settings
+from maquette.cli.options import OptionsOfData
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
@@ -40,7 +40,7 @@ def inspect(
     """
     import json
 
-    from maquette.core.recipe import DataConfig
+    from maquette.core.recipe import DataConfig, data_settings
     from maquette.data import open_dataset
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
