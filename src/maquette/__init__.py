@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maquette.api import Run, compare, load, recipes, train
+    from maquette.api import Run, compare, inspect, load, recipes, train
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
     from maquette.modalities.text.writing import Decoding
@@ -27,6 +27,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 _HOMES = {
     "Run": "maquette.api",
     "compare": "maquette.api",
+    "inspect": "maquette.api",
     "load": "maquette.api",
     "recipes": "maquette.api",
     "train": "maquette.api",
@@ -44,6 +45,7 @@ __all__ = [
     "UserError",
     "__version__",
     "compare",
+    "inspect",
     "load",
     "recipes",
     "runs",

@@ -22,12 +22,12 @@ from maquette.core.hardware import device_named
 from maquette.core.location import remember
 from maquette.core.modality import data_options, noun, part
 from maquette.core.option import Option, checked
-from maquette.core.recipe import Recipe, as_budget, load_recipe
-from maquette.core.run import RunFolder, open_run, or_nothing
+from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
+from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, only, told
+from maquette.data import NAMES, only, open_dataset, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.longer import Schedule, is_finished, lengthen
@@ -56,7 +56,7 @@ def train(
     recipe: str = DEFAULT,
     data: str | Path | None = None,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     target: str | Sequence[str] | None = None,
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
@@ -64,6 +64,8 @@ def train(
     budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     processes: int = 1,
     quiet: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -75,13 +77,15 @@ def train(
     recipe:   a shipped recipe (`maquette recipes`), or the path of a recipe file
     data:     a folder, archive, array file, table or other file of your data, "digits", "mnist", "fashion-mnist" or
               "hf:NAME"
-    out:      a new folder for the run
+    out:      a new folder for the run; None: in `runs`, by the recipe's name
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
     steps, epochs, budget: how long; one of them, e.g. budget="10m", the time from the call to its end. None: as the
               recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
+    seed:     of the weights, the order and the noise; None: as the recipe says
+    strict:   whether to stop at the first unusable item instead of leaving it out; None: as the recipe says
     processes: trained together on this machine, through accelerate
     progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
     stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
@@ -91,8 +95,13 @@ def train(
     began = time.monotonic()
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
-    resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
+    lengths = (steps, epochs, budget)
+    resolved = resolve_recipe(recipe, data, target, given, *lengths, settings, device, seed, strict, **of_data)
     world = join_world(resolved.train.device)
+    if out is None:
+        if world.size > 1:
+            raise UserError("Several processes need one name for the run.", "Name it: out=FOLDER (-o FOLDER).")
+        out = free_folder(Path("runs") / Path(recipe).stem)
     if world.leads:
         folder, dataset = prepare(resolved, Path(out), notify, processes)
     world.barrier()
@@ -117,9 +126,12 @@ def resolve_recipe(
     budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     **of_data: Any,
 ) -> Recipe:
-    """The recipe with what was asked for put in its place, and checked."""
+    """The recipe with what was asked for put in its place, and checked. Arguments as of `train`."""
+    settings = [settings] if isinstance(settings, str) else settings
     lengths = {"steps": steps, "epochs": epochs, "budget": budget}
     if sum(value is not None for value in lengths.values()) > 1:
         raise UserError("steps, epochs and budget exclude one another.", "Give one of them.")
@@ -131,6 +143,8 @@ def resolve_recipe(
     if device is not None:
         overrides.append(f"train.device={json.dumps(device)}")
     overrides += _of_data(of_data)
+    for key, value in (("train.seed", seed), ("data.strict", strict)):
+        overrides += [] if value is None else [f"{key}={json.dumps(value)}"]
     if target is not None:
         overrides.append(f"target={json.dumps([target] if isinstance(target, str) else list(target))}")
     if given is not None:
@@ -161,6 +175,26 @@ def load(path: str | Path, device: str = "auto") -> Run:
     device: where it samples and is evaluated: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
     """
     return Run(open_run(path), device=device)
+
+
+def inspect(
+    data: str | Path,
+    *,
+    target: str | Sequence[str] = (),
+    given: str | Sequence[str] = (),
+    strict: bool = False,
+    quiet: bool = False,
+    **of_data: Any,
+) -> Dataset:
+    """What data holds, before anything is trained: its `summary` has counts, classes, what is left out and why, and
+    copies; `train` and `test` are the tables that a model learns from and is judged on.
+
+    target, given: the columns to look at; () all that there are    of_data: as of `train`
+    """
+    config = DataConfig.model_validate({"strict": strict, **data_settings(of_data)})
+    names = [(name,) if isinstance(name, str) else tuple(name) for name in (target, given)]
+    depends = tuple(name for name in names[1] if name != "none")
+    return open_dataset(str(data), config, target=names[0], given=depends, notify=notifier(quiet))
 
 
 def recipes() -> dict[str, str]:
@@ -436,6 +470,38 @@ class Run:
     def about(self) -> About:
         """What every file that this run writes says of where it comes from."""
         return About(software(), self.folder.path.resolve().name, self.recipe.family)
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def history(self) -> Any:
+        """What training logged, a row a step: "step", "seconds", "items", and the values of each phase.
+
+        A pandas DataFrame where pandas is installed; else a dict of columns. What a step lacks is NaN, or None.
+        """
+        from maquette.report.log import history
+
+        lines = history(self.folder)
+        names = dict.fromkeys(name for line in lines for name in line)
+        columns = {name: [line.get(name) for line in lines] for name in names}
+        try:
+            import pandas
+        except ImportError:
+            return columns
+        return pandas.DataFrame(columns)
+
+    def plot(self) -> Any:
+        """The losses over the steps, as a Matplotlib Figure; a notebook shows it, `.savefig(path)` writes it."""
+        from maquette.report.figures import losses
+        from maquette.report.log import read_log
+
+        log = read_log(self.folder)
+        if not log.curves:
+            raise UserError("This run has logged nothing yet.", "Train it: run.resume(), or maquette resume.")
+        return losses(log)
+
+    def remove(self) -> list[Path]:
+        """Removes the run from the disk, and nothing that is not its own; returns what else is left in its folder."""
+        return remove_run(self.folder)
 
     # -- judging -----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maquette.cli.options import OptionsOfData, asked_of, data_settings
+from maquette.cli.options import OptionsOfData, asked_of
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
@@ -42,7 +42,7 @@ def inspect(
     import json
 
     from maquette import console
-    from maquette.core.recipe import DataConfig, load_recipe
+    from maquette.core.recipe import DataConfig, data_settings, load_recipe
     from maquette.core.spec import plain
     from maquette.data import open_dataset, suggestion
     from maquette.training import may_miss

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from maquette.console import shown
 from maquette.core.find import recipe_names
 from maquette.core.modality import data_options
-from maquette.core.option import Kind, Option, checked
+from maquette.core.option import Kind, Option
 from maquette.core.progress import stage
 
 METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
@@ -65,14 +65,3 @@ class OptionsOfData(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return with_own(super().get_params(ctx), [flag_of(option) for option in data_options().values()])
-
-
-def data_settings(of_data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What was asked for by these options, as sections of a recipe's data: {kind: {name: value}}."""
-    options, sections = data_options(), dict[str, dict[str, Any]]()
-    values = checked(options.values(), asked_of(of_data))
-    for key, option in options.items():
-        if option.name in values:
-            _, kind, name = key.split(".")
-            sections.setdefault(kind, {})[name] = values[option.name]
-    return sections

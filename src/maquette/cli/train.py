@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -42,21 +41,13 @@ def command(
     """
     start(quiet)
     from maquette import api
-    from maquette.core.run import free_folder
 
-    extra = list(settings)
-    if seed is not None:
-        extra.append(f"train.seed={seed}")
-    if strict:
-        extra.append("data.strict=true")
-    if out is None and _processes() > 1:
-        raise click.UsageError("Several processes need one name for the run: give it with -o.")
-    out = out or str(free_folder(Path("runs") / Path(recipe).stem))
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
-        settings=extra, device=device, processes=processes, quiet=quiet, **of_data,
+        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, quiet=quiet, **of_data,
     )  # fmt: skip
     if not quiet and leads():
+        out = out or str(run.folder.path)
         if processes == 1:  # or the first of them has said so
             click.echo(f"Trained: {run.folder.path}")
         own = part(run.spec.columns[run.spec.target[0]].kind, "first_command", "options")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
 from maquette.core.modality import data_options
+from maquette.core.option import checked
 from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
@@ -221,6 +222,17 @@ class Recipe(_Section):
         plain = self.model_dump(mode="json")
         plain["model"] = self.config.model_dump(mode="json")
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)  # one line a value
+
+
+def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is asked for by options of data, as sections of a recipe's data: {kind: {name: value}}."""
+    options, sections = data_options(), dict[str, dict[str, Any]]()
+    values = checked(options.values(), {name: value for name, value in of_data.items() if value is not None}, "Data")
+    for key, option in options.items():
+        if option.name in values:
+            _, kind, name = key.split(".")
+            sections.setdefault(kind, {})[name] = values[option.name]
+    return sections
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
