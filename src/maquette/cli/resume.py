@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from maquette.cli.train import leads
+from maquette.cli.train import ended, leads
 
 
 @click.command("resume")
@@ -19,4 +19,4 @@ def command(run: str, processes: int, data: str | None, device: str | None, quie
 
     api.load(run).resume(quiet=quiet, processes=processes, data=data, device=device)
     if not quiet and processes == 1 and leads():  # several: the first of them has said so
-        click.echo(f"Trained: {run}")
+        click.echo(ended(run))

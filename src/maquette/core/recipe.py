@@ -92,7 +92,9 @@ class TrainConfig(_Section):
     )
     steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
     epochs: float | None = Field(None, gt=0, description="passes over the training split")
-    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    budget: str | None = Field(
+        None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     channels_last: bool = True
@@ -114,7 +116,7 @@ class TrainConfig(_Section):
     @field_validator("budget")
     @classmethod
     def _budget_is_time(cls, budget: str | None) -> str | None:
-        if budget is not None:
+        if budget is not None and budget != "auto":
             seconds_of(budget)
         return budget
 

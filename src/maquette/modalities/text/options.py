@@ -100,6 +100,11 @@ def facts(dataset: Dataset, spec: DataSpec, column: str) -> dict[str, Any]:
     return {"layouts": found} if found else {}
 
 
+def extent(spec: ColumnSpec) -> tuple[float, str]:
+    """How large texts are, as the table of needs counts it: their tokens; there is no other size to speak of."""
+    return spec.mean_length or float(spec.shape[0]), ""
+
+
 def first_command(spec: DataSpec, run: str) -> str:
     """What to try after training."""
     from maquette.core.spec import TokenSpec
