@@ -21,6 +21,7 @@ from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
 from maquette.core.modality import data_options, noun, part
+from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
 from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
@@ -271,6 +272,11 @@ class Run:
     def spec(self) -> DataSpec:
         """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
+
+    @property
+    def undertrained(self) -> str:
+        """What to say of a run that saw too little for a first look; "" of any other, and where nothing is known."""
+        return undertrained(self.folder)
 
     @functools.cached_property
     def generator(self) -> Generator:

@@ -22,6 +22,7 @@ from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
+from maquette.core.needs import enough
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
@@ -50,7 +51,8 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
-    train = _by_steps(_sized(recipe.train, spec))
+    sized = recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))})
+    train = enough(sized, spec)
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)

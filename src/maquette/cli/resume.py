@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from maquette.cli.options import start
-from maquette.cli.train import leads
+from maquette.cli.train import ended, leads
 
 
 @click.command("resume")
@@ -37,4 +37,4 @@ def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
     known = api.load(run)
     gone_on = known.resume(quiet=quiet, processes=processes, **asked) is not known  # else it was finished
     if gone_on and not quiet and processes == 1 and leads():  # several: the first of them has said so
-        click.echo(f"Trained: {run}")
+        click.echo(ended(run))

@@ -66,6 +66,8 @@ What people ask of it and see of it:
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
                 first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
                 first_command(spec, run) -> str                what to try after training
+                extent(spec) -> (float, str)                   how large items are: for recipes/needs.yaml, and in words
+                smaller(spec) -> {words: spec}                 smaller items, by the option of `train` for them
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
     tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns

@@ -145,7 +145,9 @@ class TrainConfig(_Section):
     )
     steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
     epochs: float | None = Field(None, gt=0, description="passes over the training split")
-    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    budget: str | None = Field(
+        None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
+    )
     course: tuple[Leg, ...] = Field(
         (),
         description="how the number of steps was decided and changed on the way; written by the training, not by hand",
@@ -185,7 +187,7 @@ class TrainConfig(_Section):
     @field_validator("budget", mode="before")
     @classmethod
     def _budget_is_time(cls, budget: Any) -> str | None:
-        return None if budget is None else as_budget(budget)
+        return budget if budget in (None, "auto") else as_budget(budget)
 
 
 class Recipe(_Section):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maquette.core.files import write_text
 from maquette.core.modality import noun
+from maquette.core.needs import undertrained
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
@@ -74,6 +75,7 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
     trained = facts.trained_at(folder, log)
     lines = [
         f"# {escape(folder.path.resolve().name)}",
+        *([f"**{escape(short)}**"] if (short := undertrained(folder)) else []),
         escape(recipe.about),
         _table(
             ("", ""),

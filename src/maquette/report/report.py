@@ -13,6 +13,7 @@ from typing import Any
 from maquette.core.files import write_text
 from maquette.core.generator import Generator
 from maquette.core.modality import part
+from maquette.core.needs import undertrained
 from maquette.core.progress import stage, track
 from maquette.core.run import RunFolder
 from maquette.core.section import Markup, Missing, Section
@@ -59,12 +60,16 @@ def write_report(
     )
     parts = make_parts(run)
     private = [part.title for part in parts if part.made.training_items]
-    points = [point for part in parts for point in part.made.points]
+    short = undertrained(folder)
+    # Nothing that is measured of a run that has not learned yet is good news.
+    points = [("note" if short else kind, words) if kind == "good" else (kind, words)
+              for part in parts for kind, words in part.made.points]  # fmt: skip
     if for_sharing:
         parts = [part for part in parts if not part.made.training_items]
     page = render(
         "page.html.j2",
         title=folder.path.resolve().name,
+        undertrained=short,
         recipe=run.recipe,
         facts=head(run),
         parts=parts,

@@ -113,6 +113,11 @@ def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
     return "text/transformer" if any(issubclass(form, TokenSpec) for form in given) else "text/lm"
 
 
+def extent(spec: ColumnSpec) -> tuple[float, str]:
+    """How large texts are, as the table of needs counts it: their tokens; there is no other size to speak of."""
+    return spec.mean_length or float(spec.shape[0]), ""
+
+
 def first_command(spec: DataSpec, run: str) -> str:
     """What to try after training."""
     from maquette.core.spec import TokenSpec
