@@ -104,7 +104,8 @@ class Place:
     def items(self) -> dict[str, list[int]]:
         """modality -> numbers of its files, those about the data left out where there are others; the bulk comes first.
 
-        A file that is called what it is counts twice: annotations that merely look like something are no bulk.
+        A file that is called what it is counts twice: annotations that merely look like something are no bulk. Of two
+        kinds that are about as many, the one of more bytes is the bulk.
         """
         made: dict[str, list[int]] = {}
         for left_out in (True, False):
@@ -114,7 +115,10 @@ class Place:
             if made:
                 break
         weight = {kind: sum(1 if self.called[i] is None else 2 for i in files) for kind, files in made.items()}
-        return dict(sorted(made.items(), key=lambda item: -weight[item[0]]))
+        most = max(weight.values(), default=0)
+        rivals = [kind for kind in made if 2 * weight[kind] >= most] if len(made) > 1 else []
+        held = {kind: sum(map(self.tree.size, made[kind])) for kind in rivals}
+        return dict(sorted(made.items(), key=lambda item: (-held.get(item[0], -1), -weight[item[0]])))
 
     def rivals(self, numbers: Sequence[int]) -> tuple[int, int]:
         """Files that stand for themselves beside these, which hold a row a line: those of the kind that these would be

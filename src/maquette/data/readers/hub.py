@@ -18,7 +18,6 @@ from maquette.data.names import digest
 from maquette.data.raw import File, Files, Payload, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.readers.items import without
-from maquette.data.trees import Folder
 from maquette.data.typing import HEAD, column_of, kind_of_file
 
 ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, .parquet files, or hf:NAME)"
@@ -38,7 +37,8 @@ def claims(place: Place) -> float:
     if "dataset_dict.json" in names or "state.json" in names:
         return 0.95
     tables = _tables(place)
-    return 0.85 if tables and _weight(place, tables) >= _weight(place, place.items.get(_bulk(place), ())) else 0.0
+    items = next(iter(place.items.values()), ()) if tables else ()
+    return 0.85 if tables and sum(map(place.tree.size, tables)) >= sum(map(place.tree.size, items)) else 0.0
 
 
 def remote(place: Place) -> bool:
@@ -128,17 +128,6 @@ def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str,
 def _tables(place: Place) -> list[int]:
     """Numbers of the .parquet files of a place."""
     return [i for i, name in enumerate(place.tree.names) if name.lower().endswith(_PARQUET)]
-
-
-def _bulk(place: Place) -> str:
-    return next(iter(place.items), "")
-
-
-def _weight(place: Place, numbers: Sequence[int]) -> int:
-    """Bytes of these files of a folder; of a file alone it is no matter."""
-    if not isinstance(place.tree, Folder) or place.tree.form == "file":
-        return 0
-    return sum(place.tree.entries[i][1] for i in numbers)
 
 
 def _others(place: Place) -> list[str]:
