@@ -317,12 +317,12 @@ def _take_classes(made: Layout, rests: list[list[str]], items: str, listed: bool
     if kinds > 2 and 2 * kinds > len(inside):
         made.notes.append(f"{kinds:,} sub-folders for {len(inside):,} {items}: these are not taken as classes.")
         return
-    bare = {made.splits[i] for i in rows} - {made.splits[i] for i in inside}
+    bare = sorted({made.splits[i] or "" for i in rows} - {made.splits[i] or "" for i in inside} - {""})
     if listed and bare:
-        made.notes.append(
-            f"Folders are no classes: {some(sorted(filter(None, bare)))} has none, and a table says more."
-        )
+        made.notes.append(f"Folders are no classes: {some(bare)} has none, and a table says more.")
         return
+    if bare:
+        made.notes.append(f"{some(bare)} has no class folders, unlike what is learned from: left out.")
     if any(len(path) > 2 for path in paths.values()):
         made.notes.append("Folders inside the class folders do not count: the first folder names the class.")
     made.classes = [inside.get(i) for i in range(len(rests))]
