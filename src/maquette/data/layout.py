@@ -70,10 +70,17 @@ def role(stem: str) -> str:
     return SPLITS.get(lower) or (_role_of(first.group()) if first and first.start() == 0 else "")
 
 
-def split_of(name: str) -> str:
+def _split_of(name: str) -> str:
     """The split that a file belongs to, of its name without suffixes: train, train/part-0, 2016/train -> train."""
     stem = name.rpartition("/")[2]
     return stem if role(stem) or "/" not in name else name.partition("/")[0]
+
+
+def splits_of(names: Iterable[str]) -> list[str]:
+    """The same of several, side by side: seg_train beside seg_test is train."""
+    found = [_split_of(name) for name in names]
+    known = roles(dict.fromkeys(found))
+    return [name if role(name) or name not in known else known[name][0] for name in found]
 
 
 def roles(names: Iterable[str], neutral: Set[str] = NEUTRAL) -> dict[str, tuple[str, str]]:
@@ -148,7 +155,7 @@ class _Splits:
 
     def _files(self, rows: Sequence[int], depth: int) -> bool:
         """Files that are called after splits themselves: train.x, test.x."""
-        stems = {i: self.paths[i][depth].partition(".")[0] for i in rows}
+        stems = dict(zip(rows, splits_of([self.paths[i][depth].partition(".")[0] for i in rows]), strict=True))
         known = {stem: role(stem) for stem in dict.fromkeys(stems.values())}
         if not all(known.values()) or len({*known.values()}) < 2:
             return False
@@ -311,18 +318,19 @@ def _take_classes(made: Layout, rests: list[list[str]], items: str, listed: bool
     kinds = len({*inside.values()})
     if not inside or (listed and kinds < 2):
         return
-    if 2 * len(inside) <= len(paths):
-        made.notes.append(f"{len(inside):,} of {len(paths):,} {items} lie in sub-folders: these are not classes.")
+    without = sorted({made.splits[i] or "" for i in rows} - {made.splits[i] or "" for i in inside} - {""})
+    if listed and without:
+        made.notes.append(f"Folders are no classes: {some(without)} has none, and a table says more.")
+        return
+    count = sum(made.splits[i] not in without for i in rows)
+    if 2 * len(inside) <= count:
+        made.notes.append(f"{len(inside):,} of {count:,} {items} lie in sub-folders: these are not classes.")
         return
     if kinds > 2 and 2 * kinds > len(inside):
         made.notes.append(f"{kinds:,} sub-folders for {len(inside):,} {items}: these are not taken as classes.")
         return
-    bare = sorted({made.splits[i] or "" for i in rows} - {made.splits[i] or "" for i in inside} - {""})
-    if listed and bare:
-        made.notes.append(f"Folders are no classes: {some(bare)} has none, and a table says more.")
-        return
-    if bare:
-        made.notes.append(f"{some(bare)} has no class folders, unlike what is learned from: left out.")
+    if without:
+        made.notes.append(f"{some(without)} has no class folders, unlike what is learned from: left out.")
     if any(len(path) > 2 for path in paths.values()):
         made.notes.append("Folders inside the class folders do not count: the first folder names the class.")
     made.classes = [inside.get(i) for i in range(len(rests))]

@@ -13,7 +13,7 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data.decode import Decoder, lone_surrogate
-from maquette.data.layout import role, split_of
+from maquette.data.layout import role, splits_of
 from maquette.data.names import digest
 from maquette.data.raw import File, Files, Payload, RawTable, Values
 from maquette.data.readers import Place
@@ -116,7 +116,7 @@ def _load(datasets: Any, place: Place) -> Any:
 def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str, Any]:
     """The .parquet files of a place by the splits that they are called after: train-00000-of-00002.parquet."""
     names = [place.tree.names[i] for i in numbers]
-    known = [role(split_of(name[: -len(_PARQUET)])) for name in names]
+    known = [*map(role, splits_of(name[: -len(_PARQUET)] for name in names))]
     by_split: dict[str, list[str]] = {}
     for split, path in zip(known, place.tree.payloads(numbers), strict=True):
         by_split.setdefault(split if all(known) else "train", []).append(str(path))
