@@ -149,7 +149,10 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     items = "windows" if dataset.train.spans is not None else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
     sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
-    return [f"{', '.join(spec.target)}{given}: {sides}.", *told(dataset.summary)]
+    columns = {name: column.spec for name, column in dataset.train.columns.items()}
+    aside = [name for name, column in columns.items() if isinstance(column, ClassSpec) and name not in spec.columns]
+    notes = [f"Note: {', '.join(aside)}: classes that are not given, for evaluation alone (--given)."] if aside else []
+    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes, *told(dataset.summary)]
 
 
 def train_folder(

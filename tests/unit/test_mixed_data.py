@@ -93,7 +93,7 @@ def test_any_of_the_columns_may_be_made_of_any_others(tmp_path: Path) -> None:
     assert swapped.summary["from_cache"] and swapped.fingerprint == both.fingerprint  # the same columns
     alone = opened(root, tmp_path / "cache", ("caption",))
     assert set(alone.train.columns) == {"caption", "label"} and alone.summary["unused"] == ["image", "slant"]
-    assert any("'image', 'slant' are not used" in note for note in alone.summary["notes"])
+    assert any("'image' (image), 'slant' (number) are not used" in note for note in alone.summary["notes"])
 
 
 def test_everything_is_looked_at_where_nothing_is_chosen(tmp_path: Path) -> None:

@@ -310,7 +310,9 @@ def test_few_values_are_classes_and_many_are_text(tmp_path: Path, cache: Path) -
     specs = {name: column.spec for name, column in dataset.train.columns.items()}
     assert specs["year"].classes == ("1900", "1901", "1902") and specs["odd"].classes == ("false", "true")
     assert specs["mood"].classes == ("glad", "sad", "(missing)") and set(specs) == {"text", "year", "odd", "mood"}
-    assert any("'title', 'weight', 'one' are not used" in note for note in dataset.summary["notes"])
+    assert any(
+        "'title' (text), 'weight' (number), 'one' (text) are not used" in note for note in dataset.summary["notes"]
+    )
     assert any("1 rows have no 'mood'" in note for note in dataset.summary["notes"])
     summary = opened(path, cache, "text", "title")
     assert (

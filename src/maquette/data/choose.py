@@ -25,7 +25,6 @@ class Use:
     content: those that tell rows apart: neither classes nor numbers, as long as there are others
     look:    nothing was chosen among several columns: each is looked at for itself, and nothing is learned
     unused:  columns that are left aside -> the modality of each, "" where none claims it
-    aside:   classes that are neither made nor given: they serve evaluation alone
     may_miss: given columns that a row may lack and be used all the same
     """
 
@@ -34,7 +33,6 @@ class Use:
     content: tuple[str, ...]
     look: bool
     unused: dict[str, str]
-    aside: tuple[str, ...] = ()
     may_miss: tuple[str, ...] = ()
 
     @property
@@ -43,15 +41,12 @@ class Use:
         return self.kinds[(*self.target, *self.content)[0]]
 
     def notes(self) -> list[str]:
-        told = []
-        if self.unused:
-            named = [f"'{name}' ({kind or 'nothing known'})" for name, kind in self.unused.items()]
-            more = f" and {len(named) - LISTED:,} more" if len(named) > LISTED else ""
-            verb = "is" if len(named) == 1 else "are"
-            told += [f"{', '.join(named[:LISTED])}{more} {verb} not used: name a column as target or as given."]
-        if self.aside:
-            told += [f"{some(self.aside, LISTED)}: classes that are not given, for evaluation alone (--given NAME)."]
-        return told
+        if not self.unused:
+            return []
+        named = [f"'{name}' ({kind or 'nothing known'})" for name, kind in self.unused.items()]
+        more = f" and {len(named) - LISTED:,} more" if len(named) > LISTED else ""
+        verb = "is" if len(named) == 1 else "are"
+        return [f"{', '.join(named[:LISTED])}{more} {verb} not used: name a column as target or as given."]
 
 
 def choose(
@@ -76,7 +71,6 @@ def choose(
     return Use(
         {name: kinds[name] for name in used}, made, content, look,
         {shown(name): kinds.get(name, "") for name in table.columns if name not in used},
-        tuple(name for name in classes if asked and name not in asked and (name != LABEL or given)),
         tuple(name for name in given if may_miss and has_form(kinds[name], *may_miss)),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 2**17  # bytes that are judged
 LEAST = 0.02  # confidence below which chardet says no more than that something must be said
+COMMONEST, LEAST_OF_IT = "Windows-1252", 0.01  # few words of it, as in names and labels, tell little
 _NAMES = {
     "windows-1252": "Windows-1252", "windows-1250": "Windows-1250", "windows-1251": "Windows-1251",
     "windows-1253": "Windows-1253", "windows-1254": "Windows-1254", "windows-1257": "Windows-1257",
@@ -28,7 +29,8 @@ def guess(data: bytes, first: int) -> tuple[str, str] | None:
     found = chardet.detect_all(sample, include_encodings=_NAMES, no_match_encoding="ascii")
     best = found[0]
     name = _NAMES.get(str(best["encoding"]).lower())
-    if name is None or best["confidence"] < LEAST or _ambiguous(sample, found):
+    least = LEAST_OF_IT if name == COMMONEST else LEAST
+    if name is None or best["confidence"] < least or _ambiguous(sample, found):
         return None
     try:
         return data.decode(str(best["encoding"])), name
