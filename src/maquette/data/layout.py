@@ -120,7 +120,7 @@ class _Splits:
     def __init__(self, paths: Sequence[Sequence[str]], how: str, neutral: Set[str]) -> None:
         self.paths, self.how, self.neutral = paths, how, neutral
         self.words: list[str | None] = [None] * len(paths)
-        self.rests = [list(path) for path in paths]
+        self.rests = [*paths]
         self.outside: dict[int, str] = {}
         self.notes: list[str] = []
         self._placed: set[int] = set()
@@ -227,7 +227,7 @@ class _Splits:
                     self._put(i, word, [*above, *path[depth + 1 :]])
 
     def _put(self, i: int, word: str | None, rest: Sequence[str]) -> None:
-        self.words[i], self.rests[i] = word, list(rest)
+        self.words[i], self.rests[i] = word, rest
         self._placed.add(i)
 
     def _unwrap(self) -> None:
@@ -300,7 +300,7 @@ def _means(name: str, words: Sequence[str]) -> bool:
     return any(word.group().lower() in words for word in _WORD.finditer(name))
 
 
-def _take_classes(made: Layout, rests: list[list[str]], items: str, listed: bool, containers: set[str]) -> None:
+def _take_classes(made: Layout, rests: Sequence[Sequence[str]], items: str, listed: bool, containers: set[str]) -> None:
     """Class folder of each path that is in a split, or of all where there are none; and what lies outside of them."""
     rows = [i for i in range(len(rests)) if i not in made.outside]
     paths = {i: rests[i] for i in rows}
