@@ -279,7 +279,7 @@ def _name_all(made: Sheet, file: str) -> None:
     """Gives every column a name of its own; what counts the rows, or is empty and has no name, is no column."""
     names, gone = made.header, set[int]()
     for i, name in enumerate(names):
-        column = [cells[i] for _, cells in made.rows]
+        column = [] if name and i else [cells[i] for _, cells in made.rows]
         if i == 0 and len(names) > 1 and _INDEX.fullmatch(name) and _counts(column):
             gone.add(i)
             made.notes.append(f"The first column of '{shown(file)}' counts the rows: it is not read.")
@@ -310,11 +310,11 @@ def _fill(
             made.left_out.append((line, "empty"))
         elif cells == again:
             repeated += 1
-        elif len(cells) < width or any(map(str.strip, cells[width:])):
+        elif len(cells) != width and (len(cells) < width or any(map(str.strip, cells[width:]))):
             many = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
             made.left_out.append((line, f"{many}, where the table has {width} columns"))
         elif grid is None:
-            made.rows.append((line, cells[:width]))
+            made.rows.append((line, cells if len(cells) == width else cells[:width]))
         else:
             try:
                 values = np.array([float(cell) for cell in cells[grid]])
