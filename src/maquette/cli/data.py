@@ -60,6 +60,8 @@ def inspect(
     print_data(dataset.summary, {name: _examples(dataset, name) for name in shown}, choose=not target)
     if path:
         click.echo(f"Preview: {path}")
+        if note := _letters_missing(dataset):
+            click.echo(f"Note: {note}")
 
 
 def _shown(dataset: Dataset, target: tuple[str, ...]) -> list[str]:
@@ -116,6 +118,15 @@ def _preview(dataset: Dataset, shown: list[str], path: Path) -> None:
     column = table.columns[shown[0]]
     about = About(software(), made=False, more={"data": dataset.source})
     find_modality(column.spec.kind).preview(column.take(rows), path, column.spec, captions, about)
+
+
+def _letters_missing(dataset: Dataset) -> str:
+    """What to say of names of classes that cannot be drawn."""
+    from maquette.core.spec import ClassSpec
+    from maquette.report.fonts import missing
+
+    columns = (column.spec for column in dataset.train.columns.values())
+    return missing([name for spec in columns if isinstance(spec, ClassSpec) for name in spec.classes])
 
 
 def _examples(dataset: Dataset, name: str) -> list[str]:
