@@ -101,7 +101,7 @@ def _has(path: str) -> frozenset[int]:
 
     try:
         font = FT2Font(path)
-        flags = getattr(font.face_flags, "value", font.face_flags)  # a number in older versions
+        flags: int = getattr(font.face_flags, "value", font.face_flags)  # a number in older versions
         known = frozenset(font.get_charmap()) if flags & _SCALABLE else frozenset[int]()
     except (OSError, RuntimeError):
         return frozenset()
