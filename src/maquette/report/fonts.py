@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 EXTRA = "pylopdf_fonts_zh_cn"  # Noto Sans SC under the Open Font License, and nothing else
 _BOXES = 0xFFFE  # no letter: a font that has it draws a box for whatever there is
@@ -101,7 +102,8 @@ def _has(path: str) -> frozenset[int]:
 
     try:
         font = FT2Font(path)
-        flags: int = getattr(font.face_flags, "value", font.face_flags)  # a number in older versions
+        flags: Any = font.face_flags
+        flags = getattr(flags, "value", flags)  # a number in older versions
         known = frozenset(font.get_charmap()) if flags & _SCALABLE else frozenset[int]()
     except (OSError, RuntimeError):
         return frozenset()
