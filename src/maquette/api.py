@@ -359,7 +359,6 @@ class Run:
             raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
         if self.finished and not longer:
             raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
-        notify(f"{other}: it is read as that was.")
         return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
 
     @property
