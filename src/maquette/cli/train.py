@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from maquette.cli import STARTED
 from maquette.cli.options import OptionsOfData
 from maquette.core.modality import part
 
@@ -49,7 +50,7 @@ def command(
     out = out or str(free_folder(Path("runs") / Path(recipe).stem))
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
-        settings=extra, device=device, processes=processes, quiet=quiet, **of_data,
+        settings=extra, device=device, processes=processes, quiet=quiet, began=STARTED, **of_data,
     )  # fmt: skip
     if not quiet and leads():
         if processes == 1:  # or the first of them has said so

@@ -100,8 +100,6 @@ def prepare(
         notify(f"The same {noun(use.thing)} were prepared before")
         known.source = facts
         return known
-    for note in found.notes.notes:
-        notify(note)
 
     def made(folder: Path | None) -> Prepared:
         work = _Work(found, first, config, like, content, folder, notify)
