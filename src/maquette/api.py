@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from torch import Tensor
 
+from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
@@ -20,13 +21,14 @@ from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
 from maquette.core.modality import data_options, noun, part
+from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
-from maquette.core.recipe import Recipe, as_budget, load_recipe
-from maquette.core.run import RunFolder, open_run, or_nothing
+from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
+from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, only
+from maquette.data import NAMES, only, open_dataset, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.longer import Schedule, is_finished, lengthen
@@ -50,11 +52,12 @@ if TYPE_CHECKING:
     from maquette.report import Comparison
 
 
+@shows_progress
 def train(
     recipe: str = DEFAULT,
     data: str | Path | None = None,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     target: str | Sequence[str] | None = None,
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
@@ -62,6 +65,8 @@ def train(
     budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     processes: int = 1,
     quiet: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -74,12 +79,14 @@ def train(
     recipe:   a shipped recipe (`maquette recipes`), or the path of a recipe file
     data:     a folder, archive, array file, table or other file of your data, "digits", "mnist", "fashion-mnist" or
               "hf:NAME"
-    out:      a new folder for the run
+    out:      a new folder for the run; None: in `runs`, by the recipe's name
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
     steps, epochs, budget: how long; one of them, e.g. budget="10m", all of the time it takes. None: as the recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
+    seed:     of the weights, the order and the noise; None: as the recipe says
+    strict:   whether to stop at the first unusable item instead of leaving it out; None: as the recipe says
     processes: trained together on this machine, through accelerate
     progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
     stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
@@ -90,8 +97,13 @@ def train(
     began = time.monotonic() if began is None else began
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
-    resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
+    lengths = (steps, epochs, budget)
+    resolved = resolve_recipe(recipe, data, target, given, *lengths, settings, device, seed, strict, **of_data)
     world = join_world(resolved.train.device)
+    if out is None:
+        if world.size > 1:
+            raise UserError("Several processes need one name for the run.", "Name it: out=FOLDER (-o FOLDER).")
+        out = free_folder(Path("runs") / Path(recipe).stem)
     if world.leads:
         folder, dataset = prepare(resolved, Path(out), notify, processes)
     world.barrier()
@@ -116,9 +128,12 @@ def resolve_recipe(
     budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     **of_data: Any,
 ) -> Recipe:
-    """The recipe with what was asked for put in its place, and checked."""
+    """The recipe with what was asked for put in its place, and checked. Arguments as of `train`."""
+    settings = [settings] if isinstance(settings, str) else settings
     lengths = {"steps": steps, "epochs": epochs, "budget": budget}
     if sum(value is not None for value in lengths.values()) > 1:
         raise UserError("steps, epochs and budget exclude one another.", "Give one of them.")
@@ -130,6 +145,8 @@ def resolve_recipe(
     if device is not None:
         overrides.append(f"train.device={json.dumps(device)}")
     overrides += _of_data(of_data)
+    for key, value in (("train.seed", seed), ("data.strict", strict)):
+        overrides += [] if value is None else [f"{key}={json.dumps(value)}"]
     if target is not None:
         overrides.append(f"target={json.dumps([target] if isinstance(target, str) else list(target))}")
     if given is not None:
@@ -160,6 +177,26 @@ def load(path: str | Path, device: str = "auto") -> Run:
     device: where it samples and is evaluated: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
     """
     return Run(open_run(path), device=device)
+
+
+def inspect(
+    data: str | Path,
+    *,
+    target: str | Sequence[str] = (),
+    given: str | Sequence[str] = (),
+    strict: bool = False,
+    quiet: bool = False,
+    **of_data: Any,
+) -> Dataset:
+    """What data holds, before anything is trained: its `summary` has counts, classes, what is left out and why, and
+    copies; `train` and `test` are the tables that a model learns from and is judged on.
+
+    target, given: the columns to look at; () all that there are    of_data: as of `train`
+    """
+    config = DataConfig.model_validate({"strict": strict, **data_settings(of_data)})
+    names = [(name,) if isinstance(name, str) else tuple(name) for name in (target, given)]
+    depends = tuple(name for name in names[1] if name != "none")
+    return open_dataset(str(data), config, target=names[0], given=depends, notify=notifier(quiet))
 
 
 def recipes() -> dict[str, str]:
@@ -237,6 +274,11 @@ class Run:
         """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
 
+    @property
+    def undertrained(self) -> str:
+        """What to say of a run that saw too little for a first look; "" of any other, and where nothing is known."""
+        return undertrained(self.folder)
+
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
@@ -264,7 +306,10 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = self._used(fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec))
+        notify = notifier(quiet)
+        found = self._used(fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec))
+        for line in told(found.summary):
+            notify(line)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
@@ -308,6 +353,7 @@ class Run:
         """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
+    @shows_progress
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
         steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
@@ -375,6 +421,7 @@ class Run:
         """What `sample` takes more by keyword: the given columns, and what the model and its kinds of data have."""
         return self.generator.options
 
+    @shows_progress
     def sample(
         self,
         n: int = 16,
@@ -382,12 +429,14 @@ class Run:
         seed: int = 0,
         unconditional: bool = False,
         given: Mapping[str, Any] | None = None,
+        quiet: bool = False,
         **asked: Any,
     ) -> Samples:
         """n items. Item i depends on (seed, i, what it is given) alone, never on n.
 
         unconditional: asks the model that was trained with all that it is given dropped
         given: values of given columns, by their names: one for all, or a list of one for each item
+        quiet: shows no progress
         asked: the same by keyword, e.g. label=3, and the run's other `options`, e.g. steps=4. A label that is not asked
                for is drawn by its share in the training data
         """
@@ -429,8 +478,41 @@ class Run:
         """What every file that this run writes says of where it comes from."""
         return About(software(), self.folder.path.resolve().name, self.recipe.family)
 
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def history(self) -> Any:
+        """What training logged, a row a step: "step", "seconds", "items", and the values of each phase.
+
+        A pandas DataFrame where pandas is installed; else a dict of columns. What a step lacks is NaN, or None.
+        """
+        from maquette.report.log import history
+
+        lines = history(self.folder)
+        names = dict.fromkeys(name for line in lines for name in line)
+        columns = {name: [line.get(name) for line in lines] for name in names}
+        try:
+            import pandas
+        except ImportError:
+            return columns
+        return pandas.DataFrame(columns)
+
+    def plot(self) -> Any:
+        """The losses over the steps, as a Matplotlib Figure; a notebook shows it, `.savefig(path)` writes it."""
+        from maquette.report.figures import losses
+        from maquette.report.log import read_log
+
+        log = read_log(self.folder)
+        if not log.curves:
+            raise UserError("This run has logged nothing yet.", "Train it: run.resume(), or maquette resume.")
+        return losses(log)
+
+    def remove(self) -> list[Path]:
+        """Removes the run from the disk, and nothing that is not its own; returns what else is left in its folder."""
+        return remove_run(self.folder)
+
     # -- judging -----------------------------------------------------------------------------------------
 
+    @shows_progress
     def evaluate(
         self,
         data: str | Path | None = None,
@@ -457,10 +539,12 @@ class Run:
         write_card(self.folder)
         return result
 
-    def report(self, for_sharing: bool = False) -> Path:
+    @shows_progress
+    def report(self, for_sharing: bool = False, quiet: bool = False) -> Path:
         """Writes report.html: one file that works offline.
 
         for_sharing: without items of the data; and takes those that previews quote as captions out of the run folder
+        quiet: shows no progress
         """
         from maquette.report import write_report
         from maquette.report.card import write_card

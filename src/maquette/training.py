@@ -22,12 +22,13 @@ from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
+from maquette.core.needs import enough
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset, Table
-from maquette.data import NAMES, Loader, apart, left_out, only, open_dataset, prepared_before, remarks
+from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
@@ -50,7 +51,8 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
-    train = _by_steps(_sized(recipe.train, spec))
+    sized = recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))})
+    train = enough(sized, spec)
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)
@@ -184,11 +186,12 @@ def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
 
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
-    summary = dataset.summary
     given = f" given {', '.join(spec.given)}" if spec.given else ""
     sides = f"{len(dataset.train):,} {_things(dataset)} to learn from, {len(dataset.test):,} held out"
-    notes = [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
-    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
+    columns = {name: column.spec for name, column in dataset.train.columns.items()}
+    aside = [name for name, column in columns.items() if isinstance(column, ClassSpec) and name not in spec.columns]
+    notes = [f"Note: {', '.join(aside)}: classes that are not given, for evaluation alone (--given)."] if aside else []
+    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes, *told(dataset.summary)]
 
 
 def train_folder(
@@ -336,13 +339,13 @@ def open_data(
         given=given,
         like=like,
         own=own,
-        may_miss=_may_miss(recipe.family),
+        may_miss=may_miss(recipe.family),
         notify=notify,
         fetch=fetch,
     )
 
 
-def _may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
+def may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
     """Forms of given columns that rows may lack: those that the family reads and can do without."""
     module = find_family(family)
     forms, needs = getattr(module, "GIVEN", None) or (), getattr(module, "NEEDS", ())

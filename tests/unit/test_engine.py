@@ -17,13 +17,13 @@ import torch
 import toy_family
 from maquette.core.batch import Batch
 from maquette.core.errors import MaquetteError, UserError
+from maquette.core.lock import sole_owner
 from maquette.core.model import Optim, Phase, Step, Watch
 from maquette.core.rng import StepRng
 from maquette.core.run import RunFolder, read_tensors
 from maquette.core.spec import DataSpec
 from maquette.engine import Job, Progress, train
 from maquette.engine import alarms as alarms_module
-from maquette.engine.guard import sole_owner
 from maquette.engine.loop import Loop, seed_everything
 from maquette.engine.muon import orthogonalise
 from maquette.engine.schedule import Course, learning_rate

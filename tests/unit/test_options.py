@@ -80,7 +80,7 @@ OWN = {
     "text/lm": {"--prompt", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--max-tokens",
                 "--stop", "--pattern", "--stream"},
 }  # fmt: skip
-GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--help"}
+GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--quiet", "--help"}
 
 
 @pytest.mark.parametrize("recipe", OWN)
@@ -151,7 +151,7 @@ def test_an_option_whole() -> None:
 def test_verbs_of_kinds_of_data_come_from_their_modalities(runs: Mapping[str, Path]) -> None:
     assert verbs() == [
         "demo", "data", "recipes", "train", "resume", "watch", "sample", "edit", "translate", "summarise", "evaluate",
-        "report", "compare",
+        "report", "compare", "runs", "cache", "completion",
     ]  # fmt: skip
     run = maquette.load(runs["text/lm"])
     with pytest.raises(UserError, match="only for pictures"):

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from maquette.cli import STARTED
-from maquette.cli.train import leads
+from maquette.cli.options import start
+from maquette.cli.train import ended, leads
 
 
 @click.command("resume")
@@ -23,7 +24,7 @@ from maquette.cli.train import leads
     "length, or begin again.",
 )
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
-@click.option("--data", help="Where the run's data lies now. [default: where it was]")
+@click.option("--data", type=click.Path(), help="Where the run's data lies now. [default: where it was]")
 @click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: the recipe's]")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
@@ -31,9 +32,10 @@ def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
 
     A finished run goes on only with one of these two.
     """
+    start(quiet)
     from maquette import api
 
     known = api.load(run)
     done = known.resume(quiet=quiet, processes=processes, began=STARTED, **asked)
     if done is not known and not quiet and processes == 1 and leads():  # several: the first of them has said so
-        click.echo(f"Trained: {run}")
+        click.echo(ended(run))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
+from maquette.core.modality import data_options
+from maquette.core.option import checked
+from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 Positive = Annotated[int, Field(gt=0)]
@@ -74,9 +77,19 @@ class DataConfig(_Section):
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
     kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
+    splits: Literal["auto", "folders", "none"] = Field(
+        "auto",
+        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
+        "called like splits could be classes; none: it has none, and such folders are classes",
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
+        return {plain(name): kind for name, kind in kinds.items()}
 
     @model_validator(mode="after")
     def _sections_of_kinds(self) -> DataConfig:
@@ -99,11 +112,23 @@ class DataConfig(_Section):
         return find_modality(kind).Config() if found is None else found
 
 
+def _keys_of_kinds() -> list[str]:
+    """What can be set of the kinds of data, as `<kind>.<key>`."""
+    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+
+
+def _owners(name: str) -> list[str]:
+    """Keys of kinds of data that a bare `data.<name>` may stand for; none where the section `data` has it itself."""
+    if name in DataConfig.model_fields or name in modality_names():
+        return []
+    return [f"data.{key}" for key in _keys_of_kinds() if key.rpartition(".")[2] == name]
+
+
 def _no_setting(name: str) -> UserError:
     """There is no such key in the section `data`; perhaps it is one of a kind's own section."""
-    keys = [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
-    own = [key for key in keys if key.rpartition(".")[2] == name]
-    hint = f"Did you mean 'data.{own[0]}'?" if own else nearest(name, [*DataConfig.model_fields, *keys])
+    known = [*DataConfig.model_fields, *_keys_of_kinds()]
+    meant = _owners(name) or [f"data.{key}" for key in filter(None, [closest(name, known)])]
+    hint = f"Did you mean {' or '.join(map(repr, meant))}?" if meant else nearest(name, known)
     return UserError(f"There is no setting 'data.{name}'.", hint)
 
 
@@ -120,7 +145,9 @@ class TrainConfig(_Section):
     )
     steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
     epochs: float | None = Field(None, gt=0, description="passes over the training split")
-    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    budget: str | None = Field(
+        None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
+    )
     course: tuple[Leg, ...] = Field(
         (),
         description="how the number of steps was decided and changed on the way; written by the training, not by hand",
@@ -160,7 +187,7 @@ class TrainConfig(_Section):
     @field_validator("budget", mode="before")
     @classmethod
     def _budget_is_time(cls, budget: Any) -> str | None:
-        return None if budget is None else as_budget(budget)
+        return budget if budget in (None, "auto") else as_budget(budget)
 
 
 class Recipe(_Section):
@@ -178,6 +205,11 @@ class Recipe(_Section):
     model: dict[str, Any] = Field(default_factory=dict)
     train: TrainConfig = Field(default_factory=TrainConfig)
 
+    @field_validator("target", "given")
+    @classmethod
+    def _names_in_one_form(cls, names: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        return names if isinstance(names, str) else tuple(map(plain, names))
+
     @property
     def config(self) -> BaseModel:
         """The family's own settings, checked against its Config."""
@@ -192,6 +224,17 @@ class Recipe(_Section):
         plain = self.model_dump(mode="json")
         plain["model"] = self.config.model_dump(mode="json")
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)  # one line a value
+
+
+def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is asked for by options of data, as sections of a recipe's data: {kind: {name: value}}."""
+    options, sections = data_options(), dict[str, dict[str, Any]]()
+    values = checked(options.values(), {name: value for name, value in of_data.items() if value is not None}, "Data")
+    for key, option in options.items():
+        if option.name in values:
+            _, kind, name = key.split(".")
+            sections.setdefault(kind, {})[name] = values[option.name]
+    return sections
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -223,11 +266,18 @@ def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recip
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
-    """Sets one `section.key=value` in place; the value is read as YAML."""
+    """Sets one `section.key=value` in place; the value is read as YAML, that of an option of data as the option has it.
+
+    `data.<key>`, where one kind of data alone has such a key, stands for `data.<kind>.<key>`.
+    """
     key, equals, value = override.partition("=")
+    key = key.strip()
     if not equals or not key:
         raise UserError(f"'{override}' is not a setting.", "Write settings as section.key=value: train.batch_size=64.")
-    *sections, last = key.strip().split(".")
+    *sections, last = key.split(".")
+    if sections == ["data"] and len(owners := _owners(last)) == 1:
+        key = owners[0]
+        *sections, last = key.split(".")
     if not sections and last in ("data", "model", "train"):
         raise UserError(f"'{last}' is a section.", f"Set one of its keys: {last}.key=value.")
     at = raw
@@ -246,13 +296,15 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         at[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         at[last] = value
+    if option := data_options().get(key) if sections[:1] == ["data"] else None:
+        at[last] = option.checked(at[last])
 
 
 def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
     """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]
-    key = prefix + ".".join(path)
+    key = (prefix + ".".join(path)).rstrip(".")
     if first["type"] == "extra_forbidden":
         known = list(_keys(schema, path[:-1]))
         close, section = closest(path[-1], known), key.removesuffix(path[-1])  # "model." of model.width

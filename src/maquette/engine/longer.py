@@ -6,10 +6,10 @@ import math
 from typing import Literal
 
 from maquette.core.errors import UserError
+from maquette.core.lock import sole_owner
 from maquette.core.recipe import Leg, seconds_of
 from maquette.core.run import RunFolder
 from maquette.engine import checkpoint
-from maquette.engine.guard import sole_owner
 from maquette.engine.plan import PREVIEWS, time_left
 from maquette.engine.schedule import Course
 

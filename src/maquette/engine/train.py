@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 
 from maquette.core.errors import Interrupted, UserError
+from maquette.core.lock import sole_owner
+from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
-from maquette.engine.guard import CtrlC, sole_owner
+from maquette.engine.guard import CtrlC
 from maquette.engine.job import Job, Outcome, Progress
-from maquette.engine.log import Console, Log, Means, notifier, rewind
+from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.pace import Pace
@@ -55,15 +57,15 @@ def _train(job: Job, world: World) -> Outcome:
             job.folder.write_recipe(make_plan(job, world, notifier(job.quiet)))
         world.barrier()
         recipe = job.folder.recipe()
-    with CtrlC() as ctrl_c:
-        return _Session(job, recipe, world).run(ctrl_c)
+    with CtrlC() as ctrl_c, stage("training") as under_way:
+        return _Session(job, recipe, world, under_way).run(ctrl_c)
 
 
 class _Session:
     """What one process does between starting or resuming a run and leaving it."""
 
-    def __init__(self, job: Job, recipe: Recipe, world: World) -> None:
-        self.job, self.world, self.recipe, self.config = job, world, recipe, recipe.train
+    def __init__(self, job: Job, recipe: Recipe, world: World, under_way: Stage) -> None:
+        self.job, self.world, self.recipe, self.config, self.stage = job, world, recipe, recipe.train, under_way
         config = self.config
         model = prepare_model(job.model, world, config, config.compile == "on")
         self.state = State(model, config.ema_decay)
@@ -84,9 +86,9 @@ class _Session:
         self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.console = None if job.quiet or not world.leads else Console()
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before, self.first_step = self.state.seconds, self.state.step
+        self.stage.first = self.state.step
         self.began = self.saved = self.logged = self.reported = time.monotonic()
         self.pace = Pace(self.loop.course.leg(self.state.step).until, self.state.step, self.before)
         self.logged_items = self.state.items
@@ -139,12 +141,12 @@ class _Session:
             raise
         finally:
             batches.close()
-            if self.console is not None:
-                self.console.close()
             if self.log is not None:
                 self.log.close()
         if stopped:
             self.notify(f"Stopped at step {state.step:,} of {self.total:,}, as asked; everything is saved.")
+        else:
+            self.notify(f"Step {state.step:,} of {self.total:,}  {self._state()}".rstrip())
         self.world.leave()
         return Outcome(
             steps=state.step,
@@ -228,9 +230,13 @@ class _Session:
             alarms=tuple(self.raised),
             eta_seconds=None if pace is None else pace * (self.total - self.state.step),
         )
-        if self.console is not None:
-            self.console(progress)
+        self.stage.done, self.stage.total = progress.step, progress.total
+        self.stage.state = self._state()
         self.job.progress(progress)
+
+    def _state(self) -> str:
+        """The newest losses and the speed, for people."""
+        return f"{headline(self.values)}  {self.rate:,.0f} items/s" if self.values else ""
 
     def _preview(self) -> None:
         if not self.world.leads:
@@ -251,6 +257,7 @@ class _Session:
 
     def _raise_alarm(self, alarm: Alarm) -> None:
         self.raised.append(alarm)
+        self.notify(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
         if self.log is not None:
             self.log.alarm(alarm)
         self._report()

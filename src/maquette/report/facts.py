@@ -259,14 +259,8 @@ def trained_at(folder: RunFolder, log: Log) -> datetime | None:
 
 def stopped_at(folder: RunFolder, recipe: Recipe) -> int | None:
     """The step that the weights are of, where training has not come to its last one; None where it has."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder.weights_file, framework="numpy") as file:
-            step = int((file.metadata() or {})["step"])
-    except (OSError, KeyError, ValueError, SafetensorError):
-        return None  # no weights, or such as do not say
-    return step if recipe.train.steps is not None and step < recipe.train.steps else None
+    step, steps = folder.trained_steps(), recipe.train.steps
+    return step if step is not None and steps is not None and step < steps else None
 
 
 def steps_words(recipe: Recipe, steps: int | None) -> str:
