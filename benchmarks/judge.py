@@ -13,7 +13,8 @@ between generated pictures (5,000 by convention: a biased estimate, so keep the 
 pictures. The scale of a ReLU feature is arbitrary, so a convention fixes it once, after training and before
 any model is judged, by one fixed draw of 5,000 real training pictures (UNIT). That makes the numbers of two
 judges comparable only roughly, so `verdict` also gives them unscaled, and beside real pictures: the mean of five other
-draws, 0.27 with the judge that the recipes and the README quote, is what real training pictures score. The weights are cached, under ~/.cache/maquette/bench, as another training gives another judge.
+draws, 0.27 with the judge that the recipes and the README quote, is what real training pictures score. The weights are
+cached, under ~/.cache/maquette/bench, as another training gives another judge.
 """
 
 import gzip
