@@ -12,9 +12,9 @@ recipes were made; this one was trained when they were done. The distance (Heuse
 between generated pictures (5,000 by convention: a biased estimate, so keep the number) and the 10,000 test
 pictures. The scale of a ReLU feature is arbitrary, so a convention fixes it once, after training and before
 any model is judged, by one fixed draw of 5,000 real training pictures (UNIT). That makes the numbers of two
-judges comparable only roughly, so `verdict` also gives them unscaled, and beside real pictures: the mean of
-five other draws, 0.27 with the judge that the recipes and the README quote, is what real training pictures
-score. The weights are cached, under ~/.cache/maquette/bench, as another training gives another judge.
+judges comparable only roughly, so `verdict` also gives them unscaled, and beside real pictures: the mean of five other
+draws, 0.27 with the judge that the recipes and the README quote, is what real training pictures score. The weights are
+cached, under ~/.cache/maquette/bench, as another training gives another judge.
 """
 
 import gzip

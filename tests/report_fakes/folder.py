@@ -185,6 +185,10 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
             metric("elbo", "ELBO", -93.2, 0.8, None, "higher", unit="nats"),
         ),
         details={
+            "damage": [
+                {"measure": name, "damage": "blurred", "undamaged": 0.9, "mild": 0.5, "strong": 0.1, "seen": seen}
+                for name, seen in (("precision", True), ("coverage", False))
+            ],
             "per_class": [
                 {"label": name, "n_real": 30, "n_fake": 100, "real_share": 0.1, "fake_share": 0.08 + 0.004 * i,
                  "asked": 100, "accuracy": 0.99 - 0.01 * i, "real_accuracy": 0.98, "precision": 0.85, "coverage": None}

@@ -126,7 +126,7 @@ def gan(tmp_path_factory: pytest.TempPathFactory, nasty: Dataset) -> tuple[RunFo
 
 
 def test_report_has_every_section_that_the_model_allows(plane: Any, gan: Any) -> None:
-    always = {"samples", "metrics", "neighbours", "training", "alarms", "data", "recipe", "again"}
+    always = {"samples", "metrics", "judge", "neighbours", "training", "alarms", "data", "recipe", "again"}
     assert always | {"reconstructions", "plane", "walks", "latent-scatter"} <= set(plane[1].ids)
     assert "classes" not in plane[1].ids  # it is unconditional
     assert always | {"classes"} <= set(gan[1].ids)
@@ -134,6 +134,12 @@ def test_report_has_every_section_that_the_model_allows(plane: Any, gan: Any) ->
     for _, page in (plane, gan):
         assert len(page.ids) == len(set(page.ids))
         assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_what_it_comes_to_stands_on_top_and_in_the_card(gan: Any) -> None:
+    words = "Not yet like real pictures: 5 of 8 measures can tell. The worst is"
+    assert words in gan[1].text and words in write_card(gan[0]).read_text(encoding="utf-8")
+    assert "90.0% → 50.0% → 10.0%" in gan[1].text and "not seen" in gan[1].text
 
 
 def test_report_asks_nothing_of_a_network(plane: Any) -> None:

@@ -28,6 +28,8 @@ SENSES: Mapping[Better, str] = {
 }
 """What `better` asks, in words."""
 
+ENOUGH = 10.0  # differences that matter: of what is as bad as this, the first in the table is named
+
 _BADNESS: tuple[Level, ...] = ("alike", "beyond", "slight", "unclear", "worse")
 
 
@@ -156,6 +158,7 @@ def verdict(metrics: Sequence[Metric], items: str = "items") -> Verdict:
 
 
 def _size(metric: Metric) -> float:
-    """How large the difference is, in differences that matter."""
+    """How large the difference is, in differences that matter, or in floors where nobody knows what does."""
     found = gap(metric)
-    return abs(found.value) / metric.matters if found and metric.matters else 0.0
+    unit = metric.matters or abs(metric.floor or 0.0)
+    return min(abs(found.value) / unit, ENOUGH) if found and unit else 0.0

@@ -17,7 +17,7 @@ strong; empty where a measure is not meant to see a damage.</p>
 <thead><tr><th scope="col">Real {{ items }}</th>{% for damage in damages %}<th scope="col">{{ damage }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for title, cells in rows %}
-<tr><th scope="row">{{ title }}</th>{% for cell in cells %}<td>{% if cell %}{% if cell.seen %}<b>✓</b> seen{% else %}<b>✗</b> not seen{% endif %}<br><span class="small">{{ cell.values|join(" → ") }}</span>{% endif %}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ title }}</th>{% for cell in cells %}<td>{% if cell %}{% if cell.seen %}<b>✓</b> seen{% else %}<b>✗</b> not seen{% endif %}<br><span class="small">{{ cell.shown|join(" → ") }}</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
 """  # noqa: E501
@@ -43,7 +43,7 @@ class Judge:
             metric = metrics.get(prefix + row["measure"])
             if metric is not None:
                 values = [metric.show(row[key]) for key in ("undamaged", "mild", "strong")]
-                by_measure.setdefault(metric.title, {})[row["damage"]] = {"seen": row["seen"], "values": values}
+                by_measure.setdefault(metric.title, {})[row["damage"]] = {"seen": row["seen"], "shown": values}
         rows = [(title, [cells.get(damage) for damage in damages]) for title, cells in by_measure.items()]
         return Markup(fragment(TEMPLATE, items=run.nouns[1], damages=damages, rows=rows))
 
