@@ -44,10 +44,10 @@ class RunSummary:
 
     @property
     def state_text(self) -> str:
-        """E.g. `stopped at step 40 of 1,000`."""
+        """E.g. `stopped at 40 of 1,000`."""
         if self.step is None or self.steps is None or self.state == "finished":
             return self.state
-        return f"{self.state} at step {self.step:,} of {self.steps:,}"
+        return f"{self.state} at {self.step:,} of {self.steps:,}"
 
 
 def runs(folder: str | Path = ".") -> list[RunSummary]:
