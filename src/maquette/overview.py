@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from maquette.core.errors import UserError
+from maquette.core.files import stats_within
 from maquette.core.find import recipe_names, recipe_text
 from maquette.core.lock import is_owned
 from maquette.core.recipe import about_of
@@ -79,7 +80,7 @@ def _summary(folder: RunFolder) -> RunSummary:
         measure=metric.title if metric else "",
         value=metric.value if metric else None,
         number=_in_short(metric) if metric else "",
-        size=sum(file.lstat().st_size for file in folder.path.rglob("*") if not file.is_dir()),
+        size=sum(one.st_size for one in stats_within(folder.path)),
         changed=float(when) if isinstance(when, int | float) else folder.recipe_file.stat().st_mtime,
     )
 
