@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import Tensor
 
+from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
@@ -18,19 +21,22 @@ from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
 from maquette.core.modality import data_options, noun, part
+from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
-from maquette.core.recipe import DataConfig, Recipe, data_settings, load_recipe
-from maquette.core.run import RunFolder, free_folder, open_run, remove_run
+from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
+from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, open_dataset
+from maquette.data import NAMES, only, open_dataset, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
+from maquette.engine.longer import Schedule, is_finished, lengthen
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
 from maquette.training import (
+    changed,
     check_processes,
     check_watched,
     fitting,
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from maquette.report import Comparison
 
 
+@shows_progress
 def train(
     recipe: str = DEFAULT,
     data: str | Path | None = None,
@@ -55,7 +62,7 @@ def train(
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
     seed: int | None = None,
@@ -74,7 +81,8 @@ def train(
     out:      a new folder for the run; None: in `runs`, by the recipe's name
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
-    steps, epochs, budget: how long; one of them, e.g. budget="10m". None: as the recipe says
+    steps, epochs, budget: how long; one of them, e.g. budget="10m", the time from the call to its end. None: as the
+              recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
     seed:     of the weights, the order and the noise; None: as the recipe says
@@ -85,6 +93,7 @@ def train(
               goes on with it. Neither with several processes
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
+    began = time.monotonic()
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
     lengths = (steps, epochs, budget)
@@ -100,10 +109,11 @@ def train(
     if not world.leads:
         folder = RunFolder(Path(out))
         dataset = Run(folder).dataset()  # by what the leader wrote there, as on resuming
-    if processes > 1:
-        launch(folder, processes, quiet)
-    else:
-        train_folder(folder, dataset, quiet, progress=progress, stop=stop)
+    with or_nothing(folder) if world.leads else contextlib.nullcontext():
+        if processes > 1:
+            launch(folder, processes, quiet)
+        else:
+            train_folder(folder, dataset, quiet, progress=progress, stop=stop, began=began)
     return Run(folder, dataset)
 
 
@@ -114,7 +124,7 @@ def resolve_recipe(
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
     seed: int | None = None,
@@ -130,7 +140,7 @@ def resolve_recipe(
         [f"{k}={json.dumps(v)}" for k, v in settings.items()] if isinstance(settings, Mapping) else list(settings)
     )
     if any(value is not None for value in lengths.values()):
-        overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
+        overrides += [f"train.{k}={json.dumps(v)}" for k, v in lengths.items()]
     if device is not None:
         overrides.append(f"train.device={json.dumps(device)}")
     overrides += _of_data(of_data)
@@ -200,6 +210,23 @@ def compare(*runs: str | Path | Run) -> Comparison:
     return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
 
 
+_FINISHED = (
+    "This run was finished: all of its {steps:,} steps are done, and nothing was done now. Train it longer with: "
+    "maquette resume {path} --budget 10m, or --steps and a larger number."
+)
+
+
+def _checked_length(steps: int | None, budget: str | float | None, schedule: str) -> str | None:
+    """The budget as a recipe holds it, once these go together."""
+    if steps is not None and budget is not None:
+        raise UserError("steps and budget exclude one another.", "Give one of them.")
+    if schedule not in get_args(Schedule):
+        raise UserError(f"There is no schedule '{schedule}'.", "Name continue or restart.")
+    if schedule != "continue" and steps is None and budget is None:
+        raise UserError("Schedules begin again only where a run is given another length.", "Give steps or a budget.")
+    return None if budget is None else as_budget(budget)
+
+
 class Run:
     """A run folder and what can be done with it.
 
@@ -246,6 +273,11 @@ class Run:
         """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
 
+    @property
+    def undertrained(self) -> str:
+        """What to say of a run that saw too little for a first look; "" of any other, and where nothing is known."""
+        return undertrained(self.folder)
+
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
@@ -273,7 +305,10 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec)
+        notify = notifier(quiet)
+        found = self._used(fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec))
+        for line in told(found.summary):
+            notify(line)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
@@ -283,12 +318,17 @@ class Run:
     ) -> Dataset:  # fmt: skip
         """The data the run was trained on. data: where it lies, if that is not where it was"""
         recipe = located(self.folder, self.recipe, data)
-        return fitting(open_data(recipe, notify, fetch, like=self._like), self.spec)
+        return self._used(fitting(open_data(recipe, notify, fetch, like=self._like), self.spec))
+
+    def _used(self, dataset: Dataset) -> Dataset:
+        """The rows of the run's own data that it uses: all, unless it went on with this data after other."""
+        return only(dataset, self.folder.data().get("rows")) if self.trained_on(dataset) else dataset
 
     @property
     def _like(self) -> DataSpec | None:
-        """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
-        return self.spec if named_by(self.recipe) else None
+        """Whose tokens the data is read with: a run of several runs has theirs, and one that went on with other data
+        those that it began with; any other one has its own."""
+        return self.spec if named_by(self.recipe) or self.folder.data().get("before") else None
 
     def _own_split(self, name: str) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
@@ -312,32 +352,66 @@ class Run:
         """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
+    @shows_progress
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
+        steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
     ) -> Run:  # fmt: skip
-        """Goes on training from the newest whole checkpoint; nothing happens to a finished run.
+        """Goes on training from the newest whole checkpoint. A finished run needs `steps` or `budget` for that; without
+        them nothing happens to it.
 
         data: where the data lies now, if it was moved    device: another one than the recipe's, this time
+        steps:    another number of steps for the whole run, those done included
+        budget:   how much longer it is trained from now on, e.g. "10m"
+        schedule: of a run of another length: "continue", where learning rates and the like stand where they would in
+                  one run of that length, or "restart", where they begin again
         progress, stop: as of `train`
         """
+        began = time.monotonic()
         check_watched(processes, progress, stop)
+        budget = _checked_length(steps, budget, schedule)
         if device is not None:
             device_named(device)
-        dataset = self._own_data(data, notifier(quiet))
-        if not self.trained_on(dataset):
-            raise UserError(
-                f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
-                "A resumed run must go on with the same data: put it back, or train a new run.",
-            )
-        if data is not None:
-            remember(dataset.fingerprint, data)
+        if self.finished and steps is None and budget is None and data is None:
+            notifier(quiet)(_FINISHED.format(steps=self.recipe.train.steps, path=self.folder.path))
+            return self
         check_processes(self.recipe.train, processes)
+        longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
+        if world.leads:
+            dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            if longer:
+                decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
+                notifier(quiet)(decided)
+        world.barrier()
+        if not world.leads:
+            dataset = Run(self.folder).dataset()  # as the leader left it
         if processes > 1:
             launch(self.folder, processes, quiet, device)
         else:
-            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop)
+            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
+
+    def _data_to_go_on(self, data: str | Path | None, longer: bool, notify: Callable[[str], None]) -> Dataset:
+        """The run's own data; or other data, where it is named and there is something left to learn from it."""
+        recipe = located(self.folder, self.recipe, data)
+        found = open_data(recipe, notify, like=self._like)
+        if self.trained_on(found):
+            if data is not None:
+                remember(found.fingerprint, data)
+            return self._used(fitting(found, self.spec))
+        other = f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with"
+        if data is None:
+            raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
+        if self.finished and not longer:
+            raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
+        notify(f"{other}: it is read as that was.")
+        return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its steps are done."""
+        return is_finished(self.folder)
 
     # -- sampling ----------------------------------------------------------------------------------------
 
@@ -346,6 +420,7 @@ class Run:
         """What `sample` takes more by keyword: the given columns, and what the model and its kinds of data have."""
         return self.generator.options
 
+    @shows_progress
     def sample(
         self,
         n: int = 16,
@@ -353,12 +428,14 @@ class Run:
         seed: int = 0,
         unconditional: bool = False,
         given: Mapping[str, Any] | None = None,
+        quiet: bool = False,
         **asked: Any,
     ) -> Samples:
         """n items. Item i depends on (seed, i, what it is given) alone, never on n.
 
         unconditional: asks the model that was trained with all that it is given dropped
         given: values of given columns, by their names: one for all, or a list of one for each item
+        quiet: shows no progress
         asked: the same by keyword, e.g. label=3, and the run's other `options`, e.g. steps=4. A label that is not asked
                for is drawn by its share in the training data
         """
@@ -434,6 +511,7 @@ class Run:
 
     # -- judging -----------------------------------------------------------------------------------------
 
+    @shows_progress
     def evaluate(
         self,
         data: str | Path | None = None,
@@ -460,10 +538,12 @@ class Run:
         write_card(self.folder)
         return result
 
-    def report(self, for_sharing: bool = False) -> Path:
+    @shows_progress
+    def report(self, for_sharing: bool = False, quiet: bool = False) -> Path:
         """Writes report.html: one file that works offline.
 
         for_sharing: without items of the data; and takes those that previews quote as captions out of the run folder
+        quiet: shows no progress
         """
         from maquette.report import write_report
         from maquette.report.card import write_card

@@ -161,11 +161,12 @@ def fake_evaluation(data: Dataset, shift: float = 0.0, network: str = "own-1/7a3
         name: str, title: str, value: float, width: float, floor: float | None, better: Better, **more: Any
     ) -> Metric:
         value += shift * width
+        matters = 0.05 if more.get("unit") == "share" and value > 0.2 else None
         return Metric(
             name=name, title=title, value=value, low=value - width, high=value + width,
             floor=floor, floor_low=None if floor is None else floor - width / 3,
             floor_high=None if floor is None else floor + width / 3,
-            better=better, n_real=297, n_fake=1000, asks=f"What {name} asks.", **more,
+            better=better, matters=matters, n_real=297, n_fake=1000, asks=f"What {name} asks.", **more,
         )  # fmt: skip
 
     own: dict[str, Any] = {"features": "own"}

@@ -80,7 +80,7 @@ OWN = {
     "text/lm": {"--prompt", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--max-tokens",
                 "--stop", "--pattern", "--stream"},
 }  # fmt: skip
-GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--help"}
+GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--quiet", "--help"}
 
 
 @pytest.mark.parametrize("recipe", OWN)
@@ -411,7 +411,7 @@ def test_resuming_finds_its_data_or_is_told_where_it_is(
     assert maquette.load(out).dataset().fingerprint == run.folder.data()["fingerprint"], "the machine knows where"
     moved = Path(shutil.move(house, tmp_path / "elsewhere"))
     with pytest.raises(UserError, match="shapes") as error:
-        maquette.load(out).resume(quiet=True)
+        maquette.load(out).resume(quiet=True, budget="1s")
     assert str(house) in error.value.problem and "--data PATH" in error.value.remedy
     done = asked("resume", out, "--data", moved, "-q")
     assert done.exit_code == 0, done.exception

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import start
+from maquette.console import shown
+from maquette.core.progress import stage
+
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
@@ -12,6 +16,7 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
     """Compare RUNS: metrics with intervals, settings that differ."""
     from pathlib import Path
 
+    start()
     from maquette import api
     from maquette.cli.tables import print_comparison
     from maquette.core.errors import UserError
@@ -24,4 +29,5 @@ def command(runs: tuple[str, ...], out: str | None) -> None:
     comparison = api.compare(*runs)
     print_comparison(comparison)
     if out:
-        click.echo(str(comparison.save(out)))
+        with shown(), stage("drawing the page"):
+            click.echo(str(comparison.save(out)))

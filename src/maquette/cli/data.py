@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from maquette.cli.options import OptionsOfData
+from maquette.cli.options import OptionsOfData, asked_of
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
@@ -40,14 +41,23 @@ def inspect(
     """
     import json
 
-    from maquette.core.recipe import DataConfig, data_settings
-    from maquette.data import open_dataset
+    from maquette import console
+    from maquette.core.recipe import DataConfig, data_settings, load_recipe
+    from maquette.core.spec import plain
+    from maquette.data import open_dataset, suggestion
+    from maquette.training import may_miss
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
     config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
-    depends = tuple(name for name in given if name != "none")
-    dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
-    shown = _shown(dataset, target)
+    depends = tuple(plain(name) for name in given if name != "none")
+    with console.shown(quiet=as_json):
+        made, sources, kinds = suggestion(source, config, depends)
+        made = tuple(map(plain, target)) or made
+        depends = depends or (() if given or target else sources)
+        recipe = _recipe(made, depends, kinds)
+        gaps = may_miss(load_recipe(recipe).family) if recipe else ()
+        dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
+    shown = _shown(dataset, (*made, *depends))
     path = _preview_file(dataset, shown, source, out)
     if path:
         _preview(dataset, shown, path)
@@ -57,18 +67,33 @@ def inspect(
         return
     from maquette.cli.tables import print_data
 
-    print_data(dataset.summary, {name: _examples(dataset, name) for name in shown}, choose=not target)
+    print_data(dataset.summary, {name: _examples(dataset, name) for name in shown})
+    if recipe:
+        said = {"target": made if made != load_recipe(recipe).target else (), "given": given or depends}
+        said |= {name: (value,) for name, value in asked_of(of_data).items()}
+        options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
+        click.echo(f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *options])}")
     if path:
         click.echo(f"Preview: {path}")
 
 
-def _shown(dataset: Dataset, target: tuple[str, ...]) -> list[str]:
-    """The columns that a model could make, those that are asked for alone: no labels and no numbers, if there are
-    others."""
+def _recipe(target: tuple[str, ...], given: tuple[str, ...], kinds: Mapping[str, str]) -> str | None:
+    """The recipe that makes such a column of such, as its modality names it."""
+    from maquette.core.find import find_modality
+    from maquette.core.modality import part
+
+    if len(target) != 1 or not {*target, *given} <= {*kinds}:
+        return None
+    first = part(kinds[target[0]], "first_recipe", "options")
+    return first([find_modality(kinds[name]).Spec for name in given]) if first else None
+
+
+def _shown(dataset: Dataset, used: tuple[str, ...]) -> list[str]:
+    """The columns that are used, or all where nothing is chosen: no labels and no numbers, if there are others."""
     from maquette.core.spec import ClassSpec, NumberSpec
 
     columns = {name: column.spec for name, column in dataset.train.columns.items()}
-    found = [name for name in columns if name in target or not target]
+    found = list(used or columns)
     return [name for name in found if not isinstance(columns[name], ClassSpec | NumberSpec)] or found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from maquette.cli.options import device
+from maquette.cli.options import device, start
 
 
 @click.command("evaluate")
@@ -21,6 +21,7 @@ def command(
     quiet: bool,
 ) -> None:  # fmt: skip
     """Measure RUN on held-out data -> metrics.json, and a table."""
+    start(quiet or as_json)
     from maquette import api
     from maquette.cli.tables import print_evaluation
 

@@ -82,6 +82,9 @@ def _ready(command: click.Command) -> click.Command:
 
 def load(run: str, device: str = "auto") -> Any:
     """The run in a folder."""
+    from maquette.cli.options import start
+
+    start()
     from maquette import api
 
     return api.load(run, device)

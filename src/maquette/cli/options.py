@@ -8,9 +8,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from maquette.console import shown
 from maquette.core.find import recipe_names
 from maquette.core.modality import data_options
 from maquette.core.option import Kind, Option
+from maquette.core.progress import stage
 
 METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
 
@@ -26,6 +28,12 @@ def recipe_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
+
+
+def start(quiet: bool = False) -> None:
+    """Imports what most verbs need, which takes seconds where the disk is slow."""
+    with shown(quiet), stage("starting"):
+        import maquette.api  # noqa: F401
 
 
 def flag_of(option: Option) -> click.Option:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maquette.cli.options import asked_of, device, flag_of, with_own
+from maquette.cli.options import asked_of, device, flag_of, start, with_own
 
 if TYPE_CHECKING:
     from maquette.api import Run
@@ -24,6 +24,7 @@ class OptionsOfRun(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named, chosen = self._named(args)
         if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
+            start(quiet="-q" in args or "--quiet" in args)
             from maquette import api
 
             ctx.meta[RUN] = run = api.load(named, chosen or "auto")
@@ -71,10 +72,11 @@ class OptionsOfRun(click.Command):
 @click.option("-o", "--out", type=click.Path(), help="Folder, or one file. [default: RUN/samples, or the terminal]")
 @click.option("--format", "suffix", help="Of the files, such as jpg. [default: as their kind has it]")
 @device
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def command(
     context: click.Context, run: str, n: int | None, seed: int, unconditional: bool, out: str | None,
-    suffix: str | None, device: str | None, **asked: Any,
+    suffix: str | None, device: str | None, quiet: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Make N new items with the model of RUN.
 
@@ -98,9 +100,9 @@ def command(
             _stream(loaded, count, out, kind, asks | wanted)
             return
         file = _one_file(out, kind, sure=grid or printed) if kind else None
-        if file is not None and suffix and file.suffix.lower() != _suffix(suffix, kind).lower():
-            raise click.UsageError(f"-o names {file.suffix} and --format {suffix}: leave one of them out.")
-        samples = loaded.sample(count, **asks, **wanted)
+        if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
+            raise click.UsageError(f"-o names {file.name} and --format {suffix}: leave one of them out.")
+        samples = loaded.sample(count, quiet=quiet, **asks, **wanted)
     except Ungiven as error:
         error.add(_verbs_for(loaded.spec.columns[error.column].kind))
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,13 +29,14 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Prints the metrics with their intervals and floors as a table."""
+    """Prints what the evaluation comes to, and the metrics with their intervals and floors as a table."""
     from rich.console import Console
 
     from maquette.evaluation.results import HEADER
 
+    Console().print(evaluation.verdict.words, style="bold", markup=False, highlight=False)
     print_table(HEADER, evaluation.rows())
-    for note in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
+    for note in (*evaluation.notes, *(f"Beware: {remark}" for remark in evaluation.remarks)):
         Console().print(note, markup=False, highlight=False)
 
 
@@ -75,11 +75,8 @@ def print_remarks(summary: dict[str, Any]) -> None:
         click.echo(f"Note: {note}")
 
 
-def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: bool) -> None:
-    """Facts about a data set (Dataset.summary). examples: items of columns, as they are shown on a terminal.
-
-    choose: says how to choose among several columns that a model could make, if there are several
-    """
+def print_data(summary: dict[str, Any], examples: dict[str, list[str]]) -> None:
+    """Facts about a data set (Dataset.summary). examples: items of columns, as they are shown on a terminal."""
     held = "as the data set says" if summary["own_split"] else "the end" if summary.get("cut") else "by content"
     facts = [
         ("source", f"{summary['source']} ({summary['kind']})"),
@@ -110,17 +107,6 @@ def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: 
     if twins.get("examples"):
         print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
     print_remarks(summary)
-    if choose and len(examples) > 1:
-        # Of pairs the second is made from the first; of columns of several kinds the first from the others.
-        alike = len({columns.get(name, {}).get("kind") for name in examples}) == 1
-        click.echo(f"Choose what to make, for example: {_choice(list(examples)[:: -1 if alike else 1])}")
-
-
-def _choice(columns: list[str]) -> str:
-    """Options that choose among columns: the first one, from the last."""
-    quoted = [shlex.quote(name) for name in columns]
-    target = f"--target {quoted[0]}"
-    return f"{target} --given {quoted[-1]}, or {target} --given none"
 
 
 def _line(shown: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from maquette.cli.options import OptionsOfData, recipe_argument
+from maquette.cli.options import OptionsOfData, recipe_argument, start
 from maquette.core.modality import part
 
 
@@ -22,7 +23,7 @@ from maquette.core.modality import part
 @click.option("-o", "--out", type=click.Path(), help="A new folder for the run. [default: runs/ and the recipe's name]")
 @click.option("--target", multiple=True, help="Column to make. [default: the recipe's]")
 @click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")
-@click.option("--budget", help="Wall time, such as 90s, 10m, 1h30m: the plan chooses the steps.")
+@click.option("--budget", help="Time for all of it, such as 90s, 10m, 1h30m: the steps are chosen by it. auto: enough.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training data.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the weights, the order and the noise. [default: 0]")
@@ -39,6 +40,7 @@ def command(
 
     Any setting of the recipe can be given as KEY=VALUE: train.batch_size=64 model.latent_dim=128
     """
+    start(quiet)
     from maquette import api
 
     run = api.train(
@@ -48,10 +50,19 @@ def command(
     if not quiet and leads():
         out = out or str(run.folder.path)
         if processes == 1:  # or the first of them has said so
-            click.echo(f"Trained: {run.folder.path}")
+            click.echo(ended(run.folder.path))
         own = part(run.spec.columns[run.spec.target[0]].kind, "first_command", "options")
         use = own(run.spec, out) if own else f"sample {out}"
         click.echo(f"Next: maquette {use}, maquette evaluate {out}, maquette report {out}")
+
+
+def ended(run: str | Path) -> str:
+    """The last line about a training; one that saw too little for a first look is not called trained."""
+    from maquette.core.needs import undertrained
+    from maquette.core.run import RunFolder
+
+    short = undertrained(RunFolder(Path(run)))
+    return f"{short} It is in {run}." if short else f"Trained: {run}"
 
 
 def leads() -> bool:

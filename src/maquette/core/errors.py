@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+LISTED = 40  # names in one message
+
 
 class MaquetteError(Exception):
     """Our fault, or the machine's: exit code 1."""
@@ -36,7 +38,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = closest(word, options)
     if close is not None:
         return f"Did you mean '{close}'?"
-    return f"Known: {', '.join(options)}." if options else ""
+    more = f" and {len(options) - LISTED:,} more" if len(options) > LISTED else ""
+    return f"Known: {', '.join(options[:LISTED])}{more}." if options else ""
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.errors import UserError, nearest
+from maquette.core.spec import plain
 
 if TYPE_CHECKING:  # it takes a second to import, which listing options can do without
     from torch import Tensor
@@ -105,6 +106,7 @@ def given_of(pairs: Iterable[str]) -> dict[str, str]:
     found = dict[str, str]()
     for pair in pairs:
         column, sign, value = pair.partition("=")
+        column = plain(column)
         if not sign or not column:
             raise UserError(f"--given '{pair}' names no column and value.", "Write --given COLUMN=VALUE.")
         if column in found:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -13,6 +15,7 @@ from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
 from maquette.core.modality import data_options
 from maquette.core.option import checked
+from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 Positive = Annotated[int, Field(gt=0)]
@@ -22,22 +25,48 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
+_UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0,
+          "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+LONGEST = 366 * 86400.0  # seconds: a longer budget is a slip of the pen
+
+
 def seconds_of(budget: str) -> float:
-    """'90s', '10m', '1h30m' or '600' -> seconds."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    total, number = 0.0, ""
-    try:
-        for char in budget.strip().lower():
-            if char in units:
-                total, number = total + float(number) * units[char], ""
-            else:
-                number += char
-        total += float(number) if number else 0.0
-    except ValueError:
-        total = math.nan
-    if not (math.isfinite(total) and total > 0):
-        raise UserError(f"'{budget}' is not a budget of time.", "Write it like 90s, 10m or 1h30m.")
+    """'90s', '10m', '1.5h', '1h30m', '10 min' -> seconds; a bare number, '60', is seconds too."""
+    words = budget.strip().lower()
+    words = f"{words}s" if re.fullmatch(r"\d+(\.\d+)?", words) else words
+    parts = _PART.findall(words)
+    units = [_UNITS.get(unit) or _UNITS.get(unit.removesuffix("s")) for _, unit in parts]
+    known = [unit for unit in units if unit is not None]
+    # From the largest unit to the smallest, each once: anything else is a slip too.
+    whole = (
+        bool(parts)
+        and not _PART.sub("", words)
+        and len(known) == len(units)
+        and known == sorted(set(known), reverse=True)
+    )
+    total = sum(float(number) * unit for (number, _), unit in zip(parts, known, strict=False)) if whole else 0.0
+    if not 0 < total <= LONGEST:
+        raise UserError(
+            f"'{budget}' is not a budget of time.", "Write it like 60s, 10m, 1.5h or 1h30m; a year at most."
+        )
     return total
+
+
+def as_budget(budget: Any) -> str:
+    """A budget as a recipe holds it: a bare number, 60 or '60', is '60s'. Raises UserError where it is none."""
+    words = str(budget).strip()
+    seconds_of(words)
+    return f"{words}s" if words[-1].isdigit() else words
+
+
+class Leg(_Section):
+    """A stretch of a training with one plan for its end. Schedules go evenly from `progress` to 1 at its last step."""
+
+    step: int = Field(ge=0, description="done before it")
+    steps: Positive = Field(description="of the whole run, as planned from here on")
+    progress: float = Field(0.0, ge=0, le=1, description="where the schedules stand as it begins: 0 start, 1 end")
+    until: float | None = Field(None, gt=0, description="seconds of training, over the whole run, at which it ends")
 
 
 class DataConfig(_Section):
@@ -48,9 +77,19 @@ class DataConfig(_Section):
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
     kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
+    splits: Literal["auto", "folders", "none"] = Field(
+        "auto",
+        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
+        "called like splits could be classes; none: it has none, and such folders are classes",
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
+        return {plain(name): kind for name, kind in kinds.items()}
 
     @model_validator(mode="after")
     def _sections_of_kinds(self) -> DataConfig:
@@ -106,7 +145,13 @@ class TrainConfig(_Section):
     )
     steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
     epochs: float | None = Field(None, gt=0, description="passes over the training split")
-    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    budget: str | None = Field(
+        None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
+    )
+    course: tuple[Leg, ...] = Field(
+        (),
+        description="how the number of steps was decided and changed on the way; written by the training, not by hand",
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     channels_last: bool = True
@@ -120,17 +165,29 @@ class TrainConfig(_Section):
     keep_path: bool = Field(False, description="write where the data lies into the run folder, and not its name alone")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
 
+    @property
+    def parts(self) -> list[int]:
+        """Steps of each part of a run that was given another length by hand, once or more; else of the whole."""
+        asked = [leg.step for before, leg in pairwise(self.course) if leg.until is None or leg.until != before.until]
+        return [last - first for first, last in pairwise([0, *asked, self.steps or 0])]
+
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_reads_off_as_false(cls, value: Any) -> Any:
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
-    @field_validator("budget")
+    @field_validator("course")
     @classmethod
-    def _budget_is_time(cls, budget: str | None) -> str | None:
-        if budget is not None:
-            seconds_of(budget)
-        return budget
+    def _course_is_in_order(cls, course: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        begins = [leg.step for leg in course]
+        if course and (begins[0] != 0 or begins != sorted(set(begins))):
+            raise ValueError("Legs begin at step 0 and follow one another")
+        return course
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget_is_time(cls, budget: Any) -> str | None:
+        return budget if budget in (None, "auto") else as_budget(budget)
 
 
 class Recipe(_Section):
@@ -147,6 +204,11 @@ class Recipe(_Section):
     data: DataConfig = Field(default_factory=DataConfig)
     model: dict[str, Any] = Field(default_factory=dict)
     train: TrainConfig = Field(default_factory=TrainConfig)
+
+    @field_validator("target", "given")
+    @classmethod
+    def _names_in_one_form(cls, names: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        return names if isinstance(names, str) else tuple(map(plain, names))
 
     @property
     def config(self) -> BaseModel:
@@ -228,6 +290,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         return
     if key == "train.batch_size":
         at["batch_tokens"] = None  # what is asked for by hand counts
+    if key in ("train.steps", "train.epochs", "train.budget"):
+        at["course"] = []  # that of the run that the recipe comes from, which had another length
     try:
         at[last] = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -230,6 +231,18 @@ def create_run(path: Path) -> RunFolder:
     return folder
 
 
+@contextlib.contextmanager
+def or_nothing(folder: RunFolder) -> Iterator[None]:
+    """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
+    try may have its name."""
+    try:
+        yield
+    except BaseException:
+        if not any(folder.checkpoints.glob("step-*")):
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
 def check_new(path: Path) -> None:
     """Refuses a path that cannot become a run folder, because something is there; makes nothing."""
     if path.is_file():
@@ -238,7 +251,8 @@ def check_new(path: Path) -> None:
         run = (path / "recipe.yaml").exists()
         raise UserError(
             f"'{path}' already holds {'a run' if run else 'other files'}; nothing was changed.",
-            (f"Continue it with `maquette resume {path}`, or n" if run else "N") + "ame a new folder with -o.",
+            (f"Go on with it: `maquette resume {path}` (--budget 10m trains longer); or n" if run else "N")
+            + "ame a new folder with -o.",
         )
 
 

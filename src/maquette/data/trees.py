@@ -78,13 +78,15 @@ class OneFile(Folder):
 
 
 class Joined:
-    """Several trees in one folder, each under the name it has there (train.zip -> train/...)."""
+    """Several trees in one folder, each under the name it has there (train.zip -> train/...); "" for its own files."""
 
     form = "folder of archives"
 
     def __init__(self, parts: Sequence[tuple[str, Tree]]) -> None:
         self.parts = parts
-        self.names: Sequence[str] = [f"{prefix}/{name}" for prefix, tree in parts for name in tree.names]
+        self.names: Sequence[str] = [
+            f"{prefix}/{name}" if prefix else name for prefix, tree in parts for name in tree.names
+        ]
         self.starts = [0]
         for _, tree in parts:
             self.starts.append(self.starts[-1] + len(tree.names))

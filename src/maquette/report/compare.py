@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +15,22 @@ from maquette.core.files import write_text
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
+from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
 from maquette.report.charts import overlaid_charts
 from maquette.report.log import Log, read_log
-from maquette.report.metrics import SENSES, read_evaluation
+from maquette.report.metrics import read_evaluation
 from maquette.report.page import count, duration, file_size, finite, render
 from maquette.report.previews import last_stage
 
-Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
+Verdict = Literal["better", "overlap", "alone", "unlike", "unknown", "aside"]
 
 _VERDICTS: dict[Verdict, str] = {
     "overlap": "no clear difference: the intervals overlap",
     "alone": "only one run has this number",
     "unlike": "not comparable: measured with unlike networks or on unlike data",
     "unknown": "no interval to judge by",
+    "aside": "set aside: it does not see known damage to real items",
 }
 
 
@@ -61,7 +64,8 @@ class MetricRow:
     """One metric over all runs; cells in the order of the runs, None where a run lacks it.
 
     verdict: "better" (`best` is the run whose interval lies apart from every other one, on the good side),
-             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "alone", "unknown"
+             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "aside" (a measure that
+             does not see what it should), "alone", "unknown"
     """
 
     name: str
@@ -247,6 +251,8 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
             verdict = "alone"
         elif len(rulers) > 1 or len(data) > 1:
             verdict = "unlike"
+        elif any(cell.missed for cell in cells if cell is not None):
+            verdict = "aside"
         else:
             verdict, best = _judge(cells, first.better)
         rows.append(MetricRow(name, first.title, first.better, cells, verdict, best))
@@ -260,19 +266,17 @@ def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int
         return "unknown", None
 
     def badness(cell: Metric) -> tuple[float, float, float]:
-        """Value and interval so that less is better."""
+        """Value and interval so that less is better; better than the floor is no better than the floor."""
         assert cell.low is not None and cell.high is not None
-        if better == "higher":
-            return -cell.value, -cell.high, -cell.low
-        if better == "no more":
-            over, least, most = (max(part - (cell.floor or 0.0), 0.0) for part in (cell.value, cell.low, cell.high))
-            return over, least, most
+        value, low, high = cell.value, cell.low, cell.high
         if better == "floor":
             floor = cell.floor or 0.0
-            ends = (abs(cell.low - floor), abs(cell.high - floor))
-            inside = cell.low <= floor <= cell.high
-            return abs(cell.value - floor), 0.0 if inside else min(ends), max(ends)
-        return cell.value, cell.low, cell.high
+            ends = (abs(low - floor), abs(high - floor))
+            return abs(value - floor), 0.0 if low <= floor <= high else min(ends), max(ends)
+        sign = -1 if better == "higher" else 1
+        least = -math.inf if cell.floor is None else sign * cell.floor
+        low, high = sorted((sign * low, sign * high))
+        return max(sign * value, least), max(low, least), max(high, least)
 
     ranked = sorted(((badness(cell), i) for i, cell in known))
     (_, _, high), best = ranked[0]

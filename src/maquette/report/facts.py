@@ -21,7 +21,7 @@ from maquette.core.spec import DataSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.results import NONE
 from maquette.report.log import Log
-from maquette.report.page import TIMES
+from maquette.report.page import TIMES, count
 from maquette.report.show import hook
 
 UNSEEN = "never seen in training"
@@ -261,6 +261,12 @@ def stopped_at(folder: RunFolder, recipe: Recipe) -> int | None:
     """The step that the weights are of, where training has not come to its last one; None where it has."""
     step, steps = folder.trained_steps(), recipe.train.steps
     return step if step is not None and steps is not None and step < steps else None
+
+
+def steps_words(recipe: Recipe, steps: int | None) -> str:
+    """How many steps were made, and in which parts where the run was trained longer than planned."""
+    parts = recipe.train.parts
+    return f"{count(steps)} steps" + (f" ({' + '.join(map(count, parts))})" if len(parts) > 1 else "")
 
 
 def date_words(when: datetime | None) -> str:

@@ -17,7 +17,7 @@ from maquette.report.glossary import part_note, phase_title
 
 # A panel as wide as a hand shows no more than this; the light band keeps what averaging hides.
 POINTS = 200
-_NOT_CURVES = {"step", "seconds", "items", "time", "epoch", "version"}
+_NOT_CURVES = {"step", "total", "seconds", "items", "time", "epoch", "version"}
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Bench:
         splits: list[str | None] = [*["train"] * ITEMS, *["test"] * len(held_out)]
         table = RawTable("table", {"x": column_of(cells)}, [f"row {i}" for i in range(len(cells))], splits)
         config = DataConfig(source="contract").model_copy(update={self.kind: self.config})
-        use = Use({"x": self.kind}, ("x",), ("x",), False, ())
+        use = Use({"x": self.kind}, ("x",), ("x",), False, {})
         return prepare(table, use, config, None, None, Cache(folder), lambda message: None).specs["x"]
 
 

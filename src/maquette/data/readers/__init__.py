@@ -33,23 +33,35 @@ from maquette.data.archive import SUFFIXES as ARCHIVES
 from maquette.data.archive import Archive
 from maquette.data.decode import unpacked_head
 from maquette.data.names import digest, shown
+from maquette.data.passed_over import passed_over
 from maquette.data.raw import Notify, RawTable
 from maquette.data.trees import Folder, Joined, OneFile, Tree, stamp
 from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
+ARRAYS = (".npy", ".npz", ".parquet", ".arrow")
+ARCHIVED = 2  # archives of so many times the bytes of the data beside them hold something else than that data
 
 
 @dataclass
 class Place:
-    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept."""
+    """What a person named.
+
+    path: None where it is the name of a set; downloads: where fetched sets are kept; splits: as in DataConfig; notes:
+    what was decided when its files were listed; memory: what readers found that they will ask for again; columns: those
+    that were named, as far as they are known
+    """
 
     name: str
     path: Path | None
     downloads: Path
+    splits: str = "auto"
     notify: Notify = field(default=lambda message: None)
+    columns: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tree(self) -> Tree:
@@ -59,11 +71,14 @@ class Place:
         if not self.path.is_dir():
             return self._archive(self.path) if self.path.name.lower().endswith(ARCHIVES) else OneFile(self.path)
         folder = self.folder
-        archives = [name for name in folder.names if name.lower().endswith(ARCHIVES) and "/" not in name]
-        others = [name for name in folder.names if name not in archives and not is_about(name)] if archives else []
-        if archives and not any(map(is_table, others)) and not any(kinds_of_files(others)):
-            return Joined([(name[: name.index(".")], self._archive(self.path / name)) for name in archives])
-        return folder
+        archives = {name: size for name, size, _ in folder.entries if name.lower().endswith(ARCHIVES)}
+        loose = {name: size for name, size, _ in folder.entries if name not in archives} if archives else {}
+        kinds = zip(loose.items(), kinds_of_files([*loose]), strict=True)
+        data = sum(size for (name, size), kind in kinds if not is_about(name) and (kind or is_data(name)))
+        if ARCHIVED * data >= sum(archives.values()):
+            return folder  # without archives; or with those that it was unpacked from
+        parts: list[tuple[str, Tree]] = [("", Folder(self.path, [*loose]))] if loose else []
+        return Joined([*parts, *((_unsuffixed(name), self._archive(self.path / name)) for name in archives)])
 
     @cached_property
     def folder(self) -> Folder:
@@ -81,7 +96,7 @@ class Place:
         """The modality that claims each file: by its name, or by its first bytes; None for tables and archives."""
         found = list(self.called)
         for i, name in enumerate(self.tree.names):
-            if found[i] is None and not is_table(name) and not name.lower().endswith((*ARCHIVES, ".npy", ".npz")):
+            if found[i] is None and not is_data(name) and not name.lower().endswith(ARCHIVES):
                 found[i] = self._looks_like(i, HEAD if len(found) == 1 else 2**10)
         return found
 
@@ -115,7 +130,9 @@ class Place:
 
     def _archive(self, path: Path) -> Archive:
         self.notify(f"Reading the list of {path.name}")
-        return Archive(path)
+        made = Archive(path)
+        self.notes += made.notes
+        return made
 
 
 class Source:
@@ -142,19 +159,23 @@ class Source:
 
     def load(self, notify: Notify, columns: Sequence[str] = ()) -> RawTable:
         """Everything in it. columns: those that the user named, as far as they are known."""
-        self.place.notify = notify
+        self.place.notify, self.place.columns = notify, columns
         reader = self._reader or _chosen(self.place)
         made: RawTable = reader.read(self.place, columns)
+        made.notes = [*self.place.notes, *made.notes]
+        made.facts["passed_over"] = passed_over(self.place, made)
+        if self.place.splits == "none":
+            made.splits = [None] * len(made)
         return made
 
 
-def find_source(source: str | Path, downloads: Path) -> Source:
+def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> Source:
     """The source behind a path or a name; UserError, which says what is accepted, where there is none.
 
-    downloads: where sets that are fetched are kept
+    downloads: where sets that are fetched are kept; splits: as in DataConfig
     """
     name = str(source)
-    place = Place(name, None, downloads)
+    place = Place(name, None, downloads, splits)
     if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
         return Source(place)
     path = Path(name).expanduser()
@@ -170,7 +191,7 @@ def find_source(source: str | Path, downloads: Path) -> Source:
         )
     if not of_use:
         raise UserError(f"'{name}' is neither a file nor a folder.", f"Name {accepted()}.")
-    return Source(Place(name, path, downloads))
+    return Source(Place(name, path, downloads, splits))
 
 
 @cache
@@ -190,6 +211,11 @@ def accepted() -> str:
 def is_table(name: str) -> bool:
     """Whether a file is a table by its name."""
     return name.lower().removesuffix(".gz").endswith(TABLES)
+
+
+def is_data(name: str) -> bool:
+    """Whether a file is, by its name, a table or holds arrays."""
+    return is_table(name) or name.lower().endswith(ARRAYS)
 
 
 def is_about(name: str) -> bool:
@@ -212,6 +238,11 @@ def _chosen(place: Place) -> ModuleType:
     raise UserError(
         f"There are no {of} in '{shown(place.name)}': it holds {holds}.", f"It may hold {may}; folders become classes."
     )
+
+
+def _unsuffixed(name: str) -> str:
+    """The name of an archive without its suffix."""
+    return name[: -len(max((end for end in ARCHIVES if name.lower().endswith(end)), key=len))]
 
 
 def _listing(folder: Folder) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import decode
-from maquette.data.decode import Decoder, refusal
+from maquette.data.decode import Decoder, parted, refusal
 from maquette.data.layout import role, split_of
 from maquette.data.names import shown, some
 from maquette.data.raw import File, Places, RawTable, Values
@@ -108,5 +108,5 @@ def _lines(place: Place, number: int, decoder: Decoder) -> list[str | None]:
     except Unreadable as error:
         raise refusal(name, error) from None
     # Not splitlines(): a U+2028 within a sentence would tear the pairs apart.
-    lines = [line.strip() or None for line in characters.split("\n")]
+    lines = [parted(line, " ").strip() or None for line in characters.split("\n")]
     return lines if characters and not characters.endswith("\n") else lines[:-1]

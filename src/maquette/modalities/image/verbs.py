@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from maquette.console import shown
+
 Load = Callable[[str], Any]  # a device -> the run
 ANIMATED = (".gif", ".png")
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp")
@@ -174,7 +176,8 @@ def _edit(
                 f"'{path}' would be in the way of what is written to '{out}'.",
                 "Originals are never overwritten: name another file or folder with -o.",
             )
-    samples = getattr(editor, verb)(inputs, options=wanted, **own)
+    with shown():
+        samples = getattr(editor, verb)(inputs, options=wanted, **own)
     if animated:
         click.echo(str(write_frames(samples, target)))
     elif single:

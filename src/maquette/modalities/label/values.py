@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -10,21 +9,16 @@ import torch
 from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.spec import ColumnSpec
+from maquette.core.spec import ColumnSpec, plain
 
 PRINTED = True
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
-    """i64[]: the number of a class that is named by its name, or by its number when no class has that name.
-
-    Accented letters may be one character or two, as the keyboard or the disk has them.
-    """
-    name, classes = str(value).strip(), spec.classes
-    composed = [unicodedata.normalize("NFC", known) for known in classes]
-    for written, known in ((name, classes), (unicodedata.normalize("NFC", name), composed)):
-        if written in known:
-            return torch.tensor(known.index(written))
+    """i64[]: the number of a class that is named by its name, or by its number when no class has that name."""
+    name, classes = plain(str(value)), [*map(plain, spec.classes)]
+    if name in classes:
+        return torch.tensor(classes.index(name))
     # In ASCII alone: `７` is no number of a class, but what a class called `7` may be taken for.
     if name.isascii() and name.isdecimal() and int(name) < len(classes):
         return torch.tensor(int(name))
