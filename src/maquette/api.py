@@ -71,6 +71,7 @@ def train(
     quiet: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    began: float | None = None,
     **of_data: Any,
 ) -> Run:
     """Trains a model on your data and leaves a run folder.
@@ -81,8 +82,7 @@ def train(
     out:      a new folder for the run; None: in `runs`, by the recipe's name
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
-    steps, epochs, budget: how long; one of them, e.g. budget="10m", the time from the call to its end. None: as the
-              recipe says
+    steps, epochs, budget: how long; one of them, e.g. budget="10m", all of the time it takes. None: as the recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
     seed:     of the weights, the order and the noise; None: as the recipe says
@@ -91,9 +91,10 @@ def train(
     progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
     stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
               goes on with it. Neither with several processes
+    began:    time.monotonic() at which the budget began; None: with this call
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
     lengths = (steps, epochs, budget)
@@ -357,6 +358,7 @@ class Run:
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
         steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
+        began: float | None = None,
     ) -> Run:  # fmt: skip
         """Goes on training from the newest whole checkpoint. A finished run needs `steps` or `budget` for that; without
         them nothing happens to it.
@@ -366,9 +368,9 @@ class Run:
         budget:   how much longer it is trained from now on, e.g. "10m"
         schedule: of a run of another length: "continue", where learning rates and the like stand where they would in
                   one run of that length, or "restart", where they begin again
-        progress, stop: as of `train`
+        progress, stop, began: as of `train`
         """
-        began = time.monotonic()
+        began = time.monotonic() if began is None else began
         check_watched(processes, progress, stop)
         budget = _checked_length(steps, budget, schedule)
         if device is not None:
@@ -405,7 +407,6 @@ class Run:
             raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
         if self.finished and not longer:
             raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
-        notify(f"{other}: it is read as that was.")
         return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
 
     @property

@@ -142,12 +142,13 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
     new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
     write_json(folder.data_file, new)
     folder.write_recipe(remembered)
-    notify(
-        f"Other data than before: {len(kept.train):,} {_things(kept)} to learn from, {len(kept.test):,} held out. Left "
-        f"out are {len(dataset.train) - len(kept.train):,} that were held out before, and "
-        f"{len(dataset.test) - len(kept.test):,} that were learned from."
-    )
-    for line in _told(kept, spec)[1:]:
+    first, *notes = _told(kept, spec)
+    for less, was in (
+        (len(dataset.train) - len(kept.train), "held out before: not learned from"),
+        (len(dataset.test) - len(kept.test), "learned from before: not held out"),
+    ):
+        notes += [f"Note: {less:,} {_things(kept)} were {was}."] if less else []
+    for line in (f"The data has changed. {first}", *notes):
         notify(line)
     return kept
 

@@ -47,7 +47,7 @@ def test_what_was_held_out_stays_so_as_the_data_grows(tmp_path: Path, capsys: py
         maquette.load(run.folder.path).resume(quiet=True, data=data)
     asked = iter([False, True])
     maquette.load(run.folder.path).resume(data=data, steps=9, stop=lambda: next(asked))
-    assert "Other data than before" in capsys.readouterr().err
+    assert "The data has changed" in capsys.readouterr().err
     again = maquette.load(run.folder.path)
     more, kept = sides(again)
     assert len(more) > 1.8 * len(learned) and not more & held and not kept & learned

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maquette.core.errors import UserError
-from maquette.data.layout import Layout, layout, role, roles
+from maquette.data.layout import Layout, layout, role, roles, splits_of
 
 
 def laid(*folders: str, splits: str = "auto", items: int = 20) -> Layout:
@@ -62,9 +62,9 @@ def test_splits_as_people_lay_them_out(folders: tuple[str, ...], want: dict, ast
 
 
 def test_what_was_decided_is_said() -> None:
-    assert any("'train', 'test' are read as splits" in note for note in laid(*two("train", "test")).notes) or any(
-        "'test', 'train' are read as splits" in note for note in laid(*two("train", "test")).notes
-    )
+    assert laid(*two("train", "test")).notes == [
+        "'test', 'train' are read as splits, by the name (data.splits=none makes them classes)."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,15 @@ def test_no_held_out_file_is_ever_learned_from(
             assert made.classes is not None and made.classes[i] == kind
         else:
             assert i in made.outside
+
+
+def test_a_large_split_without_classes_takes_none_from_the_others() -> None:
+    made = laid("train/cat", "train/dog", "test:90")
+    assert counted(made) == {("train", "cat"): 20, ("train", "dog"): 20}
+    assert any("'test' has no class folders" in note for note in made.notes)
+
+
+def test_splits_of_files_side_by_side() -> None:
+    assert splits_of(["titanic_train", "titanic_test"]) == ["train", "test"]
+    assert splits_of(["web_dev", "web_design"]) == ["web_dev", "web_design"]
+    assert splits_of(["train", "test_2016_flickr", "2016/val"]) == ["train", "test_2016_flickr", "val"]

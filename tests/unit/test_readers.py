@@ -150,7 +150,7 @@ def test_of_two_kinds_in_one_folder_the_bulk_decides(tmp_path: Path) -> None:
     many = {f"{i}.png": png(i) for i in range(12)} | {"a.txt": "one", "b.txt": "two"}
     table = read(put(tmp_path / "a", many))
     assert kinds(table) == {"image": "image"} and table.ignored == ["a.txt", "b.txt"]
-    assert table.facts["passed_over"] == ["2 texts, of which there are fewer ('a.txt', 'b.txt')"]
+    assert table.facts["passed_over"] == ["2 texts, not the bulk ('a.txt', 'b.txt')"]
     many = {f"{i}.txt": f"number {i}" for i in range(12)} | {"a.png": png(0)}
     assert list(read(put(tmp_path / "b", many)).columns) == ["text"]
     beside = {f"{i}.png": png(i) for i in range(4)} | {f"{i}.json": "{}" for i in range(4)}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_the_same_rows_however_they_are_written(
         (",text,\n0,a b,\n1,c d,\n", ["text"], 2),
         ('text\tlabel\n"Hi" she said\tx\ny\tz\n', ["text", "label"], 2),
         ('text\tlabel\n"a\nb"\tx\ny\tz\n', ["text", "label"], 2),
+        ("Poems of 2024\n\ntext,label\na b,x\nc d,y\n", ["text", "label"], 2),
+        ("# from R\ntext;label\na b;x\nc d;y\n", ["text", "label"], 2),
+        ("Poems;;\ntext;label;id\na b;x;1\nc d;y;2\n", ["text", "label", "id"], 2),
+        ("text,label\na b,x,,\nc d,y,,\n", ["text", "label"], 2),
+        ('text, label\n"a, b", "x"\n"c, d", "y"\n', ["text", "label"], 2),
+        ("'text','label'\n'a, b','x'\n'c, d','y'\n", ["text", "label"], 2),
+        ("text\nYes, it is\nNo, not\n", ["text"], 2),
         ("id,text,score\n1,NA,0.5\n2,you,0.25\n", ["id", "text", "score"], 2),
         ("", [], 0),
     ],
@@ -212,6 +220,15 @@ def test_columns_of_numbers_that_make_up_a_square_are_an_array(tmp_path: Path, h
     cells = table.columns["image"]
     assert isinstance(cells, Array) and np.array_equal(cells.parts[0], arrays)
     assert rows_of(table) == {"label": [str(i % 3) for i in range(20)]}
+    joined = [
+        ["emotion", "grey", "usage"],
+        *([row[0], " ".join(row[1:]), ("train", "test")[i % 5 > 3]] for i, row in enumerate(rows)),
+    ]
+    (tmp_path / "c.csv").write_text(written(joined, ",", "\n"))
+    table = read(tmp_path / "c.csv")
+    cells = table.columns["grey"]
+    assert isinstance(cells, Array) and np.array_equal(cells.parts[0], arrays)
+    assert table.splits.count("test") == 4 and [*table.columns] == ["emotion", "grey"]
     floats = [[row[0], *(f"{float(cell) / 7:.3f}" for cell in row[1:])] for row in rows]
     (tmp_path / "b.csv").write_text(written(floats, ",", "\n"))
     assert "image" not in read(tmp_path / "b.csv").columns
@@ -276,3 +293,40 @@ def test_what_is_suggested_makes_sense(
     found = open_dataset(tmp_path / "a.csv", target=made, given=given, cache=tmp_path / "cache").summary
     noted = [note for note in found["notes"] if "not used" in note]
     assert len(noted) <= 1 and set(found["unused"]) == {*columns} - {*target, *beside, "label", "mood"}
+
+
+def test_inspect_says_each_thing_once_and_its_command_has_the_same_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from maquette.api import resolve_recipe
+    from maquette.cli.data import command
+    from maquette.training import prepare
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [["id", "poem", "mood", "stars", "late"]]
+    rows += [
+        [f"p{i}", f"a poem of some words {i}", "ab"[i % 2], "" if i % 9 == 0 else str(i / 3), ""] for i in range(60)
+    ]
+    (tmp_path / "my poems.csv").write_text(written(rows, ";", "\r\n"), encoding="cp1252")
+    for i in range(40):
+        picture(tmp_path / "set" / f"{i}.png", i)
+    lines = ["image,caption", *(f"{i}.png,{'' if i % 9 == 0 else f'a small thing {i}'}" for i in range(40))]
+    (tmp_path / "set" / "about.csv").write_text("\n".join(lines))
+    for source in ("my poems.csv", "set"):
+        printed = CliRunner().invoke(command, ["inspect", source]).output.splitlines()
+        notes = [line for line in printed if "Note: " in line]
+        assert len({*notes}) == len(notes) and sum("not used" in note for note in notes) == (source != "set")
+        (told,) = [line.partition(": ")[2] for line in printed if line.startswith("To train on it")]
+        _, _, recipe, *options = shlex.split(told)
+        asked = dict(zip([name.removeprefix("--") for name in options[::2]], options[1::2], strict=True))
+        small = ["model.width=32", *(["model.layers=1", "model.heads=2"] if "lm" in recipe else [])]
+        _, dataset = prepare(
+            resolve_recipe(recipe, settings=small, **asked), tmp_path / f"run-{source}", lambda note: None
+        )
+        sides = f"{len(dataset.train):,} to learn from, {len(dataset.test):,} held out"
+        assert any(sides in line for line in printed) and len(dataset.train) + len(dataset.test) == (
+            60 if "p" in source else 40
+        )

@@ -33,7 +33,7 @@ TOLD = {
     [
         ("de", "cp1252", "Windows-1252"), ("de", "latin-1", "Windows-1252"), ("fr", "cp1252", "Windows-1252"),
         ("en", "cp1252", "Windows-1252"), ("many", "cp1252", "Windows-1252"), ("labels", "cp1252", "Windows-1252"),
-    ("cs", "cp1250", "Windows-1250"),
+        ("cs", "cp1250", "Windows-1250"),
         ("hu", "cp1250", "Windows-1250"), ("tr", "cp1254", "Windows-1254"), ("ru", "cp1251", "Windows-1251"),
         ("ru", "koi8-r", "KOI8-R"), ("el", "cp1253", "Windows-1253"), ("lt", "cp1257", "Windows-1257"),
         ("cs", "iso8859-2", "ISO-8859-2"),

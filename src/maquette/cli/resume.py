@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from maquette.cli import STARTED
 from maquette.cli.options import start
 from maquette.cli.train import ended, leads
 
@@ -35,6 +36,6 @@ def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
     from maquette import api
 
     known = api.load(run)
-    gone_on = known.resume(quiet=quiet, processes=processes, **asked) is not known  # else it was finished
-    if gone_on and not quiet and processes == 1 and leads():  # several: the first of them has said so
+    done = known.resume(quiet=quiet, processes=processes, began=STARTED, **asked)
+    if done is not known and not quiet and processes == 1 and leads():  # several: the first of them has said so
         click.echo(ended(run))

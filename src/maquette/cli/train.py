@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from maquette.cli import STARTED
 from maquette.cli.options import OptionsOfData, recipe_argument, start
 from maquette.core.modality import part
 
@@ -45,7 +46,8 @@ def command(
 
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
-        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, quiet=quiet, **of_data,
+        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, quiet=quiet,
+        began=STARTED, **of_data,
     )  # fmt: skip
     if not quiet and leads():
         out = out or str(run.folder.path)

@@ -242,6 +242,19 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(recipe_text(name), overrides, name)
 
 
+def data_config(plain: dict[str, Any], overrides: Sequence[str] = ()) -> DataConfig:
+    """The section `data` alone, with `data.key=value` overrides applied and checked."""
+    raw = {"data": plain}
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(f"'{override}' is no setting of data.", "Write it as data.key=value: data.splits=none.")
+        _apply(raw, override)
+    try:
+        return DataConfig.model_validate(raw["data"])
+    except ValidationError as error:
+        raise explain(error, DataConfig, "data.") from None
+
+
 def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
     """What stands in a recipe -> Recipe; errors name the key, what was expected, and the nearest match.
 

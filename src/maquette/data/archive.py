@@ -75,6 +75,10 @@ class Archive:
             places[i] = place
         return places
 
+    def size(self, number: int) -> int:
+        member = self.members[number]
+        return int(member.file_size if self.zip is not None else member.size)
+
     def head(self, number: int, size: int) -> bytes:
         if self.zip is None:
             return b""

@@ -8,7 +8,6 @@ that is asked and not guessed.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -56,10 +55,22 @@ def layout(
     as "sounds". Raises UserError where folders may be splits or classes.
     """
     called = {word.lower() for word in containers}
-    found = _Splits([name.split("/") for name in names], splits, NEUTRAL | called)
-    made = Layout(found.words, outside=found.outside, notes=found.notes)
+    rows: dict[str, list[int]] = {}  # the files of each folder, which mean the same: there are fewer folders
+    for i, name in enumerate(names):
+        rows.setdefault(name.rpartition("/")[0], []).append(i)
+    files = [[names[i].rpartition("/")[2] for i in its] for its in rows.values()]
+    found = _Splits([f"{folder}/".lstrip("/").split("/") for folder in rows], files, splits, NEUTRAL | called)
+    of = Layout(found.words, outside=found.outside, notes=found.notes)
     if classes:
-        _take_classes(made, found.rests, items, listed, CONTAINERS | called)
+        _take_classes(of, found.rests, found.sizes, items, listed, CONTAINERS | called)
+    made = Layout([None] * len(names), None if of.classes is None else [None] * len(names), notes=of.notes)
+    for k, its in enumerate(rows.values()):
+        for i, word in zip(its, found.apart.get(k, [of.splits[k]] * len(its)), strict=True):
+            made.splits[i] = word
+            if made.classes is not None and of.classes is not None:
+                made.classes[i] = of.classes[k]
+            if k in of.outside:
+                made.outside[i] = of.outside[k]
     return made
 
 
@@ -70,10 +81,17 @@ def role(stem: str) -> str:
     return SPLITS.get(lower) or (_role_of(first.group()) if first and first.start() == 0 else "")
 
 
-def split_of(name: str) -> str:
+def _split_of(name: str) -> str:
     """The split that a file belongs to, of its name without suffixes: train, train/part-0, 2016/train -> train."""
     stem = name.rpartition("/")[2]
     return stem if role(stem) or "/" not in name else name.partition("/")[0]
+
+
+def splits_of(names: Iterable[str]) -> list[str]:
+    """The same of several, side by side: seg_train beside seg_test is train."""
+    found = [_split_of(name) for name in names]
+    known = roles(dict.fromkeys(found))
+    return [name if role(name) or name not in known else known[name][0] for name in found]
 
 
 def roles(names: Iterable[str], neutral: Set[str] = NEUTRAL) -> dict[str, tuple[str, str]]:
@@ -107,13 +125,20 @@ def _role_and_rest(name: str, neutral: Set[str] = NEUTRAL) -> tuple[str, str] | 
 
 
 class _Splits:
-    """The splits of paths, each as its parts: `words` of each path, the `rests` below their folders, and what lies
-    `outside` of them."""
+    """The splits of folders of files: `words` of each folder, the `rests` of its path below a split, and what lies
+    `outside` of all. Of files that are called after splits themselves: the words of each, `apart`.
 
-    def __init__(self, paths: Sequence[Sequence[str]], how: str, neutral: Set[str]) -> None:
-        self.paths, self.how, self.neutral = paths, how, neutral
+    paths: of the folders, as their parts, and "" for the file; files: what those in it are called
+    """
+
+    def __init__(
+        self, paths: Sequence[Sequence[str]], files: Sequence[Sequence[str]], how: str, neutral: Set[str]
+    ) -> None:
+        self.paths, self.files, self.how, self.neutral = paths, files, how, neutral
+        self.sizes = [len(names) for names in files]
+        self.apart: dict[int, list[str]] = {}
         self.words: list[str | None] = [None] * len(paths)
-        self.rests = [list(path) for path in paths]
+        self.rests = [*paths]
         self.outside: dict[int, str] = {}
         self.notes: list[str] = []
         self._placed: set[int] = set()
@@ -126,14 +151,14 @@ class _Splits:
         folders = _folders(self.paths, rows, depth)
         known = roles(folders, self.neutral)
         if not folders:
-            return self._files(rows, depth)
-        if known and (words := self._decided(folders, known, len(rows), depth)) is not None:
+            return self._called(rows)
+        if known and (words := self._decided(folders, known, self._count(rows), depth)) is not None:
             self._place(folders, words, depth)
             return True
         within = {name: roles(_folders(self.paths, its, depth + 1), self.neutral) for name, its in folders.items()}
         holders = [name for name, inner in within.items() if _held_out(inner) and _roles(inner) & {"train"}]
-        most = (1 - FEW) * len(rows)
-        if holders and self.how == "auto" and sum(len(folders[name]) for name in holders) < most:
+        most = (1 - FEW) * self._count(rows)
+        if holders and self.how == "auto" and sum(self._count(folders[name]) for name in holders) < most:
             raise _doubt_within(holders, within[holders[0]], [name for name in folders if name not in holders])
         if len(holders) > 1:  # cats/train, cats/test, dogs/train, ...
             for name in holders:
@@ -141,20 +166,24 @@ class _Splits:
                 self._place(_folders(self.paths, folders[name], depth + 1), words, depth + 1, [name])
             self._say(word for name in holders for word in within[name])
             return True
-        largest = max(holders or folders, key=lambda name: len(folders[name]))
-        if holders or len(folders[largest]) >= (most if len(folders) > 1 else len(rows) / 2):
+        largest = max(holders or folders, key=lambda name: self._count(folders[name]))
+        if holders or self._count(folders[largest]) >= (most if len(folders) > 1 else self._count(rows) / 2):
             return self._search(folders[largest], depth + 1)
         return False
 
-    def _files(self, rows: Sequence[int], depth: int) -> bool:
-        """Files that are called after splits themselves: train.x, test.x."""
-        stems = {i: self.paths[i][depth].partition(".")[0] for i in rows}
-        known = {stem: role(stem) for stem in dict.fromkeys(stems.values())}
-        if not all(known.values()) or len({*known.values()}) < 2:
-            return False
+    def _count(self, rows: Iterable[int]) -> int:
+        return sum(self.sizes[i] for i in rows)
+
+    def _called(self, rows: Sequence[int]) -> bool:
+        """Files of one folder that are called after splits themselves: train.x, test.x."""
         for i in rows:
-            self._put(i, known[stems[i]] if len(known) > MOST_SPLITS else stems[i], [self.paths[i][depth]])
-        return True
+            words = splits_of(name.partition(".")[0] for name in self.files[i])
+            known = {word: role(word) for word in dict.fromkeys(words)}
+            if not all(known.values()) or len({*known.values()}) < 2:
+                return False
+            self.apart[i] = [known[word] for word in words] if len(known) > MOST_SPLITS else words
+            self._put(i, None, [""])
+        return bool(rows)
 
     def _decided(
         self, folders: Mapping[str, Sequence[int]], known: Mapping[str, tuple[str, str]], total: int, depth: int
@@ -165,7 +194,7 @@ class _Splits:
         this level, the stray ones included
         """
         beside = [name for name in folders if name not in known and not _means(name, UNLABELLED)]
-        if sum(len(folders[name]) for name in beside) <= FEW * total:
+        if sum(self._count(folders[name]) for name in beside) <= FEW * total:
             beside = []
         found, held = _roles(known), _held_out(known)
         below = {name: {*_folders(self.paths, its, depth + 1)} for name, its in folders.items()}
@@ -220,7 +249,7 @@ class _Splits:
                     self._put(i, word, [*above, *path[depth + 1 :]])
 
     def _put(self, i: int, word: str | None, rest: Sequence[str]) -> None:
-        self.words[i], self.rests[i] = word, list(rest)
+        self.words[i], self.rests[i] = word, rest
         self._placed.add(i)
 
     def _unwrap(self) -> None:
@@ -293,30 +322,47 @@ def _means(name: str, words: Sequence[str]) -> bool:
     return any(word.group().lower() in words for word in _WORD.finditer(name))
 
 
-def _take_classes(made: Layout, rests: list[list[str]], items: str, listed: bool, containers: set[str]) -> None:
-    """Class folder of each path that is in a split, or of all where there are none; and what lies outside of them."""
+def _take_classes(
+    made: Layout, rests: Sequence[Sequence[str]], sizes: Sequence[int], items: str, listed: bool, containers: set[str]
+) -> None:
+    """Class folder of each path that is in a split, or of all where there are none; and what lies outside of them.
+
+    sizes: how many files each path stands for
+    """
+
+    def count(paths: Iterable[int]) -> int:
+        return sum(sizes[i] for i in paths)
+
     rows = [i for i in range(len(rests)) if i not in made.outside]
     paths = {i: rests[i] for i in rows}
     while True:  # folders that merely wrap everything, as archives like to have on top; a stray file is no matter
-        tops = Counter(path[0] for path in paths.values() if len(path) > 1)
+        deeper = [i for i, path in paths.items() if len(path) > 1]
+        tops = {paths[i][0] for i in deeper}
         if len(tops) != 1:
             break
-        ((top, count),) = tops.items()
-        deep = sum(len(path) > 2 for path in paths.values())
+        (top,) = tops
         bare = top.lower() in containers or (not any(made.splits) and _role_and_rest(top) in _BARE)
-        if 2 * count <= len(paths) or not (2 * deep > count or bare):
+        deep = 2 * count(i for i in deeper if len(paths[i]) > 2) > count(deeper)
+        if 2 * count(deeper) <= count(paths) or not (deep or bare):
             break
-        paths = {i: path[1:] if len(path) > 1 and path[0] == top else path for i, path in paths.items()}
+        paths |= {i: paths[i][1:] for i in deeper}
     inside = {i: path[0] for i, path in paths.items() if len(path) > 1}
     kinds = len({*inside.values()})
     if not inside or (listed and kinds < 2):
         return
-    if 2 * len(inside) <= len(paths):
-        made.notes.append(f"{len(inside):,} of {len(paths):,} {items} lie in sub-folders: these are not classes.")
+    without = sorted({made.splits[i] or "" for i in rows} - {made.splits[i] or "" for i in inside} - {""})
+    if listed and without:
+        made.notes.append(f"Folders are no classes: {some(without)} has none, and a table says more.")
         return
-    if kinds > 2 and 2 * kinds > len(inside):
-        made.notes.append(f"{kinds:,} sub-folders for {len(inside):,} {items}: these are not taken as classes.")
+    within, of = count(inside), count(i for i in rows if made.splits[i] not in without)
+    if 2 * within <= of:
+        made.notes.append(f"{within:,} of {of:,} {items} lie in sub-folders: these are not classes.")
         return
+    if kinds > 2 and 2 * kinds > within:
+        made.notes.append(f"{kinds:,} sub-folders for {within:,} {items}: these are not taken as classes.")
+        return
+    if without:
+        made.notes.append(f"{some(without)} has no class folders, unlike what is learned from: left out.")
     if any(len(path) > 2 for path in paths.values()):
         made.notes.append("Folders inside the class folders do not count: the first folder names the class.")
     made.classes = [inside.get(i) for i in range(len(rests))]

@@ -95,7 +95,7 @@ def suggestion(
     source: str | Path, config: DataConfig, given: Sequence[str] = (), cache: Path | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
     """What could be made of the data, what it would be given beside its label, and the modality of each column."""
-    table = find_source(source, Cache(cache).downloads).load(lambda message: None, given)
+    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, given)
     kinds = column_kinds(table, config, (), given)
     return *suggest(table, kinds, given), kinds
 

@@ -163,7 +163,7 @@ class _Work:
         split = self._settled(plan, made, groups, notes)
         if split is None:  # the content of single rows holds nothing out that has no near copy to be learned from
             held = np.zeros(len(found), bool)
-            held[made.used] = smallest(made.content[made.used], groups, self.config.split_seed)
+            held[made.used] = smallest(made.content[made.used], self._bound(made, groups), self.config.split_seed)
             return self.prepared(Plan(Split(np.flatnonzero(~held), np.flatnonzero(held))))
         if plan.everything:
             notes.append("All of it is held out: the run was trained on other data.")
@@ -300,7 +300,7 @@ class _Work:
             return groups
         pairs = np.stack([np.arange(len(file)), file], 1)
         exact, near = (duplicates.groups(group, pairs).near for group in (groups.exact, groups.near))
-        return Groups(exact, near)
+        return Groups(exact if exact.any() else groups.exact, near)  # unless each file shares something with the next
 
     def _complete(self, made: Encoded, split: Split) -> None:
         """Specifications with what is only known of encoded items."""

@@ -30,6 +30,7 @@ NOWHERE = "\x01"  # separates nothing: control characters are gone
 ALIKE = 0.8  # share of rows with as many cells as the first
 NAMED_ALIKE = 0.2  # ... where the first looks like names: cells with separators in them may not be quoted
 SIDE = 8  # cells, at least, of square arrays that are written out as columns
+MOST_ABOVE = 6  # lines above a table, such as a title
 SEVERAL = 5  # rows a class, by which a column is one of classes
 MOST_NAMED = 12  # names of columns in one note
 
@@ -58,7 +59,7 @@ def sheet_of(characters: str, name: str, columns: Sequence[str] = ()) -> Sheet:
     Raises UserError where a quotation mark is never closed.
     """
     if excel := _EXCEL.match(characters):
-        return sheet(_records(characters[excel.end() :], excel[1], True, name, 1), name, columns)
+        return sheet(_records(characters[excel.end() :], excel[1], '"', name, 1), name, columns)
     return sheet(_records(characters, *_form(characters, columns), name), name, columns)
 
 
@@ -70,6 +71,12 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     if first is None:
         return made
     judged = list(islice(rest, JUDGED))
+    while len([*filter(str.strip, first[1])]) == 1 and not _known(first[1], columns):  # a title above the table
+        full = [record for record in judged if any(record[1])]
+        if not (full and all(full[0][1]) and _is_surely_header([cells for _, cells in full])):
+            break
+        made.notes.append(f"Line {first[0]} of '{shown(name)}' stands above the table: it is not read.")
+        first, judged = full[0], judged[judged.index(full[0]) + 1 :]
     head, body = first[1], [cells for _, cells in judged if any(cells) and cells != first[1]]
     width = Counter(map(len, body)).most_common(1)[0][0] if body else len(head)
     again: list[str] | None = None
@@ -116,74 +123,86 @@ GRID = "\0grid"  # the column of such arrays; who knows what arrays are gives it
 # -- which form --------------------------------------------------------------------------------------
 
 
-def _form(characters: str, columns: Sequence[str]) -> tuple[str, bool]:
-    """What separates the cells, and whether cells may be quoted."""
+def _form(characters: str, columns: Sequence[str]) -> tuple[str, str]:
+    """What separates the cells, and the quotation mark that holds one together; "" where marks are just marks."""
     sample = characters[:SAMPLE]
     if len(sample) < len(characters):
         sample = sample[: sample.rfind("\n") + 1] or sample
-    first = next((line for line in sample.split("\n") if line.strip()), "")
-    found: list[tuple[float, str, bool]] = []
+    lines = [line for line in sample.split("\n") if line.strip()]
+    for above in range(min(MOST_ABOVE, len(lines))):
+        below = "\n".join(lines[above:]) if above else sample
+        form = _divided(below, lines[above], columns)
+        if form and (not above or _is_surely_header(_parsed(below, *form))):
+            return form
+    return NOWHERE, _quote(sample, NOWHERE, '"') if lines else ""
+
+
+def _divided(sample: str, first: str, columns: Sequence[str]) -> tuple[str, str] | None:
+    """The separator that divides rows most alike, by their first line."""
+    found: list[tuple[float, str, str]] = []
     for separator in USUAL:
         if separator in first:
-            quoted = _quoted(sample, separator, first)
-            score = _score(_parsed(sample, separator, quoted), columns)
-            found += [(score, separator, quoted)] if score else []
-    if not found:
+            quote = _quote(sample, separator, first)
+            found.append((_score(_parsed(sample, separator, quote), columns), separator, quote))
+    if not any(score for score, _, _ in found):
         for separator in sorted({c for c in first if not (c.isalnum() or c.isspace() or c in "\"'_-./\\()[]{}?!")}):
-            rows = _parsed(sample, separator, True)
+            rows = _parsed(sample, separator, '"')
             spoken = separator == ":" and ": " in first  # who speaks, say
             if len(rows) > 2 and not spoken and {*map(len, rows)} == {len(rows[0])}:
-                found.append((_score(rows, columns), separator, True))
-        rows = _parsed(sample, " ", True)
-        if not found and _known(rows[0] if rows else [], columns) and _score(rows, columns) >= 1:
-            found.append((1, " ", True))
-    best = max(found, key=lambda entry: entry[0], default=(0.0, NOWHERE, False))  # the first of equals
-    return (best[1], best[2]) if best[0] else (NOWHERE, _quoted(sample, NOWHERE, '"'))
+                found.append((_score(rows, columns), separator, '"'))
+        rows = _parsed(sample, " ", '"')
+        if _known(rows[0] if rows else [], columns) and _score(rows, columns) >= 1:
+            found.append((1, " ", '"'))
+    best = max(found, key=lambda entry: entry[0], default=(0.0, "", ""))  # the first of equals
+    return best[1:] if best[0] else None
 
 
 def _score(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> float:
     """How well a separator divides: the share of rows that it divides like the first, 1 more for a known name."""
     if not rows or len(rows[0]) < 2:
         return 0.0
-    first, sizes = rows[0], [len(row) for row in rows[1:]]
+    first = rows[0]
+    sizes = [len(row) if any(row[len(first) :]) else min(len(row), len(first)) for row in rows[1:]]
     share = max(sizes.count(len(first)), sizes.count(len(first) + 1)) / len(sizes) if sizes else 1.0
     named = any(plain(cell) in columns for cell in first)
     looks = named or all(_NAME.fullmatch(plain(cell)) or not cell.strip() for cell in first)
     return share + named if share >= (NAMED_ALIKE if looks else ALIKE) else 0.0
 
 
-def _quoted(sample: str, separator: str, first: str) -> bool:
-    """Whether quotation marks hold cells together; between tabs, or alone in a line, one is mostly just one."""
+def _quote(sample: str, separator: str, first: str) -> str:
+    """The mark that holds cells together; between tabs, or alone in a line, a quotation mark is mostly just one."""
     if separator not in ("\t", NOWHERE):
-        return True
+        return "'" if re.match(rf"'[^']*'\s*{re.escape(separator)}", first) else '"'
     try:
         quoted = [*csv.reader(io.StringIO(sample, newline=""), delimiter=separator, strict=True)]
     except csv.Error:
-        return False
-    bare = [len(row) for row in _parsed(sample, separator, False)]
-    return first.startswith('"') or len({len(row) for row in quoted}) < len({*bare})
+        return ""
+    bare = [len(row) for row in _parsed(sample, separator, "")]
+    return '"' if first.startswith('"') or len({len(row) for row in quoted}) < len({*bare}) else ""
 
 
-def _parsed(sample: str, separator: str, quoted: bool) -> list[list[str]]:
+def _parsed(sample: str, separator: str, quote: str) -> list[list[str]]:
     try:
-        return [row for row in _reader(sample, separator, quoted) if any(row)]
+        return [row for row in _reader(sample, separator, quote) if any(row)]
     except csv.Error:
         return []
 
 
-def _reader(characters: str, separator: str, quoted: bool) -> Any:
+def _reader(characters: str, separator: str, quote: str, strict: bool = False) -> Any:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    file = io.StringIO(characters, newline="")
-    return csv.reader(file, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    return csv.reader(
+        io.StringIO(characters, newline=""), delimiter=separator, quotechar=quote or '"', strict=strict,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        skipinitialspace=bool(quote) and f"{separator} {quote}" in characters[:SAMPLE],
+    )  # fmt: skip
 
 
 def _records(
-    characters: str, separator: str, quoted: bool, name: str, before: int = 0
+    characters: str, separator: str, quote: str, name: str, before: int = 0
 ) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of each row. before: lines of the file that stand before these."""
-    reader, line = _reader(characters, separator, quoted), 0
+    reader, line, start = _reader(characters, separator, quote), 0, 1
     try:
-        start = 1
         for cells in reader:  # a quoted cell may go over several lines
             start, line = line + 1, reader.line_num
             yield before + start, cells
@@ -191,15 +210,14 @@ def _records(
         raise UserError(
             f"'{shown(name)}' is damaged near line {before + reader.line_num:,}: {error}.", "Mend the table there."
         ) from None
-    last = characters.split("\n", start - 1)[-1]
-    try:
-        for _ in csv.reader(io.StringIO(last, newline=""), delimiter=separator, strict=quoted):
+    try:  # all that follows a mark that is never closed is one cell: the last row ends within it
+        for _ in _reader(characters.split("\n", start - 1)[-1], separator, quote, strict=True):
             pass
     except csv.Error as error:
-        if quoted and str(error).startswith("unexpected end"):
+        if str(error).startswith("unexpected end"):
             raise UserError(
                 f"'{shown(name)}' is damaged: the quotation mark in line {before + start:,} is never closed.",
-                'Close it, or write it twice ("") where it is part of a cell.',
+                "Close it, or write it twice where it is part of a cell.",
             ) from None
 
 
@@ -225,6 +243,11 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], columns: Seq
         return False  # a class, say, that comes again
     looks = [bool(_NAME.fullmatch(name)) and name.count(" ") < 3 for name in counted]
     return 2 * sum(looks) > len(looks)
+
+
+def _is_surely_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of these rows names several columns, by more than its looks."""
+    return len(rows) > 1 and len(rows[0]) > 1 and (_known(rows[0], ()) or _told(rows[0], rows[1:]))
 
 
 def _told(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
@@ -256,7 +279,7 @@ def _name_all(made: Sheet, file: str) -> None:
     """Gives every column a name of its own; what counts the rows, or is empty and has no name, is no column."""
     names, gone = made.header, set[int]()
     for i, name in enumerate(names):
-        column = [cells[i] for _, cells in made.rows]
+        column = [] if name and i else [cells[i] for _, cells in made.rows]
         if i == 0 and len(names) > 1 and _INDEX.fullmatch(name) and _counts(column):
             gone.add(i)
             made.notes.append(f"The first column of '{shown(file)}' counts the rows: it is not read.")
@@ -287,11 +310,11 @@ def _fill(
             made.left_out.append((line, "empty"))
         elif cells == again:
             repeated += 1
-        elif len(cells) < width or any(map(str.strip, cells[width:])):
+        elif len(cells) != width and (len(cells) < width or any(map(str.strip, cells[width:]))):
             many = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
             made.left_out.append((line, f"{many}, where the table has {width} columns"))
         elif grid is None:
-            made.rows.append((line, cells[:width]))
+            made.rows.append((line, cells if len(cells) == width else cells[:width]))
         else:
             try:
                 values = np.array([float(cell) for cell in cells[grid]])

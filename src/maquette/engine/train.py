@@ -191,7 +191,7 @@ class _Session:
         self.alarms.total = steps
         if self.world.leads:
             self.job.folder.write_recipe(self.recipe.model_copy(update={"train": self.loop.course.into(self.config)}))
-        if abs(steps - self.said) > 0.1 * self.said:
+        if abs(steps - self.said) > 0.25 * self.said:  # smaller changes are seen in the progress
             fewer, self.said = ("fewer" if steps < self.said else "more"), steps
             self.notify(f"Step {step:,}: {steps:,} steps in all, {fewer} than planned, to keep the time.")
 

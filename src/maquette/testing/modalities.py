@@ -243,7 +243,7 @@ def written_files_are_read_back(b: Bench) -> Skipped | None:
             require(claims(path.name, b"") or claims(path.name, head), f"'{path.name}' was written, and is not claimed")
             (cell,) = b.interpreted([File(path.name, str(path))])
             itemise = part(b.kind, "itemise", "data")
-            cell = next((item for _, item in itemise(cell, b.spec)), cell) if itemise else cell
+            cell = next((item for _, item in itemise(cell, b.config, b.spec)), cell) if itemise else cell
             b.part("examine")(cell, b.config)
             (stored,) = b.part("encode")([cell], b.spec, b.config)
             require(not isinstance(stored, Unreadable), f"'{path.name}' was written, and cannot be read: {stored}")

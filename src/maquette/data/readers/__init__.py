@@ -19,6 +19,7 @@ import contextlib
 import importlib
 import os
 import pkgutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -42,6 +43,7 @@ from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
 ARRAYS = (".npy", ".npz", ".parquet", ".arrow")
+_PACKED = (".rar", ".7z", ".zst", ".lz4")  # archives of programs that are not ours
 ARCHIVED = 2  # archives of so many times the bytes of the data beside them hold something else than that data
 
 
@@ -104,7 +106,8 @@ class Place:
     def items(self) -> dict[str, list[int]]:
         """modality -> numbers of its files, those about the data left out where there are others; the bulk comes first.
 
-        A file that is called what it is counts twice: annotations that merely look like something are no bulk.
+        A file that is called what it is counts twice: annotations that merely look like something are no bulk. Of two
+        kinds that are about as many, the one of more bytes is the bulk.
         """
         made: dict[str, list[int]] = {}
         for left_out in (True, False):
@@ -114,7 +117,10 @@ class Place:
             if made:
                 break
         weight = {kind: sum(1 if self.called[i] is None else 2 for i in files) for kind, files in made.items()}
-        return dict(sorted(made.items(), key=lambda item: -weight[item[0]]))
+        most = max(weight.values(), default=0)
+        rivals = [kind for kind in made if 2 * weight[kind] >= most] if len(made) > 1 else []
+        held = {kind: sum(map(self.tree.size, made[kind])) for kind in rivals}
+        return dict(sorted(made.items(), key=lambda item: (-held.get(item[0], -1), -weight[item[0]])))
 
     def rivals(self, numbers: Sequence[int]) -> tuple[int, int]:
         """Files that stand for themselves beside these, which hold a row a line: those of the kind that these would be
@@ -230,13 +236,23 @@ def _chosen(place: Place) -> ModuleType:
         return reader
     names = place.tree.names
     if place.tree.form == "file":
-        raise UserError(f"'{place.name}' is not data that Maquette knows.", f"Name {accepted()}.")
+        packed = place.name.lower().endswith(_PACKED)
+        remedy = "Unpack it, or pack what it holds as a .zip." if packed else f"Name {accepted()}."
+        raise UserError(f"'{place.name}' is not data that Maquette knows.", remedy)
     known = {kind: part(kind, "SUFFIXES", "claims") for kind in modality_names() if part(kind, "claims", "claims")}
     of = " or ".join(noun(kind) for kind in known)
     may = "; ".join(f"{noun(kind)} ({', '.join(suffixes[:4])})" for kind, suffixes in known.items() if suffixes)
-    holds = f"{len(names):,} files, none of them known" if names else "nothing"
+    ends = Counter(name.rpartition("/")[2].lower().rpartition(".")[1:] for name in names)
+    counts = ", ".join(
+        f"{count:,} {''.join(end) if end[0] else 'without a suffix'}" for end, count in ends.most_common(4)
+    )
+    holds = f"{len(names):,} files, none of them known ({counts})" if names else "nothing"
+    packed = any(name.lower().endswith((*ARCHIVES, *_PACKED)) for name in names)
     raise UserError(
-        f"There are no {of} in '{shown(place.name)}': it holds {holds}.", f"It may hold {may}; folders become classes."
+        f"There are no {of} in '{shown(place.name)}': it holds {holds}.",
+        "Unpack the archives in it, or pack what they hold as one .zip."
+        if packed
+        else f"It may hold {may}; folders become classes.",
     )
 
 

@@ -14,12 +14,11 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data.decode import Decoder, lone_surrogate
-from maquette.data.layout import role, split_of
+from maquette.data.layout import role, splits_of
 from maquette.data.names import digest
 from maquette.data.raw import File, Files, Payload, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.readers.items import without
-from maquette.data.trees import Folder
 from maquette.data.typing import HEAD, column_of, kind_of_file
 
 ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, .parquet files, or hf:NAME)"
@@ -39,7 +38,8 @@ def claims(place: Place) -> float:
     if "dataset_dict.json" in names or "state.json" in names:
         return 0.95
     tables = _tables(place)
-    return 0.85 if tables and _weight(place, tables) >= _weight(place, place.items.get(_bulk(place), ())) else 0.0
+    items = next(iter(place.items.values()), ()) if tables else ()
+    return 0.85 if tables and sum(map(place.tree.size, tables)) >= sum(map(place.tree.size, items)) else 0.0
 
 
 def remote(place: Place) -> bool:
@@ -117,7 +117,7 @@ def _load(datasets: Any, place: Place) -> Any:
 def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str, Any]:
     """The .parquet files of a place by the splits that they are called after: train-00000-of-00002.parquet."""
     names = [place.tree.names[i] for i in numbers]
-    known = [role(split_of(name[: -len(_PARQUET)])) for name in names]
+    known = [*map(role, splits_of(name[: -len(_PARQUET)] for name in names))]
     by_split: dict[str, list[str]] = {}
     for split, path in zip(known, place.tree.payloads(numbers), strict=True):
         by_split.setdefault(split if all(known) else "train", []).append(str(path))
@@ -129,17 +129,6 @@ def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str,
 def _tables(place: Place) -> list[int]:
     """Numbers of the .parquet files of a place."""
     return [i for i, name in enumerate(place.tree.names) if name.lower().endswith(_PARQUET)]
-
-
-def _bulk(place: Place) -> str:
-    return next(iter(place.items), "")
-
-
-def _weight(place: Place, numbers: Sequence[int]) -> int:
-    """Bytes of these files of a folder; of a file alone it is no matter."""
-    if not isinstance(place.tree, Folder) or place.tree.form == "file":
-        return 0
-    return sum(place.tree.entries[i][1] for i in numbers)
 
 
 def _others(place: Place) -> list[str]:

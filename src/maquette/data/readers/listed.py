@@ -107,11 +107,14 @@ def _tables(place: Place) -> list[int]:
     if place.tree.form == "file":
         return [i for i in tables if place.path is not None and beside(place.path)]
     find = Finder(names)
-    return [
-        i for i in tables
-        if _lists(head := place.tree.head(i, HEAD), lambda name: find("", name, False) >= 0)
-        or _lists_stems(head, place.items, find)
-    ]  # fmt: skip
+    heads = {i: place.tree.head(i, HEAD) for i in tables}
+
+    def lists(i: int) -> bool:
+        folder = names[i].rpartition("/")[0]
+        named = _lists(heads[i], lambda name: find(folder, name, False) >= 0)
+        return named or _lists_stems(heads[i], place.items, find)
+
+    return [i for i in tables if lists(i)]
 
 
 def _lists(head: bytes, exists: Callable[[str], bool]) -> bool:

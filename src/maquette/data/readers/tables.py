@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,16 +17,19 @@ from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data import decode
 from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
-from maquette.data.layout import role, split_of
+from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
-from maquette.data.separated import GRID, Sheet, sheet, sheet_of
+from maquette.data.separated import GRID, SIDE, Sheet, sheet, sheet_of
 from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
 from maquette.data.workbook import WORKBOOK, records
 
 ACCEPTS = "a table (.csv, .tsv, .jsonl, .json, .xlsx)"
 SPLIT_COLUMN = "split"
+FIRST = 20  # cells by which a column is told
+MOST_SPLITS = 10  # names in such a column
+_NUMBERS = re.compile(r"\s*\d{1,3}(\s+\d{1,3})+\s*")
 
 
 @dataclass
@@ -59,7 +64,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawTable:
     """One table of all these files of a place, one below the other. columns: names that a header is known by."""
     names = [place.tree.names[i] for i in numbers]
-    splits = [split_of(name.removesuffix(".gz").rpartition(".")[0]) for name in names]
+    splits = splits_of(name.removesuffix(".gz").rpartition(".")[0] for name in names)
     named = any(role(split) in ("test", "val") for split in splits) and len(names) > 1
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
     file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
@@ -103,6 +108,7 @@ def _tables(place: Place) -> list[int]:
 
 def _column(name: str, values: list[Any], decoder: Decoder, places: Sequence[str]) -> Cells:
     """Cells without control characters that were escaped (JSON writes NUL as \\u0000); None for blank ones."""
+    values = [_array(value) for value in values] if all(map(_is_array, values[:FIRST])) else values
     arrays = [value for value in values if isinstance(value, np.ndarray)]
     if not arrays:
         return Values([None if value is None else decoder.cell(value, places[i]) for i, value in enumerate(values)])
@@ -111,19 +117,36 @@ def _column(name: str, values: list[Any], decoder: Decoder, places: Sequence[str
     return Array([np.stack(arrays)])
 
 
+def _is_array(value: Any) -> bool:
+    """Whether a cell holds a square array of whole numbers, written out with blanks between."""
+    if not isinstance(value, str) or not _NUMBERS.fullmatch(value):
+        return False
+    size = len(value.split())
+    return math.isqrt(size) ** 2 == size >= SIDE**2
+
+
+def _array(value: Any) -> Any:
+    if not _is_array(value):
+        return value
+    numbers = np.array(value.split(), np.int64)
+    side = math.isqrt(len(numbers))
+    return numbers.astype(np.min_scalar_type(numbers.max())).reshape(side, side)
+
+
 def _take_split_column(made: RawTable) -> None:
-    """A column `split` whose values name splits says where each row belongs."""
-    column = made.columns.get(SPLIT_COLUMN)
-    if not isinstance(column, Values) or any(made.splits):
+    """A column whose values name splits says where each row belongs: one called `split`, or of nothing but such."""
+    for name, cells in made.columns.items() if not any(made.splits) else ():
+        found = {*cells.cells} - {None} if isinstance(cells, Values) else set()
+        roles = {role(str(split)) for split in found} if len(found) <= MOST_SPLITS else set()
+        if "train" in roles and roles & {"test", "val"} and ("" not in roles or name.lower() == SPLIT_COLUMN):
+            break
+    else:
         return
-    splits = [None if value is None else str(value) for value in column.cells]
-    found = {split for split in splits if split is not None}
-    roles = {*map(role, found)}
-    if len(found) > 10 or "train" not in roles or not roles & {"test", "val"}:
-        return
-    made.splits = splits
-    del made.columns[SPLIT_COLUMN]
-    made.notes.append(f"Column '{SPLIT_COLUMN}' names the splits: {', '.join(sorted(map(shown, found)))}.")
+    assert isinstance(cells, Values)
+    made.splits = [None if split is None else str(split) for split in cells.cells]
+    del made.columns[name]
+    listed = ", ".join(sorted(shown(str(split)) for split in found))
+    made.notes.append(f"Column '{shown(name)}' names the splits: {listed}.")
 
 
 # -- separated values -------------------------------------------------------------------------------------

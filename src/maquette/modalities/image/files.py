@@ -29,6 +29,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import atomic
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
+from maquette.modalities.image.lettering import Lettering
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -212,17 +213,18 @@ def sheet(
     Small pictures are enlarged by whole numbers, so that a person sees their pixels; the tiniest smoothly.
     Transparency shows as a chequered ground. captions: one below each picture, cut to its width.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     n, channels, height, width = items.shape
     columns = columns or max(1, math.ceil(math.sqrt(n)))
     scale = max(1, round(64 / max(height, width)))
-    height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
+    lettering = Lettering(captions)
+    height, width, gap, line = height * scale, width * scale, 2, lettering.height
     mode = "L" if channels == 1 else "RGB"
     kernel = Image.Resampling.NEAREST if max(items.shape[-2:]) >= LEGIBLE else Image.Resampling.BICUBIC
     rows = math.ceil(n / columns)
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + line + gap) + gap), _grey(mode, 40))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    draw = ImageDraw.Draw(sheet)
     for i, item in enumerate(quantised(items)):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + line + gap)
         tile = _image(item).resize((width, height), kernel)
@@ -232,10 +234,7 @@ def sheet(
             tile = ground.convert("RGB")
         sheet.paste(tile, (x, y))
         if i < len(captions):
-            text = "".join(c if c.isprintable() else "?" for c in captions[i])
-            while text and draw.textlength(text, font=font) > width:
-                text = text[:-1]
-            draw.text((x, y + height), text, fill=_grey(mode, 230), font=font)
+            lettering.draw(draw, (x, y + height), captions[i], width, _grey(mode, 230))
     return sheet
 
 
