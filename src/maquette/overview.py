@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from maquette.core.errors import UserError
+from maquette.core.files import stats_within
 from maquette.core.find import recipe_names, recipe_text
 from maquette.core.lock import is_owned
 from maquette.core.recipe import about_of
@@ -44,10 +45,10 @@ class RunSummary:
 
     @property
     def state_text(self) -> str:
-        """E.g. `stopped at step 40 of 1,000`."""
+        """E.g. `stopped at 40 of 1,000`."""
         if self.step is None or self.steps is None or self.state == "finished":
             return self.state
-        return f"{self.state} at step {self.step:,} of {self.steps:,}"
+        return f"{self.state} at {self.step:,} of {self.steps:,}"
 
 
 def runs(folder: str | Path = ".") -> list[RunSummary]:
@@ -79,7 +80,7 @@ def _summary(folder: RunFolder) -> RunSummary:
         measure=metric.title if metric else "",
         value=metric.value if metric else None,
         number=_in_short(metric) if metric else "",
-        size=sum(file.lstat().st_size for file in folder.path.rglob("*") if not file.is_dir()),
+        size=sum(one.st_size for one in stats_within(folder.path)),
         changed=float(when) if isinstance(when, int | float) else folder.recipe_file.stat().st_mtime,
     )
 

@@ -49,7 +49,7 @@ def shelf(tmp_path: Path) -> Path:
 def test_runs_are_listed_with_their_state(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {run.path.name: run for run in maquette.runs(shelf)}
     assert {name: run.state_text for name, run in found.items()} == {
-        "done": "finished", "stopped": "stopped at step 6 of 1,000", "new": "not begun"}  # fmt: skip
+        "done": "finished", "stopped": "stopped at 6 of 1,000", "new": "not begun"}  # fmt: skip
     assert found["done"].size > 1000 and found["done"].data and found["done"].recipe
     monkeypatch.chdir(shelf)
     told = json.loads(asked("runs", "--json").output)
@@ -100,7 +100,7 @@ def test_what_is_no_run_is_not_removed(shelf: Path) -> None:
     assert (shelf / "book/README.md").exists() and (shelf / "runs/done/recipe.yaml").exists()
 
 
-@pytest.mark.parametrize("verb", ["sample", "report", "evaluate", "resume", "watch"])
+@pytest.mark.parametrize("verb", ["sample", "report", "evaluate", "resume", "watch", "compare"])
 def test_a_folder_of_runs_names_them(shelf: Path, verb: str) -> None:
     error = asked(verb, shelf / "runs").exception
     assert isinstance(error, UserError) and error.exit_code == 2

@@ -437,3 +437,6 @@ def test_a_name_of_a_file_is_that_of_a_file(runs: Mapping[str, Path], tmp_path: 
     sizes = {name: Image.open(tmp_path / name).size for name in ("one.png", "three.png", "one.jpg")}
     assert sizes["one.png"] == sizes["one.jpg"] == (8, 8) and sizes["three.png"] > (16, 8)
     assert [path.suffix for path in (tmp_path / "run.v2").iterdir()] == [".png"]
+    for wrong in (["-o", tmp_path / "one.pdf"], ["-o", tmp_path / "q.png", "--format", "jpg"]):
+        assert asked("sample", run, "-n", "1", *wrong).exit_code != 0 and not Path(wrong[1]).exists()
+    assert asked("sample", run, "-n", "1", "-o", tmp_path / "q.jpg", "--format", "jpg").exit_code == 0

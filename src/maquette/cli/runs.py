@@ -48,7 +48,7 @@ def list_runs(folder: str, as_json: bool) -> None:
         from rich.filesize import decimal
 
         print_table(
-            ("run", "recipe", "data", "state", "first measure", "size", "age"),
+            ("run", "recipe", "data", "state", "measure", "size", "age"),
             [(str(run.path), run.recipe, run.data, run.state_text, run.number, decimal(run.size), age_text(run.changed))
              for run in found],
         )  # fmt: skip

@@ -99,7 +99,9 @@ def command(
         if streamed:
             _stream(loaded, count, out, kind, asks | wanted)
             return
-        file = _one_file(out, kind, sure=grid or printed) if kind and not suffix else None
+        file = _one_file(out, kind, sure=grid or printed) if kind else None
+        if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
+            raise click.UsageError(f"-o names {file.name} and --format {suffix}: leave one of them out.")
         samples = loaded.sample(count, quiet=quiet, **asks, **wanted)
     except Ungiven as error:
         error.add(_verbs_for(loaded.spec.columns[error.column].kind))
@@ -136,8 +138,11 @@ def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) 
 def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
     """The file that all items go into; None where `-o` names a folder, or nothing.
 
-    sure: whether one file is wanted: then names of other things are refused; else they are those of folders
+    sure: whether one file is wanted: then names of other things are refused; else only those of other files are, since
+          a folder may be called `run.v2`
     """
+    import mimetypes
+
     from maquette.core.errors import UserError
     from maquette.core.find import find_modality
     from maquette.core.modality import noun
@@ -146,7 +151,7 @@ def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
         return None
     own = find_modality(kind).PREVIEW_SUFFIX
     if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()))):
-        if not sure:
+        if not sure and mimetypes.guess_type(out)[0] is None:
             return None
         raise UserError(
             f"{noun(kind).capitalize()} cannot be written as '{Path(out).name}'.",

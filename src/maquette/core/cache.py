@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from maquette.core.files import stats_within
+
 
 def cache_folder(*parts: str) -> Path:
     """`MAQUETTE_CACHE`, or the user's cache folder as the system has it; not made yet."""
@@ -46,8 +48,8 @@ def kept() -> list[Kept]:
     for kind, (_, folders) in KINDS.items():
         for folder in folders:
             for path in sorted(cache_folder(folder).glob("*")):
-                files = [file.lstat() for file in (path, *path.rglob("*")) if file.is_symlink() or not file.is_dir()]
-                made = max((file.st_mtime for file in files), default=path.lstat().st_mtime)
+                files = stats_within(path)
+                made = max((file.st_mtime for file in files), default=0.0)
                 found.append(Kept(kind, path, sum(file.st_size for file in files), made))
     return found
 

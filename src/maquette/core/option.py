@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.spec import plain
 
 if TYPE_CHECKING:  # it takes a second to import, which listing options can do without
     from torch import Tensor
@@ -103,6 +102,8 @@ def given_of(pairs: Iterable[str]) -> dict[str, str]:
 
     For verbs that are known before their run is, and so have no flag for each column as `maquette sample` does.
     """
+    from maquette.core.spec import plain  # pydantic, which listing verbs can do without
+
     found = dict[str, str]()
     for pair in pairs:
         column, sign, value = pair.partition("=")

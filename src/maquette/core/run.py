@@ -205,11 +205,10 @@ def remove_run(folder: RunFolder) -> list[Path]:
     if not folder.spec_file.is_file():
         raise UserError(f"'{folder.path}' is not a run folder: it has no spec.json.", "Remove it by hand.")
     folder = RunFolder(folder.path.resolve())
-    own = (value for value in vars(RunFolder).values() if isinstance(value, property))
-    paths: list[Path] = [part.__get__(folder) for part in own]
+    named = [value.__get__(folder) for value in vars(RunFolder).values() if isinstance(value, property)]
+    last = (folder.recipe_file, folder.spec_file)  # what is left half removed can be removed again
     with sole_owner(folder.lock_file):
-        # The recipe last: it is what makes a folder a run, and what is left half removed can be removed again.
-        for path in sorted(paths, key=lambda path: path == folder.recipe_file):
+        for path in sorted((path for path in named if isinstance(path, Path)), key=lambda path: path in last):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path != folder.lock_file:

@@ -12,6 +12,7 @@ import yaml
 
 from maquette.core.errors import UserError
 from maquette.core.files import write_text
+from maquette.core.location import shared_name
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
@@ -148,7 +149,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
     logs = [read_log(folder) for folder in folders]
     names = _names(folders)
-    found = [read_evaluation(folder, facts.quoted(name)) for folder, name in zip(folders, names, strict=True)]
+    found = [read_evaluation(folder, facts.quoted(shared_name(str(folder.path)))) for folder in folders]
     runs = tuple(
         _side(folder, name, log, evaluation)
         for folder, name, log, evaluation in zip(folders, names, logs, found, strict=True)
