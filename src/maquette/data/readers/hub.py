@@ -13,6 +13,7 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.core.progress import stage
 from maquette.data.decode import Decoder, lone_surrogate
 from maquette.data.names import digest
 from maquette.data.raw import File, Files, Payload, RawTable, Values
@@ -100,7 +101,8 @@ def _load(datasets: Any, place: Place) -> Any:
     name = place.name.removeprefix(_PREFIX)
     place.notify(f"Fetching '{name}' from the Hugging Face hub")
     try:
-        return datasets.load_dataset(name)
+        with stage(f"fetching {name}"):
+            return datasets.load_dataset(name)
     except Exception as error:
         raise UserError(
             f"'{name}' could not be fetched from the Hugging Face hub: {_line(error)}",
