@@ -50,7 +50,7 @@ class Stage:
         seconds, done = self.seconds, self.done - self.first
         if not self.total:
             return _clock(seconds)
-        known = self.even and done > 0
+        known = self.even and done > 0 and self.done < self.total
         left = f", about {_clock(seconds * (self.total - self.done) / done)} left" if known else ""
         return f"{self.done:,} of {self.total:,}{left}"
 
