@@ -260,6 +260,10 @@ def test_preview_enlarges_tiny_pictures_by_whole_numbers(tmp_path: Path) -> None
     captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
     assert captioned.height == 2 + 64 + 12 + 2
     assert image.sheet(torch.zeros(2, 4, 8, 8)).mode == "RGB"
+    # Squares are what they are, unless they are so few that nobody reads them.
+    stripes = (torch.arange(16).view(1, 1, 1, 16) % 2 * 2.0 - 1).expand(1, 1, 16, 16)
+    shown = [np.unique(np.asarray(image.sheet(each))[2:-2, 2:-2]) for each in (stripes, stripes[..., :15, :15])]
+    assert shown[0].tolist() == [0, 255] and len(shown[1]) > 2
     written = image.preview(items, tmp_path / "p.png", spec(1, 8, 8), [], About(run="a", made=False))
     with Image.open(written) as img:
         assert img.size == sheet.size and img.text["Source"] == "real data"  # type: ignore[attr-defined]

@@ -68,6 +68,15 @@ def test_people_read_how_much_is_left(
     assert str(made) == says
 
 
+def test_what_is_left_is_not_guessed_where_one_thing_may_take_longer_than_all_others(clock: list[float]) -> None:
+    stages: list[Stage] = []
+    with watching(stages):
+        for _ in track("ab", "measuring", even=False):
+            clock[0] += 5
+            said = str(stages[0])
+    assert said == "measuring: 1 of 2"
+
+
 def test_a_pipe_gets_a_line_every_ten_seconds(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     lines, made = Lines(), Stage("measuring", 4)
     for _ in range(25):

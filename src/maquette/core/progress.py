@@ -25,11 +25,13 @@ class Stage:
 
     what:  in words, such as "measuring"            state: what else people want to see, such as losses
     total: how much there is, in any unit; None: not known      done: of it so far; first: when the stage began
+    even:  whether one unit takes about as long as another, so that the time left can be told
     """
 
     what: str
     total: int | None = None
     done: int = 0
+    even: bool = True
     state: str = ""
     first: int = field(init=False)
     began: float = field(default_factory=lambda: time.monotonic())
@@ -48,7 +50,8 @@ class Stage:
         seconds, done = self.seconds, self.done - self.first
         if not self.total:
             return _clock(seconds)
-        left = f", about {_clock(seconds * (self.total - self.done) / done)} left" if done > 0 else ""
+        known = self.even and done > 0 and self.done < self.total
+        left = f", about {_clock(seconds * (self.total - self.done) / done)} left" if known else ""
         return f"{self.done:,} of {self.total:,}{left}"
 
     def __str__(self) -> str:
@@ -63,9 +66,9 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def stage(what: str, total: int | None = None, done: int = 0) -> Iterator[Stage]:
+def stage(what: str, total: int | None = None, even: bool = True) -> Iterator[Stage]:
     """A stage that is under way until the block ends; `done` and `state` are set by the block."""
-    made, stages = Stage(what, total, done), _watched.get()
+    made, stages = Stage(what, total, even=even), _watched.get()
     if stages is None:
         yield made
         return
@@ -76,11 +79,11 @@ def stage(what: str, total: int | None = None, done: int = 0) -> Iterator[Stage]
         stages.remove(made)
 
 
-def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], what: str, total: int | None = None, even: bool = True) -> Iterator[T]:
     """The items, as a stage that is as far as they were asked for. total: None: as many as there are, if known"""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with stage(what, total) as made:
+    with stage(what, total, even=even) as made:
         for item in items:
             yield item
             made.done += 1

@@ -97,7 +97,7 @@ def feature_names(kind: str) -> tuple[str, ...]:
 def _measured(evidence: Evidence, first: bool) -> list[Metric]:
     """The metrics of one column; of the model as a whole, with the first of them."""
     found = []
-    for measure in track(measures_of(evidence.spec.kind), f"measuring {evidence.nouns[1]}"):
+    for measure in track(measures_of(evidence.spec.kind), f"measuring {evidence.nouns[1]}", even=False):
         if measure.whole and not first:
             continue
         try:

@@ -97,7 +97,7 @@ def write_figures(folder: RunFolder, figures: dict[str, Callable[[Path], Any]]) 
 def make_parts(run: RunView) -> list[Part]:
     """Every section that applies to the run, in the order of the page; one that cannot be made says why."""
     found, several = [], len(run.spec.target) > 1
-    for section, column in track(in_order(find_sections(run)), "making the report"):
+    for section, column in track(in_order(find_sections(run)), "making the report", even=False):
         view = run.of(column)
 
         def make(section: Section = section, view: RunView = view) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.core.progress import stage
 from maquette.data.decode import Decoder, lone_surrogate
 from maquette.data.layout import role, splits_of
 from maquette.data.names import digest
@@ -106,7 +107,8 @@ def _load(datasets: Any, place: Place) -> Any:
     name = place.name.removeprefix(_PREFIX)
     place.notify(f"Fetching '{name}' from the Hugging Face hub")
     try:
-        return datasets.load_dataset(name)
+        with stage(f"fetching {name}"):
+            return datasets.load_dataset(name)
     except Exception as error:
         raise UserError(
             f"'{name}' could not be fetched from the Hugging Face hub: {_line(error)}",

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from maquette.core.errors import UserError
+from maquette.core.progress import stage
 from maquette.data.names import digest
 from maquette.data.raw import RawTable, Values
 from maquette.data.readers import Place, idx
@@ -84,7 +85,8 @@ def _download(place: Place) -> Path:
             if not (cached / file).is_file():
                 place.notify(f"Downloading {base}{file}")
             try:
-                pooch.retrieve(f"{base}{file}", f"md5:{checksum}", file, cached, downloader=fetch)
+                with stage(f"downloading {file}"):
+                    pooch.retrieve(f"{base}{file}", f"md5:{checksum}", file, cached, downloader=fetch)
                 break
             except requests.exceptions.RequestException as error:
                 failures.append(f"{base}: {_brief(error)}")
