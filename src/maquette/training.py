@@ -52,6 +52,8 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
     train = enough(recipe.model_copy(update={"train": _sized(recipe.train, spec)}), spec)
+    if recipe.train.budget == "auto":
+        notify(f"Budget auto: {train.steps:,} steps of {train.batch_size} are worth it.")
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)
