@@ -1,11 +1,11 @@
 """How many items a recipe has to see before its samples are worth a look: the evidence for recipes/needs.yaml.
 
-    MAQUETTE_DATA=... python benchmarks/needs.py --out needs.jsonl --grids grids/       # hours; goes on where it was
-    MAQUETTE_DATA=... python benchmarks/needs.py --out needs.jsonl --only image/gan --data mnist
-    python benchmarks/needs.py --out needs.jsonl --table                                # quality by items
-    MAQUETTE_DATA=... python benchmarks/needs.py --work 8,28,32 --only image/gan        # what an item costs
+    MAQUETTE_DATA=... python benchmarks/needs.py --grids grids/             # hours; goes on where needs.jsonl ends
+    MAQUETTE_DATA=... python benchmarks/needs.py --only image/gan --data mnist --first 16000
+    python benchmarks/needs.py --table                                      # quality by items
+    MAQUETTE_DATA=... python benchmarks/needs.py --work 8,28 --only image/gan          # what an item costs
 
-Each line is a run of its own, with twice the items of the one before it, since schedules depend on how long a run is.
+Each line is a run of its own, with twice the items of the one before, since schedules depend on how long a run is.
 Pictures: the Fréchet distance of 1,000 samples to held-out ones in own features, and that of as many real ones.
 Texts: nats per held-out character. Items and not seconds, so that it does not matter what else the machine does.
 
@@ -116,7 +116,7 @@ def work(recipe: str, side: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--out", type=Path, default="needs.jsonl", help="an object a run; those in it are not done again"
+        "--out", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="an object a run; none is done again"
     )
     parser.add_argument("--table", action="store_true", help="print what is known")
     parser.add_argument("--only", default="", help="recipes that begin so")
@@ -160,7 +160,7 @@ def ladder(args: argparse.Namespace, recipe: str, data: str, asked: dict[str, An
     while items <= args.most:
         if items not in done:
             done[items] = rung(recipe, source, asked, items, args.grids)
-            line = {"recipe": recipe, "data": data, "with": asked, **done[items], "at": time.strftime("%H:%M:%S")}
+            line = {"recipe": recipe, "data": data, "with": asked, **done[items]}
             with args.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
