@@ -1,15 +1,16 @@
 """How many items a recipe has to see before its samples are worth a look: the evidence for recipes/needs.yaml.
 
-    MAQUETTE_DATA=... python benchmarks/needs.py --out needs.jsonl            # hours on one core; goes on where it was
-    MAQUETTE_DATA=... python benchmarks/needs.py --out needs.jsonl --only image/gan --grids grids/
-    python benchmarks/needs.py --out needs.jsonl --table                      # the curves, and the two thresholds
+    MAQUETTE_DATA=... python benchmarks/needs.py --grids grids/             # hours; goes on where needs.jsonl ends
+    MAQUETTE_DATA=... python benchmarks/needs.py --only image/gan --data mnist --first 16000
+    python benchmarks/needs.py --table                                      # quality by items
+    MAQUETTE_DATA=... python benchmarks/needs.py --work 8,28 --only image/gan          # what an item costs
 
-Each line is a run of its own, with twice the items of the one before it, since schedules depend on how long a run is.
-Pictures: the Fréchet distance in own features of 1,000 samples to held-out pictures, over that of as many real ones.
+Each line is a run of its own, with twice the items of the one before, since schedules depend on how long a run is.
+Pictures: the Fréchet distance of 1,000 samples to held-out ones in own features, and that of as many real ones.
 Texts: nats per held-out character. Items and not seconds, so that it does not matter what else the machine does.
 
-The thresholds are fractions of the way, on a logarithmic scale, from a run that saw next to nothing to the best of the
-ladder (BEST, where longer runs than these are known): FIRST_LOOK and WORTH_IT. They were set by looking at the grids.
+Where a first look is, is told by eye, from the grids: distances do not say it, as blur is held against a VAE long after
+its pictures can be read. What "worth it" is stands at the head of recipes/needs.yaml.
 """
 
 from __future__ import annotations
@@ -64,10 +65,8 @@ def measured(run: maquette.Run) -> tuple[float, float]:
         there = held.columns[column]
         rows = np.arange(len(there))[:: max(1, len(there) // 2000)]
         real = moments(network.see(chunks(there, rows)).features)
-        # The reserve, and where it is small more of the training items: as many as there are samples.
-        floor = moments(
-            network.see(chunks(data.train.columns[column], shuffled[: min(SAMPLES, len(shuffled))])).features
-        )
+        # The reserve, which the network has not seen; where it is small, more of the training items.
+        floor = moments(network.see(chunks(data.train.columns[column], shuffled[:SAMPLES])).features)
         made = moments(network.see(batches(run.sample(SAMPLES, seed=0).only)).features)
         return distance(made, real), distance(floor, real)
     assert isinstance(model, Streams)
@@ -79,7 +78,10 @@ def rung(recipe: str, data: str, asked: dict[str, Any], items: int, grids: Path 
     with tempfile.TemporaryDirectory() as folder:
         batch = BATCHES.get(recipe) or load_recipe(recipe).train.batch_size
         steps = max(1, round(items / batch))
-        run = maquette.train(recipe, data, out=Path(folder) / "run", steps=steps, quiet=True, **asked)
+        settings = ["train.preview_every=1000000", "train.trackers=[]"]  # nobody looks
+        run = maquette.train(
+            recipe, data, out=Path(folder) / "run", steps=steps, settings=settings, quiet=True, **asked
+        )
         last = [line for line in run.folder.log() if "items_per_s" in line][-1]
         quality, perfect = measured(run)
         column = run.spec.only()
@@ -113,7 +115,10 @@ def work(recipe: str, side: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="one JSON object a run; those in it are not done again")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="an object a run; none is done again"
+    )
+    parser.add_argument("--table", action="store_true", help="print what is known")
     parser.add_argument("--only", default="", help="recipes that begin so")
     parser.add_argument("--data", default="", help="data that begins so")
     parser.add_argument("--first", type=int, help="items of the first run")
@@ -127,7 +132,10 @@ def main() -> None:
         for recipe in sorted({name for recipes, *_ in CASES for name in recipes if name.startswith("image/")}):
             if recipe.startswith(args.only):
                 print(f"{recipe} {side} {1000 * work(recipe, side):.3f} ms", flush=True)
-    if args.work:
+    if args.table:
+        for line in sorted(known(args.out), key=lambda line: (line["recipe"], line["shape"], line["items"])):
+            print("{recipe:18} {shape!s:14} {items:8,} items {quality:9.3f} (real {perfect:.3f})".format(**line))
+    if args.work or args.table:
         return
     for recipes, data, asked, first in CASES:
         for recipe in recipes:
@@ -135,23 +143,28 @@ def main() -> None:
                 ladder(args, recipe, data, asked, args.first or first)
 
 
+def known(file: Path) -> list[dict[str, Any]]:
+    """The runs there are."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def ladder(args: argparse.Namespace, recipe: str, data: str, asked: dict[str, Any], items: int) -> None:
     """Runs of ever more items, until the next one would take too long."""
-    found = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    known = {
-        line["asked"]: line for line in found if (line["recipe"], line["data"], line["with"]) == (recipe, data, asked)
+    done = {
+        line["asked"]: line
+        for line in known(args.out)
+        if (line["recipe"], line["data"], line["with"]) == (recipe, data, asked)
     }
     place = Path(os.environ["MAQUETTE_DATA"]) / data
+    source = str(place) if data != "mnist" and place.exists() else data
     while items <= args.most:
-        if items not in known:
-            known[items] = rung(
-                recipe, str(place) if place.exists() and data != "mnist" else data, asked, items, args.grids
-            )
-            line = {"recipe": recipe, "data": data, "with": asked, **known[items], "at": time.strftime("%H:%M:%S")}
+        if items not in done:
+            done[items] = rung(recipe, source, asked, items, args.grids)
+            line = {"recipe": recipe, "data": data, "with": asked, **done[items]}
             with args.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
-        if args.factor * known[items]["seconds"] > args.longest:
+        if args.factor * done[items]["seconds"] > args.longest:
             break
         items *= args.factor
 

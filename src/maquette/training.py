@@ -51,8 +51,9 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
-    sized = recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))})
-    train = enough(sized, spec)
+    train = enough(recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))}), spec)
+    if recipe.train.budget == "auto":
+        notify(f"Budget auto: {train.steps:,} steps of {train.batch_size} are worth it.")
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)

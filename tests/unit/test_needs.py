@@ -48,6 +48,7 @@ def test_what_ships_is_in_order() -> None:
         assert all(0 < first < worth for first, worth, _ in rows)
         assert [work for *_, work in rows] == sorted(work for *_, work in rows)
         assert set(entry.get("instead", ())) <= set(table)
+        assert set(entry.get("estimated", ())) <= set(entry["by_extent"])
 
 
 def test_needs_lie_between_the_sizes_that_were_measured_and_on_beyond_them(table: None) -> None:

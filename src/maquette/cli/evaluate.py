@@ -31,4 +31,6 @@ def command(
         click.echo(result.model_dump_json(indent=2))
     elif not quiet:
         print_evaluation(result)
+        if loaded.undertrained:
+            click.echo(loaded.undertrained)
         click.echo(f"Written: {loaded.folder.metrics_file}")

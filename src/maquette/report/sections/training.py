@@ -42,7 +42,7 @@ ALARMS = """
 {% else %}
 <p>None. Maquette watches for non-finite losses, for jumps of the loss, for samples that become all alike (mode
 collapse){% if watched %}, for {{ watched|join(", ") }}{% endif %}, and for what each family of models asks to be
-watched.{% if silent %} This training was too short for some of them: {{ silent|join(", ") }} could not have been raised.{% endif %}</p>
+watched.{% if silent %} This training was too short for {{ silent|join(", ") }}: it could not have raised them.{% endif %}</p>
 {% endif %}
 """  # noqa: E501
 
