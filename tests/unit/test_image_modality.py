@@ -179,7 +179,7 @@ def test_unreadable_says_why(photo: Image.Image) -> None:
         b"hello world": "not a picture",
         b"%PDF-1.4 ...": "PDF",
         b"<html><body>404": "web page",
-        b"\0\0\0\x1cftypheic" + b"\0" * 50: "heic",
+        b"\0\0\0\x1cftypheic" + b"\0" * 50: "HEIC|damaged",
         png[:20]: "damaged|truncated|not a picture",
     }
     for data, reason in reasons.items():
@@ -334,3 +334,37 @@ def test_numbers() -> None:
     for broken in ("x", "nan", "inf"):
         with pytest.raises(Unreadable, match="is not a number"):
             number.examine(broken, config)
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic"])
+def test_further_formats_are_read_by_name_and_by_what_they_begin_with(suffix: str) -> None:
+    from PIL import Image, features
+
+    from maquette.modalities.image.claims import claims
+    from maquette.modalities.image.files import probe
+
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    mode = {".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")
+    data = io.BytesIO()
+    Image.new(mode, (16, 12)).save(data, {".avif": "AVIF", ".heic": "HEIF"}.get(suffix, "PPM"))
+    assert claims(f"a{suffix.upper()}", b"") and claims("a", data.getvalue()[:64])
+    facts = probe(data.getvalue(), f"a{suffix}")
+    assert (facts.height, facts.width, facts.note) == (12, 16, "")
+
+
+def test_characters_that_begin_like_a_picture_are_none() -> None:
+    from maquette.modalities.image.claims import claims
+
+    assert not any(claims("a", head) for head in (b"P3 is the third", b"P5\nwhat", b"P6 12 months"))
+
+
+def test_heic_without_its_library_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.core.modality import Unreadable
+    from maquette.modalities.image import files
+
+    monkeypatch.setattr(files, "_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(Unreadable, match=r"pip install 'maquette\[heif\]'"):
+        files.probe(b"\0\0\0\x1cftypheic" + bytes(64), "a.heic")

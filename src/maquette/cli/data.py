@@ -25,29 +25,32 @@ def command() -> None:
 
 @command.command("inspect", cls=OptionsOfData)
 @click.argument("source", metavar="PATH")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--target", multiple=True, help="The column to make. [default: the only one that can be]")
 @click.option("--given", multiple=True, help="A column it depends on.")
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file or row instead of leaving it out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @click.option("-o", "--out", type=click.Path(), help="The preview. [default: NAME-preview, here; or the terminal]")
 def inspect(
-    source: str, target: tuple[str, ...], given: tuple[str, ...], strict: bool, as_json: bool, out: str | None,
-    **of_data: str | None,
+    source: str, settings: tuple[str, ...], target: tuple[str, ...], given: tuple[str, ...], strict: bool,
+    as_json: bool, out: str | None, **of_data: str | None,
 ) -> None:  # fmt: skip
     """What PATH holds: counts, sizes, classes, what is left out and why, duplicates, and a preview.
 
     PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl, .xlsx),
     parallel files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
+
+    Settings of data can be given as for `train`, as KEY=VALUE: data.splits=none data.kinds.width=number
     """
     import json
 
-    from maquette.core.recipe import DataConfig, load_recipe
+    from maquette.core.recipe import data_config, load_recipe
     from maquette.core.spec import plain
     from maquette.data import open_dataset, suggestion
     from maquette.training import may_miss
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
-    config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
+    config = data_config({"source": source, "strict": strict, **data_settings(of_data)}, settings)
     chosen = tuple(plain(name) for name in given if name != "none")
     made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
     depends = chosen if given else depends
@@ -69,7 +72,9 @@ def inspect(
         said = {"target": made if made != load_recipe(recipe).target else (), "given": given or depends}
         said |= {name: (value,) for name, value in asked_of(of_data).items()}
         options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
-        click.echo(f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *options])}")
+        click.echo(
+            f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *settings, *options])}"
+        )
     if path:
         click.echo(f"Preview: {path}")
 

@@ -47,6 +47,11 @@ class DataConfig(_Section):
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
     kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
+    splits: Literal["auto", "folders", "none"] = Field(
+        "auto",
+        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
+        "called like splits could be classes; none: it has none, and such folders are classes",
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
@@ -164,6 +169,19 @@ class Recipe(_Section):
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked."""
     return parse_recipe(recipe_text(name), overrides, name)
+
+
+def data_config(plain: dict[str, Any], overrides: Sequence[str] = ()) -> DataConfig:
+    """The section `data` alone, with `data.key=value` overrides applied and checked."""
+    raw = {"data": plain}
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(f"'{override}' is no setting of data.", "Write it as data.key=value: data.splits=none.")
+        _apply(raw, override)
+    try:
+        return DataConfig.model_validate(raw["data"])
+    except ValidationError as error:
+        raise explain(error, DataConfig, "data.") from None
 
 
 def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:

@@ -59,7 +59,7 @@ def open_dataset(
     config = (config or DataConfig()).model_copy(update={"source": str(source)})
     notify = notify or (lambda message: None)
     store = Cache(cache)
-    found = find_source(source, store.downloads)
+    found = find_source(source, store.downloads, config.splits)
     ways = how(config, modality_names(), like, own)
     gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
     key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])
@@ -91,7 +91,7 @@ def suggestion(
 
     target, given: what was chosen of these
     """
-    table = find_source(source, Cache(cache).downloads).load(lambda message: None, (*target, *given))
+    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, (*target, *given))
     kinds = column_kinds(table, config, target, given)
     made, sources = (target, ()) if target else suggest(table, kinds, given)
     return tuple(made), tuple(given or sources), kinds

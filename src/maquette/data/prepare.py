@@ -47,7 +47,7 @@ from maquette.data.survey import (
 )
 from maquette.data.windows import windows
 
-VERSION = 2  # of what is stored and of how it is computed: raise it, and old caches are left alone
+VERSION = 3  # of what is stored and of how it is computed: raise it, and old caches are left alone
 AT_ONCE = 4096  # values and rows of arrays that are encoded together
 PIPE_BYTES = 2**24  # of encoded items that go through a worker's pipe at once, about
 
@@ -72,7 +72,7 @@ def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: st
         f"judged {own}" if own else "",
     ]  # fmt: skip
     sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
-    return [VERSION, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
+    return [VERSION, config.splits, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
 
 
 def prepare(

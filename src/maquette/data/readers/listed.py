@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maquette.core.errors import UserError
@@ -53,8 +54,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     whole = place
     if alone:
         assert place.path is not None
-        whole = Place(place.name, place.path.parent, place.downloads, place.notify)
-        whole.tree = whole.folder
+        whole = replace(place, path=place.path.parent)
     names = whole.tree.names
     tables = [names.index(place.tree.names[i]) for i in _tables(place)]
     listed = value_tables.parsed(whole, tables, [*columns, FILE])
@@ -106,12 +106,15 @@ def _tables(place: Place) -> list[int]:
         return usual
     if place.tree.form == "file":
         return [i for i in tables if place.path is not None and beside(place.path)]
-    find = _Finder(names)
-    return [
-        i for i in tables
-        if _lists(head := place.tree.head(i, HEAD), lambda name: find("", name, False) >= 0)
-        or _lists_stems(head, place.items, find)
-    ]  # fmt: skip
+    find = Finder(names)
+    heads = {i: place.tree.head(i, HEAD) for i in tables}
+
+    def lists(i: int) -> bool:
+        folder = names[i].rpartition("/")[0]
+        named = _lists(heads[i], lambda name: find(folder, name, False) >= 0)
+        return named or _lists_stems(heads[i], place.items, find)
+
+    return [i for i in tables if lists(i)]
 
 
 def _lists(head: bytes, exists: Callable[[str], bool]) -> bool:
@@ -121,7 +124,7 @@ def _lists(head: bytes, exists: Callable[[str], bool]) -> bool:
     return any(word.endswith(FILE) for word in words) or any(map(exists, names[:TRIED]))
 
 
-def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: _Finder) -> bool:
+def _lists_stems(head: bytes, items: Mapping[str, Sequence[int]], find: Finder) -> bool:
     """Whether nearly every line of a table holds the stem of another file, and these are many of those there are."""
     lines = _words(head)[1:]
     found = {number for line in lines for word in line if (number := find("", word, True)) >= 0}
@@ -142,7 +145,7 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
     Columns that are called `file_name`; else those in which most cells name files that are there, whatever they are
     called; else the first whose cells are the stems of such, each of another one.
     """
-    places, find = listed.names, _Finder(place.tree.names)
+    places, find = listed.names, Finder(place.tree.names)
     assert isinstance(places, Places)
     folders = [name.rpartition("/")[0] for name in places.files]
     values = {name: cells.cells for name, cells in listed.columns.items() if isinstance(cells, Values)}
@@ -173,7 +176,7 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
     return found, unknown
 
 
-class _Finder:
+class Finder:
     """Numbers of files by how a table names them: from its own folder on, or from the top; else by a name, or a stem,
     that only one of them has."""
 

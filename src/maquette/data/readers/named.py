@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         items = np.asarray(found.data).reshape(-1, 8, 8)
         return arranged("known set", {None: items}, {None: found.target}, scale_max=16)
     folder = _local(place.name) or _download(place)
-    made = idx.read(Place(place.name, folder, place.downloads, place.notify), columns)
+    made = idx.read(replace(place, path=folder), columns)
     made.kind = "known set"
     label = made.columns.get("label")
     if (classes := SETS[place.name].get("classes")) and isinstance(label, Values):

@@ -17,7 +17,7 @@ from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data import decode
 from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
-from maquette.data.layout import role, split_of
+from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
@@ -64,7 +64,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawTable:
     """One table of all these files of a place, one below the other. columns: names that a header is known by."""
     names = [place.tree.names[i] for i in numbers]
-    splits = [split_of(name.removesuffix(".gz").rpartition(".")[0]) for name in names]
+    splits = splits_of(name.removesuffix(".gz").rpartition(".")[0] for name in names)
     named = any(role(split) in ("test", "val") for split in splits) and len(names) > 1
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
     file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()

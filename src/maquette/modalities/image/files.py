@@ -1,11 +1,12 @@
 """Pictures: files <-> u8[C, H, W] as stored <-> f32[C, H, W] in [-1, 1] as models see them.
 
-PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF; grey, RGB, RGBA, palette, CMYK and 16-bit, with the
+PNG, JPEG, WebP, AVIF, HEIC, BMP, PPM, GIF (first frame) and TIFF; grey, RGB, RGBA, palette, CMYK and 16-bit, with the
 camera's rotation honoured. Only these decoders are ever tried: none of them starts another program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -34,9 +35,13 @@ T = TypeVar("T")
 SUFFIX_FORMATS = {
     ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG",
     ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM", ".pfm": "PPM",
+    ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF",
 }  # fmt: skip
 SUFFIXES = tuple(SUFFIX_FORMATS)
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
 MIN_SIDE = 8  # pixels
@@ -89,7 +94,7 @@ def probe(data: bytes, name: str) -> Facts:
             width, height = height, width
         found = _format(img)
         suffix = Path(name).suffix.lower()
-        note = "" if SUFFIX_FORMATS.get(suffix) == found else f"named {suffix or 'without a suffix'} but is {found}"
+        note = f"named {suffix} but is {found}" if suffix and SUFFIX_FORMATS.get(suffix) != found else ""
         return Facts(found, _colour(img), height, width, note)
     except Unreadable:
         raise
@@ -226,6 +231,19 @@ def sheet(
 # -- inside ------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow reads; HEIF with `pillow-heif` alone."""
+    from PIL import Image
+
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def _open(data: bytes) -> Image.Image:
     """Opens from the header alone; refuses what is empty, not a picture, or too large to decode safely."""
     from PIL import Image, UnidentifiedImageError
@@ -233,7 +251,7 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise Unreadable("zero bytes")
     try:
-        img = Image.open(io.BytesIO(data), formats=FORMATS)
+        img = Image.open(io.BytesIO(data), formats=_formats())
     except Image.DecompressionBombError:
         raise Unreadable(_too_large()) from None
     except UnidentifiedImageError:
@@ -251,16 +269,22 @@ def _too_large(*size: int) -> str:
 
 
 def _unidentified(data: bytes) -> str:
+    from PIL import features
+
     start = data[:512].lstrip()
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
-    if brand:
-        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}: HEIC, AVIF or video)"
+    if brand in HEIF_BRANDS and "HEIF" not in _formats():
+        return "HEIC needs pillow-heif (pip install 'maquette[heif]')"
+    if brand in AVIF_BRANDS and not features.check("avif"):
+        return "AVIF needs a newer Pillow (pip install -U pillow)"
+    if brand and brand not in (*HEIF_BRANDS, *AVIF_BRANDS):
+        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}, such as video)"
     if not start.strip(b"\0"):
         return "not a picture: only zero bytes"
     for magic, what in _OTHER_CONTENT.items():
         if start[: len(magic)].lower() == magic.lower():
             return f"not a picture: it is {what}"
-    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF"):
+    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", data[:4] + b"ftyp"):
         if data.startswith(magic):
             return "damaged: its header cannot be read"
     return "not a picture"
