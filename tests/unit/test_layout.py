@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from maquette.core.errors import UserError
 from maquette.data.layout import Layout, layout, role, roles, splits_of
@@ -165,3 +168,22 @@ def test_splits_of_files_side_by_side() -> None:
     assert splits_of(["titanic_train", "titanic_test"]) == ["train", "test"]
     assert splits_of(["web_dev", "web_design"]) == ["web_dev", "web_design"]
     assert splits_of(["train", "test_2016_flickr", "2016/val"]) == ["train", "test_2016_flickr", "val"]
+
+
+def test_inspect_takes_the_answer(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from maquette.cli.data import command as main
+
+    for k, kind in enumerate(("test", "cat", "dog")):
+        for i in range(8):
+            path = tmp_path / "set" / kind / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(10 * k + i).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    asked = CliRunner().invoke(main, ["inspect", str(tmp_path / "set")])
+    assert asked.exit_code and isinstance(asked.exception, UserError | SystemExit)
+    preview = str(tmp_path / "p.png")
+    told = CliRunner().invoke(main, ["inspect", str(tmp_path / "set"), "data.splits=none", "-o", preview])
+    assert told.exit_code == 0 and "data.splits=none" in told.output.splitlines()[-2]
+    wrong = CliRunner().invoke(main, ["inspect", str(tmp_path / "set"), "train.steps=1"])
+    assert wrong.exit_code

@@ -37,8 +37,8 @@ def inspect(
 ) -> None:  # fmt: skip
     """What PATH holds: counts, sizes, classes, what is left out and why, duplicates, and a preview.
 
-    PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl), parallel
-    files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
+    PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl, .xlsx),
+    parallel files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
 
     Settings of data can be given as for `train`, as KEY=VALUE: data.splits=none data.kinds.width=number
     """
@@ -52,11 +52,10 @@ def inspect(
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
     config = data_config({"source": source, "strict": strict, **data_settings(of_data)}, settings)
-    depends = tuple(plain(name) for name in given if name != "none")
+    chosen = tuple(plain(name) for name in given if name != "none")
     with console.shown(quiet=as_json):
-        made, sources, kinds = suggestion(source, config, depends)
-        made = tuple(map(plain, target)) or made
-        depends = depends or (() if given or target else sources)
+        made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
+        depends = chosen if given else depends
         recipe = _recipe(made, depends, kinds)
         gaps = may_miss(load_recipe(recipe).family) if recipe else ()
         dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)

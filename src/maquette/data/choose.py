@@ -9,10 +9,9 @@ from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_modality, modality_names
 from maquette.core.modality import noun
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec
-from maquette.data.names import shown, some
+from maquette.data.names import LISTED, shown, some
 from maquette.data.raw import Cells, RawTable, Values
 
-LISTED = 12  # names of columns in one message
 LABEL = "label"  # the column that recipes are given where they name none
 ALIKE = 3  # columns of writing, the longer of which is at most so many times the other, may say the same
 

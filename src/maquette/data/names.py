@@ -7,6 +7,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+LISTED = 12  # names in one message
+
 
 class Names(Sequence[str]):
     """Names that are put together when they are asked for."""

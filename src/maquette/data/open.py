@@ -92,12 +92,17 @@ def tables(prepared: Prepared, source: str) -> Dataset:
 
 
 def suggestion(
-    source: str | Path, config: DataConfig, given: Sequence[str] = (), cache: Path | None = None
-) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
-    """What could be made of the data, what it would be given beside its label, and the modality of each column."""
-    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, given)
-    kinds = column_kinds(table, config, (), given)
-    return *suggest(table, kinds, given), kinds
+    source: str | Path, config: DataConfig, target: Sequence[str] = (), given: Sequence[str] = (),
+    cache: Path | None = None,
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:  # fmt: skip
+    """What could be made of the data, what it would be given beside its label, and the modality of each column.
+
+    target, given: what was chosen of these
+    """
+    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, (*target, *given))
+    kinds = column_kinds(table, config, target, given)
+    made, sources = (target, ()) if target else suggest(table, kinds, given)
+    return tuple(made), tuple(given or sources), kinds
 
 
 def _read(

@@ -21,7 +21,7 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.spec import plain
-from maquette.data.names import shown, some
+from maquette.data.names import LISTED, shown, some
 
 SAMPLE = 2**16  # characters by which a separator is told
 JUDGED = 200  # rows by which a header is
@@ -32,7 +32,7 @@ NAMED_ALIKE = 0.2  # ... where the first looks like names: cells with separators
 SIDE = 8  # cells, at least, of square arrays that are written out as columns
 MOST_ABOVE = 6  # lines above a table, such as a title
 SEVERAL = 5  # rows a class, by which a column is one of classes
-MOST_NAMED = 12  # names of columns in one note
+GRID = "\0grid"  # the column of square arrays, until who knows what arrays are gives it a name
 
 _EXCEL = re.compile(r'"?sep=(.)"?[^\S\n]*(?:\n|$)', re.IGNORECASE)  # a first line of Excel's own
 _NAME = re.compile(r"[\w#@$][\w \-/():.#%&+'\[\]]{0,39}(?<!\.)")
@@ -83,7 +83,7 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     if _is_header(head, body, columns):
         again = head
         if not _known(head, columns) and not _told(head, body):
-            listed = some(filter(None, head), MOST_NAMED)
+            listed = some(filter(None, head), LISTED)
             made.notes.append(
                 f"The first row of '{shown(name)}' is read as its header: {listed}; if it is none, name the columns: "
                 "col1, col2, ..."
@@ -94,7 +94,7 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     else:
         names = [f"col{i}" for i in range(1, max(width, len(head)) + 1)]
         judged = [first, *judged]
-        listed = some(names, MOST_NAMED)
+        listed = some(names, LISTED)
         made.notes.append(
             f"'{shown(name)}' has no header: its columns are {listed}; name the target and what is given."
         )
@@ -115,9 +115,6 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     made.header = names
     _name_all(made, name)
     return made
-
-
-GRID = "\0grid"  # the column of such arrays; who knows what arrays are gives it a name
 
 
 # -- which form --------------------------------------------------------------------------------------
@@ -266,7 +263,7 @@ def _told(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 
 def _known(first: Sequence[str], columns: Sequence[str]) -> bool:
     """Whether a first row holds a name that was asked for, or that columns often have."""
-    usual = {"id", "name", "title", "split", "file", "filename", "file_name", "path", *modality_names(), *columns}
+    usual = {"id", "name", "title", "split", "file", "filename", "file_name", "path", *modality_names()}
     return any(plain(cell).lower() in usual or plain(cell) in columns for cell in first)
 
 

@@ -7,6 +7,7 @@ folder, and becomes a column that is called after the kind of these files; a col
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from maquette.core.errors import UserError
 from maquette.core.modality import noun
 from maquette.core.spec import plain
 from maquette.data.decode import head_of, unpacked_head
-from maquette.data.names import shown, some
+from maquette.data.names import LISTED, shown, some
 from maquette.data.raw import Places, RawTable, Values
 from maquette.data.readers import Place, is_table
 from maquette.data.readers import tables as value_tables
@@ -28,7 +29,6 @@ ACCEPTS = "metadata.csv or .jsonl with a column file_name beside such files"
 FILE = "file_name"
 USUAL = "metadata."
 MOST, NEARLY_ALL = 0.5, 0.9  # shares of cells that name files, by which a column is told
-MOST_NAMED = 12  # columns in one message
 TRIED = 20  # names of files that are looked for beside a table
 _BETWEEN = re.compile(r"[\",;\t|\[\]{}:]+")
 _NAMED = re.compile(r"\S.*\.[A-Za-z]\w{1,4}")
@@ -39,7 +39,7 @@ def beside(path: Path) -> list[Path]:
     if not is_table(path.name):
         return []
     folder = path.parent
-    return [folder] if _lists(OneFile(path).head(0, HEAD), lambda name: (folder / name).exists()) else []
+    return [folder] if _lists(OneFile(path).head(0, HEAD), lambda name: os.path.exists(folder / name)) else []  # noqa: PTH110 - of what is no name, too
 
 
 def claims(place: Place) -> float:
@@ -166,7 +166,7 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
     if not found:
         raise UserError(
             f"'{shown(places.files[0])}' has no column '{FILE}', and no other names files that are there: it has "
-            f"{some(values, MOST_NAMED)}.",
+            f"{some(values, LISTED)}.",
             "Give each row the path of its file, or several.",
         )
     unknown = [
