@@ -22,6 +22,7 @@ from maquette.data.raw import Array, Cell, File
 from maquette.modalities import image
 from maquette.modalities.image import Config, depth
 from maquette.modalities.image.depth import Numbers, Range, found, measured
+from maquette.modalities.image.pictures import masks_in
 
 
 def chunk(tag: bytes, body: bytes) -> bytes:
@@ -188,6 +189,14 @@ def test_a_scale_is_set_kept_and_used_again(tmp_path: Path) -> None:
             Config(**wrong)
     with pytest.raises(UserError, match=r"not below the white of these pictures, 4095"):
         prepared(cells, black=5000.0)
+
+
+def test_a_mask_of_sixteen_bits_is_white_where_it_is_bright(tmp_path: Path) -> None:
+    mask = np.zeros((9, 11), np.uint16)
+    mask[2:5] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    found = masks_in(tmp_path / "mask.png", image.Spec(shape=(1, 9, 11), scale=(0, 65535)), 1, None)
+    assert np.array_equal(found[0, 0].numpy(), mask > 0)
 
 
 def test_eight_bits_have_no_scale_and_older_runs_know_their_data() -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from maquette.core.spec import GridSpec
 
@@ -21,17 +29,19 @@ class Config(BaseModel):
         "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
     )
     channels: Literal["auto", "grey", "rgb", "rgba"] = "auto"
-    white: float | None = Field(None, description="value shown as white, of more than 8 bits; null: found over the set")
     black: float | None = Field(None, description="value shown as black, of more than 8 bits; null: found over the set")
+    white: float | None = Field(None, description="value shown as white, of more than 8 bits; null: found over the set")
     pages: Literal["auto", "first", "all"] = Field(
         "auto", description="of files that hold several pictures: the first, or each; auto: each of fewer than 5 files"
     )
 
-    @model_validator(mode="after")
-    def _black_below_white(self) -> Config:
-        if self.white is not None and self.white <= (self.black or 0.0):
-            raise ValueError(f"white={self.white:g} must be above black={self.black or 0.0:g}")
-        return self
+    @field_validator("white")
+    @classmethod
+    def _above_black(cls, white: float | None, info: ValidationInfo) -> float | None:
+        black = info.data.get("black") or 0.0
+        if white is not None and white <= black:
+            raise ValueError(f"it must be above black, {black:g}")
+        return white
 
 
 class Spec(GridSpec):
