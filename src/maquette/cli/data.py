@@ -78,6 +78,8 @@ def inspect(
         )
     if path:
         click.echo(f"Preview: {path}")
+        if note := _letters_missing(dataset):
+            click.echo(f"Note: {note}")
 
 
 def _recipe(target: tuple[str, ...], given: tuple[str, ...], kinds: Mapping[str, str]) -> str | None:
@@ -144,6 +146,15 @@ def _preview(dataset: Dataset, shown: list[str], path: Path) -> None:
     column = table.columns[shown[0]]
     about = About(software(), made=False, more={"data": dataset.source})
     find_modality(column.spec.kind).preview(column.take(rows), path, column.spec, captions, about)
+
+
+def _letters_missing(dataset: Dataset) -> str:
+    """What to say of names of classes that cannot be drawn."""
+    from maquette.core.spec import ClassSpec
+    from maquette.report.fonts import missing
+
+    columns = (column.spec for column in dataset.train.columns.values())
+    return missing([name for spec in columns if isinstance(spec, ClassSpec) for name in spec.classes])
 
 
 def _examples(dataset: Dataset, name: str) -> list[str]:

@@ -24,6 +24,9 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
     examine(cell, config) -> Facts
         What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
         the row is left out by name and reason. Runs in worker processes for columns of many files.
+    parts(facts, config, files) -> int
+        How many items a cell holds that is one of so many files. Each becomes a row, whose cell is the same file with
+        its number (`File.part`), and is examined and encoded by it. Optional: without it a file is one item.
     divide(cells, facts, share, config, known) -> list[tuple[Cell, Cell]] | None
         Each of a few long items as a beginning and an end that makes up `share` of it; None where they are not long.
         Optional: without it every item is learned from, or held out, whole.

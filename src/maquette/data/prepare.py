@@ -29,6 +29,7 @@ from maquette.data.choose import Use
 from maquette.data.duplicates import Groups
 from maquette.data.names import digest, shown
 from maquette.data.parallel import in_order
+from maquette.data.parts import take_apart
 from maquette.data.plan import Plan, itemise, plan, refuse_equal
 from maquette.data.raw import Cell, Cells, Files, Notify, RawTable
 from maquette.data.split import Split, settle, smallest, without_duplicates
@@ -86,6 +87,7 @@ def prepare(
     """
     started = time.perf_counter()
     found, source = survey(table, use, config, notify), config.source or ""
+    take_apart(found, config)
     itemise(found, like)
     first = plan(found, config, like, source)
     content = digest([
@@ -160,7 +162,7 @@ class _Work:
         split = self._settled(plan, made, groups, notes)
         if split is None:  # the content of single rows holds nothing out that has no near copy to be learned from
             held = np.zeros(len(found), bool)
-            held[made.used] = smallest(made.content[made.used], groups, self.config.split_seed)
+            held[made.used] = smallest(made.content[made.used], self._bound(made, groups), self.config.split_seed)
             return self.prepared(Plan(Split(np.flatnonzero(~held), np.flatnonzero(held))))
         if plan.everything:
             notes.append("All of it is held out: the run was trained on other data.")
@@ -273,7 +275,7 @@ class _Work:
         if not plan.own:
             refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
             held = np.isin(used, plan.split.test)
-            whole = settle(held, groups, things, notes) if held.any() else None
+            whole = settle(held, self._bound(made, groups), things, notes) if held.any() else None
             return None if whole is None else Split(used[~whole], used[whole])
         split = without_duplicates(_only(plan.split, used), made.content, noun(self.found.use.thing, 1))
         group = np.full(len(self.found), -1, np.int64)
@@ -288,6 +290,17 @@ class _Work:
                 f"{near:,} training {things} nearly equal one of a held-out split; the data's own split is kept."
             )
         return split
+
+    def _bound(self, made: Encoded, groups: Groups) -> Groups:
+        """Groups that also hold the items of one file together."""
+        content = [self.found.columns[name].digests[made.used] for name in self.found.use.content]
+        _, first, same = np.unique(duplicates.joined(content), return_index=True, return_inverse=True)
+        file = first[same.reshape(-1)]
+        if len(first) == len(file) or np.array_equal(groups.exact[file], groups.exact):
+            return groups
+        pairs = np.stack([np.arange(len(file)), file], 1)
+        exact, near = (duplicates.groups(group, pairs).near for group in (groups.exact, groups.near))
+        return Groups(exact if exact.any() else groups.exact, near)  # unless each file shares something with the next
 
     def _complete(self, made: Encoded, split: Split) -> None:
         """Specifications with what is only known of encoded items."""

@@ -83,24 +83,32 @@ class Survey:
 
 @dataclass
 class Chosen:
-    """Some of many cells, in an order of their own."""
+    """Some of many cells, in an order of their own. parts: which item of its file each is, where files hold several"""
 
     cells: Cells
     rows: Sequence[int]
+    parts: Sequence[int] | None = None
 
     @classmethod
     def of(cls, cells: Cells, rows: Sequence[int]) -> Cells:
         if isinstance(cells, Values):
             return Values([cells.cells[i] for i in rows])
         if isinstance(cells, Chosen):
-            return cls(cells.cells, [cells.rows[i] for i in rows])
+            parts = None if cells.parts is None else [cells.parts[i] for i in rows]
+            return cls(cells.cells, [cells.rows[i] for i in rows], parts)
         return cls(cells, list(rows))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Sequence[int]) -> list[Cell]:
-        return self.cells.take([self.rows[row] for row in rows])
+        cells = self.cells.take([self.rows[row] for row in rows])
+        if self.parts is None:
+            return cells
+        return [
+            File(cell.name, cell.payload, self.parts[row]) if isinstance(cell, File) else cell
+            for row, cell in zip(rows, cells, strict=True)
+        ]
 
     def order(self) -> Sequence[int]:
         return range(len(self.rows))
@@ -147,7 +155,7 @@ def examined(cells: Sequence[Cell], kind: str, config: Any) -> list[tuple[Any, i
             if isinstance(cell, Unreadable):
                 raise cell
             if isinstance(cell, File):
-                cell = File(cell.name, cell.read())
+                cell = File(cell.name, cell.read(), cell.part)
             made.append((look(cell, config), _digest(cell)))
         except Unreadable as error:
             made.append(str(error))

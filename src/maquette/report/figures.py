@@ -12,6 +12,7 @@ from typing import Any
 from maquette.core.about import About
 from maquette.core.files import atomic
 from maquette.evaluation.results import Metric
+from maquette.report.fonts import family, fonts
 from maquette.report.log import Log
 from maquette.report.metrics import Scale, tick
 
@@ -32,13 +33,14 @@ def figure(path: Path, width: float, height: float, about: About) -> Iterator[An
 
     style = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
     with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in any script
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # where no font has the letters of a class
         page = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(page)
         yield page
         words: list[Any] = page.findobj(lambda artist: hasattr(artist, "set_parse_math"))
         for part in words:
             part.set_parse_math(False)  # a class named "$5" is not mathematics
+            part.set_fontfamily([*part.get_fontfamily(), *map(family, fonts([part.get_text()])[1:])])
         with atomic(path) as temporary:
             page.savefig(temporary, dpi=DPI, format="png", metadata=about.fields, bbox_inches="tight", pad_inches=0.05)
 

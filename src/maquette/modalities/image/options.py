@@ -27,6 +27,8 @@ def size_of(value: Any) -> tuple[int, int]:
 DATA_OPTIONS = (
     Option("size", size_of, None, "Pixels of pictures: 64, or height x width as 48x64. [default: their own]",
            metavar="64, or height x width as 48x64"),
+    Option("pages", str, None, "Of files that hold several pictures (TIFF, GIF, DICOM): the first of each, or all. "
+           "[default: first, of fewer than 5 files all]", choices=("first", "all")),
 )  # fmt: skip
 GRID = Option("grid", bool, False, "One picture of them all instead of a file each.", only="command")
 
