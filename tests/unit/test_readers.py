@@ -397,6 +397,8 @@ def test_json_that_describes_no_files_changes_nothing(tmp_path: Path) -> None:
                                  {"labels": [[1, 2, 3]]}]):  # fmt: skip
         table = read(put(tmp_path / str(k), {**data, "config.json": json.dumps(content)}))
         assert {*values(table, "label")} == {"cat", "dog"}, content
+    lines = "".join(json.dumps({"file_name": f"cat/{i}.png", "said": f"no. {i}"}) + "\n" for i in range(9))
+    assert values(read(put(tmp_path / "lines", {**data, "metadata.json": lines})), "said")[0] == "no. 0"
 
 
 # -- what a folder holds -----------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _looked_for(place: Place) -> _Described | None:
     said: dict[str, Said] = {}
     used = []
     for i in made.documents:
-        found = _parsed(place, i)
+        found = _parsed(place, i, bool(labels))
         entries = [*(_of_labels(found, made.notes) if labels else _of_relations(found))]
         used += [i] if entries or (labels and found["labels"] is None) else []
         for name, values in entries:
@@ -116,13 +116,16 @@ def _looked_for(place: Place) -> _Described | None:
     return made if made.of or (used and not said) else None
 
 
-def _parsed(place: Place, number: int) -> Any:
+def _parsed(place: Place, number: int, sure: bool) -> Any:
+    """What a file of JSON holds; None where it is damaged, or lines of JSON. sure: whether it should be one of ours"""
     name, (payload,) = place.tree.names[number], place.tree.payloads([number])
     try:
         return json.loads(Decoder().decode(File(name, payload).read(decode.MOST_BYTES), name))
     except Unreadable as error:
         raise refusal(name, error) from None
     except (ValueError, RecursionError) as error:
+        if not sure:
+            return None
         raise UserError(f"'{shown(name)}' is damaged: {error}.", "Mend the file, or take it away.") from None
 
 
