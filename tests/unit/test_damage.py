@@ -116,13 +116,14 @@ def test_damaged_texts_are_texts() -> None:
     spec = TextSpec(shape=(60,), vocab=100, framed=True, tokenizer=tokenizer, unit="char")
     tokens = [torch.as_tensor(tokenize(text, spec)) for text in texts]
     items = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
-    swapped, looped, formless = (
+    swapped, looped, formless, cut = (
         [decode(item, spec) for item in damage.of(items, spec, 2, np.random.default_rng(0))]
         for damage in text_damage.DAMAGES
     )
     assert [sorted(text.split()) for text in swapped] == [sorted(text.split()) for text in texts] and swapped != texts
     assert len(set(looped[1].split())) == 1 and len(looped[0].split()) == len(texts[0].split())
     assert all("\n" not in text for text in formless)
+    assert all(whole.startswith(text) and len(text) == len(whole) // 2 for text, whole in zip(cut, texts, strict=True))
 
 
 def test_pictures_are_mirrored_only_where_that_does_not_hide_what_they_show() -> None:

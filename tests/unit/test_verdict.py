@@ -53,7 +53,8 @@ def test_no_measure_calls_good_what_another_tells_apart() -> None:
 
 def test_the_summary_is_that_of_the_worst_measure() -> None:
     fine, little, wide = metric(0.9, 0.9, 0.01), metric(0.87, 0.9, 0.01), metric(0.9, 0.9, 0.2)
-    assert verdict([fine, fine]).level == "alike" and verdict([fine, little]).level == "slight"
+    assert verdict([fine] * 3).level == "alike" and verdict([fine, fine, little]).level == "slight"
+    assert verdict([fine, fine]).level == "unclear" and "by 2 measures alone" in verdict([fine, fine]).words
     assert verdict([fine, little, wide]).level == "unclear" and not verdict([wide]).good
     worse, worst = metric(0.8, 0.9, 0.01, name="a"), metric(0.3, 0.9, 0.01, name="b")
     assert verdict([worst, worse, wide]).worst == "b"

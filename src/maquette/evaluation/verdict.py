@@ -28,6 +28,7 @@ SENSES: Mapping[Better, str] = {
 }
 """What `better` asks, in words."""
 
+FEWEST = 3  # measures without which nothing is called good: one that finds nothing may be one that looks at little
 ENOUGH = 10.0  # differences that matter: of what is as bad as this, the first in the table is named
 
 _BADNESS: tuple[Level, ...] = ("alike", "beyond", "slight", "unclear", "worse")
@@ -149,6 +150,12 @@ def verdict(metrics: Sequence[Metric], items: str = "items") -> Verdict:
         words = (
             f"Whether they are like real {items} is not clear: no difference was found, but one that matters could be "
             f"hidden in the error of {says}. More samples and more held-out {items} would tell."
+        )
+    elif n < FEWEST:
+        found = "unclear"
+        words = (
+            f"No difference to real {items} that matters was found, by {n} {measures} alone: too little to call them "
+            "as good. Look at them."
         )
     elif found == "slight":
         words = f"Close to real {items}: there is a difference, too small to matter. The largest is {says}."

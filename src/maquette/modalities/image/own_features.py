@@ -38,6 +38,8 @@ VERSION = 2  # raise it whenever the network or its training changes: cached one
 SIDE = 64  # larger pictures are averaged down to it
 EASY = 0.95  # right answers after the trial, from which on the classes take no long training
 MIRRORED = 0.9  # share of these that must stay right in the mirror
+LEARNED = 0.3  # beyond the commonest class: who knows less than that does not know what a mirror hides either
+ASKED = 60  # pictures, of fewer of which a trial says nothing
 FLAWED = 4  # one spoiled picture to so many
 
 
@@ -196,8 +198,8 @@ def _trial(network: Network, data: _Data) -> tuple[bool, bool]:
     """Whether mirrored pictures still show their class, and whether the classes are easy: what a short training says of
     a tenth that it is not shown."""
     asked, learned = np.split(data.rows, [min(len(data.rows) // 10, 1000)])
-    if len(asked) < 20 or data.labels is None:
-        return False, True
+    if len(asked) < ASKED or data.labels is None:
+        return False, data.labels is None
     _place(network, data.device)
     steps, batch = plan(len(learned), data.column.spec.shape, False)
     _train(network, replace(data, rows=learned), (max(steps // 4, 1), batch), mirror=False)
@@ -208,7 +210,8 @@ def _trial(network: Network, data: _Data) -> tuple[bool, bool]:
             float((network.head(network(x)).argmax(1).cpu() == data.labels[asked]).float().mean())
             for x in (seen, seen.flip(3))
         )
-    return mirrored >= MIRRORED * right, right >= EASY
+    chance = float(data.labels[asked].bincount().max()) / len(asked)
+    return right - chance >= LEARNED and mirrored >= MIRRORED * right, right >= EASY
 
 
 def _train(network: Network, data: _Data, planned: tuple[int, int], mirror: bool) -> None:

@@ -1,4 +1,4 @@
-"""Known damage to texts, for measures to be tried on: swapped words, loops, and lost forms."""
+"""Known damage to texts, for measures to be tried on: swapped words, loops, lost forms and lost ends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from maquette.modalities.text.measures.script import script_of
 _SPACE = re.compile(r"(\s+)")
 SHARE = (0.3, 1.0)  # of the words that change places, of the texts that lose their form; mild and strong
 LOOP = (0.5, 0.9)  # share of a text that repeats what stands before it
+CUT = (0.2, 0.5)  # share of a text that is missing at its end
 
 Alter = Callable[[list[str], float, np.random.Generator], list[str]]
 """What stands between white space, or characters where words have no spaces -> the same, changed."""
@@ -62,6 +63,11 @@ def _formless(items: Tensor, spec: ColumnSpec, strength: int, rng: np.random.Gen
     return _items(made, spec, items.shape[1])
 
 
+def _cut(items: Tensor, spec: ColumnSpec, strength: int, rng: np.random.Generator) -> Tensor:
+    texts = decoded(items, spec)
+    return _items([text[: int(len(text) * (1 - CUT[strength - 1]))] for text in texts], spec, items.shape[1])
+
+
 def _items(texts: list[str], spec: ColumnSpec, longest: int) -> Tensor:
     """Texts as items i64[n, L]; what no longer fits is cut."""
     tokenize = find_modality("text").tokenize
@@ -73,4 +79,5 @@ DAMAGES = (
     Damage("with words swapped", "item", _on_words(_swapped, SHARE)),
     Damage("in loops", "loops", _on_words(_looped, LOOP)),
     Damage("without their form", "form", _formless),
+    Damage("cut short", "length", _cut),
 )
