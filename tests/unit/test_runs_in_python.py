@@ -80,8 +80,9 @@ def test_python_can_ask_for_all_that_the_command_line_can(tmp_path: Path, monkey
 
     table = run.history()
     assert list(table["step"])[-1] == 6 and len(table["seconds"]) == len(table["step"]) and "elbo/loss" in table
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    plain = run.history()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pandas", None)
+        plain = run.history()
     assert isinstance(plain, dict) and list(plain) == list(table) and plain["step"] == list(table["step"])
     assert all(len(values) == len(plain["step"]) for values in plain.values())
 
