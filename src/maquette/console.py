@@ -40,7 +40,7 @@ def shown(quiet: bool = False) -> Iterator[None]:
     Within itself it changes nothing, so that whoever does several things shows them as one.
     """
     # Of processes that train together, the first one speaks.
-    if quiet or int(os.environ.get("RANK", "0")) > 0:
+    if quiet or os.environ.get("RANK", "0") != "0":
         with watching(None):
             yield
         return
@@ -51,7 +51,7 @@ def shown(quiet: bool = False) -> Iterator[None]:
     display, done = find_display(), threading.Event()
 
     def show() -> None:
-        with suppress(OSError, ValueError):  # nobody reads any more
+        with suppress(Exception):  # such as of a terminal that was closed: the work goes on
             while not done.wait(REFRESH):
                 display.draw([stage for stage in tuple(stages) if stage.seconds > DELAY])
 
@@ -65,7 +65,7 @@ def shown(quiet: bool = False) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             display.close()
 
 
@@ -100,7 +100,8 @@ class Lines:
     def draw(self, stages: Sequence[Stage]) -> None:
         if stages and time.monotonic() - self._last >= EVERY:
             self._last = time.monotonic()
-            print(stages[-1], file=sys.stderr, flush=True)
+            sys.stderr.write(f"{stages[-1]}\n")  # at once: others write, too
+            sys.stderr.flush()
 
     def close(self) -> None:
         pass
@@ -114,9 +115,8 @@ class Bars:
         from rich.live import Live
 
         # What is printed meanwhile must stand above; a stdout that goes elsewhere must not come here.
-        self._live = Live(
-            console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty()
-        )
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
 
     def draw(self, stages: Sequence[Stage]) -> None:
         if not stages:
@@ -134,8 +134,10 @@ def _bars(stages: Sequence[Stage]) -> Any:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 1))
+    for _ in range(4):
+        table.add_column(no_wrap=True)
     for stage in stages:
-        bar = ProgressBar(stage.total, stage.done, width=30, pulse=not stage.total, animation_time=stage.seconds)
+        bar = ProgressBar(stage.total, stage.done, width=16, pulse=not stage.total, animation_time=stage.seconds)
         table.add_row(stage.what, bar, stage.amount, stage.state)
     return table
 

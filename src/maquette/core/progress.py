@@ -46,12 +46,12 @@ class Stage:
 
     @property
     def amount(self) -> str:
-        """E.g. `120 of 500, about 0:12 left`; the time spent, where that is all there is to say."""
+        """E.g. `120 of 500, ~0:12 left`; the time spent, where that is all there is to say."""
         seconds, done = self.seconds, self.done - self.first
         if not self.total:
             return _clock(seconds)
         known = self.even and done > 0 and self.done < self.total
-        left = f", about {_clock(seconds * (self.total - self.done) / done)} left" if known else ""
+        left = f", ~{_clock(seconds * (self.total - self.done) / done)} left" if known else ""
         return f"{self.done:,} of {self.total:,}{left}"
 
     def __str__(self) -> str:
