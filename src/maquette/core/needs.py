@@ -119,7 +119,7 @@ def outlook(recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seco
         return duration(count * item_seconds * way.work / need.work)
 
     if items >= need.first_look:
-        return f"Enough for a first look{fit}; {need.recipe} is worth about {takes(need.worth_it)} here."
+        return f"Enough for a first look{fit}; {need.recipe} is worth training for about {takes(need.worth_it)} here."
     words = part(spec.only().kind, "extent", "options")(spec.only())[1]
     at = f" at {words}" if words else ""
     sizes, recipes = (_quicker(ways, need) for ways in other_ways(need, spec))
