@@ -15,8 +15,11 @@ import pytest
 import torch
 from test_data_sources import idx_bytes, opened, pictures
 
+from maquette.api import resolve_recipe
+from maquette.cli import demo
 from maquette.core.errors import UserError
 from maquette.data.readers import named
+from maquette.recipes import DEFAULT
 
 FILES = named.SETS["mnist"]["files"]
 
@@ -122,3 +125,10 @@ def test_the_real_mnist(tmp_path: Path, real_data: Path, monkeypatch: pytest.Mon
     assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
     assert dataset.summary["classes"]["label"]["1"] == 6742
     assert dataset.summary["duplicates"]["near_copies"] < 20  # a hash alone would call thousands of ones the same
+
+
+def test_the_demo_can_show_each_of_them() -> None:
+    assert tuple(demo.SETS) == named.NAMES
+    for name, (budget, settings) in demo.SETS.items():
+        recipe = resolve_recipe(DEFAULT, name, budget=budget, settings=settings)
+        assert recipe.train.budget == budget and recipe.data.source == name

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 2**17  # bytes that are judged
 LEAST = 0.02  # confidence below which chardet says no more than that something must be said
+COMMONEST, LEAST_OF_IT = "Windows-1252", 0.01  # few words of it, as in names and labels, tell little
 _NAMES = {
     "windows-1252": "Windows-1252", "windows-1250": "Windows-1250", "windows-1251": "Windows-1251",
     "windows-1253": "Windows-1253", "windows-1254": "Windows-1254", "windows-1257": "Windows-1257",
@@ -22,13 +23,14 @@ def guess(data: bytes, first: int) -> tuple[str, str] | None:
     """The characters of bytes that are not UTF-8 from offset `first` on, and the encoding's name; None: uncertain."""
     import chardet
 
-    start = data.rfind(b"\n", 0, first) + 1
+    start = max(data.rfind(b"\n", 0, first) + 1, data.rfind(b"\r", 0, first) + 1, first - SAMPLE // 2)
     start -= start % 2  # UTF-16 has two bytes a character
     sample = data[start : start + SAMPLE]
     found = chardet.detect_all(sample, include_encodings=_NAMES, no_match_encoding="ascii")
     best = found[0]
     name = _NAMES.get(str(best["encoding"]).lower())
-    if name is None or best["confidence"] < LEAST or _ambiguous(sample, found):
+    least = LEAST_OF_IT if name == COMMONEST else LEAST
+    if name is None or best["confidence"] < least or _ambiguous(sample, found):
         return None
     try:
         return data.decode(str(best["encoding"])), name

@@ -11,6 +11,7 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun, part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
 from maquette.data.names import shown
@@ -83,24 +84,32 @@ class Survey:
 
 @dataclass
 class Chosen:
-    """Some of many cells, in an order of their own."""
+    """Some of many cells, in an order of their own. parts: which item of its file each is, where files hold several"""
 
     cells: Cells
     rows: Sequence[int]
+    parts: Sequence[int] | None = None
 
     @classmethod
     def of(cls, cells: Cells, rows: Sequence[int]) -> Cells:
         if isinstance(cells, Values):
             return Values([cells.cells[i] for i in rows])
         if isinstance(cells, Chosen):
-            return cls(cells.cells, [cells.rows[i] for i in rows])
+            parts = None if cells.parts is None else [cells.parts[i] for i in rows]
+            return cls(cells.cells, [cells.rows[i] for i in rows], parts)
         return cls(cells, list(rows))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Sequence[int]) -> list[Cell]:
-        return self.cells.take([self.rows[row] for row in rows])
+        cells = self.cells.take([self.rows[row] for row in rows])
+        if self.parts is None:
+            return cells
+        return [
+            File(cell.name, cell.payload, self.parts[row]) if isinstance(cell, File) else cell
+            for row, cell in zip(rows, cells, strict=True)
+        ]
 
     def order(self) -> Sequence[int]:
         return range(len(self.rows))
@@ -147,7 +156,7 @@ def examined(cells: Sequence[Cell], kind: str, config: Any) -> list[tuple[Any, i
             if isinstance(cell, Unreadable):
                 raise cell
             if isinstance(cell, File):
-                cell = File(cell.name, cell.read())
+                cell = File(cell.name, cell.read(), cell.part)
             made.append((look(cell, config), _digest(cell)))
         except Unreadable as error:
             made.append(str(error))
@@ -240,9 +249,11 @@ def _results(cells: Cells, kind: str, config: Any) -> Iterator[tuple[list[int], 
             yield [cell for cell in found if cell is not None]
 
     many = isinstance(cells, Files) and len(order) >= MANY
-    for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
-        done = iter(results)
-        yield chunks[number], [next(done) if known else None for known in there[number]]
+    with stage(f"looking at {noun(kind)}", len(order)) as looked:
+        for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
+            done = iter(results)
+            yield chunks[number], [next(done) if known else None for known in there[number]]
+            looked.done += len(chunks[number])
 
 
 def _order(made: Survey) -> Sequence[int]:

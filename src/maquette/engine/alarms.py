@@ -87,7 +87,7 @@ class Alarms:
 
     def __init__(self, watches: Sequence[Watch], total: int, raised: Sequence[str] = ()) -> None:
         self._watches = [w for w in (*watches, *WATCHES) if w.name not in raised]
-        self._total = total
+        self.total = total
         self._since: dict[str, int] = {}
         self._history = History()
 
@@ -103,7 +103,7 @@ class Alarms:
         out = []
         for watch in list(self._watches):
             found = self._value(watch, values)
-            if found is None or step < max(watch.after * self._total, SOONEST_STEP):
+            if found is None or step < max(watch.after * self.total, SOONEST_STEP):
                 continue
             key, value = found
             beyond = (watch.above is not None and value > watch.above) or (
@@ -113,7 +113,7 @@ class Alarms:
                 self._since.pop(watch.name, None)
                 continue
             since = self._since.setdefault(watch.name, step)
-            if step - since >= watch.patience * self._total:
+            if step - since >= watch.patience * self.total:
                 out.append(
                     Alarm(watch.name, step, f"{watch.saw}: {key} = {value:.3g} since step {since}", watch.advice)
                 )

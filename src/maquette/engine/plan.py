@@ -28,22 +28,25 @@ from maquette.core.files import write_json
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model, Phase
 from maquette.core.needs import outlook
-from maquette.core.recipe import Recipe, TrainConfig, seconds_of
+from maquette.core.progress import stage
+from maquette.core.recipe import Leg, Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
 from maquette.engine.job import Batches, Job
 from maquette.engine.loop import Loop
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 
 PREVIEWS = 30
 _DEFAULT_BUDGET = "10m"
+_AFTERWARDS = 1.0  # seconds that the animation and the model card take, about
 # Compilation takes about a minute; below this it cannot pay for itself.
 _COMPILE_FROM_SECONDS = 1200.0
 
 
 def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     """The job's recipe with everything that was left to measure now fixed."""
-    began = time.monotonic()
+    began = time.monotonic() if job.began is None else job.began
     train = job.recipe.train
     loader = job.batches(train.batch_size, world.rank, world.size)
     # Measured by the leader alone, on its own share: the others wait and must not be waited for.
@@ -60,7 +63,8 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
         limit = min(6.0, max(0.5, 0.01 * budget)) if budget else 1.0
-        timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
+        with stage("timing some steps"):
+            timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     # By the best times: on a busy machine the usual ones say more about the other programs.
     precision = min(timings, key=lambda name: timings[name].best_seconds) if timings else candidates[0]
     if len(timings) > 1:
@@ -68,7 +72,8 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     micro = timings[precision].micro_batch if timings else None
     compiled = train.compile == "on"
     if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
-        trial = _try_compiled(job, world, batch, precision)
+        with stage("compiling"):
+            trial = _try_compiled(job, world, batch, precision)
         if trial is not None and trial.best_seconds < 0.95 * timings[precision].best_seconds:
             compiled, timings[precision] = True, trial
 
@@ -76,6 +81,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     steps, why = _steps(job, train, budget, began, timings.get(precision))
     changes = {
         "steps": steps,
+        "course": () if budget is None else (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),),
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
@@ -156,7 +162,8 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
         loop.phase(phase, batch)
         loop.phase(phase, batch)
         times: list[float] = []
-        while len(times) < 5 or (sum(times) < share and len(times) < 200):
+        # Five say more than one; where steps are long, the budget is not spent on measuring them.
+        while len(times) < 200 and sum(times) < (share if len(times) >= 5 else 2 * share):
             times.append(_timed(loop, phase, batch))
         step_seconds += statistics.median(times) / phase.every
         best_seconds += min(times) / phase.every
@@ -196,7 +203,7 @@ def _trial(job: Job, world: World, batch: Batch, precision: str, compiled: bool)
     state = State(model, train.ema_decay)
     micro = train.micro_batch if isinstance(train.micro_batch, int) else None
     # A total beyond any step keeps schedules in their first, constant part while we measure.
-    return state, Loop(state, world, train.seed, 10**9, batch.size, precision, micro)
+    return state, Loop(state, world, train.seed, Course.of(10**9), batch.size, precision, micro)
 
 
 def _timed(loop: Loop, phase: Phase, batch: Batch) -> float:
@@ -256,8 +263,7 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     if train.epochs is not None:
         return max(1, math.ceil(train.epochs * job.items / train.batch_size)), f"{train.epochs:g} epochs"
     assert budget is not None and timing is not None
-    # Half the budget trains, even where a busy machine took long over the measuring.
-    left = max(budget - (time.monotonic() - began), budget / 2) - _previews(budget, timing) * timing.preview_seconds
+    left = time_left(budget, began) - _previews(budget, timing) * timing.preview_seconds
     # A few per cent for checkpoints, the log and what else the machine does.
     steps = int(0.96 * left / timing.step_seconds)
     if steps < 1:
@@ -266,6 +272,12 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
             "Give more time, smaller items, or a smaller train.batch_size.",
         )
     return steps, f"what fits into {train.budget or _DEFAULT_BUDGET}"
+
+
+def time_left(budget: float, began: float) -> float:
+    """Seconds of a budget that are left to train; at least half, even where a slow disk or a busy machine took long
+    over the data and the measuring."""
+    return max(budget - (time.monotonic() - began) - _AFTERWARDS, budget / 2)
 
 
 def _describe(

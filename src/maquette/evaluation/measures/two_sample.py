@@ -7,6 +7,8 @@ judged items is Binomial(n, 1/2) exactly (section 3), which gives the p-value.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5
 
     p = binomtest(int(right.sum()), n, 0.5, alternative="greater").pvalue
     found = mean(right, rng)
-    return Estimate(found.value, found.low, found.high, float(p))
+    return replace(found, p_value=float(p))
 
 
 def _learn(x: Tensor, y: Tensor, held: Tensor, steps: int, seed: int) -> Tensor:
@@ -77,7 +79,7 @@ def _says(m: Metric) -> str:
 MEASURES = (
     Measure(
         name="two_sample", title="Classifier two-sample test", better="floor", unit="share", rests_on="features",
-        place=21, of=between("two_sample", two_sample),
+        place=21, sees=("item", "repeats"), of=between("two_sample", two_sample),
         asks=ASKS,
         says=_says,
     ),

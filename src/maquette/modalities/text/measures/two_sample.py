@@ -7,6 +7,7 @@ once, by a model that was fitted without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def two_sample(
     right = judged(fake, real, rng, features)
     p = binomtest(int(right.sum()), right.size, 0.5, alternative="greater").pvalue
     found = mean(right.ravel(), rng)
-    return Estimate(found.value, found.low, found.high, float(p))
+    return replace(found, p_value=float(p))
 
 
 def judged(fake: Sequence[str], real: Sequence[str], rng: np.random.Generator, features: int = 20_000) -> np.ndarray:
@@ -86,4 +87,5 @@ def _says(m: Metric) -> str:
 
 
 # It takes the place of the general test, for which texts would need a network.
-MEASURES = (Measure("two_sample", _TITLE, "floor", "share", ASKS, _of, _says, place=52),)
+MEASURES = (Measure("two_sample", _TITLE, "floor", "share", ASKS, _of, _says, place=52,
+                    sees=("item", "loops", "repeats")),)  # fmt: skip
