@@ -277,7 +277,7 @@ class Run:
     @property
     def undertrained(self) -> str:
         """What to say of a run that saw too little for a first look; "" of any other, and where nothing is known."""
-        return undertrained(self.folder)
+        return undertrained(self.folder, self.folder.path)
 
     @functools.cached_property
     def generator(self) -> Generator:

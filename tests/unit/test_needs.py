@@ -105,6 +105,7 @@ def test_an_undertrained_run_is_not_called_trained(trained: Trained, tmp_path: P
     done = CliRunner().invoke(command, asked, catch_exceptions=False)
     assert "5 steps of 128 at 8x8" in done.output and "a first look takes about" in done.output
     assert "Undertrained: it saw 640 items, and a first look takes about" in done.output
+    assert f"maquette resume {out} --steps 47\n" in done.output
     assert "Trained:" not in done.output
     run = maquette.load(out)
     assert run.undertrained.startswith("Undertrained: it saw 640 items")

@@ -63,8 +63,7 @@ def ended(run: str | Path) -> str:
     from maquette.core.needs import undertrained
     from maquette.core.run import RunFolder
 
-    short = undertrained(RunFolder(Path(run)))
-    return f"{short} It is in {run}." if short else f"Trained: {run}"
+    return undertrained(RunFolder(Path(run)), run) or f"Trained: {run}"
 
 
 def leads() -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -90,17 +92,22 @@ def enough(recipe: Recipe, spec: DataSpec) -> TrainConfig:
     return train.model_copy(update={"budget": None, "steps": math.ceil(need.worth_it / train.batch_size)})
 
 
-def undertrained(folder: RunFolder) -> str:
-    """What to say of a run that has seen too little for a first look; "" of any other, and where nothing is known."""
+def undertrained(folder: RunFolder, run: str | Path = ".") -> str:
+    """What to say of a run that has seen too little for a first look; "" of any other, and where nothing is known.
+
+    run: its path, as it is to stand in the command that goes on with it
+    """
     try:
-        need = need_of(folder.recipe(), folder.spec())
+        recipe = folder.recipe()
+        need = need_of(recipe, folder.spec())
         lines = [line for line in folder.log() if isinstance(line, Mapping)]
         seen = max((line["items"] for line in lines if isinstance(line.get("items"), int)), default=0)
     except (MaquetteError, OSError, ValueError):
         return ""
     if need is None or seen >= need.first_look:
         return ""
-    return f"Undertrained: it saw {seen:,} items, and a first look takes about {rounded(need.first_look):,}."
+    goes_on = f"maquette resume {shlex.quote(str(run))} --steps {math.ceil(need.first_look / recipe.train.batch_size)}"
+    return f"Undertrained: it saw {seen:,} items, and a first look takes about {rounded(need.first_look):,}: {goes_on}"
 
 
 def outlook(recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seconds: Callable[[], float]) -> str:
@@ -119,7 +126,7 @@ def outlook(recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seco
         return duration(count * item_seconds * way.work / need.work)
 
     if items >= need.first_look:
-        return f"Enough for a first look{fit}; {need.recipe} is worth about {takes(need.worth_it)} here."
+        return f"Enough for a first look{fit}; {need.recipe} is worth training for about {takes(need.worth_it)} here."
     words = part(spec.only().kind, "extent", "options")(spec.only())[1]
     at = f" at {words}" if words else ""
     sizes, recipes = (_quicker(ways, need) for ways in other_ways(need, spec))
