@@ -187,3 +187,10 @@ def test_inspect_takes_the_answer(tmp_path: Path) -> None:
     assert told.exit_code == 0 and "data.splits=none" in told.output.splitlines()[-2]
     wrong = CliRunner().invoke(main, ["inspect", str(tmp_path / "set"), "train.steps=1"])
     assert wrong.exit_code
+
+
+def test_a_folder_of_what_has_no_class_is_no_class():
+    names = [f"{split}/{kind}/{i}.txt" for split in ("train", "test") for kind in ("pos", "neg") for i in range(9)]
+    found = layout([*names, *(f"train/unsup/{i}.txt" for i in range(9))], "texts")
+    assert {*(found.classes or [])} == {"pos", "neg", None} and not found.outside
+    assert any("'unsup' is no class" in note for note in found.notes)

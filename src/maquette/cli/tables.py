@@ -59,12 +59,19 @@ def print_classes(summary: dict[str, Any]) -> None:
 
 
 def print_left_out(summary: dict[str, Any]) -> None:
-    """What is left out, by name, with the reason."""
-    if summary["left_out"]:
-        rows = [(entry["name"], entry["reason"]) for entry in summary["left_out"][:SHOWN]]
-        count = summary["left_out_count"]
-        rows += [("...", f"{count - SHOWN:,} more")] if count > SHOWN else []
-        print_table(("left out", "reason"), rows)
+    """What is left out, by reason: how much, and the names of some."""
+    names: dict[str, list[str]] = {}
+    for entry in summary["left_out"]:
+        names.setdefault(entry["reason"], []).append(entry["name"])
+    counts = {reason: max(len(found), summary["left_out_reasons"].get(reason, 0)) for reason, found in names.items()}
+    rows = [
+        (f"{counts[reason]:,}", reason, ", ".join(found[:3]) + (", ..." if counts[reason] > 3 else ""))
+        for reason, found in [*names.items()][:SHOWN]
+    ]
+    if more := summary["left_out_count"] - sum(counts[reason] for _, reason, _ in rows):
+        rows.append((f"{more:,}", "...", "..."))
+    if rows:
+        print_table(("left out", "reason", "which"), rows)
 
 
 def print_remarks(summary: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "eval": "val", "evaluation": "val",
 }  # fmt: skip
 UNLABELLED = ("unlabeled", "unlabelled", "unsup", "extra", "pred", "predict")  # beside splits they are none
+NAMELESS = UNLABELLED[:3]  # beside class folders they hold what has no class
 CONTAINERS = {"data", "files", "items", "img", "imgs", "samples"}  # folders of these names hold things and name none
 NEUTRAL = CONTAINERS | {"set", "dataset", "split", "part", "folder"}  # what the name of a split may say besides
 MOST_SPLITS = 20  # of more names, only what they are for tells splits apart: test_0001, test_0002, ...
@@ -365,7 +366,10 @@ def _take_classes(
         made.notes.append(f"{some(without)} has no class folders, unlike what is learned from: left out.")
     if any(len(path) > 2 for path in paths.values()):
         made.notes.append("Folders inside the class folders do not count: the first folder names the class.")
-    made.classes = [inside.get(i) for i in range(len(rests))]
+    nameless = {name for name in inside.values() if name.lower() in NAMELESS} if kinds > 2 else set()
+    if nameless:
+        made.notes.append(f"{some(sorted(nameless))} is no class: what lies in it has none.")
+    made.classes = [None if (name := inside.get(i)) in nameless else name for i in range(len(rests))]
     made.outside |= {i: "outside the class folders" for i in rows if i not in inside}
 
 

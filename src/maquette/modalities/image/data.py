@@ -11,6 +11,7 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ColumnSpec
+from maquette.data.names import some
 from maquette.data.raw import Array, Cell, Cells, File
 from maquette.modalities.image.arrays import Pictures
 from maquette.modalities.image.config import Config, Spec
@@ -25,7 +26,6 @@ MIXED_SIDE = 64  # and pictures of many sizes become squares of at most this
 FAR_BELOW = 4  # a picture whose side is less than a quarter of the target's would be a blur
 FEW = 1000  # fewer pictures than this are soon known by heart
 FEW_FILES = 5  # fewer than this are no set of pictures, unless each holds many
-NAMED = 20  # wrong suffixes that are named one by one
 
 
 def interpret(cells: Cells, config: Config, notes: Notes) -> Cells:
@@ -102,11 +102,16 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
             "some of it can be copies, which the report looks for. More pictures help most; of the recipes, image/gan "
             "copies least."
         )
-    wrong = [i for i in column.used if column.facts[i].note]
-    for i in wrong[:NAMED]:
-        notes.warn(f"'{column.places[i]}' is {column.facts[i].note}; it is used.")
-    if len(wrong) > NAMED:
-        notes.warn(f"{len(wrong) - NAMED:,} more pictures have a wrong suffix; they are used.")
+    wrong: dict[str, list[str]] = {}
+    for i in column.used:
+        if column.facts[i].note:
+            wrong.setdefault(column.facts[i].note, []).append(column.places[i])
+    for note, places in wrong.items():
+        if len(places) == 1:
+            notes.warn(f"'{places[0]}' is {note}; it is used.")
+        else:
+            many = note.replace(" is ", " are ")
+            notes.warn(f"{len(places):,} pictures are {many} ({some(places)}); they are used.")
     sizes = Counter((fact.height, fact.width) for fact in facts)
     _tell_what_was_chosen(facts, column.spec, column.config, notes)
     channels, height, width = column.spec.shape
