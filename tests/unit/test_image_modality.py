@@ -257,7 +257,7 @@ def test_preview_enlarges_tiny_pictures_by_whole_numbers(tmp_path: Path) -> None
     assert sheet.size == (3 * 66 + 2, 2 * 66 + 2)  # 8 pixels become 64
     pixels = np.asarray(sheet)
     assert (pixels[2:66, 2:66] == 255).all() and (pixels[2:66, 68:132] == 0).all()
-    captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
+    captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "two", ""])
     assert captioned.height == 2 + 64 + 12 + 2
     assert image.sheet(torch.zeros(2, 4, 8, 8)).mode == "RGB"
     # Squares are what they are, unless they are so few that nobody reads them.

@@ -37,10 +37,7 @@ def canvas(width: float, height: float) -> Iterator[Any]:
         page = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(page)
         yield page
-        words: list[Any] = page.findobj(lambda artist: hasattr(artist, "set_parse_math"))
-        for part in words:
-            part.set_parse_math(False)  # a class named "$5" is not mathematics
-            part.set_fontfamily([*part.get_fontfamily(), *map(family, fonts([part.get_text()])[1:])])
+        _settle_words(page)
 
 
 @contextmanager
@@ -48,8 +45,18 @@ def figure(path: Path, width: float, height: float, about: About) -> Iterator[An
     """A figure that is saved atomically, cut to what is drawn, and says in its metadata where it comes from."""
     with canvas(width, height) as page:
         yield page
+        _settle_words(page)
         with atomic(path) as temporary:
             page.savefig(temporary, dpi=DPI, format="png", metadata=about.fields, bbox_inches="tight", pad_inches=0.05)
+
+
+def _settle_words(page: Any) -> None:
+    """Names from the data as they are: "$5" is not mathematics, and every script has a font, where there is one."""
+    words: list[Any] = page.findobj(lambda artist: hasattr(artist, "set_parse_math"))
+    for part in words:
+        part.set_parse_math(False)
+        further = [family(font) for font in fonts([part.get_text()])[1:]]
+        part.set_fontfamily([*dict.fromkeys([*part.get_fontfamily(), *further])])
 
 
 def curves(log: Log, path: Path, about: About) -> None:
