@@ -372,3 +372,11 @@ def test_heic_without_its_library_names_the_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(files, "_formats", lambda: ("PNG", "JPEG"))
     with pytest.raises(Unreadable, match=r"pip install 'maquette\[heif\]'"):
         files.probe(b"\0\0\0\x1cftypheic" + bytes(64), "a.heic")
+
+
+@pytest.mark.parametrize("name", ["DSC_1.NEF", "IMG_1.cr2", "a/b.dng"])
+def test_raw_files_of_cameras_are_no_pictures(name: str) -> None:
+    """They begin like TIFF, and what is read of them as such is a thumbnail."""
+    from maquette.modalities.image.claims import claims
+
+    assert not claims(name, b"") and not claims(name, b"II*\0" + bytes(60)) and claims("a.tif", b"II*\0" + bytes(60))

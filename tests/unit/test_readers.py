@@ -470,3 +470,34 @@ def test_data_splits_none_takes_no_split_from_anywhere(tmp_path: Path) -> None:
     rows = [{"t": f"n{i}", "split": "train" if i < 8 else "test"} for i in range(12)]
     put(tmp_path, {"a.csv": csv(rows)})
     assert {*find_source(tmp_path / "a.csv", tmp_path, "none").load(lambda message: None).splits} == {None}
+
+
+def test_tables_that_list_the_same_files_say_more_of_them(tmp_path: Path) -> None:
+    """As CelebA has it: attributes, and which part, each in a table of its own; captions have rows of their own."""
+    n = range(20)
+    put(tmp_path, {f"faces/{i:02}.png": png(i) for i in n} | {
+        "attributes.csv": csv([{"image_id": f"{i:02}.png", "smiles": str(i % 2)} for i in n]),
+        "captions.csv": csv([{"image": f"{i // 2:02}.png", "caption": f"one {i}"} for i in n]),
+        "parts.csv": csv([{"image_id": f"{i:02}.png", "part": ["train", "test"][i > 14]} for i in n]),
+    })  # fmt: skip
+    table = read(tmp_path)
+    assert {*table.columns} == {"image", "smiles", "caption"}
+    assert len(table) == 30 and [*files(table, "image")].count("faces/03.png") == 2
+    assert values(table, "caption")[:3] == ["one 0", "one 1", "one 2"]
+    assert values(table, "smiles")[:4] == ["0", "0", "1", "1"] and values(table, "smiles")[-1] == "1"
+    assert table.splits.count("test") == 5
+
+
+@pytest.mark.parametrize("form", ["sample_submission.csv", "sampleSubmission.csv", "gender_submission.csv"])
+def test_the_form_of_an_answer_is_no_data(tmp_path: Path, form: str) -> None:
+    rows = [{"id": str(i), "words": f"number {i}", "mood": str(i % 2)} for i in range(12)]
+    put(tmp_path / "texts", {"train.csv": csv(rows), "test.csv": csv([{"id": "99", "words": "?"}])})
+    put(
+        tmp_path / "pictures",
+        {f"train/{i}.png": png(i) for i in range(12)} | {f"test/{i}.png": png(i) for i in (98, 99)},
+    )
+    put(tmp_path / "pictures", {"labels.csv": csv([{"id": str(i), "mood": str(i % 2)} for i in range(12)])})
+    for source, count in (("texts", 13), ("pictures", 14)):
+        put(tmp_path / source, {form: csv([{"id": str(i), "mood": "7"} for i in (98, 99)])})
+        table = read(tmp_path / source)
+        assert len(table) == count and "7" not in values(table, "mood") and table.ignored == [form]

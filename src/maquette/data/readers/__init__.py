@@ -19,6 +19,7 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
+_SUBMISSION = re.compile(r"(?:sample|gender|example)[_-]?submission|submission[_-]?(?:sample|format)")  # Kaggle's forms
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
 ARRAYS = (".npy", ".npz", ".parquet", ".arrow")
 _PACKED = (".rar", ".7z", ".zst", ".lz4")  # archives of programs that are not ours
@@ -226,7 +228,8 @@ def is_data(name: str) -> bool:
 
 def is_about(name: str) -> bool:
     """Whether a file is about the data and not data."""
-    return name.rpartition("/")[2].lower().partition(".")[0] in ABOUT
+    stem = name.rpartition("/")[2].lower().partition(".")[0]
+    return stem in ABOUT or (is_table(name) and _SUBMISSION.search(stem) is not None)
 
 
 def _chosen(place: Place) -> ModuleType:

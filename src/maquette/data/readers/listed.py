@@ -19,7 +19,7 @@ from maquette.core.spec import plain
 from maquette.data.decode import head_of, unpacked_head
 from maquette.data.names import LISTED, shown, some
 from maquette.data.raw import Places, RawTable, Values
-from maquette.data.readers import Place, is_table
+from maquette.data.readers import Place, is_about, is_table
 from maquette.data.readers import tables as value_tables
 from maquette.data.readers.items import laid_out
 from maquette.data.trees import OneFile
@@ -59,7 +59,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     tables = [names.index(place.tree.names[i]) for i in _tables(place)]
     listed = value_tables.parsed(whole, tables, [*columns, FILE])
     found, unknown = _files(whole, listed)
-    rows = [row for row in range(len(listed)) if any(numbers[row] >= 0 for numbers in found.values())]
+    again = _joined(found, listed) if len(found) == 1 else ()
+    rows = [row for row in range(len(listed)) if row not in again and any(at[row] >= 0 for at in found.values())]
     if alone and not rows:
         return value_tables.read(place, columns)
     kinds = {name: _kind(whole, numbers) for name, numbers in found.items()}
@@ -114,7 +115,7 @@ def _tables(place: Place) -> list[int]:
         named = _lists(heads[i], lambda name: find(folder, name, False) >= 0)
         return named or _lists_stems(heads[i], place.items, find)
 
-    return [i for i in tables if lists(i)]
+    return [i for i in tables if not is_about(names[i]) and lists(i)]
 
 
 def _lists(head: bytes, exists: Callable[[str], bool]) -> bool:
@@ -173,7 +174,40 @@ def _files(place: Place, listed: RawTable) -> tuple[dict[str, list[int]], list[s
         str(cell) for name, rows in found.items() for cell, number in zip(values[name], rows, strict=True)
         if cell is not None and number < 0
     ]  # fmt: skip
+    (first, *others) = found
+    if all(sum(number >= 0 for number in row) < 2 for row in zip(*found.values(), strict=True)):
+        found = {first: [max(row) for row in zip(*found.values(), strict=True)]}  # tables that call it by other names
+        for name in others:
+            del listed.columns[name]
     return found, unknown
+
+
+def _joined(found: Mapping[str, Sequence[int]], listed: RawTable) -> set[int]:
+    """Rows whose values were added to the rows of other tables that name the same files, where these had none.
+
+    A table that names each of its files once says something of a file; one that names it again has rows of its own.
+    """
+    ((_, numbers),) = found.items()
+    assert isinstance(listed.names, Places)
+    tables: dict[int, list[int]] = {}
+    for row, table in enumerate(listed.names.file):
+        if numbers[row] >= 0:
+            tables.setdefault(table, []).append(row)
+    once = {table: len({numbers[row] for row in rows}) == len(rows) for table, rows in tables.items()}
+    columns = [cells.cells for cells in listed.columns.values() if isinstance(cells, Values)]
+    rows_of, again = dict[int, list[int]](), set[int]()
+    for table in sorted(tables, key=lambda table: once[table]) if len(tables) > 1 else ():
+        known = {*rows_of} if once[table] else set()
+        for row in tables[table]:
+            if numbers[row] not in known:
+                rows_of.setdefault(numbers[row], []).append(row)
+                continue
+            again.add(row)
+            for to in rows_of[numbers[row]]:
+                listed.splits[to] = listed.splits[to] or listed.splits[row]
+                for cells in columns:
+                    cells[to] = cells[row] if cells[to] is None else cells[to]
+    return again
 
 
 class Finder:

@@ -44,6 +44,8 @@ SUFFIX_FORMATS = {
     ".dcm": "DICOM", ".dicom": "DICOM",
 }  # fmt: skip
 SUFFIXES = tuple(SUFFIX_FORMATS)
+# What cameras write before it is developed: whoever reads these as TIFF gets the thumbnail in them.
+UNDEVELOPED = (".arw", ".cr2", ".cr3", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
