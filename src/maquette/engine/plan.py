@@ -79,9 +79,12 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
 
     previews = _previews(budget, timings.get(precision))
     steps, why = _steps(job, train, budget, began, timings.get(precision))
+    course = train.course  # of the run that the recipe comes from, which is repeated
+    if budget is not None:
+        course = (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),)
     changes = {
         "steps": steps,
-        "course": () if budget is None else (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),),
+        "course": course,
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
