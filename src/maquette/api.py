@@ -28,7 +28,7 @@ from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remo
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, only, open_dataset, told
+from maquette.data import NAMES, only, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
 from maquette.engine.longer import Schedule, is_finished, lengthen
@@ -40,6 +40,7 @@ from maquette.training import (
     check_processes,
     check_watched,
     fitting,
+    inspected,
     launch,
     located,
     open_data,
@@ -191,12 +192,11 @@ def inspect(
     """What data holds, before anything is trained: its `summary` has counts, classes, what is left out and why, and
     copies; `train` and `test` are the tables that a model learns from and is judged on.
 
-    target, given: the columns to look at; () all that there are    of_data: as of `train`
+    target, given: what is to be made, of what; (): what suggests itself    of_data: as of `train`
     """
     config = DataConfig.model_validate({"strict": strict, **data_settings(of_data)})
-    names = [(name,) if isinstance(name, str) else tuple(name) for name in (target, given)]
-    depends = tuple(name for name in names[1] if name != "none")
-    return open_dataset(str(data), config, target=names[0], given=depends, notify=notifier(quiet))
+    made, depends = ((name,) if isinstance(name, str) else tuple(name) for name in (target, given))
+    return inspected(data, config, made, depends, notifier(quiet)).dataset
 
 
 def recipes() -> dict[str, str]:
