@@ -20,6 +20,7 @@ from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
+from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
 from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
@@ -31,7 +32,7 @@ from maquette.core.table import Dataset
 from maquette.data import NAMES, only, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
-from maquette.engine.longer import Schedule, is_finished, lengthen
+from maquette.engine.longer import Schedule, check_more, is_finished, lengthen
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
@@ -381,7 +382,9 @@ class Run:
         check_processes(self.recipe.train, processes)
         longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
         if world.leads:
-            dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
+                check_more(self.folder, steps)
+                dataset = self._data_to_go_on(data, longer, notifier(quiet))
             if longer:
                 decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
                 notifier(quiet)(decided)

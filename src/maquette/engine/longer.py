@@ -23,6 +23,16 @@ def is_finished(folder: RunFolder) -> bool:
     return done is not None and steps is not None and done.step >= steps and written
 
 
+def check_more(folder: RunFolder, steps: int | None) -> None:
+    """Refuses a number of all steps of which none is left to do; None: as many as there will be time for."""
+    done = checkpoint.newest(folder.checkpoints)
+    if done is not None and steps is not None and steps <= done.step:
+        raise UserError(
+            f"{done.step:,} steps are done, and steps is the number of all of them: {steps:,} are not more.",
+            f"For {steps:,} more: --steps {done.step + steps}. Or say how much longer: --budget 10m.",
+        )
+
+
 def lengthen(
     folder: RunFolder, *, steps: int | None, budget: str | None, schedule: Schedule = "continue", began: float
 ) -> str:
@@ -35,11 +45,7 @@ def lengthen(
     with sole_owner(folder.lock_file):
         recipe, done = folder.recipe(), checkpoint.newest(folder.checkpoints)
         train, at = recipe.train, done.step if done else 0
-        if steps is not None and steps <= at:
-            raise UserError(
-                f"{at:,} steps are done, and steps is the number of all of them: {steps:,} are not more.",
-                f"For {steps:,} more: --steps {at + steps}. Or say how much longer: --budget 10m.",
-            )
+        check_more(folder, steps)
         if done is None or not at or train.steps is None:  # nothing is learned yet: it is planned anew
             changes = {"steps": steps, "budget": budget, "epochs": None, "course": ()}
             folder.write_recipe(recipe.model_copy(update={"train": train.model_copy(update=changes)}))
