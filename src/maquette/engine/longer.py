@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.lock import sole_owner
 from maquette.core.recipe import Leg, seconds_of
@@ -61,6 +62,10 @@ def lengthen(
         apart = max(int(train.preview_every), math.ceil((steps - at) / PREVIEWS))
         longer = course.into(train).model_copy(update={"preview_every": apart})
         folder.write_recipe(recipe.model_copy(update={"train": longer}))
-    more = f"{budget} more, about {steps - at:,} steps" if budget else f"{steps:,} steps in all, {steps - at:,} more"
+    more = (
+        f"{budget} more, about {counted(steps - at, 'step', 'steps')}"
+        if budget
+        else f"{steps:,} steps in all, {steps - at:,} more"
+    )
     stand = f"schedules stand at {progress:.0%}, as in one run of that length" if progress else "schedules begin again"
     return f"The run is given {more}; {stand}."
