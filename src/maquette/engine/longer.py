@@ -28,8 +28,9 @@ def check_more(folder: RunFolder, steps: int | None) -> None:
     """Refuses a number of all steps of which none is left to do; None: as many as there will be time for."""
     done = checkpoint.newest(folder.checkpoints)
     if done is not None and steps is not None and steps <= done.step:
+        are = counted(done.step, "step is", "steps are")
         raise UserError(
-            f"{done.step:,} steps are done, and steps is the number of all of them: {steps:,} are not more.",
+            f"{are} done, and steps is the number of all of them: {steps:,} is not enough.",
             f"For {steps:,} more: --steps {done.step + steps}. Or say how much longer: --budget 10m.",
         )
 
