@@ -20,6 +20,7 @@ from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
+from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
 from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
@@ -28,10 +29,10 @@ from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remo
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES, only, open_dataset, told
+from maquette.data import NAMES, only, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
-from maquette.engine.longer import Schedule, is_finished, lengthen
+from maquette.engine.longer import Schedule, check_more, is_finished, lengthen
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
@@ -40,6 +41,7 @@ from maquette.training import (
     check_processes,
     check_watched,
     fitting,
+    inspected,
     launch,
     located,
     open_data,
@@ -191,12 +193,11 @@ def inspect(
     """What data holds, before anything is trained: its `summary` has counts, classes, what is left out and why, and
     copies; `train` and `test` are the tables that a model learns from and is judged on.
 
-    target, given: the columns to look at; () all that there are    of_data: as of `train`
+    target, given: what is to be made, of what; (): what suggests itself    of_data: as of `train`
     """
     config = DataConfig.model_validate({"strict": strict, **data_settings(of_data)})
-    names = [(name,) if isinstance(name, str) else tuple(name) for name in (target, given)]
-    depends = tuple(name for name in names[1] if name != "none")
-    return open_dataset(str(data), config, target=names[0], given=depends, notify=notifier(quiet))
+    made, depends = ((name,) if isinstance(name, str) else tuple(name) for name in (target, given))
+    return inspected(data, config, made, depends, notifier(quiet)).dataset
 
 
 def recipes() -> dict[str, str]:
@@ -381,7 +382,9 @@ class Run:
         check_processes(self.recipe.train, processes)
         longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
         if world.leads:
-            dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
+                check_more(self.folder, steps)
+                dataset = self._data_to_go_on(data, longer, notifier(quiet))
             if longer:
                 decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
                 notifier(quiet)(decided)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from maquette.core.about import About, software
 from maquette.core.batch import Batch
+from maquette.core.counts import counted
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
 from maquette.core.find import find_family, find_modality, own_modalities
@@ -23,12 +25,12 @@ from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
 from maquette.core.needs import enough
-from maquette.core.recipe import Recipe, TrainConfig
+from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
-from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
+from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
 from maquette.core.table import Dataset, Table
-from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, told
+from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
@@ -148,14 +150,15 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
         (len(dataset.train) - len(kept.train), "held out before: not learned from"),
         (len(dataset.test) - len(kept.test), "learned from before: not held out"),
     ):
-        notes += [f"Note: {less:,} {_things(kept)} were {was}."] if less else []
+        notes += [f"Note: {_counted(kept, less)} {'was' if less == 1 else 'were'} {was}."] if less else []
     for line in (f"The data has changed. {first}", *notes):
         notify(line)
     return kept
 
 
-def _things(dataset: Dataset) -> str:
-    return "windows" if dataset.train.spans is not None else "items"
+def _counted(dataset: Dataset, count: int) -> str:
+    what = "item" if dataset.train.spans is None else "window"
+    return counted(count, what, f"{what}s")
 
 
 def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:
@@ -188,7 +191,7 @@ def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
     given = f" given {', '.join(spec.given)}" if spec.given else ""
-    sides = f"{len(dataset.train):,} {_things(dataset)} to learn from, {len(dataset.test):,} held out"
+    sides = f"{_counted(dataset, len(dataset.train))} to learn from, {len(dataset.test):,} held out"
     columns = {name: column.spec for name, column in dataset.train.columns.items()}
     aside = [name for name, column in columns.items() if isinstance(column, ClassSpec) and name not in spec.columns]
     notes = [f"Note: {', '.join(aside)}: classes that are not given, for evaluation alone (--given)."] if aside else []
@@ -327,6 +330,36 @@ def _complete(model: Model) -> None:
 # -- data --------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """Data as the recipe that suits it would see it.
+
+    target, given: what was asked for, else what suggests itself; (), () where nothing does and all is looked at
+    recipe:        the name of one that ships; None where none is known for such columns
+    """
+
+    dataset: Dataset
+    target: tuple[str, ...]
+    given: tuple[str, ...]
+    recipe: str | None
+
+
+def inspected(
+    source: str | Path, config: DataConfig, target: Sequence[str], given: Sequence[str], notify: Notify
+) -> Inspected:
+    """What data holds, before anything is trained. given: "none" is nothing, and () whatever suggests itself"""
+    chosen = tuple(plain(name) for name in given if name != "none")
+    made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
+    depends = chosen if given else depends
+    recipe = None
+    if len(made) == 1 and {*made, *depends} <= {*kinds}:
+        first = part(kinds[made[0]], "first_recipe", "options")
+        recipe = first([find_modality(kinds[name]).Spec for name in depends]) if first else None
+    gaps = _may_miss(load_recipe(recipe).family) if recipe else ()
+    dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
+    return Inspected(dataset, made, depends, recipe)
+
+
 def open_data(
     recipe: Recipe, notify: Notify, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
 ) -> Dataset:
@@ -340,13 +373,13 @@ def open_data(
         given=given,
         like=like,
         own=own,
-        may_miss=may_miss(recipe.family),
+        may_miss=_may_miss(recipe.family),
         notify=notify,
         fetch=fetch,
     )
 
 
-def may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
+def _may_miss(family: str) -> tuple[type[ColumnSpec], ...]:
     """Forms of given columns that rows may lack: those that the family reads and can do without."""
     module = find_family(family)
     forms, needs = getattr(module, "GIVEN", None) or (), getattr(module, "NEEDS", ())

@@ -16,6 +16,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 
 from maquette.cli.main import cli, verbs
+from maquette.core.find import runs_from
 
 
 def asked(*args: str) -> Result:
@@ -118,3 +119,7 @@ def test_bash_completes(shelf: Path) -> None:
     env = {**os.environ, "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.splitlines()[:2] == ["runs/a", "runs/b c"] and re.search(r"complete .* maquette", done.stdout)
+
+
+def test_the_home_of_nobody_has_no_runs() -> None:
+    assert runs_from("~nobody-of-this-name/r") == []

@@ -10,6 +10,7 @@ import pytest
 
 import maquette
 from maquette.core.errors import UserError
+from maquette.core.lock import sole_owner
 from maquette.core.table import Table
 from trained import QUICK
 
@@ -81,13 +82,18 @@ def test_a_text_that_grew_at_its_end_keeps_its_old_end_held_out(tmp_path: Path) 
     assert len(data.test) > 0 and len(data.train) > 100 and before["fingerprint"] != before["before"][0]["fingerprint"]
 
 
-def test_without_knowing_what_was_held_out_no_other_data_is_taken(
+def test_where_a_run_cannot_go_on_no_other_data_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     data = pictures(tmp_path / "set", range(60))
     run = maquette.train("image/vae-mlp", data, out=tmp_path / "run", steps=2, quiet=True, settings=QUICK, given="none")
     before = run.folder.data_file.read_bytes()
     pictures(data, range(60, 90))
+    with pytest.raises(UserError, match="number of all of them"):
+        maquette.load(run.folder.path).resume(quiet=True, data=data, steps=2)
+    with sole_owner(run.folder.lock_file), pytest.raises(UserError, match="is being trained by"):
+        maquette.load(run.folder.path).resume(quiet=True, data=data, steps=5)
+    assert run.folder.data_file.read_bytes() == before
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "emptied"))
     with pytest.raises(UserError, match="not known on this machine"):
         maquette.load(run.folder.path).resume(quiet=True, data=data, steps=5)

@@ -130,7 +130,7 @@ def test_the_cache_is_shown_and_cleared_by_kind_and_age(tmp_path: Path, monkeypa
         ("data", "a"): 10, ("data", "b"): 10, ("locations", "x.json"): 10, ("speeds", "y.json"): 10}  # fmt: skip
     shown = asked("cache").output
     assert "prepared data" in shown and "40 bytes" in shown and str(tmp_path) in shown.replace("\n", "")
-    assert "1 entries" in asked("cache", "clear", "--older", "30d", "-y").output
+    assert "1 entry," in asked("cache", "clear", "--older", "30d", "-y").output
     assert not (tmp_path / "prepared/a").exists() and (tmp_path / "prepared/b").exists()
     assert asked("cache", "clear", answer="n\n").exit_code == 0 and (tmp_path / "prepared/b").exists()
     asked("cache", "clear", "-y")

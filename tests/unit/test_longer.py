@@ -240,3 +240,10 @@ def test_a_recipe_of_a_run_is_repeated_step_by_step_or_given_another_length(tmp_
     assert final(again.folder.path) == final(run.folder.path)
     other = maquette.train(recipe, "digits", out=tmp_path / "other", steps=3, quiet=True)
     assert other.recipe.train.steps == 3 and not other.recipe.train.course
+
+
+def test_a_repeated_run_of_which_something_is_measured_anew_keeps_its_schedules(tmp_path: Path) -> None:
+    course = (Leg(step=0, steps=4), Leg(step=2, steps=6, progress=0.5))
+    train(toy_job(tmp_path / "run", steps=6, course=course, log_every="auto"))
+    found = RunFolder(tmp_path / "run").recipe().train
+    assert found.log_every == 1 and found.course == course

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -96,6 +97,19 @@ def test_python_can_ask_for_all_that_the_command_line_can(tmp_path: Path, monkey
         run.plot()
     run.remove()
     assert maquette.runs() == [] and not Path("runs/vae-mlp").exists()
+
+
+def test_data_is_looked_at_from_python_as_on_the_command_line(tmp_path: Path) -> None:
+    table = tmp_path / "stories.csv"
+    rows = [f"tale {k},{'long ago and far away ' * 9}{k},{'glad' if k % 2 else 'sad'}" for k in range(60)]
+    table.write_text("\n".join(["title,story,mood", *rows]))
+    from click.testing import CliRunner
+
+    from maquette.cli.main import cli
+
+    said = CliRunner().invoke(cli, ["data", "inspect", str(table), "--json"], catch_exceptions=False).stdout
+    data = maquette.inspect(table, quiet=True)
+    assert data.fingerprint == json.loads(said)["fingerprint"] and set(data.train.columns) == {"story", "mood"}
 
 
 def test_data_is_looked_at_from_python(tmp_path: Path) -> None:

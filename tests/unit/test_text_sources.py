@@ -313,7 +313,7 @@ def test_few_values_are_classes_and_many_are_text(tmp_path: Path, cache: Path) -
     assert any(
         "'title' (text), 'weight' (number), 'one' (text) are not used" in note for note in dataset.summary["notes"]
     )
-    assert any("1 rows have no 'mood'" in note for note in dataset.summary["notes"])
+    assert any("1 row has no 'mood'" in note for note in dataset.summary["notes"])
     summary = opened(path, cache, "text", "title")
     assert (
         summary.train.columns["title"].spec.kind == "text" and summary.spec(("text",), ("title",)).only().unit == "bpe"

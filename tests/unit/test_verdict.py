@@ -60,6 +60,13 @@ def test_the_summary_is_that_of_the_worst_measure() -> None:
     assert verdict([worst, worse, wide]).worst == "b"
 
 
+def test_better_than_real_is_not_called_good() -> None:
+    fine, beyond = metric(0.9, 0.9, 0.01), metric(0.99, 0.9, 0.01, title="Precision")
+    found = verdict([fine, fine, beyond], "pictures")
+    assert found.level == "beyond" and not found.good and "As good" not in found.words
+    assert "Precision: 99.0%, where real pictures score 90.0%" in found.words
+
+
 def test_a_measure_that_does_not_see_damage_decides_nothing() -> None:
     aside = metric(0.9, 0.9, 0.01, missed=("blurred",))
     assert level(aside) == "none" and standing(aside) == "set aside: does not see real items blurred"

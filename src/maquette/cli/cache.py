@@ -60,7 +60,8 @@ def clear_command(kinds: tuple[str, ...], older: float, yes: bool) -> None:
     from rich.filesize import decimal
 
     from maquette.core.cache import cache_folder, clear
+    from maquette.core.counts import counted
 
     if yes or click.confirm(f"Remove {', '.join(kinds) or 'what is kept'} from {cache_folder()}?"):
         gone = clear(kinds, older)
-        click.echo(f"Removed: {len(gone):,} entries, {decimal(sum(one.size for one in gone))}")
+        click.echo(f"Removed: {counted(len(gone), 'entry', 'entries')}, {decimal(sum(one.size for one in gone))}")

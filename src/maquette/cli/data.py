@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,20 +46,14 @@ def inspect(
 
     from maquette import console
     from maquette.core.recipe import data_config, data_settings, load_recipe
-    from maquette.core.spec import plain
-    from maquette.data import open_dataset, suggestion
-    from maquette.training import may_miss
+    from maquette.training import inspected
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
     config = data_config({"source": source, "strict": strict, **data_settings(of_data)}, settings)
-    chosen = tuple(plain(name) for name in given if name != "none")
     with console.shown(quiet=as_json):
-        made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
-        depends = chosen if given else depends
-        recipe = _recipe(made, depends, kinds)
-        gaps = may_miss(load_recipe(recipe).family) if recipe else ()
-        dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
-    shown = _shown(dataset, (*made, *depends))
+        found = inspected(source, config, target, given, notify)
+    dataset, recipe = found.dataset, found.recipe
+    shown = _shown(dataset, (*found.target, *found.given))
     path = _preview_file(dataset, shown, source, out)
     if path:
         _preview(dataset, shown, path)
@@ -71,7 +65,10 @@ def inspect(
 
     print_data(dataset.summary, {name: _examples(dataset, name) for name in shown})
     if recipe:
-        said = {"target": made if made != load_recipe(recipe).target else (), "given": given or depends}
+        said = {
+            "target": found.target if found.target != load_recipe(recipe).target else (),
+            "given": given or found.given,
+        }
         said |= {name: (value,) for name, value in asked_of(of_data).items()}
         options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
         click.echo(
@@ -81,17 +78,6 @@ def inspect(
         click.echo(f"Preview: {path}")
         if note := _letters_missing(dataset):
             click.echo(f"Note: {note}")
-
-
-def _recipe(target: tuple[str, ...], given: tuple[str, ...], kinds: Mapping[str, str]) -> str | None:
-    """The recipe that makes such a column of such, as its modality names it."""
-    from maquette.core.find import find_modality
-    from maquette.core.modality import part
-
-    if len(target) != 1 or not {*target, *given} <= {*kinds}:
-        return None
-    first = part(kinds[target[0]], "first_recipe", "options")
-    return first([find_modality(kinds[name]).Spec for name in given]) if first else None
 
 
 def _shown(dataset: Dataset, used: tuple[str, ...]) -> list[str]:

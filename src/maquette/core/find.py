@@ -158,7 +158,7 @@ def runs_from(start: str) -> list[str]:
     place, slash, name = start.rpartition("/")
     found = []
     for parent in (place + slash, "runs/") if not start else (place + slash,):
-        with contextlib.suppress(OSError):  # no such folder, or not to be read
+        with contextlib.suppress(OSError, RuntimeError):  # no such folder, or user; or not to be read
             runs = (path.parent for path in Path(parent).expanduser().glob("*/recipe.yaml"))
             found += sorted(f"{parent}{run.name}" for run in runs if run.name.startswith(name))
     return found

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from maquette.core.counts import counted
 from maquette.core.errors import MaquetteError, UserError
 from maquette.core.find import recipe_names
 from maquette.core.modality import part
@@ -135,7 +136,7 @@ def outlook(recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seco
     ways = [f"{way.words} about {takes(way.need.first_look, way.need)}" for way in chosen]
     others = f"; {', '.join(ways)}" if ways else ""
     return (
-        f"{steps:,} step{'s' if steps > 1 else ''} of {recipe.train.batch_size}{at}{fit} will not teach {need.recipe} "
+        f"{counted(steps, 'step', 'steps')} of {recipe.train.batch_size}{at}{fit} will not teach {need.recipe} "
         f"{'anything' if items < need.first_look / 4 else 'enough'} on this machine: a first look takes about "
         f"{takes(need.first_look)}{others}."
     )

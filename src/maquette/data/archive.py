@@ -13,6 +13,7 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import member_names
+from maquette.data.decode import is_utf8
 from maquette.data.raw import MAX_FILE_BYTES, Payload
 from maquette.data.trees import hidden
 
@@ -51,7 +52,7 @@ class Archive:
                         members.append(member)
                         sizes.append(member.size)
                         raw = member.name.encode("utf-8", "surrogateescape")
-                        listed.append(member.name if _is_utf8(raw) else raw)
+                        listed.append(member.name if is_utf8(raw) else raw)
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
             raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
         if sum(sizes) > self.limit or (self.zip is None and total > self.limit):
@@ -117,11 +118,3 @@ def _zip_name(member: zipfile.ZipInfo) -> str | bytes:
     if member.flag_bits & 0x800 or member.filename.isascii():
         return member.filename
     return member_names.unicode_path(member.extra) or member.filename.encode("cp437")
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -172,7 +172,7 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
     """Bytes that are not UTF-8 from offset `first` on."""
     line = (data.count(b"\n", 0, first) or data.count(b"\r", 0, first)) + 1
     where = f"byte {first:,} (line {line:,}) is 0x{data[first]:02x}, which is not UTF-8"
-    if _SURROGATE.match(data, first) and _is_utf8(_SURROGATE.sub(b"", data)):
+    if _SURROGATE.match(data, first) and is_utf8(_SURROGATE.sub(b"", data)):
         raise Unreadable(f"{where}, as the rest of it is: half of a surrogate pair, which is no character")
     repaired = data.decode("utf-8", "replace")
     broken = repaired.count("\ufffd")
@@ -193,7 +193,7 @@ def _controls(characters: str) -> float:
     return len(CONTROLS.findall(head)) / max(len(head), 1)
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

@@ -107,7 +107,8 @@ def _runs(tokens: np.ndarray, size: int) -> np.ndarray:
 
 
 def _some(table: Table, packed: str) -> Table:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8)
+    # A run may come from anywhere: no more is unpacked than there are rows.
+    bits = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(packed), len(table) // 8 + 1), np.uint8)
     rows = np.flatnonzero(np.unpackbits(bits, count=len(table)))
     columns = {name: column.some(rows) for name, column in table.columns.items()}
     spans = None if table.spans is None else table.spans[rows]

@@ -63,8 +63,8 @@ def _parted(name: str) -> str:
 
 def _guess(names: Iterable[bytes]) -> str | None:
     """The encoding in which names read best; None where they read well in none."""
-    some = sorted({part for name in names for part in name.split(b"/") if not part.isascii()})
-    sample = b"\n".join(some[:: max(1, len(some) // _MOST)])
+    foreign = sorted({part for name in names for part in name.split(b"/") if not part.isascii()})
+    sample = b"\n".join(foreign[:: max(1, len(foreign) // _MOST)])
     if not sample:
         return "utf-8"
     odd: dict[str, float] = {}

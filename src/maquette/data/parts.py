@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.modality import Unreadable, noun
 from maquette.core.recipe import DataConfig
 from maquette.data.parallel import in_order
@@ -53,7 +54,9 @@ def take_apart(found: Survey, config: DataConfig) -> None:
                 column.facts[row] = fact
     if alone:
         things = noun(found.use.thing)
-        found.notes.append(f"All {things} come from one file: its last {int(end.sum()):,} are held out.")
+        found.notes.append(
+            f"All {things} come from one file: its last {counted(int(end.sum()), 'is', 'are')} held out."
+        )
     found.left_out += [out[row] for row in sorted(out)]
     refuse_if_strict([out[row] for row in sorted(out)], config.strict)
     found.keep([row for row in range(len(rows)) if len(names) + row not in out])

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun
 from maquette.core.progress import stage
@@ -223,7 +224,7 @@ class _Work:
             if not rows and name not in known:
                 raise UserError(f"No row to learn from has a value of '{shown(name)}'.", "Use another column.")
             if name in found.use.may_miss and (missing := column.facts.count(None)):
-                notes.append(f"{missing:,} rows have no '{shown(name)}': kept without it.")
+                notes.append(f"{counted(missing, 'row has', 'rows have')} no '{shown(name)}': kept without it.")
             sample = (_Cells(column.cells, rows), [column.facts[i] for i in rows])
             if column.optional("fit_together") and not found.use.look:
                 together.setdefault(column.kind, {})[name] = sample
@@ -232,7 +233,7 @@ class _Work:
             if widen and name not in known:
                 made[name] = widen(made[name], column.facts)
                 if missing := column.facts.count(None):
-                    notes.append(f"{missing:,} rows have no '{shown(name)}': they form a class of their own.")
+                    notes.append(f"{counted(missing, 'row has', 'rows have')} no '{shown(name)}': a class of its own.")
         for kind, columns in together.items():
             self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
             config = self.config.of(kind)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from maquette.core.counts import counted
+
 
 def remarks(summary: dict[str, Any]) -> list[str]:
     """Warnings and notes of a Dataset.summary, the most serious first."""
     made = [*summary["warnings"], *summary["notes"]]
     if count := summary["ignored_count"]:
-        which = "1 file was" if count == 1 else f"{count:,} files were"
-        made.append(f"{which} passed over: {'; '.join(summary['passed_over'])}.")
+        made.append(f"{counted(count, 'file was', 'files were')} passed over: {'; '.join(summary['passed_over'])}.")
     return made
 
 

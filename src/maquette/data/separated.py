@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.spec import plain
@@ -101,7 +102,7 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     grid = _grid(names, body)
     repeated = _fill(made, chain(judged, rest), len(names), again, grid)
     if repeated:
-        rows = "1 more row: it is" if repeated == 1 else f"{repeated:,} more rows: they are"
+        rows = counted(repeated, "more row: it is", "more rows: they are")
         made.notes.append(f"The header of '{shown(name)}' stands in {rows} not read.")
     if grid:
         side = math.isqrt(grid.stop - grid.start)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun, part
 from maquette.core.progress import stage
@@ -137,7 +138,7 @@ def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Sur
                 out.setdefault(row, (table.place(row, name), made.reason(name, reason)))
             refuse_if_strict([out[row] for row in sorted(out)], config.strict)
         elif use.look and faults:
-            made.notes.append(f"{len(faults):,} rows have no '{shown(name)}'.")
+            made.notes.append(f"{counted(len(faults), 'row has', 'rows have')} no '{shown(name)}'.")
     for row in np.flatnonzero(~some).tolist():
         out.setdefault(row, (table.names[row], EMPTY))
     refuse_if_strict([out[row] for row in sorted(out)], config.strict)

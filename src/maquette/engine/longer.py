@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.lock import sole_owner
 from maquette.core.recipe import Leg, seconds_of
@@ -23,6 +24,17 @@ def is_finished(folder: RunFolder) -> bool:
     return done is not None and steps is not None and done.step >= steps and written
 
 
+def check_more(folder: RunFolder, steps: int | None) -> None:
+    """Refuses a number of all steps of which none is left to do; None: as many as there will be time for."""
+    done = checkpoint.newest(folder.checkpoints)
+    if done is not None and steps is not None and steps <= done.step:
+        are = counted(done.step, "step is", "steps are")
+        raise UserError(
+            f"{are} done, and steps is the number of all of them: {steps:,} is not enough.",
+            f"For {steps:,} more: --steps {done.step + steps}. Or say how much longer: --budget 10m.",
+        )
+
+
 def lengthen(
     folder: RunFolder, *, steps: int | None, budget: str | None, schedule: Schedule = "continue", began: float
 ) -> str:
@@ -35,11 +47,7 @@ def lengthen(
     with sole_owner(folder.lock_file):
         recipe, done = folder.recipe(), checkpoint.newest(folder.checkpoints)
         train, at = recipe.train, done.step if done else 0
-        if steps is not None and steps <= at:
-            raise UserError(
-                f"{at:,} steps are done, and steps is the number of all of them: {steps:,} are not more.",
-                f"For {steps:,} more: --steps {at + steps}. Or say how much longer: --budget 10m.",
-            )
+        check_more(folder, steps)
         if done is None or not at or train.steps is None:  # nothing is learned yet: it is planned anew
             changes = {"steps": steps, "budget": budget, "epochs": None, "course": ()}
             folder.write_recipe(recipe.model_copy(update={"train": train.model_copy(update=changes)}))
@@ -55,6 +63,10 @@ def lengthen(
         apart = max(int(train.preview_every), math.ceil((steps - at) / PREVIEWS))
         longer = course.into(train).model_copy(update={"preview_every": apart})
         folder.write_recipe(recipe.model_copy(update={"train": longer}))
-    more = f"{budget} more, about {steps - at:,} steps" if budget else f"{steps:,} steps in all, {steps - at:,} more"
+    more = (
+        f"{budget} more, about {counted(steps - at, 'step', 'steps')}"
+        if budget
+        else f"{steps:,} steps in all, {steps - at:,} more"
+    )
     stand = f"schedules stand at {progress:.0%}, as in one run of that length" if progress else "schedules begin again"
     return f"The run is given {more}; {stand}."

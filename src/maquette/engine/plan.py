@@ -23,6 +23,7 @@ from torch import nn
 
 from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.hardware import multiplies_bf16
@@ -79,9 +80,12 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
 
     previews = _previews(budget, timings.get(precision))
     steps, why = _steps(job, train, budget, began, timings.get(precision))
+    course = train.course  # of the run that the recipe comes from, which is repeated
+    if budget is not None:
+        course = (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),)
     changes = {
         "steps": steps,
-        "course": () if budget is None else (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),),
+        "course": course,
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
@@ -284,7 +288,8 @@ def _describe(
     job: Job, train: TrainConfig, steps: int, why: str, precision: str, compiled: bool, timings: dict[str, _Timing]
 ) -> str:
     epochs = steps * train.batch_size / max(job.items, 1)
-    line = f"Plan: {steps:,} steps of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
+    planned = counted(steps, "step", "steps")
+    line = f"Plan: {planned} of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
     if len(timings) > 1:
         speeds = ", ".join(f"{name} {train.batch_size / t.step_seconds:,.0f}" for name, t in timings.items())
         line += f" (items/s measured: {speeds})"

@@ -159,6 +159,11 @@ def verdict(metrics: Sequence[Metric], items: str = "items") -> Verdict:
         )
     elif found == "slight":
         words = f"Close to real {items}: there is a difference, too small to matter. The largest is {says}."
+    elif found == "beyond":
+        words = (
+            f"No worse than real {items} by any of {n} {measures}, but better than them by some, which is no good "
+            f"sign: {says}. Look at them."
+        )
     else:
         words = f"As good as real {items}, within the error, by all of {n} {measures}."
     return Verdict(found, words, worst.name)

@@ -25,7 +25,7 @@ def above_floor(m: Metric) -> bool:
     return m.low is not None and m.floor_high is not None and m.low > m.floor_high
 
 
-def told_apart(m: Metric) -> str:
+def two_sample_words(m: Metric) -> str:
     """What a two-sample test found, e.g. `in 93% of cases (p < 0.001): there are differences that it can see`."""
     p = "p < 0.001" if (m.p_value or 0) < 0.001 else f"p = {m.p_value:.3f}"
     told = (m.p_value if m.p_value is not None else 1.0) < 0.05

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable, noun
 from maquette.data import decode
@@ -73,9 +74,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     made.notes += found.notes
     made.categories |= {LABEL} & {*names}
     if found.unknown:
-        made.notes.append(
-            f"The annotations name {len(found.unknown):,} files that are not there: {some(found.unknown)}."
-        )
+        files = counted(len(found.unknown), "file that is", "files that are")
+        made.notes.append(f"The annotations name {files} not there: {some(found.unknown)}.")
     return made
 
 
@@ -141,7 +141,7 @@ def _of_labels(found: Any, notes: list[str]) -> Iterable[tuple[str, list[tuple[s
             label, vectors = (label.index(1), vectors) if one_hot else (None, vectors + 1)
         yield str(name), [] if label is None else [(LABEL, str(label))]
     if vectors:
-        notes.append(f"{vectors:,} labels are vectors of numbers: not read.")
+        notes.append(f"{counted(vectors, 'label is a vector', 'labels are vectors')} of numbers: not read.")
 
 
 def _of_relations(found: Any) -> Iterable[tuple[str, list[tuple[str, str]]]]:
@@ -184,6 +184,6 @@ def _one_each(found: _Described, items: str) -> list[str]:
     many = {name: sum(len(values.get(name, ())) > 1 for values in found.of.values()) for name in columns}
     written = [name for name in columns if many[name] and name != LABEL]
     for name in [*written[1:], *([LABEL] if many.get(LABEL) else [])]:
-        found.notes.append(f"'{shown(name)}' is not read: {many[name]:,} {items} have several.")
+        found.notes.append(f"'{shown(name)}' is not read: there are several of it to some {items} ({many[name]:,}).")
         columns.remove(name)
     return columns

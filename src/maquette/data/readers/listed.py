@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import noun
 from maquette.core.spec import plain
@@ -94,7 +95,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     made.facts |= listed.facts
     made.files = sorted(read)
     if unknown:
-        made.notes.append(f"The table names {len(unknown):,} files that are not there: {some(unknown)}.")
+        files = counted(len(unknown), "file that is", "files that are")
+        made.notes.append(f"The table names {files} not there: {some(unknown)}.")
     return made
 
 

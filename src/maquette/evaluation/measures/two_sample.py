@@ -17,7 +17,7 @@ from maquette.core.measure import Estimate, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import between
 from maquette.evaluation.results import Metric
-from maquette.evaluation.wording import told_apart
+from maquette.evaluation.wording import two_sample_words
 
 
 def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5000, steps: int = 300) -> Estimate:
@@ -72,7 +72,7 @@ ASKS = (
 
 
 def _says(m: Metric) -> str:
-    where, _, found = told_apart(m).partition(": ")
+    where, _, found = two_sample_words(m).partition(": ")
     return f"A small classifier tells generated from real {where}; guessing gives 50%: {found}."
 
 

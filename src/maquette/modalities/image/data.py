@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ColumnSpec
@@ -63,8 +64,8 @@ def fit(
     if known is not None:
         other = sum((fact.height, fact.width) != known.shape[1:] for fact in facts)
         if other:
-            size = f"{known.shape[1]}x{known.shape[2]}"
-            notes.append(f"{other:,} pictures are not {size} like those of the run: resized ({config.fit}).")
+            odd, size = counted(other, "picture is", "pictures are"), f"{known.shape[1]}x{known.shape[2]}"
+            notes.append(f"{odd} not {size} like those of the run: resized ({config.fit}).")
         return known if known.scale else known.model_copy(update={"scale": _scale(facts, config)})
     height, width = config.size or _size(Counter((fact.height, fact.width) for fact in facts), config.fit, notes)
     channels = _majority(Counter(fact.colour for fact in facts)) if config.channels == "auto" else config.channels
@@ -97,10 +98,10 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     """Sizes, colours and formats of the pictures, and the shape that they have now."""
     facts: list[Facts] = [column.facts[i] for i in column.used]
     if column.target and len(column.train) < FEW:
+        are = counted(len(column.train), "picture to learn from is", "pictures to learn from are")
         notes.warn(
-            f"{len(column.train):,} pictures to learn from are few: what is made of them will stay near to them, and "
-            "some of it can be copies, which the report looks for. More pictures help most; of the recipes, image/gan "
-            "copies least."
+            f"{are} few: what is made of them will stay near to them, and some of it can be copies, which the report "
+            "looks for. More pictures help most; of the recipes, image/gan copies least."
         )
     wrong: dict[str, list[str]] = {}
     for i in column.used:
@@ -174,13 +175,15 @@ def _tell_what_was_chosen(facts: Sequence[Facts], spec: ColumnSpec, config: Conf
     ranges = [fact.range for fact in facts if fact.range is not None]
     if ranges and spec.scale is not None:
         beyond = sum(one.least < spec.scale[0] or one.most > spec.scale[1] for one in ranges)
+        deep = counted(len(ranges), "picture has", "pictures have")
         notes.append(
-            f"{len(ranges):,} pictures have more than 8 bits: {_scale_in_words(spec.scale)} for all of them"
+            f"{deep} more than 8 bits: {_scale_in_words(spec.scale)} for all of them"
             f"{f', which cuts off values of {beyond:,}' if beyond else ''}; others with data.image.white and "
             f"data.image.black.{f' The other {len(facts) - len(ranges):,} have 8.' if len(ranges) < len(facts) else ''}"
         )
     elif ranges:
-        notes.append(f"{len(ranges):,} held-out pictures alone have more than 8 bits: each has a scale of its own.")
+        deep = counted(len(ranges), "held-out picture has", "held-out pictures have")
+        notes.append(f"Only {deep} more than 8 bits: each has a scale of its own.")
     elif config.white is not None or config.black is not None:
         notes.append("No picture has more than 8 bits: data.image.white and data.image.black change nothing.")
     colours = Counter(fact.colour for fact in facts)
@@ -192,9 +195,10 @@ def _tell_what_was_chosen(facts: Sequence[Facts], spec: ColumnSpec, config: Conf
         notes.append(f"{what} ({counts}): all become {made}{ground}; choose with data.image.channels.")
     stacks = [fact.pages for fact in facts if fact.pages > 1]
     if stacks and all(fact.pages for fact in facts):
+        left = counted(sum(stacks) - len(stacks), "is", "are")
         notes.append(
-            f"{len(stacks):,} files hold {sum(stacks):,} pictures: the first page of each is used, and "
-            f"{sum(stacks) - len(stacks):,} are not; --pages all uses every one."
+            f"{counted(len(stacks), 'file holds', 'files hold')} {sum(stacks):,} pictures: the first page of each is "
+            f"used, and {left} not; --pages all uses every one."
         )
 
 
@@ -203,7 +207,8 @@ def _size(sizes: Counter[tuple[int, int]], fit: str, notes: Notes) -> tuple[int,
     (common, count), total = sizes.most_common(1)[0], sum(sizes.values())
     if count >= 0.9 * total and max(common) <= NATIVE_SIDE:
         if count < total:
-            notes.append(f"{total - count:,} pictures are not {common[0]}x{common[1]} like the rest: resized ({fit}).")
+            odd = counted(total - count, "picture is", "pictures are")
+            notes.append(f"{odd} not {common[0]}x{common[1]} like the rest: resized ({fit}).")
         return common
     sides = np.repeat([min(size) for size in sizes], list(sizes.values()))
     side = min(MIXED_SIDE, int(np.median(sides)))

@@ -120,8 +120,8 @@ def _aside(metric: Metric) -> bool:
 
 
 def _verdict(found: Evaluation) -> tuple[str, str]:
-    kinds = {"alike": "good", "beyond": "good", "slight": "good", "worse": "warn"}
-    return kinds.get(found.verdict.level, "note"), found.verdict.words
+    said = found.verdict
+    return "good" if said.good else "warn" if said.level == "worse" else "note", said.words
 
 
 def _sentence(metric: Metric, found: Evaluation) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def _sentence(metric: Metric, found: Evaluation) -> tuple[str, str]:
     if metric.floor is not None:
         words += f"; real {found.settings.nouns[1]} score {metric.show(metric.floor)}"
     # One measure that finds nothing is no good news where another one does.
-    fine = level(metric) in ("alike", "beyond") and not told_apart(found.metrics)
+    fine = level(metric) == "alike" and not told_apart(found.metrics)
     return "good" if fine else "note", f"{words}."
 
 

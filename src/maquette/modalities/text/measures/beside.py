@@ -84,7 +84,7 @@ def _written(evidence: Evidence) -> Written:
     made = decoded(evidence.made.items, evidence.spec)
     n, framed = len(made), evidence.spec.framed
     if empty := sum(not text.strip() for text in made):
-        evidence.warnings.append(f"{empty:,} of the {n:,} samples are empty.")
+        evidence.warnings.append(f"{empty:,} of the {n:,} samples {'is' if empty == 1 else 'are'} empty.")
     passed = evidence.of_real("passages", lambda: list(passages(data.train, column, MOST_TRAINING)))
     held = evidence.of_real(
         "held-out texts", lambda: [part.text for part in passages(data.test, column, MOST_TRAINING)]

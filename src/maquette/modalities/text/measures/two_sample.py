@@ -16,7 +16,7 @@ from maquette.evaluation.bootstrap import mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.measures.two_sample import ASKS
 from maquette.evaluation.results import Metric
-from maquette.evaluation.wording import told_apart
+from maquette.evaluation.wording import two_sample_words
 from maquette.modalities.text.measures.beside import written
 
 FOLDS = 5
@@ -83,7 +83,7 @@ def _of(evidence: Evidence) -> Found | None:
 
 def _says(m: Metric) -> str:
     end = f" Real training text is told from held-out text in {m.show(m.floor)}." if m.floor is not None else ""
-    return f"A classifier by letters tells samples from real text {told_apart(m)}.{end}"
+    return f"A classifier by letters tells samples from real text {two_sample_words(m)}.{end}"
 
 
 # It takes the place of the general test, for which texts would need a network.
