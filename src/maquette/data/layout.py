@@ -279,7 +279,7 @@ def _doubt(known: list[str], beside: list[str], trained: bool) -> UserError:
     if trained:
         reading = f"makes splits of {called} and leaves {others} out"
     else:
-        reading = f"holds {called} out and learns from {others}"
+        reading = f"learns from {others} and not from {called}"
     kind, them = ("a split or a class", "it a class") if len(known) == 1 else ("splits or classes", "them classes")
     return UserError(
         f"{called} beside {others} may be {kind}.",
