@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import math
 import re
@@ -140,6 +141,13 @@ def test_what_it_comes_to_stands_on_top_and_in_the_card(gan: Any) -> None:
     words = "Not yet like real pictures: 5 of 8 measures can tell. The worst is"
     assert words in gan[1].text and words in write_card(gan[0]).read_text(encoding="utf-8")
     assert "90.0% → 50.0% → 10.0%" in gan[1].text and "not seen" in gan[1].text
+    assert re.search(r"differ a little from the floors\. Not tried:\s\w", gan[1].text)
+
+
+def test_what_a_number_is_said_with_is_said_once_and_in_words(gan: Any) -> None:
+    raw = gan[0].report_file.read_text(encoding="utf-8")
+    assert "(p = " not in raw.partition("<script")[0]  # the sentence says it
+    assert "<dt>own data</dt><dd>yes</dd>" in raw and "<dd>True</dd>" not in raw
 
 
 def test_report_asks_nothing_of_a_network(plane: Any) -> None:
@@ -381,6 +389,18 @@ def test_compare_tells_better_from_overlap(tmp_path: Path, data: Dataset) -> Non
     assert page.index("<h2>Numbers") < page.index("<h2>At a glance") < page.index("<h2>Settings that differ")
 
 
+def test_an_undertrained_run_is_called_so_beside_others(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data)
+    monkeypatch.setattr(
+        importlib.import_module("maquette.report.compare"),
+        "undertrained",
+        lambda folder, run: "Undertrained: it saw 5 items" if folder.path.name == "b" else "",
+    )
+    assert "b: Undertrained: it saw 5 items" in compare([a, b]).notes
+
+
 def test_settings_are_compared_within_a_family_and_where_all_have_them() -> None:
     def recipe(family: str, rate: float, **own: object) -> dict[str, object]:
         return {"about": f"of {family}", "family": family, "model": own, "train": {"rate": rate, "seed": 0}}
@@ -389,6 +409,8 @@ def test_settings_are_compared_within_a_family_and_where_all_have_them() -> None
     vae = recipe("vae", 0.2, width=32, latent=4)
     assert dict(_settings(gans)) == {"model.width": ("8", "16"), "model.extra": (NONE, "2")}
     assert dict(_settings((gans[0], vae))) == {"train.rate": ("0.1", "0.2")}
+    kept_time = {**gans[0], "train": {"rate": 0.1, "seed": 0, "course": [{"step": 0, "steps": 9}]}}
+    assert not _settings((gans[0], kept_time))  # nobody set it
     assert dict(_settings((*gans, vae))) == {
         "model.width": ("8", "16", "32"), "model.extra": (NONE, "2", NONE), "train.rate": ("0.1", "0.1", "0.2"),
     }  # fmt: skip

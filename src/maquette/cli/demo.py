@@ -64,7 +64,7 @@ def command(out: str, data: str, budget: str | None, device: str | None, quiet: 
         ("the report, for your browser", report),
     ):
         say(f"  {what:<28} {path}")
-    say("\nThis was a first look: the same for longer makes better ones.")
+    say(f"\n{run.undertrained or 'This was a first look: the same for longer makes better ones.'}")
     say(f"More of a kind:  maquette sample {folder} -n 64 --label {_classes(run)[-1]!r} --seed 2 --grid -o more.png")
     say(f"Your own data:   maquette train {DEFAULT} --data FOLDER -o runs/mine --budget 10m")
 

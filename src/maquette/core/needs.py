@@ -111,20 +111,25 @@ def undertrained(folder: RunFolder, run: str | Path = ".") -> str:
     return f"Undertrained: it saw {seen:,} items, and a first look takes about {rounded(need.first_look):,}: {goes_on}"
 
 
-def outlook(recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seconds: Callable[[], float]) -> str:
+def outlook(
+    recipe: Recipe, spec: DataSpec, steps: int, passes: float, step_seconds: Callable[[], float],
+    budget: float | None = None,
+) -> str:  # fmt: skip
     """What to expect of so many steps, before the first one; "" where they are worth it or nothing is known.
 
     passes: over the data       step_seconds: on this machine, measured where there is something to say
+    budget: seconds that the steps were to fit into; what they do not take of it, others would not have either
     """
     need = need_of(recipe, spec)
     items = steps * recipe.train.batch_size
     if need is None or items >= need.worth_it:
         return ""
     item_seconds = step_seconds() / recipe.train.batch_size
+    beside = max(budget - items * item_seconds, 0.0) if budget is not None else 0.0
     fit = f" ({passes:.1g} passes over the data)" if passes < 1 else ""
 
     def takes(count: float, way: Need = need) -> str:
-        return duration(count * item_seconds * way.work / need.work)
+        return duration(beside + count * item_seconds * way.work / need.work)
 
     if items >= need.first_look:
         return f"Enough for a first look{fit}; {need.recipe} is worth training for about {takes(need.worth_it)} here."
@@ -157,11 +162,12 @@ def _fitting(ways: Sequence[Way], own: Need, items: int) -> list[Way]:
 
 
 def duration(seconds: float) -> str:
-    """Roughly, in words: `40 seconds`, `12 minutes`, `3 hours`."""
+    """Roughly, in words: `40 seconds`, `12 minutes`, `2.5 hours`; rather more than less, so that it is enough."""
     for unit, word in ((HOUR, "hour"), (MINUTE, "minute")):
         if seconds >= 2 * unit:
-            return f"{rounded(seconds / unit)} {word}s"
-    return f"{max(10, 10 * round(seconds / 10))} seconds"
+            grain = unit / 10 if seconds < 10 * unit else unit
+            return f"{math.ceil(seconds / grain - 0.1) * grain / unit:g} {word}s"
+    return f"{max(10, 10 * math.ceil(seconds / 10 - 0.1))} seconds"
 
 
 def rounded(number: float) -> int:

@@ -98,7 +98,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
         return timings[precision].step_seconds if timings else _glance(job, world, batch, precision)
 
     passes = steps * train.batch_size / max(job.items, 1)
-    if not job.quiet and (words := outlook(job.recipe, job.spec, steps, passes, step_seconds)):
+    if not job.quiet and (words := outlook(job.recipe, job.spec, steps, passes, step_seconds, budget)):
         notify(words)
     return job.recipe.model_copy(update={"train": train.model_copy(update=changes)})
 

@@ -13,6 +13,7 @@ import yaml
 from maquette.core.errors import UserError
 from maquette.core.files import write_text
 from maquette.core.location import shared_name
+from maquette.core.needs import undertrained
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
@@ -295,6 +296,8 @@ def _notes(
     for run, evaluation in zip(runs, found, strict=True):
         if isinstance(evaluation, Missing):
             notes.append(f"{run.name}: {evaluation.why} {evaluation.command}")
+        if words := undertrained(RunFolder(run.path), shared_name(str(run.path))):
+            notes.append(f"{run.name}: {words}")
     if same_data is False:
         notes.append(
             "The runs were trained on different data, so their numbers answer different questions, and what was held "
@@ -323,16 +326,17 @@ def _notes(
         notes.append("The losses were measured with unlike windows: a longer one gives each token more to go by.")
     sizes = {evaluation.settings.samples for evaluation in found if isinstance(evaluation, Evaluation)}
     if len(sizes) > 1:
-        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
+        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(count, sorted(sizes)))}).")
     return notes
 
 
 LISTED = 8  # numbers of a setting that are shown
+PLANNED = ("train.course",)  # how a run kept its time, which nobody set
 
 
 def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Settings that differ, by their dotted keys; see Comparison."""
-    flat = [dict(_flatten(recipe)) for recipe in recipes]
+    flat = [{key: value for key, value in _flatten(recipe) if key not in PLANNED} for recipe in recipes]
     families = [one.pop("family") for one in flat]
 
     def tells(key: str, values: Sequence[str]) -> bool:

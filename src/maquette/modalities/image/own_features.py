@@ -202,7 +202,7 @@ def _trial(network: Network, data: _Data) -> tuple[bool, bool]:
         return False, data.labels is None
     _place(network, data.device)
     steps, batch = plan(len(learned), data.column.spec.shape, False)
-    _train(network, replace(data, rows=learned), (max(steps // 4, 1), batch), mirror=False)
+    _train(network, replace(data, rows=learned), (max(steps // 4, 1), batch), False, "trying how hard the classes are")
     network.eval()
     seen = data.take(asked, network)
     with torch.no_grad():
@@ -214,7 +214,9 @@ def _trial(network: Network, data: _Data) -> tuple[bool, bool]:
     return right - chance >= LEARNED and mirrored >= MIRRORED * right, right >= EASY
 
 
-def _train(network: Network, data: _Data, planned: tuple[int, int], mirror: bool) -> None:
+def _train(
+    network: Network, data: _Data, planned: tuple[int, int], mirror: bool, doing: str = "training the feature network"
+) -> None:
     if len(data.rows) < 4:
         return  # too few to learn from: an untrained network still gives usable distances
     steps, batch = planned
@@ -223,7 +225,7 @@ def _train(network: Network, data: _Data, planned: tuple[int, int], mirror: bool
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=max(steps, 2), pct_start=0.2)
     rng = np.random.default_rng(derive(0, "own features", "order"))
     bf16 = multiplies_bf16(data.device)
-    for picked in track(_epochs(data.rows, batch, steps, rng), "training the feature network", steps):
+    for picked in track(_epochs(data.rows, batch, steps, rng), doing, steps):
         x = data.take(picked, network)
         bad, flaw = flawed(x[: max(batch // FLAWED, 2)])
         with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):

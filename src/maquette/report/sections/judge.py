@@ -12,7 +12,9 @@ from maquette.report.view import RunView
 TEMPLATE = """
 <p class="intro">Before a measure may judge samples, it is tried on <em>real</em> {{ items }} that were damaged on
 purpose, mildly and strongly. One that does not tell these from undamaged ones is set aside. Each cell: undamaged → mild →
-strong; empty where a measure is not meant to see a damage.</p>
+strong; empty where a measure is not meant to see a damage. The undamaged {{ items }} are others than those behind
+the floors, and mostly fewer, so that their numbers differ a little from the floors.{% if untried %} Not tried:
+{{ untried|join("; ") }}.{% endif %}</p>
 <div class="scroll"><table>
 <thead><tr><th scope="col">Real {{ items }}</th>{% for damage in damages %}<th scope="col">{{ damage }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -45,7 +47,8 @@ class Judge:
                 values = [metric.show(row[key]) for key in ("undamaged", "mild", "strong")]
                 by_measure.setdefault(metric.title, {})[row["damage"]] = {"seen": row["seen"], "shown": values}
         rows = [(title, [cells.get(damage) for damage in damages]) for title, cells in by_measure.items()]
-        return Markup(fragment(TEMPLATE, items=run.nouns[1], damages=damages, rows=rows))
+        untried = [m.title for name, m in metrics.items() if name.startswith(prefix) and m.title not in by_measure]
+        return Markup(fragment(TEMPLATE, items=run.nouns[1], damages=damages, rows=rows, untried=untried))
 
 
 COLUMN_SECTIONS = (Judge(),)

@@ -37,7 +37,7 @@ real {{ items }}. No generator can be asked to do better.</p>
 <div role="cell" class="value"><b>{{ metric.show(metric.value) }}</b>{% if metric.unit_text %} {{ metric.unit_text }}{% endif %}{% if metric.interval_text %}<span>{{ metric.interval_text }}</span>{% endif %}</div>
 <div role="cell" class="where">{{ whisker(row.scale) }}<span class="ends"><span>{{ row.ends[0] }}</span><span>{{ row.ends[1] }}</span></span></div>
 <div role="cell" class="base">{% if metric.floor is not none %}<b>{{ metric.show(metric.floor) }}</b>{% if row.standing %}<span>{{ row.standing }}</span>{% endif %}{% else %}<span>none</span>{% endif %}</div>
-<p class="reading" role="cell">{{ metric.reading or metric.asks }}{% if metric.p_value is not none %} (p = {{ metric.p_value|number(2) }}){% endif %}</p>
+<p class="reading" role="cell">{{ metric.reading or metric.asks }}{% if metric.p_value is not none and not metric.reading %} (p = {{ metric.p_value|number(2) }}){% endif %}</p>
 {% if metric.asks and metric.reading %}{{ why("What is this?", metric.asks) }}{% endif %}
 </div>
 {% endfor %}
@@ -98,7 +98,15 @@ def _classes(found: Evaluation) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _asked(found: Evaluation) -> list[tuple[str, Any]]:
     settings = found.settings.model_copy(update={"source": found.settings.judged_on})
-    return [(key, value) for key, value in settings if key not in ("nouns", "source")]
+    return [
+        (key, value if key == "seed" else _plain(value)) for key, value in settings if key not in ("nouns", "source")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else value
 
 
 def featured(found: Evaluation) -> list[Metric]:

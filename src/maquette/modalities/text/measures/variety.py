@@ -144,10 +144,9 @@ def _distinct(n: int, what: str) -> Measure:
         return both(evidence, f"distinct_{n}", name, distinct, (fewer, n), (as_many, n), sizes)
 
     def says(m: Metric) -> str:
-        return (
-            f"{m.show(m.value)} of them are different; in as much real text, {m.show(m.floor)}. Much lower means "
-            "always the same phrases."
-        )
+        v, f = m.show(m.value), m.show(m.floor)
+        means = "Higher means made-up words" if above_floor(m) else "Much lower means always the same phrases"
+        return f"{v} of them are different; in as much real text, {f}. {means}."
 
     return Measure(
         name=f"distinct_{n}", title=title("word"), better="floor", unit="share", of=of, sees=("loops", "repeats"),
