@@ -110,7 +110,6 @@ def _read(
     own: str | None, may_miss: tuple[type[ColumnSpec], ...], ways: Sequence[object], store: Cache, notify: Notify,
 ) -> tuple[Prepared, bool]:  # fmt: skip
     """What a source holds, prepared; and whether the same columns of it were prepared before for another purpose."""
-    notify("Reading the data")
     table = found.load(notify, (*target, *given))
     kinds = column_kinds(table, config, target, given, like)
     use = choose(table, kinds, target, given, like, config.source or "", may_miss)

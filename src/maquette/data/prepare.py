@@ -88,7 +88,7 @@ def prepare(
           all held out. None: the data is to be learned from, and is split
     """
     started = time.perf_counter()
-    found, source = survey(table, use, config, notify), config.source or ""
+    found, source = survey(table, use, config), config.source or ""
     take_apart(found, config)
     itemise(found, like)
     first = plan(found, config, like, source)
@@ -235,7 +235,6 @@ class _Work:
                 if missing := column.facts.count(None):
                     notes.append(f"{counted(missing, 'row has', 'rows have')} no '{shown(name)}': a class of its own.")
         for kind, columns in together.items():
-            self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
             config = self.config.of(kind)
             fit = found.columns[next(iter(columns))].optional("fit_together")
             with stage(f"fitting {', '.join(map(shown, columns))}"):
@@ -246,8 +245,6 @@ class _Work:
         """Encodes a column: which rows failed and why, digests u64[M] of its items, and the items."""
         column, ragged = self.found.columns[name], isinstance(spec, TokenSpec)
         total, done = len(self.found), 0
-        if name in self.found.use.content:
-            self.notify(f"Preparing {total:,} {noun(column.kind)} of '{shown(name)}'")
         failed, digests = dict[int, str](), list[np.ndarray]([np.zeros(0, np.uint64)])
         sink = MemorySink() if self.folder is None else FileSink(self.folder / f"{k}.bin")
         with contextlib.closing(sink), stage(f"preparing {noun(column.kind)}", total) as prepared:

@@ -17,7 +17,7 @@ from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
 from maquette.data.names import shown
 from maquette.data.parallel import in_order
-from maquette.data.raw import Cell, Cells, File, Files, Notify, RawTable, Values
+from maquette.data.raw import Cell, Cells, File, Files, RawTable, Values
 
 CHUNK = 256  # files handed to a worker at once
 MANY = 400  # files for which starting workers pays
@@ -119,7 +119,7 @@ class Chosen:
         return self.cells.names[self.rows[row]] if isinstance(self.cells, Files) else None
 
 
-def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Survey:
+def survey(table: RawTable, use: Use, config: DataConfig) -> Survey:
     """Looks at the used columns of a table; what cannot be used is left out, or stops the run if `config.strict`."""
     made = Survey(
         use, {}, table.names, table.places, table.splits, len(table) + len(table.left_out), list(table.left_out),
@@ -129,7 +129,7 @@ def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Sur
     out: dict[int, tuple[str, str]] = {}
     some = np.zeros(len(table), bool)  # rows with any content at all
     for name, kind in use.kinds.items():
-        column, faults = _look(name, table.columns[name], kind, use, config, made.notes, notify)
+        column, faults = _look(name, table.columns[name], kind, use, config, made.notes)
         made.columns[name] = column
         if name in use.content:
             some |= np.array([fact is not None for fact in column.facts], bool)
@@ -204,7 +204,7 @@ def kind_of(reason: str) -> str:
 
 
 def _look(
-    name: str, cells: Cells, kind: str, use: Use, config: DataConfig, notes: Notes, notify: Notify
+    name: str, cells: Cells, kind: str, use: Use, config: DataConfig, notes: Notes
 ) -> tuple[Looked, dict[int, str]]:
     """A column, and why rows lack a value that can be used."""
     own = config.of(kind)
@@ -216,8 +216,6 @@ def _look(
     missing = 0
     files = isinstance(cells, Files)
     same: dict[Any, Any] = {}
-    if name in use.content and files:
-        notify(f"Looking at {len(cells):,} {noun(kind)}")
     for rows, results in _results(cells, kind, own):
         for row, result in zip(rows, results, strict=True):
             if result is None:
