@@ -416,12 +416,6 @@ def test_settings_are_compared_within_a_family_and_where_all_have_them() -> None
     }  # fmt: skip
 
 
-def test_the_course_of_a_longer_run_is_compared_in_words() -> None:
-    legs = [{"step": 0, "steps": 40, "until": None}, {"step": 3, "steps": 100, "until": None}]
-    recipes = [{"family": "gan", "train": {"course": legs[:n]}} for n in (1, 2)]
-    assert dict(_settings(recipes)) == {"train.course": ("step=0 steps=40", "step=0 steps=40, step=3 steps=100")}
-
-
 def test_unlike_feature_networks_are_never_compared(tmp_path: Path, data: Dataset) -> None:
     a = fake_run(tmp_path / "a", data)
     b = fake_run(tmp_path / "b", data, shift=5.0, network="inception-fid/1")

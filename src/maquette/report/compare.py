@@ -362,11 +362,9 @@ def _setting(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Mapping):  # in a list, such as the parts of a course
-        return " ".join(f"{key}={_setting(part)}" for key, part in value.items() if part is not None)
     if isinstance(value, list | tuple) and len(value) > LISTED:
         return f"{_setting(value[:LISTED])}, ... ({len(value)} in all)"
-    return ", ".join(map(_setting, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
