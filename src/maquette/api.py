@@ -226,6 +226,8 @@ def _checked_length(steps: int | None, budget: str | float | None, schedule: str
         raise UserError(f"There is no schedule '{schedule}'.", "Name continue or restart.")
     if schedule != "continue" and steps is None and budget is None:
         raise UserError("Schedules begin again only where a run is given another length.", "Give steps or a budget.")
+    if budget == "auto":
+        raise UserError("A budget of auto is for a new run.", "Say how much longer: --budget 10m, or --steps.")
     return None if budget is None else as_budget(budget)
 
 

@@ -22,7 +22,8 @@ R = TypeVar("R")
 
 DELAY = 1.0  # seconds that a stage must last to be shown
 REFRESH = 0.25  # seconds between looks at the stages
-EVERY = 10.0  # seconds between lines where nothing can be drawn over
+EVERY = 10.0  # seconds between lines where nothing can be drawn over; at least
+PART = 60  # and no less than this part of the time that has passed
 
 
 class Display(Protocol):
@@ -92,14 +93,15 @@ def find_display() -> Display:
 
 
 class Lines:
-    """A line every ten seconds, for pipes and log files."""
+    """A line every ten seconds, for pipes and log files; of work that takes hours a line in as many minutes."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
+        self._began = self._last = time.monotonic()
 
     def draw(self, stages: Sequence[Stage]) -> None:
-        if stages and time.monotonic() - self._last >= EVERY:
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if stages and now - self._last >= max(EVERY, (now - self._began) / PART):
+            self._last = now
             sys.stderr.write(f"{stages[-1]}\n")  # at once: others write, too
             sys.stderr.flush()
 

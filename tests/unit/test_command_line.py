@@ -46,6 +46,11 @@ def test_help_is_there_without_a_run_and_cuts_no_sentence(
     assert (way[-1] if way else "maquette") in shown or not way
 
 
+def test_help_comes_last_in_the_list_of_options() -> None:
+    shown = CliRunner().invoke(cli, ["train", "--help"]).output
+    assert shown.index("--size") < shown.index("--help  ")
+
+
 def test_a_verb_of_a_run_says_that_the_run_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "edit RUN upscale [OPTIONS]" in asked("edit", "upscale", "-h").output

@@ -199,6 +199,7 @@ def test_a_finished_run_says_so_and_is_trained_longer(tmp_path: Path, capsys: py
     for wrong, match in (
         ({"steps": 9, "budget": "1m"}, "exclude"), ({"schedule": "restart"}, "another length"),
         ({"steps": 9, "schedule": "warm"}, "no schedule"), ({"budget": "soon"}, "not a budget"),
+        ({"budget": "auto"}, "for a new run"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=match):
             run.resume(**wrong)

@@ -86,6 +86,14 @@ def test_a_pipe_gets_a_line_every_ten_seconds(clock: list[float], capsys: pytest
     assert capsys.readouterr().err == "measuring: 0 of 4\n" * 2
 
 
+def test_hours_in_a_pipe_are_no_flood_of_lines(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for _ in range(3 * 3600):
+        clock[0] += 1
+        lines.draw([Stage("training")])
+    assert 150 < capsys.readouterr().err.count("\n") < 300
+
+
 def test_short_work_and_quiet_work_show_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,8 +56,8 @@ def asked_of(values: dict[str, Any]) -> dict[str, Any]:
 
 def with_own(params: list[click.Parameter], own: Sequence[click.Parameter]) -> list[click.Parameter]:
     """Parameters of a command with further ones, --help last."""
-    general = [parameter for parameter in params if parameter.name != "help"]
-    return [*general, *own, *(parameter for parameter in params if parameter.name == "help")]
+    helps = [parameter for parameter in params if "--help" in parameter.opts]  # its name differs by version of click
+    return [*(parameter for parameter in params if parameter not in helps), *own, *helps]
 
 
 class OptionsOfData(click.Command):

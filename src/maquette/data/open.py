@@ -63,6 +63,8 @@ def open_dataset(
     notify = notify or (lambda message: None)
     store = Cache(cache)
     found = find_source(source, store.downloads, config.splits)
+    if found.place.path is None and Path(source).exists():
+        notify(f"Note: '{source}' is the known set of that name; what lies here under it is ./{source}.")
     ways = how(config, modality_names(), like, own)
     gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
     key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])
