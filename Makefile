@@ -1,17 +1,20 @@
 # Everything runs in a virtual environment of its own: .venv, made on first use.
 PYTHON ?= python3
 VENV := .venv
+# Which torch is installed, such as TORCH=torch==2.13.0 or the path of a wheel. Empty: the newest that pyproject.toml allows.
+TORCH ?=
 BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts unit test smoke bench bench-pictures bench-text clean
+.PHONY: setup check lint types contracts unit test test-torch smoke bench bench-pictures bench-text clean
 
 setup: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet $(TORCH))
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
@@ -32,6 +35,13 @@ unit: setup
 
 test: setup  ## everything; with MAQUETTE_DATA set, on real data too
 	$(PYTEST) tests
+
+test-torch:  ## everything, on the torch of VERSION=2.14.1, say, in an environment of its own
+	$(if $(VERSION),,$(error Say which torch: make test-torch VERSION=2.14.1))
+	$(MAKE) setup VENV=.venv-torch-$(VERSION) TORCH=torch==$(VERSION)
+	.venv-torch-$(VERSION)/bin/python -c "import torch; assert torch.__version__.startswith('$(VERSION)'), \
+	  f'pyproject.toml does not allow it: torch {torch.__version__} was installed'"
+	$(MAKE) test VENV=.venv-torch-$(VERSION)
 
 smoke: setup  ## the main job, as a new user would run it
 	$(BIN)/maquette demo -o runs/smoke --budget 20s

@@ -31,6 +31,7 @@ from maquette.core.hardware import multiplies_bf16
 from maquette.core.recipe import load_recipe
 from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.testing import column_spec, data_spec
@@ -73,7 +74,7 @@ def main() -> None:
         {"label": torch.randint(0, 10, (args.batch,))},
         args.batch,
     ).to(world.device, channels_last=True)
-    loop = Loop(State(model, recipe.train.ema_decay), world, 0, 10**6, args.batch, precision)
+    loop = Loop(State(model, recipe.train.ema_decay), world, 0, Course.of(10**6), args.batch, precision)
     # Every phase is due in as many steps as the rarest of them asks for.
     turn = max(phase.every for phase in loop.state.phases)
 

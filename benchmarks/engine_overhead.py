@@ -26,6 +26,7 @@ from maquette.core.rng import StepRng
 from maquette.engine.log import Means
 from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
+from maquette.engine.schedule import Course
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.world import World
 from maquette.testing import column_spec, data_spec
@@ -59,7 +60,7 @@ def plain(model: Model, batch: Batch, bf16: bool) -> Callable[[int], None]:
 
 
 def engine(model: Model, batch: Batch, precision: str) -> Callable[[int], None]:
-    loop = Loop(State(model, 0.999), World("cpu"), 0, 10**6, SIZE, precision, on_part=Means().add)
+    loop = Loop(State(model, 0.999), World("cpu"), 0, Course.of(10**6), SIZE, precision, on_part=Means().add)
     return lambda index: loop.step(batch)
 
 

@@ -37,7 +37,7 @@ class Toy(Model):
         self.D = nn.Linear(numbers, 1)
 
     def phases(self) -> Sequence[Phase]:
-        optim = Optim(lr=self.config.lr, betas=(0.5, 0.9))
+        optim = Optim(lr=self.config.lr, betas=(0.5, 0.9), schedule="cosine", warmup=0.1)
         return (
             Phase("d", ("D",), self.d_loss, optim),
             Phase("g", ("G",), self.g_loss, optim, reads_data=False),

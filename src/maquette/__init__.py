@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maquette.api import Run, compare, load, recipes, train
+    from maquette.api import Run, compare, inspect, load, recipes, train
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
     from maquette.modalities.text.writing import Decoding
+    from maquette.overview import runs
 
 try:
     __version__ = version("maquette")
@@ -26,6 +27,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 _HOMES = {
     "Run": "maquette.api",
     "compare": "maquette.api",
+    "inspect": "maquette.api",
     "load": "maquette.api",
     "recipes": "maquette.api",
     "train": "maquette.api",
@@ -33,6 +35,7 @@ _HOMES = {
     "UserError": "maquette.core.errors",
     "Samples": "maquette.core.samples",
     "Decoding": "maquette.modalities.text.writing",
+    "runs": "maquette.overview",
 }
 __all__ = [
     "Decoding",
@@ -42,8 +45,10 @@ __all__ = [
     "UserError",
     "__version__",
     "compare",
+    "inspect",
     "load",
     "recipes",
+    "runs",
     "train",
 ]
 

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import Tensor
 
+from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
 from maquette.core.location import remember
+from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
+from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
-from maquette.core.recipe import Recipe, load_recipe
-from maquette.core.run import RunFolder, open_run
+from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
+from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
-from maquette.data import NAMES
+from maquette.data import NAMES, only, told
 from maquette.engine import Progress
 from maquette.engine.log import check_trackers, notifier
+from maquette.engine.longer import Schedule, check_more, is_finished, lengthen
 from maquette.engine.world import join_world
 from maquette.members import named_by
 from maquette.recipes import DEFAULT
 from maquette.training import (
+    changed,
     check_processes,
     check_watched,
     fitting,
+    inspected,
     launch,
     located,
     open_data,
@@ -46,22 +54,26 @@ if TYPE_CHECKING:
     from maquette.report import Comparison
 
 
+@shows_progress
 def train(
     recipe: str = DEFAULT,
     data: str | Path | None = None,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     target: str | Sequence[str] | None = None,
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     processes: int = 1,
     quiet: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    began: float | None = None,
     **of_data: Any,
 ) -> Run:
     """Trains a model on your data and leaves a run folder.
@@ -69,32 +81,42 @@ def train(
     recipe:   a shipped recipe (`maquette recipes`), or the path of a recipe file
     data:     a folder, archive, array file, table or other file of your data, "digits", "mnist", "fashion-mnist" or
               "hf:NAME"
-    out:      a new folder for the run
+    out:      a new folder for the run; None: in `runs`, by the recipe's name
     target:   the column to make, or several; None: as the recipe says
     given:    columns the model is conditional on; None: the label if there is one; () or "none": nothing
-    steps, epochs, budget: how long; one of them, e.g. budget="10m". None: as the recipe says
+    steps, epochs, budget: how long; one of them, e.g. budget="10m", all of the time it takes. None: as the recipe says
     settings: further settings of the recipe, {"train.batch_size": 64} or ["train.batch_size=64"]
     device:   "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as the recipe says
+    seed:     of the weights, the order and the noise; None: as the recipe says
+    strict:   whether to stop at the first unusable item instead of leaving it out; None: as the recipe says
     processes: trained together on this machine, through accelerate
     progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
     stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
               goes on with it. Neither with several processes
+    began:    time.monotonic() at which the budget began; None: with this call
     of_data:  how the data is prepared: the options that a kind of data has for it, e.g. size=64
     """
+    began = time.monotonic() if began is None else began
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
-    resolved = resolve_recipe(recipe, data, target, given, steps, epochs, budget, settings, device, **of_data)
+    lengths = (steps, epochs, budget)
+    resolved = resolve_recipe(recipe, data, target, given, *lengths, settings, device, seed, strict, **of_data)
     world = join_world(resolved.train.device)
+    if out is None:
+        if world.size > 1:
+            raise UserError("Several processes need one name for the run.", "Name it: out=FOLDER (-o FOLDER).")
+        out = free_folder(Path("runs") / Path(recipe).stem)
     if world.leads:
         folder, dataset = prepare(resolved, Path(out), notify, processes)
     world.barrier()
     if not world.leads:
         folder = RunFolder(Path(out))
         dataset = Run(folder).dataset()  # by what the leader wrote there, as on resuming
-    if processes > 1:
-        launch(folder, processes, quiet)
-    else:
-        train_folder(folder, dataset, quiet, progress=progress, stop=stop)
+    with or_nothing(folder) if world.leads else contextlib.nullcontext():
+        if processes > 1:
+            launch(folder, processes, quiet)
+        else:
+            train_folder(folder, dataset, quiet, progress=progress, stop=stop, began=began)
     return Run(folder, dataset)
 
 
@@ -105,12 +127,15 @@ def resolve_recipe(
     given: str | Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    budget: str | None = None,
+    budget: str | float | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     device: str | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
     **of_data: Any,
 ) -> Recipe:
-    """The recipe with what was asked for put in its place, and checked."""
+    """The recipe with what was asked for put in its place, and checked. Arguments as of `train`."""
+    settings = [settings] if isinstance(settings, str) else settings
     lengths = {"steps": steps, "epochs": epochs, "budget": budget}
     if sum(value is not None for value in lengths.values()) > 1:
         raise UserError("steps, epochs and budget exclude one another.", "Give one of them.")
@@ -118,10 +143,12 @@ def resolve_recipe(
         [f"{k}={json.dumps(v)}" for k, v in settings.items()] if isinstance(settings, Mapping) else list(settings)
     )
     if any(value is not None for value in lengths.values()):
-        overrides += [f"train.{k}={'null' if v is None else v}" for k, v in lengths.items()]
+        overrides += [f"train.{k}={json.dumps(v)}" for k, v in lengths.items()]
     if device is not None:
         overrides.append(f"train.device={json.dumps(device)}")
     overrides += _of_data(of_data)
+    for key, value in (("train.seed", seed), ("data.strict", strict)):
+        overrides += [] if value is None else [f"{key}={json.dumps(value)}"]
     if target is not None:
         overrides.append(f"target={json.dumps([target] if isinstance(target, str) else list(target))}")
     if given is not None:
@@ -154,6 +181,25 @@ def load(path: str | Path, device: str = "auto") -> Run:
     return Run(open_run(path), device=device)
 
 
+def inspect(
+    data: str | Path,
+    *,
+    target: str | Sequence[str] = (),
+    given: str | Sequence[str] = (),
+    strict: bool = False,
+    quiet: bool = False,
+    **of_data: Any,
+) -> Dataset:
+    """What data holds, before anything is trained: its `summary` has counts, classes, what is left out and why, and
+    copies; `train` and `test` are the tables that a model learns from and is judged on.
+
+    target, given: what is to be made, of what; (): what suggests itself    of_data: as of `train`
+    """
+    config = DataConfig.model_validate({"strict": strict, **data_settings(of_data)})
+    made, depends = ((name,) if isinstance(name, str) else tuple(name) for name in (target, given))
+    return inspected(data, config, made, depends, notifier(quiet)).dataset
+
+
 def recipes() -> dict[str, str]:
     """What can be trained: recipe name -> one line about it."""
     return {name: load_recipe(name).about for name in recipe_names()}
@@ -164,6 +210,25 @@ def compare(*runs: str | Path | Run) -> Comparison:
     from maquette.report import compare as compare_folders
 
     return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
+
+
+_FINISHED = (
+    "This run was finished: all of its {steps:,} steps are done, and nothing was done now. Train it longer with: "
+    "maquette resume {path} --budget 10m, or --steps and a larger number."
+)
+
+
+def _checked_length(steps: int | None, budget: str | float | None, schedule: str) -> str | None:
+    """The budget as a recipe holds it, once these go together."""
+    if steps is not None and budget is not None:
+        raise UserError("steps and budget exclude one another.", "Give one of them.")
+    if schedule not in get_args(Schedule):
+        raise UserError(f"There is no schedule '{schedule}'.", "Name continue or restart.")
+    if schedule != "continue" and steps is None and budget is None:
+        raise UserError("Schedules begin again only where a run is given another length.", "Give steps or a budget.")
+    if budget == "auto":
+        raise UserError("A budget of auto is for a new run.", "Say how much longer: --budget 10m, or --steps.")
+    return None if budget is None else as_budget(budget)
 
 
 class Run:
@@ -212,6 +277,11 @@ class Run:
         """The columns it was trained on, and which of them it makes."""
         return self.folder.spec()
 
+    @property
+    def undertrained(self) -> str:
+        """What to say of a run that saw too little for a first look; "" of any other, and where nothing is known."""
+        return undertrained(self.folder, self.folder.path)
+
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
@@ -239,7 +309,10 @@ class Run:
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
-        found = fitting(open_data(other, notifier(quiet), like=self.spec, own=fingerprint), self.spec)
+        notify = notifier(quiet)
+        found = self._used(fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec))
+        for line in told(found.summary):
+            notify(line)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
@@ -249,12 +322,17 @@ class Run:
     ) -> Dataset:  # fmt: skip
         """The data the run was trained on. data: where it lies, if that is not where it was"""
         recipe = located(self.folder, self.recipe, data)
-        return fitting(open_data(recipe, notify, fetch, like=self._like), self.spec)
+        return self._used(fitting(open_data(recipe, notify, fetch, like=self._like), self.spec))
+
+    def _used(self, dataset: Dataset) -> Dataset:
+        """The rows of the run's own data that it uses: all, unless it went on with this data after other."""
+        return only(dataset, self.folder.data().get("rows")) if self.trained_on(dataset) else dataset
 
     @property
     def _like(self) -> DataSpec | None:
-        """Whose tokens the data is read with: a run of several runs has theirs; any other one has its own."""
-        return self.spec if named_by(self.recipe) else None
+        """Whose tokens the data is read with: a run of several runs has theirs, and one that went on with other data
+        those that it began with; any other one has its own."""
+        return self.spec if named_by(self.recipe) or self.folder.data().get("before") else None
 
     def _own_split(self, name: str) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
@@ -278,32 +356,68 @@ class Run:
         """Whether this is the very data, prepared and split in the same way, that the run was trained on."""
         return bool(self.folder.data().get("fingerprint") == dataset.fingerprint)
 
+    @shows_progress
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
+        steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
+        began: float | None = None,
     ) -> Run:  # fmt: skip
-        """Goes on training from the newest whole checkpoint; nothing happens to a finished run.
+        """Goes on training from the newest whole checkpoint. A finished run needs `steps` or `budget` for that; without
+        them nothing happens to it.
 
         data: where the data lies now, if it was moved    device: another one than the recipe's, this time
-        progress, stop: as of `train`
+        steps:    another number of steps for the whole run, those done included
+        budget:   how much longer it is trained from now on, e.g. "10m"
+        schedule: of a run of another length: "continue", where learning rates and the like stand where they would in
+                  one run of that length, or "restart", where they begin again
+        progress, stop, began: as of `train`
         """
+        began = time.monotonic() if began is None else began
         check_watched(processes, progress, stop)
+        budget = _checked_length(steps, budget, schedule)
         if device is not None:
             device_named(device)
-        dataset = self._own_data(data, notifier(quiet))
-        if not self.trained_on(dataset):
-            raise UserError(
-                f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with.",
-                "A resumed run must go on with the same data: put it back, or train a new run.",
-            )
-        if data is not None:
-            remember(dataset.fingerprint, data)
+        if self.finished and steps is None and budget is None and data is None:
+            notifier(quiet)(_FINISHED.format(steps=self.recipe.train.steps, path=self.folder.path))
+            return self
         check_processes(self.recipe.train, processes)
+        longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
+        if world.leads:
+            with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
+                check_more(self.folder, steps)
+                dataset = self._data_to_go_on(data, longer, notifier(quiet))
+            if longer:
+                decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
+                notifier(quiet)(decided)
+        world.barrier()
+        if not world.leads:
+            dataset = Run(self.folder).dataset()  # as the leader left it
         if processes > 1:
             launch(self.folder, processes, quiet, device)
         else:
-            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop)
+            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
+
+    def _data_to_go_on(self, data: str | Path | None, longer: bool, notify: Callable[[str], None]) -> Dataset:
+        """The run's own data; or other data, where it is named and there is something left to learn from it."""
+        recipe = located(self.folder, self.recipe, data)
+        found = open_data(recipe, notify, like=self._like)
+        if self.trained_on(found):
+            if data is not None:
+                remember(found.fingerprint, data)
+            return self._used(fitting(found, self.spec))
+        other = f"The data at '{data or self.recipe.data.source}' is not, or no more, what this run began with"
+        if data is None:
+            raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
+        if self.finished and not longer:
+            raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
+        return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its steps are done."""
+        return is_finished(self.folder)
 
     # -- sampling ----------------------------------------------------------------------------------------
 
@@ -312,6 +426,7 @@ class Run:
         """What `sample` takes more by keyword: the given columns, and what the model and its kinds of data have."""
         return self.generator.options
 
+    @shows_progress
     def sample(
         self,
         n: int = 16,
@@ -319,12 +434,14 @@ class Run:
         seed: int = 0,
         unconditional: bool = False,
         given: Mapping[str, Any] | None = None,
+        quiet: bool = False,
         **asked: Any,
     ) -> Samples:
         """n items. Item i depends on (seed, i, what it is given) alone, never on n.
 
         unconditional: asks the model that was trained with all that it is given dropped
         given: values of given columns, by their names: one for all, or a list of one for each item
+        quiet: shows no progress
         asked: the same by keyword, e.g. label=3, and the run's other `options`, e.g. steps=4. A label that is not asked
                for is drawn by its share in the training data
         """
@@ -366,8 +483,41 @@ class Run:
         """What every file that this run writes says of where it comes from."""
         return About(software(), self.folder.path.resolve().name, self.recipe.family)
 
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def history(self) -> Any:
+        """What training logged, a row a step: "step", "seconds", "items", and the values of each phase.
+
+        A pandas DataFrame where pandas is installed; else a dict of columns. What a step lacks is NaN, or None.
+        """
+        from maquette.report.log import history
+
+        lines = history(self.folder)
+        names = dict.fromkeys(name for line in lines for name in line)
+        columns = {name: [line.get(name) for line in lines] for name in names}
+        try:
+            import pandas
+        except ImportError:
+            return columns
+        return pandas.DataFrame(columns)
+
+    def plot(self) -> Any:
+        """The losses over the steps, as a Matplotlib Figure; a notebook shows it, `.savefig(path)` writes it."""
+        from maquette.report.figures import losses
+        from maquette.report.log import read_log
+
+        log = read_log(self.folder)
+        if not log.curves:
+            raise UserError("This run has logged nothing yet.", "Train it: run.resume(), or maquette resume.")
+        return losses(log)
+
+    def remove(self) -> list[Path]:
+        """Removes the run from the disk, and nothing that is not its own; returns what else is left in its folder."""
+        return remove_run(self.folder)
+
     # -- judging -----------------------------------------------------------------------------------------
 
+    @shows_progress
     def evaluate(
         self,
         data: str | Path | None = None,
@@ -394,10 +544,12 @@ class Run:
         write_card(self.folder)
         return result
 
-    def report(self, for_sharing: bool = False) -> Path:
+    @shows_progress
+    def report(self, for_sharing: bool = False, quiet: bool = False) -> Path:
         """Writes report.html: one file that works offline.
 
         for_sharing: without items of the data; and takes those that previews quote as captions out of the run folder
+        quiet: shows no progress
         """
         from maquette.report import write_report
         from maquette.report.card import write_card

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from maquette.core.about import About, software
 from maquette.core.batch import Batch
+from maquette.core.counts import counted
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
 from maquette.core.files import write_json
 from maquette.core.find import find_family, find_modality, own_modalities
@@ -22,12 +24,13 @@ from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
-from maquette.core.recipe import Recipe, TrainConfig
-from maquette.core.run import RunFolder, check_new, create_run
+from maquette.core.needs import enough
+from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
+from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
-from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec
+from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
 from maquette.core.table import Dataset, Table
-from maquette.data import NAMES, Loader, left_out, open_dataset, remarks
+from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
@@ -50,7 +53,9 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
-    train = _sized(recipe.train, spec)
+    train = enough(recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))}), spec)
+    if recipe.train.budget == "auto":
+        notify(f"Budget auto: {train.steps:,} steps of {train.batch_size} are worth it.")
     check_processes(train, processes)
     chosen = recipe.model_copy(update={"target": target, "given": given, "train": train})
     recipe = _resolved(chosen, spec, dataset.train)
@@ -62,11 +67,12 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
         if codec.data().get("fingerprint") != dataset.fingerprint:
             notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
     folder = create_run(out)
-    folder.write_spec(spec)
-    remembered, shown = _named(recipe, dataset)
-    write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
-    # The recipe last: it is what makes a folder a run.
-    folder.write_recipe(remembered)
+    with or_nothing(folder):
+        folder.write_spec(spec)
+        remembered, shown = _named(recipe, dataset)
+        write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
+        # The recipe last: it is what makes a folder a run.
+        folder.write_recipe(remembered)
     for line in _told(dataset, spec):
         notify(line)
     notify(f"Run folder: {out}")
@@ -117,6 +123,44 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(shown)
 
 
+def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify) -> Dataset:
+    """Other data than a run began with, for it to go on with: written into the run folder as its data.
+
+    recipe: the run's, with the data where it lies now      dataset: that data, in the run's tokens, classes and shapes
+    What was held out is not learned from, and what was learned from is not held out, however the data is split now.
+    """
+    spec, facts = folder.spec(), folder.data()
+    parts = [*facts.pop("before", []), {key: facts.get(key) for key in ("fingerprint", "source", "rows")}]
+    before = [prepared_before(str(part["fingerprint"]), part["rows"]) for part in parts]
+    known = [one for one in before if one is not None]
+    if len(known) < len(before):
+        raise UserError(
+            f"The data at '{recipe.data.source}' is not, or no more, what this run began with, and what it held out "
+            "then is not known on this machine any more.",
+            "Put the data back, or train a new run.",
+        )
+    rows = apart(dataset, known, spec)
+    kept = only(dataset, rows)
+    remembered, shown = _named(recipe, dataset)
+    new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
+    write_json(folder.data_file, new)
+    folder.write_recipe(remembered)
+    first, *notes = _told(kept, spec)
+    for less, was in (
+        (len(dataset.train) - len(kept.train), "held out before: not learned from"),
+        (len(dataset.test) - len(kept.test), "learned from before: not held out"),
+    ):
+        notes += [f"Note: {_counted(kept, less)} {'was' if less == 1 else 'were'} {was}."] if less else []
+    for line in (f"The data has changed. {first}", *notes):
+        notify(line)
+    return kept
+
+
+def _counted(dataset: Dataset, count: int) -> str:
+    what = "item" if dataset.train.spans is None else "window"
+    return counted(count, what, f"{what}s")
+
+
 def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -> Recipe:
     """The recipe of a run with its data where it lies on this machine.
 
@@ -146,21 +190,22 @@ def _facts(dataset: Dataset, spec: DataSpec) -> dict[str, Any]:
 
 def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
     """What is learned from, and what was left out or guessed on the way to it."""
-    summary = dataset.summary
-    items = "windows" if dataset.train.spans is not None else "items"
     given = f" given {', '.join(spec.given)}" if spec.given else ""
-    sides = f"{len(dataset.train):,} {items} to learn from, {len(dataset.test):,} held out"
-    notes = [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]
-    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes]
+    sides = f"{_counted(dataset, len(dataset.train))} to learn from, {len(dataset.test):,} held out"
+    columns = {name: column.spec for name, column in dataset.train.columns.items()}
+    aside = [name for name, column in columns.items() if isinstance(column, ClassSpec) and name not in spec.columns]
+    notes = [f"Note: {', '.join(aside)}: classes that are not given, for evaluation alone (--given)."] if aside else []
+    return [f"{', '.join(spec.target)}{given}: {sides}.", *notes, *told(dataset.summary)]
 
 
 def train_folder(
     folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, *,
     progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
+    began: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Trains a run from where it is to its end, or until it is asked to stop.
 
-    device: another one than the recipe's, this time      progress, stop: as of a Job
+    device: another one than the recipe's, this time      progress, stop, began: as of a Job
     """
     recipe, spec = folder.recipe(), folder.spec()
     if device is not None:
@@ -184,6 +229,7 @@ def train_folder(
             watches=_watches(spec),
             progress=progress or (lambda values: None),
             stop=stop or (lambda: False),
+            began=began,
         )
     )
     if outcome.leads:
@@ -267,6 +313,11 @@ def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
     return train.model_copy(update={"batch_size": size, "batch_tokens": None})
 
 
+def _by_steps(train: TrainConfig) -> TrainConfig:
+    """Without the times of a run that the recipe comes from: it is repeated step by step, however long that takes."""
+    return train.model_copy(update={"course": tuple(leg.model_copy(update={"until": None}) for leg in train.course)})
+
+
 def _complete(model: Model) -> None:
     """Refuses to begin with a model that lacks some of what its first weights are made of."""
     if model.missing_weights:
@@ -277,6 +328,36 @@ def _complete(model: Model) -> None:
 
 
 # -- data --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """Data as the recipe that suits it would see it.
+
+    target, given: what was asked for, else what suggests itself; (), () where nothing does and all is looked at
+    recipe:        the name of one that ships; None where none is known for such columns
+    """
+
+    dataset: Dataset
+    target: tuple[str, ...]
+    given: tuple[str, ...]
+    recipe: str | None
+
+
+def inspected(
+    source: str | Path, config: DataConfig, target: Sequence[str], given: Sequence[str], notify: Notify
+) -> Inspected:
+    """What data holds, before anything is trained. given: "none" is nothing, and () whatever suggests itself"""
+    chosen = tuple(plain(name) for name in given if name != "none")
+    made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
+    depends = chosen if given else depends
+    recipe = None
+    if len(made) == 1 and {*made, *depends} <= {*kinds}:
+        first = part(kinds[made[0]], "first_recipe", "options")
+        recipe = first([find_modality(kinds[name]).Spec for name in depends]) if first else None
+    gaps = _may_miss(load_recipe(recipe).family) if recipe else ()
+    dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
+    return Inspected(dataset, made, depends, recipe)
 
 
 def open_data(

@@ -29,6 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demo") / "run"
     out = succeeds("demo", "-o", path, "--budget", "8s")
     assert str(path / "report.html") in out
+    assert (face.load(path).undertrained or "This was a first look") in out
     return path
 
 

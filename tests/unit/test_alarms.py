@@ -10,10 +10,10 @@ import torch
 from maquette.core.batch import Batch
 from maquette.core.model import Watch
 from maquette.core.spec import DataSpec
-from maquette.engine import Progress, train
 from maquette.engine import alarms as alarms_module
-from maquette.engine.alarms import Alarm, Alarms, diversity
-from maquette.engine.log import Console, headline
+from maquette.engine import train
+from maquette.engine.alarms import Alarms, diversity
+from maquette.engine.log import headline
 from specs import image_spec
 from toy_job import toy_job
 
@@ -77,17 +77,6 @@ def test_diversity_is_that_within_the_given_classes() -> None:
     # Where each class is there once, there is no spread within it: all are one class.
     once = reference.rows(0, 2)
     assert diversity({"image": real[:2]}, once, spec) == pytest.approx(1.0)
-
-
-def test_alarms_are_printed_once_over_all_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console()
-    alarm = Alarm("mine", 3, "it was seen", "something else")
-    state = {"total": 9, "items": 8, "seconds": 1.0, "items_per_second": 8.0, "values": {"g/loss": 1.0}}
-    for step, alarms in enumerate([(), (alarm,), (alarm,)]):
-        console(Progress(step=step, alarms=alarms, eta_seconds=None, **state))
-    assert capsys.readouterr().err == "Alarm at step 3: mine. it was seen. Try: something else.\n"
-    Console()(Progress(step=4, alarms=(alarm,), eta_seconds=None, **state))
-    assert not capsys.readouterr().err
 
 
 def test_people_see_the_loss_per_unit_where_there_is_one() -> None:

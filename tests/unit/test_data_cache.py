@@ -56,6 +56,12 @@ def test_the_same_bytes_in_another_shape_are_other_data(cache: Path, tmp_path: P
         assert opened(tmp_path / "x.npy", cache).train.columns["image"].spec.shape == (1, *shape)
 
 
+def test_what_goes_well_is_told_as_progress_alone(root: Path, cache: Path) -> None:
+    lines: list[str] = []
+    open_dataset(root, DataConfig(), cache=cache, notify=lines.append)
+    assert lines == []
+
+
 def test_a_copy_elsewhere_is_known_by_its_content(root: Path, cache: Path, tmp_path: Path) -> None:
     first = opened(root, cache)
     shutil.copytree(root, tmp_path / "moved")

@@ -78,9 +78,9 @@ def test_a_picture_under_another_name_is_found(tmp_path: Path, cache: Path) -> N
     files = {name.replace(".png", ".dat"): data for name, data in tree().items()}
     dataset = opened(put(tmp_path / "a", files), cache)
     assert len(dataset.train) + len(dataset.test) == 40
-    few, *suffixes = dataset.summary["warnings"]
+    few, suffixes = dataset.summary["warnings"]
     assert "pictures to learn from are few" in few
-    assert len(suffixes) == 21 and "20 more" in suffixes[-1]
+    assert suffixes.startswith("40 pictures are named .dat but are PNG (") and "and 37 more" in suffixes
 
 
 @pytest.mark.parametrize(("n", "says"), [(1, "one usable"), (4, "4 usable")])
@@ -145,15 +145,19 @@ def test_sizes(tmp_path: Path, cache: Path) -> None:
 def test_mixed_colours(tmp_path: Path, cache: Path) -> None:
     files = {f"g{i}.png": png(p) for i, p in enumerate(pictures(20))}
     assert opened(put(tmp_path / "a", files), cache).train.columns["image"].spec.shape[0] == 1
-    files |= {f"c{i}.png": png(p) for i, p in enumerate(pictures(10, channels=3))}
-    dataset = opened(put(tmp_path / "a", files), cache)
-    assert dataset.train.columns["image"].spec.shape[0] == 3
-    assert any("Colours are mixed" in note for note in dataset.summary["notes"])
+    for i, p in enumerate(pictures(25, channels=3)):
+        put(tmp_path / "a", {f"c{i}.png": png(p)})
+        dataset = opened(tmp_path / "a", cache) if i in (3, 24) else None
+        if dataset is not None:
+            assert dataset.train.columns["image"].spec.shape[0] == (1 if i == 3 else 3)
+            assert sum("Colours are mixed" in note for note in dataset.summary["notes"]) == 1
     clear = Image.fromarray(pictures(31)[30]).convert("RGBA")
     clear.putalpha(Image.fromarray(pictures(30)[29]))
     clear.save(tmp_path / "a" / "clear.png")
-    assert opened(tmp_path / "a", cache).train.columns["image"].spec.shape[0] == 4
-    assert opened(tmp_path / "a", cache, channels="grey").train.columns["image"].spec.shape[0] == 1
+    dataset = opened(tmp_path / "a", cache)
+    assert dataset.train.columns["image"].spec.shape[0] == 3
+    assert any("1 rgba): all become rgb, what is transparent on white;" in note for note in dataset.summary["notes"])
+    assert opened(tmp_path / "a", cache, channels="rgba").train.columns["image"].spec.shape[0] == 4
 
 
 def test_workers_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,12 @@ import pytest
 import torch
 from test_data_sources import idx_bytes, opened, pictures
 
+from maquette.api import resolve_recipe
+from maquette.cli import demo
 from maquette.core.errors import UserError
+from maquette.data import open_dataset
 from maquette.data.readers import named
+from maquette.recipes import DEFAULT
 
 FILES = named.SETS["mnist"]["files"]
 
@@ -66,6 +70,15 @@ def test_digits(tmp_path: Path) -> None:
     assert x.shape[1:] == (1, 8, 8) and x.min() == -1 and x.max() == 1
     assert dataset.train.columns["label"].spec.classes == tuple("0123456789")
     assert dataset.summary["source"] == "digits"
+
+
+def test_a_folder_of_the_same_name_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    for _ in range(2):  # the first time, and out of the cache
+        said: list[str] = []
+        open_dataset("digits", cache=tmp_path / "cache", notify=said.append)
+        assert any("what lies here under it is ./digits" in note for note in said)
 
 
 def test_a_local_copy_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +135,10 @@ def test_the_real_mnist(tmp_path: Path, real_data: Path, monkeypatch: pytest.Mon
     assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
     assert dataset.summary["classes"]["label"]["1"] == 6742
     assert dataset.summary["duplicates"]["near_copies"] < 20  # a hash alone would call thousands of ones the same
+
+
+def test_the_demo_can_show_each_of_them() -> None:
+    assert tuple(demo.SETS) == named.NAMES
+    for name, (budget, settings) in demo.SETS.items():
+        recipe = resolve_recipe(DEFAULT, name, budget=budget, settings=settings)
+        assert recipe.train.budget == budget and recipe.data.source == name

@@ -106,6 +106,8 @@ def test_commands_parse(page: Path) -> None:
             own = sum(isinstance(parameter, click.Argument) for parameter in command.params)  # `edit RUN upscale ...`
             if len(rest) <= own:
                 continue
+            if rest[own] not in command.commands:  # `runs FOLDER` is `runs list FOLDER`
+                rest = [*rest[:own], "list", *rest[own:]]
             command, rest = command.commands[rest[own]], rest[own + 1 :]
         if not rest and any(parameter.required for parameter in command.params):
             continue  # the verb is only named

@@ -17,16 +17,16 @@ import torch
 import toy_family
 from maquette.core.batch import Batch
 from maquette.core.errors import MaquetteError, UserError
+from maquette.core.lock import sole_owner
 from maquette.core.model import Optim, Phase, Step, Watch
 from maquette.core.rng import StepRng
 from maquette.core.run import RunFolder, read_tensors
 from maquette.core.spec import DataSpec
 from maquette.engine import Job, Progress, train
 from maquette.engine import alarms as alarms_module
-from maquette.engine.guard import sole_owner
 from maquette.engine.loop import Loop, seed_everything
 from maquette.engine.muon import orthogonalise
-from maquette.engine.schedule import learning_rate
+from maquette.engine.schedule import Course, learning_rate
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.update import NonFinite, gradients
 from maquette.engine.world import World
@@ -148,7 +148,7 @@ def test_a_non_finite_loss_is_refused_before_the_update(tmp_path: Path) -> None:
 
 def test_the_lack_of_memory_halves_micro_batches_and_nothing_else(tmp_path: Path) -> None:
     def loop(job) -> Loop:
-        return Loop(State(job.model, 0.9), World("cpu"), 0, 10, 8, "fp32")
+        return Loop(State(job.model, 0.9), World("cpu"), 0, Course.of(10), 8, "fp32")
 
     tight, roomy = loop(toy_job(tmp_path / "a")), loop(toy_job(tmp_path / "b"))
     job = toy_job(tmp_path / "c")
@@ -242,7 +242,7 @@ class Halves(toy_family.Toy):
 def halves(path: Path) -> tuple[Loop, Batch]:
     job = toy_job(path)
     model = Halves(toy_family.Config(), job.spec)
-    return Loop(State(model, 0.9), World("cpu"), 0, 10, 8, "fp32"), job.batches(8, 0, 1).batch(0)
+    return Loop(State(model, 0.9), World("cpu"), 0, Course.of(10), 8, "fp32"), job.batches(8, 0, 1).batch(0)
 
 
 def test_a_phase_may_name_parameters_and_what_was_frozen_stays_frozen(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_phase_without_anything_to_learn_is_refused_by_name(tmp_path: Path) ->
 def test_an_empty_batch_moves_only_what_reads_no_data(tmp_path: Path) -> None:
     job = toy_job(tmp_path / "run")
     parts: dict[str, float] = {}
-    loop = Loop(State(job.model, 0.9), World("cpu"), 0, 10, 8, "fp32", on_part=parts.__setitem__)
+    loop = Loop(State(job.model, 0.9), World("cpu"), 0, Course.of(10), 8, "fp32", on_part=parts.__setitem__)
     before = {name: p.detach().clone() for name, p in job.model.named_parameters()}
     loop.step(made_up_batch(job.spec, 8).rows(0, 0))
     changed = {name for name, p in job.model.named_parameters() if not torch.equal(p, before[name])}
@@ -286,7 +286,7 @@ def test_a_phase_that_reads_no_data_does_not_see_how_many_items_there_are(tmp_pa
     steps = []
     for size in (8, 3):
         job = toy_job(tmp_path / str(size))
-        loop = Loop(State(job.model, 0.9), World("cpu"), 0, 10, 8, "fp32")
+        loop = Loop(State(job.model, 0.9), World("cpu"), 0, Course.of(10), 8, "fp32")
         loop.phase(loop.state.phases[1], made_up_batch(job.spec, size))
         steps.append(job.model.G.weight.detach().clone())
     assert torch.equal(*steps)
@@ -313,12 +313,12 @@ def test_gradients_of_uneven_shares_average_to_those_of_the_whole(tmp_path: Path
 
 def test_schedules() -> None:
     optim = Optim(lr=1.0, schedule="cosine", warmup=0.1, final=0.1)
-    rates = [learning_rate(optim, step, 100) for step in range(101)]
+    rates = [learning_rate(optim, step / 100, 100) for step in range(101)]
     assert rates[0] < rates[5] < rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.55, abs=1e-6)
     assert rates[100] == pytest.approx(0.1)
     held = Optim(lr=1.0, schedule="linear", constant_until=0.5)
-    assert [learning_rate(held, s, 100) for s in (0, 49, 75, 100)] == pytest.approx([1, 1, 0.5, 0])
+    assert [learning_rate(held, s / 100, 100) for s in (0, 49, 75, 100)] == pytest.approx([1, 1, 0.5, 0])
 
 
 def test_the_engine_names_no_family_and_no_modality() -> None:

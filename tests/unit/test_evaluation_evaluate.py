@@ -102,7 +102,7 @@ def short_training() -> object:
     """Networks learn less here than for a person, who waits 10 s for them."""
     patch = pytest.MonkeyPatch()
     plan = own_features.plan
-    patch.setattr(own_features, "plan", lambda n, *rest: (min(120, plan(n, *rest)[0]), plan(n, *rest)[1]))
+    patch.setattr(own_features, "plan", lambda n, *rest: (min(240, plan(n, *rest)[0]), plan(n, *rest)[1]))
     yield
     patch.undo()
 

@@ -101,6 +101,7 @@ def test_loops_are_seen(real: Evaluation) -> None:
     found = judged(["cat the cat the cat the cat the cat the.", "dog a dog a dog a dog a dog a dog a."], samples=60)
     assert found["repetition"].value > 0.5 > found["repetition"].floor + 0.4  # type: ignore[operator]
     assert found["distinct_2"].value < 0.5 * found["distinct_2"].floor  # type: ignore[operator]
+    assert "Much lower means always the same phrases." in found["distinct_2"].reading
     assert found["self_bleu"].value > real["self_bleu"].value
     assert (found["two_sample"].p_value or 1) < 0.001
 

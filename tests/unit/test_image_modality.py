@@ -179,7 +179,7 @@ def test_unreadable_says_why(photo: Image.Image) -> None:
         b"hello world": "not a picture",
         b"%PDF-1.4 ...": "PDF",
         b"<html><body>404": "web page",
-        b"\0\0\0\x1cftypheic" + b"\0" * 50: "heic",
+        b"\0\0\0\x1cftypheic" + b"\0" * 50: "HEIC|damaged",
         png[:20]: "damaged|truncated|not a picture",
     }
     for data, reason in reasons.items():
@@ -257,9 +257,13 @@ def test_preview_enlarges_tiny_pictures_by_whole_numbers(tmp_path: Path) -> None
     assert sheet.size == (3 * 66 + 2, 2 * 66 + 2)  # 8 pixels become 64
     pixels = np.asarray(sheet)
     assert (pixels[2:66, 2:66] == 255).all() and (pixels[2:66, 68:132] == 0).all()
-    captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "猫", ""])
+    captioned = image.sheet(items, columns=5, captions=["one", "a very long caption indeed", "\n\x1b[1m", "two", ""])
     assert captioned.height == 2 + 64 + 12 + 2
     assert image.sheet(torch.zeros(2, 4, 8, 8)).mode == "RGB"
+    # Squares are what they are, unless they are so few that nobody reads them.
+    stripes = (torch.arange(16).view(1, 1, 1, 16) % 2 * 2.0 - 1).expand(1, 1, 16, 16)
+    shown = [np.unique(np.asarray(image.sheet(each))[2:-2, 2:-2]) for each in (stripes, stripes[..., :15, :15])]
+    assert shown[0].tolist() == [0, 255] and len(shown[1]) > 2
     written = image.preview(items, tmp_path / "p.png", spec(1, 8, 8), [], About(run="a", made=False))
     with Image.open(written) as img:
         assert img.size == sheet.size and img.text["Source"] == "real data"  # type: ignore[attr-defined]
@@ -278,9 +282,9 @@ def test_the_shape_is_chosen_from_what_is_learned_from() -> None:
     grey = [encoded(Image.new("L", (20, 20), level), "PNG") for level in range(9)]
     colour = encoded(Image.new("RGB", (20, 20), "red"), "PNG")
     assert fitted(grey)[0].shape == (1, 20, 20)
-    made, notes = fitted([*grey, colour])
-    assert made.shape == (3, 20, 20) and "9 grey, 1 rgb" in notes.notes[0]
-    assert fitted([*grey, colour], channels="grey", size=(9, 12))[0].shape == (1, 9, 12)
+    assert fitted([*grey, colour])[0].shape == (1, 20, 20)  # the majority decides
+    assert fitted([*grey, *9 * [colour]])[0].shape == (3, 20, 20)
+    assert fitted([*grey, colour], channels="rgb", size=(9, 12))[0].shape == (3, 9, 12)
     known = spec(4, 32, 32)
     cells = [File("a.png", data) for data in grey]
     assert (
@@ -334,3 +338,45 @@ def test_numbers() -> None:
     for broken in ("x", "nan", "inf"):
         with pytest.raises(Unreadable, match="is not a number"):
             number.examine(broken, config)
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic"])
+def test_further_formats_are_read_by_name_and_by_what_they_begin_with(suffix: str) -> None:
+    from PIL import Image, features
+
+    from maquette.modalities.image.claims import claims
+    from maquette.modalities.image.files import probe
+
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    mode = {".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")
+    data = io.BytesIO()
+    Image.new(mode, (16, 12)).save(data, {".avif": "AVIF", ".heic": "HEIF"}.get(suffix, "PPM"))
+    assert claims(f"a{suffix.upper()}", b"") and claims("a", data.getvalue()[:64])
+    facts = probe(data.getvalue(), f"a{suffix}")
+    assert (facts.height, facts.width, facts.note) == (12, 16, "")
+
+
+def test_characters_that_begin_like_a_picture_are_none() -> None:
+    from maquette.modalities.image.claims import claims
+
+    assert not any(claims("a", head) for head in (b"P3 is the third", b"P5\nwhat", b"P6 12 months"))
+
+
+def test_heic_without_its_library_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.core.modality import Unreadable
+    from maquette.modalities.image import files
+
+    monkeypatch.setattr(files, "_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(Unreadable, match=r"pip install 'maquette\[heif\]'"):
+        files.probe(b"\0\0\0\x1cftypheic" + bytes(64), "a.heic")
+
+
+@pytest.mark.parametrize("name", ["DSC_1.NEF", "IMG_1.cr2", "a/b.dng"])
+def test_raw_files_of_cameras_are_no_pictures(name: str) -> None:
+    """They begin like TIFF, and what is read of them as such is a thumbnail."""
+    from maquette.modalities.image.claims import claims
+
+    assert not claims(name, b"") and not claims(name, b"II*\0" + bytes(60)) and claims("a.tif", b"II*\0" + bytes(60))

@@ -25,7 +25,7 @@ from maquette.core.samples import captions
 from maquette.core.spec import PAD, ClassSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.data import Loader, open_dataset
-from maquette.data.store import MemorySink, Names, Writer, pack
+from maquette.data.store import MemorySink, StoredNames, Writer, pack
 from maquette.modalities import text
 
 WORDS = ("a thin one", "a thick seven leaning left", "a thin seven", "a thick one leaning right")
@@ -93,7 +93,7 @@ def test_any_of_the_columns_may_be_made_of_any_others(tmp_path: Path) -> None:
     assert swapped.summary["from_cache"] and swapped.fingerprint == both.fingerprint  # the same columns
     alone = opened(root, tmp_path / "cache", ("caption",))
     assert set(alone.train.columns) == {"caption", "label"} and alone.summary["unused"] == ["image", "slant"]
-    assert any("'image', 'slant' are not used" in note for note in alone.summary["notes"])
+    assert any("'image' (image), 'slant' (number) are not used" in note for note in alone.summary["notes"])
 
 
 def test_everything_is_looked_at_where_nothing_is_chosen(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_items_of_one_shape_leave_room_for_those_that_failed() -> None:
 
 
 def test_names_take_little_room_and_come_back() -> None:
-    names = Names.of(["a.png", "猫/b", ""])
+    names = StoredNames.of(["a.png", "猫/b", ""])
     assert list(names) == ["a.png", "猫/b", ""] and names[-1] == "" and names[:2] == ["a.png", "猫/b"]
     with pytest.raises(IndexError):
         names[3]

@@ -80,7 +80,7 @@ OWN = {
     "text/lm": {"--prompt", "--temperature", "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--max-tokens",
                 "--stop", "--pattern", "--stream"},
 }  # fmt: skip
-GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--help"}
+GENERAL = {"--seed", "--unconditional", "--out", "--format", "--device", "--quiet", "--help"}
 
 
 @pytest.mark.parametrize("recipe", OWN)
@@ -151,7 +151,7 @@ def test_an_option_whole() -> None:
 def test_verbs_of_kinds_of_data_come_from_their_modalities(runs: Mapping[str, Path]) -> None:
     assert verbs() == [
         "demo", "data", "recipes", "train", "resume", "watch", "sample", "edit", "translate", "summarise", "evaluate",
-        "report", "compare",
+        "report", "compare", "runs", "cache", "completion",
     ]  # fmt: skip
     run = maquette.load(runs["text/lm"])
     with pytest.raises(UserError, match="only for pictures"):
@@ -411,7 +411,7 @@ def test_resuming_finds_its_data_or_is_told_where_it_is(
     assert maquette.load(out).dataset().fingerprint == run.folder.data()["fingerprint"], "the machine knows where"
     moved = Path(shutil.move(house, tmp_path / "elsewhere"))
     with pytest.raises(UserError, match="shapes") as error:
-        maquette.load(out).resume(quiet=True)
+        maquette.load(out).resume(quiet=True, budget="1s")
     assert str(house) in error.value.problem and "--data PATH" in error.value.remedy
     done = asked("resume", out, "--data", moved, "-q")
     assert done.exit_code == 0, done.exception
@@ -437,3 +437,6 @@ def test_a_name_of_a_file_is_that_of_a_file(runs: Mapping[str, Path], tmp_path: 
     sizes = {name: Image.open(tmp_path / name).size for name in ("one.png", "three.png", "one.jpg")}
     assert sizes["one.png"] == sizes["one.jpg"] == (8, 8) and sizes["three.png"] > (16, 8)
     assert [path.suffix for path in (tmp_path / "run.v2").iterdir()] == [".png"]
+    for wrong in (["-o", tmp_path / "one.pdf"], ["-o", tmp_path / "q.png", "--format", "jpg"]):
+        assert asked("sample", run, "-n", "1", *wrong).exit_code != 0 and not Path(wrong[1]).exists()
+    assert asked("sample", run, "-n", "1", "-o", tmp_path / "q.jpg", "--format", "jpg").exit_code == 0

@@ -150,7 +150,7 @@ def test_of_two_kinds_in_one_folder_the_bulk_decides(tmp_path: Path) -> None:
     many = {f"{i}.png": png(i) for i in range(12)} | {"a.txt": "one", "b.txt": "two"}
     table = read(put(tmp_path / "a", many))
     assert kinds(table) == {"image": "image"} and table.ignored == ["a.txt", "b.txt"]
-    assert "2 texts beside the pictures are not read." in table.notes
+    assert table.facts["passed_over"] == ["2 texts, not the bulk ('a.txt', 'b.txt')"]
     many = {f"{i}.txt": f"number {i}" for i in range(12)} | {"a.png": png(0)}
     assert list(read(put(tmp_path / "b", many)).columns) == ["text"]
     beside = {f"{i}.png": png(i) for i in range(4)} | {f"{i}.json": "{}" for i in range(4)}
@@ -349,3 +349,155 @@ def test_a_key_changes_with_the_content_and_not_otherwise(tmp_path: Path) -> Non
     assert find_source(folder, tmp_path).key() == before
     put(folder, {"c.txt": "three"})
     assert find_source(folder, tmp_path).key() != before
+
+
+# -- JSON of its own shape ---------------------------------------------------------------------------
+
+
+def numbered(n: int = 40) -> dict[str, str | bytes]:
+    return {f"{i // 20:05d}/img{i:03d}.png": png(i) for i in range(n)}
+
+
+@pytest.mark.parametrize("label", [lambda i: i % 2, lambda i: f"{i % 2}", lambda i: [int(i % 2 == 0), int(i % 2 == 1)]])
+def test_stylegan_labels_and_folders_that_mean_nothing(tmp_path: Path, label: Any) -> None:
+    data = numbered()
+    entries = json.dumps({"labels": [[name, label(i)] for i, name in enumerate(sorted(data))]})
+    table = read(put(tmp_path / "a", {**data, "dataset.json": entries}))
+    assert values(table, "label") == ["0", "1"] * 20 and table.categories == {"label"}
+    assert table.files == ["dataset.json"] and not table.ignored
+    assert list(read(put(tmp_path / "b", {**data, "dataset.json": '{"labels": null}'})).columns) == ["image"]
+
+
+def coco(names: Sequence[str], category: Any = None) -> str:
+    files = [{"id": 100 + i, "file_name": name, "width": 8, "license": 1} for i, name in enumerate(names)]
+    said = [{"id": 9 * i + k, "image_id": 100 + i, "caption": f"number {i}, said {k}"}
+            for i in range(len(names)) for k in range(2)]  # fmt: skip
+    if category:
+        said = [{"id": i, "image_id": 100 + i, "category_id": category(i), "bbox": [0, 0, 1, 1], "iscrowd": 0}
+                for i in range(len(names))]  # fmt: skip
+    kinds = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    return json.dumps({"info": {"year": 2017}, "images": files, "annotations": said, "categories": kinds})
+
+
+def test_annotations_give_sentences_and_classes(tmp_path: Path) -> None:
+    data: dict[str, str | bytes] = {f"train2017/{i:03}.png": png(i) for i in range(20)}
+    data |= {f"val2017/{i:03}.png": png(i) for i in range(20, 30)}
+    names = [name.rpartition("/")[2] for name in sorted(data)]
+    written = {"annotations/captions_train.json": coco(names[:20]), "annotations/captions_val.json": coco(names[20:])}
+    table = read(put(tmp_path / "a", data | written))
+    assert len(table) == 60 and {*table.splits} == {"train2017", "val2017"}
+    assert values(table, "caption")[:2] == ["number 0, said 0", "number 0, said 1"] and "label" not in table.columns
+    table = read(put(tmp_path / "b", data | {"instances.json": coco(names, lambda i: 1 + i % 2)}))
+    assert len(table) == 30 and values(table, "label")[:2] == ["cat", "dog"]
+
+
+def test_json_that_describes_no_files_changes_nothing(tmp_path: Path) -> None:
+    data: dict[str, str | bytes] = {f"{kind}/{i}.png": png(i) for kind in ("cat", "dog") for i in range(9)}
+    for k, content in enumerate([{"labels": {"0": "cat"}}, {"labels": [["gone.png", 1]]}, {"user_id": 3, "rows": []},
+                                 {"labels": [[1, 2, 3]]}]):  # fmt: skip
+        table = read(put(tmp_path / str(k), {**data, "config.json": json.dumps(content)}))
+        assert {*values(table, "label")} == {"cat", "dog"}, content
+    lines = "".join(json.dumps({"file_name": f"cat/{i}.png", "said": f"no. {i}"}) + "\n" for i in range(9))
+    assert values(read(put(tmp_path / "lines", {**data, "metadata.json": lines})), "said")[0] == "no. 0"
+
+
+# -- what a folder holds -----------------------------------------------------------------------------
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+CATS = {f"{kind}/{i}.png": png(i) for kind in ("cat", "dog") for i in range(20)}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"README.md": "# Cats\n" * 40}, {"LICENSE.txt": "All" * 50, "notes.csv": "a,b\n1,2\n"}, {".gitattributes": "x"}],
+)  # fmt: skip
+def test_what_lies_beside_an_archive_does_not_hide_it(tmp_path: Path, beside: dict[str, str]) -> None:
+    table = read(put(tmp_path / "set", {"train.zip": packed(CATS), **beside}))
+    assert {*values(table, "label")} == {"cat", "dog"} and len(table) == 40
+    assert all("train.zip" not in phrase for phrase in table.facts["passed_over"])  # type: ignore[attr-defined]
+
+
+def test_an_archive_that_was_unpacked_beside_itself_is_not_read_twice(tmp_path: Path) -> None:
+    table = read(put(tmp_path / "set", {"set.zip": packed(CATS), **CATS}))
+    assert len(table) == 40 and table.ignored == ["set.zip"]
+    assert "archive" in table.facts["passed_over"][0]  # type: ignore[index]
+
+
+def test_archives_may_be_splits(tmp_path: Path) -> None:
+    table = read(put(tmp_path / "set", {"seg_train.zip": packed({f"seg_train/{k}": v for k, v in CATS.items()}),
+                                        "seg_test.zip": packed({f"seg_test/{k}": v for k, v in CATS.items()}),
+                                        "README.md": "about"}))  # fmt: skip
+    assert {*table.splits} == {"train", "test"} and {*values(table, "label")} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_parquet(tmp_path: Path, where: str) -> None:
+    pytest.importorskip("datasets")
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = {"photo": [png(i) for i in range(30)], "label": ["a", "b"] * 15, "size": [i / 7 for i in range(30)]}
+    parts = {"train": slice(20), "test": slice(20, 30)}
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    for split, part in parts.items():
+        table = arrow.table({name: column[part] for name, column in rows.items()})
+        parquet.write_table(table, tmp_path / "set" / "data" / f"{split}-00000-of-00001.parquet")
+    put(tmp_path / "set", {"README.md": "# A set"})
+    source = tmp_path / "set" if where == "folder" else tmp_path / "set" / "data" / "train-00000-of-00001.parquet"
+    found = find_source(source, tmp_path / "downloads").load(lambda message: None)
+    assert kinds(found) == {"image": "image", "label": "label", "size": "number"}
+    assert len(found) == (30 if where == "folder" else 20)
+    assert {*found.splits} == ({"train", "test"} if where == "folder" else {None})
+
+
+def test_parquet_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError) as caught:
+        read(put(tmp_path, {"a.parquet": b"PAR1"}) / "a.parquet")
+    assert ".parquet" in caught.value.problem and "maquette[hub]" in caught.value.remedy
+
+
+def test_data_splits_none_takes_no_split_from_anywhere(tmp_path: Path) -> None:
+    put(tmp_path / "a", {f"{split}/{i}.png": png(i) for split in ("train", "test") for i in range(9)})
+    made = find_source(tmp_path / "a", tmp_path, "none").load(lambda message: None)
+    assert {*made.splits} == {None} and {*values(made, "label")} == {"train", "test"}
+    rows = [{"t": f"n{i}", "split": "train" if i < 8 else "test"} for i in range(12)]
+    put(tmp_path, {"a.csv": csv(rows)})
+    assert {*find_source(tmp_path / "a.csv", tmp_path, "none").load(lambda message: None).splits} == {None}
+
+
+def test_tables_that_list_the_same_files_say_more_of_them(tmp_path: Path) -> None:
+    """As CelebA has it: attributes, and which part, each in a table of its own; captions have rows of their own."""
+    n = range(20)
+    put(tmp_path, {f"faces/{i:02}.png": png(i) for i in n} | {
+        "attributes.csv": csv([{"image_id": f"{i:02}.png", "smiles": str(i % 2)} for i in n]),
+        "captions.csv": csv([{"image": f"{i // 2:02}.png", "caption": f"one {i}"} for i in n]),
+        "parts.csv": csv([{"image_id": f"{i:02}.png", "part": ["train", "test"][i > 14]} for i in n]),
+    })  # fmt: skip
+    table = read(tmp_path)
+    assert {*table.columns} == {"image", "smiles", "caption"}
+    assert len(table) == 30 and [*files(table, "image")].count("faces/03.png") == 2
+    assert values(table, "caption")[:3] == ["one 0", "one 1", "one 2"]
+    assert values(table, "smiles")[:4] == ["0", "0", "1", "1"] and values(table, "smiles")[-1] == "1"
+    assert table.splits.count("test") == 5
+
+
+@pytest.mark.parametrize("form", ["sample_submission.csv", "sampleSubmission.csv", "gender_submission.csv"])
+def test_the_form_of_an_answer_is_no_data(tmp_path: Path, form: str) -> None:
+    rows = [{"id": str(i), "words": f"number {i}", "mood": str(i % 2)} for i in range(12)]
+    put(tmp_path / "texts", {"train.csv": csv(rows), "test.csv": csv([{"id": "99", "words": "?"}])})
+    put(
+        tmp_path / "pictures",
+        {f"train/{i}.png": png(i) for i in range(12)} | {f"test/{i}.png": png(i) for i in (98, 99)},
+    )
+    put(tmp_path / "pictures", {"labels.csv": csv([{"id": str(i), "mood": str(i % 2)} for i in range(12)])})
+    for source, count in (("texts", 13), ("pictures", 14)):
+        put(tmp_path / source, {form: csv([{"id": str(i), "mood": "7"} for i in (98, 99)])})
+        table = read(tmp_path / source)
+        assert len(table) == count and "7" not in values(table, "mood") and table.ignored == [form]

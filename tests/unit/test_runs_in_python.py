@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import maquette
+from maquette import api
 from maquette.core.errors import UserError
 from maquette.engine import Progress
 from trained import QUICK
@@ -65,3 +68,52 @@ def test_a_recipe_without_a_target_can_be_gone_on_with_and_says_how_data_was_pre
     assert run.recipe.target == ("words",) and run.resume(quiet=True).recipe.train.steps == 2
     run = maquette.train("image/vae-mlp", "digits", out=tmp_path / "other", steps=1, quiet=True, settings=QUICK)
     assert "  image:\n    size: null\n" in (tmp_path / "other/recipe.yaml").read_text()
+
+
+def test_python_can_ask_for_all_that_the_command_line_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = maquette.train(
+        "image/vae-mlp", "digits", steps=6, seed=7, strict=True, device="cpu", quiet=True, settings=QUICK
+    )
+    assert run.folder.path == Path("runs/vae-mlp") and [found.path for found in maquette.runs()] == [run.folder.path]
+    assert (run.recipe.train.seed, run.recipe.data.strict, run.recipe.train.device) == (7, True, "cpu")
+    assert api.resolve_recipe("image/vae-mlp", "digits", settings="data.fit=pad").data.of("image").fit == "pad"
+
+    table = run.history()
+    assert list(table["step"])[-1] == 6 and len(table["seconds"]) == len(table["step"]) and "elbo/loss" in table
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pandas", None)
+        plain = run.history()
+    assert isinstance(plain, dict) and list(plain) == list(table) and plain["step"] == list(table["step"])
+    assert all(len(values) == len(plain["step"]) for values in plain.values())
+
+    figure = run.plot()
+    figure.savefig(tmp_path / "losses.png")
+    assert figure._repr_png_().startswith(b"\x89PNG"), "as a notebook shows it"
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "elbo/loss" in titles and not any(title.startswith(("preview", "items")) for title in titles)
+    run.folder.log_file.write_text("")
+    with pytest.raises(UserError, match="logged nothing"):
+        run.plot()
+    run.remove()
+    assert maquette.runs() == [] and not Path("runs/vae-mlp").exists()
+
+
+def test_data_is_looked_at_from_python_as_on_the_command_line(tmp_path: Path) -> None:
+    table = tmp_path / "stories.csv"
+    rows = [f"tale {k},{'long ago and far away ' * 9}{k},{'glad' if k % 2 else 'sad'}" for k in range(60)]
+    table.write_text("\n".join(["title,story,mood", *rows]))
+    from click.testing import CliRunner
+
+    from maquette.cli.main import cli
+
+    said = CliRunner().invoke(cli, ["data", "inspect", str(table), "--json"], catch_exceptions=False).stdout
+    data = maquette.inspect(table, quiet=True)
+    assert data.fingerprint == json.loads(said)["fingerprint"] and set(data.train.columns) == {"story", "mood"}
+
+
+def test_data_is_looked_at_from_python(tmp_path: Path) -> None:
+    data = maquette.inspect("digits", size=4, quiet=True)
+    assert data.summary["used"] == 1797 and data.train.columns["image"].spec.shape == (1, 4, 4)
+    with pytest.raises(UserError, match="takes no rate"):
+        maquette.inspect("digits", rate=3)

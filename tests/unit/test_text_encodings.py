@@ -13,6 +13,7 @@ TOLD = {
     "de": "\"Ein Mädchen geht über die Straße\";gut\n\"Größe\";schlecht\n",
     "fr": "Le garçon a été très gâté à Noël, où l’œuvre fut créée par sa mère.\n",
     "en": "He said “don’t” — it’s £5 … fine.\n",
+    "labels": "pêche;roche\npèche;Straße\nnaïve café;roche\n",
     "many": "Müller; François; José; Peña; Citroën; João; Muñoz; Bjørn\n",
     "cs": "Nejlepší věci v životě jsou čtyři: mír, láska, příroda a dobré jídlo.\n",
     "hu": "Árvíztűrő tükörfúrógép, hős fű és őz.\n",
@@ -31,7 +32,8 @@ TOLD = {
     ("language", "codec", "name"),
     [
         ("de", "cp1252", "Windows-1252"), ("de", "latin-1", "Windows-1252"), ("fr", "cp1252", "Windows-1252"),
-        ("en", "cp1252", "Windows-1252"), ("many", "cp1252", "Windows-1252"), ("cs", "cp1250", "Windows-1250"),
+        ("en", "cp1252", "Windows-1252"), ("many", "cp1252", "Windows-1252"), ("labels", "cp1252", "Windows-1252"),
+        ("cs", "cp1250", "Windows-1250"),
         ("hu", "cp1250", "Windows-1250"), ("tr", "cp1254", "Windows-1254"), ("ru", "cp1251", "Windows-1251"),
         ("ru", "koi8-r", "KOI8-R"), ("el", "cp1253", "Windows-1253"), ("lt", "cp1257", "Windows-1257"),
         ("cs", "iso8859-2", "ISO-8859-2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +81,18 @@ def test_bytes_spell_what_training_never_saw_and_characters_do_not() -> None:
     unseen = "Ωmega ☃ 中文\x00"
     bpe, char = spec_of(["only plain words here"] * 9, "bpe"), spec_of(["abc"])
     assert text.decode(text.tokenize(unseen, bpe), bpe) == unseen
-    text.check_known(unseen, bpe)
+    text.known(unseen, bpe)
     assert text.tokenize("axbyc", char).tolist() == [BOS, 7, UNK, 8, UNK, 9, EOS]
     assert text.decode(text.tokenize("axbyc", char), char) == "abc"
     assert text.vocabulary(char.tokenizer).unknown("axbyxc") == {"x": 2, "y": 1}
     with pytest.raises(UserError, match="'x', 'y'"):
-        text.check_known("axbyc", char)
+        text.known("axbyc", char)
     with pytest.raises(UserError, match="'\\\\n'"):
-        text.check_known("a\n", char)
-    text.check_known("cab", char)
+        text.known("a\n", char)
+    assert text.known("cab", char) == "cab"
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):  # as a Mac has it, and as it is typed
+        learned, typed = (unicodedata.normalize(f, "été") for f in (form, other))
+        assert text.known(typed, spec_of([learned])) == learned
 
 
 @pytest.mark.parametrize("unit", ["char", "bpe", "unigram"])
@@ -111,7 +115,7 @@ def test_halves_of_characters_do_no_harm() -> None:
 def test_lower_case_is_part_of_the_tokenizer(unit: str) -> None:
     spec = spec_of(["Ab cD ÉÜ"] * 20, unit, 300, lowercase=True)
     assert text.decode(text.tokenize("Ab CD ÉÜ", spec), spec) == "ab cd éü"
-    text.check_known("AB", spec)
+    text.known("AB", spec)
     assert Tokenizer.from_str(spec.tokenizer).encode("AB").ids == text.tokenize("ab", spec)[1:-1].tolist()
 
 

@@ -13,6 +13,7 @@ from maquette.core.model import Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SUFFIX
 from maquette.engine.loop import Loop
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.losses.sequence import token_log_prob
@@ -247,7 +248,7 @@ def test_a_model_learns_to_fill_gaps_and_then_ends():
     x = (
         7 + (torch.arange(13)[:, None] + torch.arange(24)) % 13
     )  # counts upwards, so that a gap has one way to be filled
-    loop = Loop(State(model, 0.0), World("cpu"), 0, 300, 13, "fp32")
+    loop = Loop(State(model, 0.0), World("cpu"), 0, Course.of(300), 13, "fp32")
     for _ in range(300):
         loop.step(Batch({"text": x}))
     after = [16, 17, 18, 19, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from maquette.cli.options import OptionsOfData, data_settings
+from maquette.cli.options import OptionsOfData, asked_of
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
@@ -23,31 +24,36 @@ def command() -> None:
 
 
 @command.command("inspect", cls=OptionsOfData)
-@click.argument("source", metavar="PATH")
+@click.argument("source", metavar="PATH", type=click.Path())
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--target", multiple=True, help="The column to make. [default: the only one that can be]")
 @click.option("--given", multiple=True, help="A column it depends on.")
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file or row instead of leaving it out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @click.option("-o", "--out", type=click.Path(), help="The preview. [default: NAME-preview, here; or the terminal]")
 def inspect(
-    source: str, target: tuple[str, ...], given: tuple[str, ...], strict: bool, as_json: bool, out: str | None,
-    **of_data: str | None,
+    source: str, settings: tuple[str, ...], target: tuple[str, ...], given: tuple[str, ...], strict: bool,
+    as_json: bool, out: str | None, **of_data: str | None,
 ) -> None:  # fmt: skip
     """What PATH holds: counts, sizes, classes, what is left out and why, duplicates, and a preview.
 
-    PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl), parallel
-    files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
+    PATH: a folder, .zip or .tar of files, IDX, .npz or .npy files, a document, a table (.csv, .tsv, .jsonl, .xlsx),
+    parallel files (train.en, train.de); digits, mnist, fashion-mnist, or hf:NAME.
+
+    Settings of data can be given as for `train`, as KEY=VALUE: data.splits=none data.kinds.width=number
     """
     import json
 
-    from maquette.core.recipe import DataConfig
-    from maquette.data import open_dataset
+    from maquette import console
+    from maquette.core.recipe import data_config, data_settings, load_recipe
+    from maquette.training import inspected
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))
-    config = DataConfig.model_validate({"source": source, "strict": strict, **data_settings(of_data)})
-    depends = tuple(name for name in given if name != "none")
-    dataset = open_dataset(source, config, target=target, given=depends, notify=notify)
-    shown = _shown(dataset, target)
+    config = data_config({"source": source, "strict": strict, **data_settings(of_data)}, settings)
+    with console.shown(quiet=as_json):
+        found = inspected(source, config, target, given, notify)
+    dataset, recipe = found.dataset, found.recipe
+    shown = _shown(dataset, (*found.target, *found.given))
     path = _preview_file(dataset, shown, source, out)
     if path:
         _preview(dataset, shown, path)
@@ -57,18 +63,29 @@ def inspect(
         return
     from maquette.cli.tables import print_data
 
-    print_data(dataset.summary, {name: _examples(dataset, name) for name in shown}, choose=not target)
+    print_data(dataset.summary, {name: _examples(dataset, name) for name in shown})
+    if recipe:
+        said = {
+            "target": found.target if found.target != load_recipe(recipe).target else (),
+            "given": given or found.given,
+        }
+        said |= {name: (value,) for name, value in asked_of(of_data).items()}
+        options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
+        click.echo(
+            f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *settings, *options])}"
+        )
     if path:
         click.echo(f"Preview: {path}")
+        if note := _letters_missing(dataset):
+            click.echo(f"Note: {note}")
 
 
-def _shown(dataset: Dataset, target: tuple[str, ...]) -> list[str]:
-    """The columns that a model could make, those that are asked for alone: no labels and no numbers, if there are
-    others."""
+def _shown(dataset: Dataset, used: tuple[str, ...]) -> list[str]:
+    """The columns that are used, or all where nothing is chosen: no labels and no numbers, if there are others."""
     from maquette.core.spec import ClassSpec, NumberSpec
 
     columns = {name: column.spec for name, column in dataset.train.columns.items()}
-    found = [name for name in columns if name in target or not target]
+    found = list(used or columns)
     return [name for name in found if not isinstance(columns[name], ClassSpec | NumberSpec)] or found
 
 
@@ -116,6 +133,15 @@ def _preview(dataset: Dataset, shown: list[str], path: Path) -> None:
     column = table.columns[shown[0]]
     about = About(software(), made=False, more={"data": dataset.source})
     find_modality(column.spec.kind).preview(column.take(rows), path, column.spec, captions, about)
+
+
+def _letters_missing(dataset: Dataset) -> str:
+    """What to say of names of classes that cannot be drawn."""
+    from maquette.core.spec import ClassSpec
+    from maquette.report.fonts import missing
+
+    columns = (column.spec for column in dataset.train.columns.values())
+    return missing([name for spec in columns if isinstance(spec, ClassSpec) for name in spec.classes])
 
 
 def _examples(dataset: Dataset, name: str) -> list[str]:

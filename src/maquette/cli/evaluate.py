@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from maquette.cli.options import device
+from maquette.cli.options import device, start
 
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path())
-@click.option("--data", help="Other data, or another split. [default: the run's own held-out split]")
+@click.option("--data", type=click.Path(), help="Other data, or another split. [default: the run's own held-out split]")
 @click.option("--features", help="Network that distances are measured in. [default: the first that the kind has]")
 @click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -21,6 +21,7 @@ def command(
     quiet: bool,
 ) -> None:  # fmt: skip
     """Measure RUN on held-out data -> metrics.json, and a table."""
+    start(quiet or as_json)
     from maquette import api
     from maquette.cli.tables import print_evaluation
 
@@ -30,4 +31,6 @@ def command(
         click.echo(result.model_dump_json(indent=2))
     elif not quiet:
         print_evaluation(result)
+        if loaded.undertrained:
+            click.echo(loaded.undertrained)
         click.echo(f"Written: {loaded.folder.metrics_file}")

@@ -9,13 +9,14 @@ import sys
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from maquette.core.errors import MaquetteError, nearest
-from maquette.core.find import modalities_with
+from maquette.core.find import modalities_with, runs_from
 
 # The general verbs; those of kinds of data come from their modalities, after "sample".
 BEFORE = ("demo", "data", "recipes", "train", "resume", "watch", "sample")
-AFTER = ("evaluate", "report", "compare")
+AFTER = ("evaluate", "report", "compare", "runs", "cache", "completion")
 
 
 @functools.cache
@@ -41,8 +42,9 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in (*BEFORE, *AFTER):
             command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
-            return command
-        return next((own[name] for kind in modalities_with("verbs") if name in (own := verbs_of(kind))), None)
+            return _ready(command)
+        own = next((own[name] for kind in modalities_with("verbs") if name in (own := verbs_of(kind))), None)
+        return own and _ready(own)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help, and below it the examples of each kind of data (EXAMPLES of its module `verbs`)."""
@@ -59,8 +61,30 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class RunPath(click.Path):
+    """The path of a run, which the Tab key completes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        runs = [CompletionItem(run) for run in runs_from(incomplete)]
+        return runs or [CompletionItem(incomplete, type="dir")]
+
+
+def _ready(command: click.Command) -> click.Command:
+    """A command, and those below it: in lists with the first sentence of its help, which click itself would cut; its
+    RUN is completed."""
+    for verb in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        verb.short_help = verb.get_short_help_str(sys.maxsize)
+        for parameter in verb.params:
+            if parameter.name in ("run", "runs"):
+                parameter.type = RunPath()
+    return command
+
+
 def load(run: str, device: str = "auto") -> Any:
     """The run in a folder."""
+    from maquette.cli.options import start
+
+    start()
     from maquette import api
 
     return api.load(run, device)

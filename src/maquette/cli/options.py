@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from maquette.console import shown
+from maquette.core.find import recipe_names
 from maquette.core.modality import data_options
-from maquette.core.option import Option, checked
+from maquette.core.option import Kind, Option
+from maquette.core.progress import stage
 
-METAVARS = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
+
+
+def recipe_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The name of a recipe, or the path of a recipe file."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(recipe) for recipe in recipe_names() if recipe.startswith(incomplete)]
+        return names or [CompletionItem(incomplete, type="file")]
+
+    return click.argument(name, shell_complete=complete)
+
 
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
+
+
+def start(quiet: bool = False) -> None:
+    """Imports what most verbs need, which takes seconds where the disk is slow."""
+    with shown(quiet), stage("starting"):
+        import maquette.api  # noqa: F401
 
 
 def flag_of(option: Option) -> click.Option:
@@ -22,7 +43,7 @@ def flag_of(option: Option) -> click.Option:
         default = " [default: the run's own]"
     if option.kind is bool:
         return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)
-    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")  # type: ignore[call-overload]
+    metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")
     return click.Option(
         [option.flag, option.name], type=str, multiple=option.many, metavar=metavar, help=option.help + default
     )
@@ -35,8 +56,8 @@ def asked_of(values: dict[str, Any]) -> dict[str, Any]:
 
 def with_own(params: list[click.Parameter], own: Sequence[click.Parameter]) -> list[click.Parameter]:
     """Parameters of a command with further ones, --help last."""
-    general = [parameter for parameter in params if parameter.name != "help"]
-    return [*general, *own, *(parameter for parameter in params if parameter.name == "help")]
+    helps = [parameter for parameter in params if "--help" in parameter.opts]  # its name differs by version of click
+    return [*(parameter for parameter in params if parameter not in helps), *own, *helps]
 
 
 class OptionsOfData(click.Command):
@@ -44,14 +65,3 @@ class OptionsOfData(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return with_own(super().get_params(ctx), [flag_of(option) for option in data_options().values()])
-
-
-def data_settings(of_data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What was asked for by these options, as sections of a recipe's data: {kind: {name: value}}."""
-    options, sections = data_options(), dict[str, dict[str, Any]]()
-    values = checked(options.values(), asked_of(of_data))
-    for key, option in options.items():
-        if option.name in values:
-            _, kind, name = key.split(".")
-            sections.setdefault(kind, {})[name] = values[option.name]
-    return sections

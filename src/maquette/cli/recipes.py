@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from maquette.cli.options import recipe_argument
+
 
 @click.group("recipes", invoke_without_command=True)
 @click.pass_context
@@ -20,7 +22,7 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@recipe_argument("name")
 def show(name: str) -> None:
     """Print a recipe: its command, hardware, time and measured score, then every setting."""
     from maquette.core.find import recipe_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maquette.cli.options import asked_of, device, flag_of, with_own
+from maquette.cli.options import asked_of, device, flag_of, start, with_own
 
 if TYPE_CHECKING:
     from maquette.api import Run
@@ -23,7 +23,8 @@ class OptionsOfRun(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named, chosen = self._named(args)
-        if named is not None:
+        if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
+            start(quiet="-q" in args or "--quiet" in args)
             from maquette import api
 
             ctx.meta[RUN] = run = api.load(named, chosen or "auto")
@@ -47,11 +48,13 @@ class OptionsOfRun(click.Command):
 
     def _named(self, args: Sequence[str]) -> tuple[str | None, str | None]:
         """The run and the device that are named, wherever they stand; None: none is."""
+        from maquette.core.run import is_run
+
         general = click.Command(self.name, params=[p for p in self.params if isinstance(p, click.Option)])
         context = click.Context(general, ignore_unknown_options=True, allow_extra_args=True)
         found, rest, _ = general.make_parser(context).parse_args(list(args))
         places = [word for word in rest if not word.startswith("-")]
-        runs = [place for place in places if _is_run(place)]
+        runs = [place for place in places if is_run(place)]
         return next(iter(runs or places), None), found.get("device")
 
     def _own(self, run: Run) -> list[click.Option]:
@@ -69,10 +72,11 @@ class OptionsOfRun(click.Command):
 @click.option("-o", "--out", type=click.Path(), help="Folder, or one file. [default: RUN/samples, or the terminal]")
 @click.option("--format", "suffix", help="Of the files, such as jpg. [default: as their kind has it]")
 @device
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def command(
     context: click.Context, run: str, n: int | None, seed: int, unconditional: bool, out: str | None,
-    suffix: str | None, device: str | None, **asked: Any,
+    suffix: str | None, device: str | None, quiet: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Make N new items with the model of RUN.
 
@@ -95,8 +99,10 @@ def command(
         if streamed:
             _stream(loaded, count, out, kind, asks | wanted)
             return
-        file = _one_file(out, kind, sure=grid or printed) if kind and not suffix else None
-        samples = loaded.sample(count, **asks, **wanted)
+        file = _one_file(out, kind, sure=grid or printed) if kind else None
+        if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
+            raise click.UsageError(f"-o names {file.name} and --format {suffix}: leave one of them out.")
+        samples = loaded.sample(count, quiet=quiet, **asks, **wanted)
     except Ungiven as error:
         error.add(_verbs_for(loaded.spec.columns[error.column].kind))
         raise
@@ -113,13 +119,6 @@ def command(
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
         click.echo(f"{len(paths)} files in {folder}")
-
-
-def _is_run(place: str) -> bool:
-    try:
-        return (Path(place) / "recipe.yaml").is_file()
-    except (OSError, ValueError):  # too long for a path, or with what none has in it
-        return False
 
 
 def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) -> None:
@@ -139,8 +138,11 @@ def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) 
 def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
     """The file that all items go into; None where `-o` names a folder, or nothing.
 
-    sure: whether one file is wanted: then names of other things are refused; else they are those of folders
+    sure: whether one file is wanted: then names of other things are refused; else only those of other files are, since
+          a folder may be called `run.v2`
     """
+    import mimetypes
+
     from maquette.core.errors import UserError
     from maquette.core.find import find_modality
     from maquette.core.modality import noun
@@ -149,7 +151,7 @@ def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:
         return None
     own = find_modality(kind).PREVIEW_SUFFIX
     if not out.lower().endswith((own, *getattr(find_modality(kind), "SUFFIXES", ()))):
-        if not sure:
+        if not sure and mimetypes.guess_type(out)[0] is None:
             return None
         raise UserError(
             f"{noun(kind).capitalize()} cannot be written as '{Path(out).name}'.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +19,24 @@ EXAMPLE = 160  # characters of an example
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Draws a table as wide as the terminal allows."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*header, title=title, title_justify="left")
+    columns = [Column(name, overflow="fold") for name in header]  # a word that is too long goes on, uncut
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Prints the metrics with their intervals and floors as a table."""
+    """Prints what the evaluation comes to, and the metrics with their intervals and floors as a table."""
     from rich.console import Console
 
     from maquette.evaluation.results import HEADER
 
+    Console().print(evaluation.verdict.words, style="bold", markup=False, highlight=False)
     print_table(HEADER, evaluation.rows())
-    for note in (*evaluation.notes, *(f"Beware: {warning}" for warning in evaluation.warnings)):
+    for note in (*evaluation.notes, *(f"Beware: {remark}" for remark in evaluation.remarks)):
         Console().print(note, markup=False, highlight=False)
 
 
@@ -57,12 +59,19 @@ def print_classes(summary: dict[str, Any]) -> None:
 
 
 def print_left_out(summary: dict[str, Any]) -> None:
-    """What is left out, by name, with the reason."""
-    if summary["left_out"]:
-        rows = [(entry["name"], entry["reason"]) for entry in summary["left_out"][:SHOWN]]
-        count = summary["left_out_count"]
-        rows += [("...", f"{count - SHOWN:,} more")] if count > SHOWN else []
-        print_table(("left out", "reason"), rows)
+    """What is left out, by reason: how much, and the names of some."""
+    names: dict[str, list[str]] = {}
+    for entry in summary["left_out"]:
+        names.setdefault(entry["reason"], []).append(entry["name"])
+    counts = {reason: max(len(found), summary["left_out_reasons"].get(reason, 0)) for reason, found in names.items()}
+    rows = [
+        (f"{counts[reason]:,}", reason, ", ".join(found[:3]) + (", ..." if counts[reason] > 3 else ""))
+        for reason, found in [*names.items()][:SHOWN]
+    ]
+    if more := summary["left_out_count"] - sum(counts[reason] for _, reason, _ in rows):
+        rows.append((f"{more:,}", "...", "..."))
+    if rows:
+        print_table(("left out", "reason", "which"), rows)
 
 
 def print_remarks(summary: dict[str, Any]) -> None:
@@ -73,11 +82,8 @@ def print_remarks(summary: dict[str, Any]) -> None:
         click.echo(f"Note: {note}")
 
 
-def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: bool) -> None:
-    """Facts about a data set (Dataset.summary). examples: items of columns, as they are shown on a terminal.
-
-    choose: says how to choose among several columns that a model could make, if there are several
-    """
+def print_data(summary: dict[str, Any], examples: dict[str, list[str]]) -> None:
+    """Facts about a data set (Dataset.summary). examples: items of columns, as they are shown on a terminal."""
     held = "as the data set says" if summary["own_split"] else "the end" if summary.get("cut") else "by content"
     facts = [
         ("source", f"{summary['source']} ({summary['kind']})"),
@@ -108,20 +114,18 @@ def print_data(summary: dict[str, Any], examples: dict[str, list[str]], choose: 
     if twins.get("examples"):
         print_table(("copies of one another",), [(", ".join(group),) for group in twins["examples"]])
     print_remarks(summary)
-    if choose and len(examples) > 1:
-        # Of pairs the second is made from the first; of columns of several kinds the first from the others.
-        alike = len({columns.get(name, {}).get("kind") for name in examples}) == 1
-        click.echo(f"Choose what to make, for example: {_choice(list(examples)[:: -1 if alike else 1])}")
-
-
-def _choice(columns: list[str]) -> str:
-    """Options that choose among columns: the first one, from the last."""
-    quoted = [shlex.quote(name) for name in columns]
-    target = f"--target {quoted[0]}"
-    return f"{target} --given {quoted[-1]}, or {target} --given none"
 
 
 def _line(shown: str) -> str:
     """An item on one line, cut."""
     flat = " ".join(shown.split())
     return flat if len(flat) <= EXAMPLE else flat[:EXAMPLE] + "..."
+
+
+def age_text(then: float) -> str:
+    """How long ago that was: 40 s, 12 min, 5 h, 3 d."""
+    age = max(time.time() - then, 0.0)
+    for size, unit, next_unit in ((1, "s", 60), (60, "min", 3600), (3600, "h", 48 * 3600)):
+        if age < next_unit:
+            return f"{age / size:.0f} {unit}"
+    return f"{age / 86400:.0f} d"

@@ -8,18 +8,23 @@ from typing import Any
 
 import click
 
-from maquette.cli.options import OptionsOfData
+from maquette.cli import STARTED
+from maquette.cli.options import OptionsOfData, recipe_argument, start
 from maquette.core.modality import part
 
 
 @click.command("train", cls=OptionsOfData)
-@click.argument("recipe")
+@recipe_argument("recipe")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", help="Folder, archive, array file, document, table, digits, mnist, fashion-mnist, or hf:NAME.")
+@click.option(
+    "--data",
+    type=click.Path(),
+    help="Folder, archive, array file, document, table, digits, mnist, fashion-mnist, or hf:NAME.",
+)
 @click.option("-o", "--out", type=click.Path(), help="A new folder for the run. [default: runs/ and the recipe's name]")
 @click.option("--target", multiple=True, help="Column to make. [default: the recipe's]")
 @click.option("--given", multiple=True, help="Column the model is conditional on; 'none' for nothing. [default: label]")
-@click.option("--budget", help="Wall time, such as 90s, 10m, 1h30m: the plan chooses the steps.")
+@click.option("--budget", help="Time for all of it, such as 90s, 10m, 1h30m: the steps are chosen by it. auto: enough.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training data.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the weights, the order and the noise. [default: 0]")
@@ -36,27 +41,29 @@ def command(
 
     Any setting of the recipe can be given as KEY=VALUE: train.batch_size=64 model.latent_dim=128
     """
+    start(quiet)
     from maquette import api
-    from maquette.core.run import free_folder
 
-    extra = list(settings)
-    if seed is not None:
-        extra.append(f"train.seed={seed}")
-    if strict:
-        extra.append("data.strict=true")
-    if out is None and _processes() > 1:
-        raise click.UsageError("Several processes need one name for the run: give it with -o.")
-    out = out or str(free_folder(Path("runs") / Path(recipe).stem))
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
-        settings=extra, device=device, processes=processes, quiet=quiet, **of_data,
+        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, quiet=quiet,
+        began=STARTED, **of_data,
     )  # fmt: skip
     if not quiet and leads():
+        out = out or str(run.folder.path)
         if processes == 1:  # or the first of them has said so
-            click.echo(f"Trained: {run.folder.path}")
+            click.echo(ended(run.folder.path))
         own = part(run.spec.columns[run.spec.target[0]].kind, "first_command", "options")
         use = own(run.spec, out) if own else f"sample {out}"
         click.echo(f"Next: maquette {use}, maquette evaluate {out}, maquette report {out}")
+
+
+def ended(run: str | Path) -> str:
+    """The last line about a training; one that saw too little for a first look is not called trained."""
+    from maquette.core.needs import undertrained
+    from maquette.core.run import RunFolder
+
+    return undertrained(RunFolder(Path(run)), run) or f"Trained: {run}"
 
 
 def leads() -> bool:

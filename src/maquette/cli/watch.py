@@ -39,6 +39,7 @@ def describe(line: dict[str, Any], total: int | None) -> str:
     from maquette.engine.log import headline
 
     found = f"step {line['step']:,}  {headline(line)}  {line['items_per_s']:,.0f} items/s"
+    total = line.get("total", total)
     if total is None:
         return found
     left = (total - line["step"]) * line["seconds"] / max(line["step"], 1)

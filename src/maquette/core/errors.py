@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+LISTED = 40  # names in one message
 
 
 class MaquetteError(Exception):
@@ -35,10 +38,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = closest(word, options)
     if close is not None:
         return f"Did you mean '{close}'?"
-    return f"Known: {', '.join(options)}." if options else ""
+    more = f" and {len(options) - LISTED:,} more" if len(options) > LISTED else ""
+    return f"Known: {', '.join(options[:LISTED])}{more}." if options else ""
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """What a word that is not known is most likely a slip of, if anything."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """What a word that is not known is most likely a slip of, if anything, whatever its capitals and widths."""
+    plain = dict[str, str]()
+    for name in sorted(known):
+        plain.setdefault(_plain(name), name)
+    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.5)
+    return plain[found[0]] if found else None
+
+
+def _plain(word: str) -> str:
+    """A word without capitals, and without what tells full from half width: `Ｓｅｖｅｎ` -> `seven`."""
+    return unicodedata.normalize("NFKC", word).casefold()

@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"'{path}' is missing.", "Is the run folder complete?") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is damaged: {error}", "Restore it from a copy of the run.") from None
+
+
+def stats_within(path: Path) -> list[os.stat_result]:
+    """What the system says of a file, or of each file in a folder and below it; not of what goes meanwhile."""
+    found = []
+    for file in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):
+            found.append(file.lstat())
+    return [one for one in found if not stat.S_ISDIR(one.st_mode)]
 
 
 def sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -149,3 +150,15 @@ def recipe_text(name: str) -> str:
     if name not in recipe_names():
         raise UserError(f"There is no recipe '{name}'.", f"{nearest(name, recipe_names())} See `maquette recipes`.")
     return (files("maquette") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def runs_from(start: str) -> list[str]:
+    """Run folders whose paths begin as what is typed, as it is typed; of nothing, those in `runs` too, where they are
+    made."""
+    place, slash, name = start.rpartition("/")
+    found = []
+    for parent in (place + slash, "runs/") if not start else (place + slash,):
+        with contextlib.suppress(OSError, RuntimeError):  # no such folder, or user; or not to be read
+            runs = (path.parent for path in Path(parent).expanduser().glob("*/recipe.yaml"))
+            found += sorted(f"{parent}{run.name}" for run in runs if run.name.startswith(name))
+    return found

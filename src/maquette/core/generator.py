@@ -18,6 +18,7 @@ from maquette.core.hardware import device_named
 from maquette.core.modality import noun, part
 from maquette.core.model import Model
 from maquette.core.option import Option, Plan, checked, identifier
+from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
@@ -224,11 +225,13 @@ class Generator:
         check_asked(n, seed)
         options = self._checked(options)
         given = self.given_for(n, seed=seed) if given is None else given
-        for start in range(0, n, chunk):
-            rows = range(start, min(start + chunk, n))
-            part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
-            made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
-            yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
+        with stage("sampling", n) as sampled:
+            for start in range(0, n, chunk):
+                rows = range(start, min(start + chunk, n))
+                part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
+                made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
+                yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
+                sampled.done = rows.stop
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords that have an option checked; refuses those that the sampler has no parameter for."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Better = Literal["lower", "higher", "floor", "no more"]
 
@@ -15,17 +19,41 @@ class TooFew(ValueError):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its interval. p_value: of the hypothesis "made and real are alike", for tests."""
+    """A number and its interval.
+
+    p_value: of the hypothesis "made and real are alike", for tests
+    draws:   the number in each resample, f64[R]: two that were resampled together have an interval of their difference
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
+    draws: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def shifted(self, by: float) -> Estimate:
         """The same number and interval, `by` higher."""
         low, high = (None if x is None else x + by for x in (self.low, self.high))
         return Estimate(self.value + by, low, high, self.p_value)
+
+
+@dataclass(frozen=True)
+class Matters:
+    """The smallest difference to the floor that matters: `by`, in the measure's unit, or `times` the floor, if more.
+
+    A measure whose interval could hide such a difference cannot say that samples are as good as real.
+    """
+
+    by: float
+    times: float = 0.0
+
+    def at(self, floor: float) -> float:
+        """In the measure's unit, beside this floor."""
+        return max(self.by, self.times * floor)
+
+
+MATTERS: Mapping[str, Matters] = {"share": Matters(0.05), "points": Matters(2.0), "classes": Matters(0.5)}
+"""By unit, where a measure says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +92,9 @@ class Measure:
             the same "tokens"
     whole:  whether it is of the model as a whole, and not of one of its target columns
     place:  where it stands in the table: the smaller, the further up
+    matters: what difference to the floor matters; None: by the unit (MATTERS), and where that says nothing, no one can
+             say that the samples are as good as real by this measure
+    sees:   harms (Damage.harm) that it claims to see, and is first tried on: evaluation/damage.py
     """
 
     name: str
@@ -76,6 +107,29 @@ class Measure:
     rests_on: Literal["", "features", "tokens"] = ""
     whole: bool = False
     place: int = 50
+    matters: Matters | None = None
+    sees: tuple[str, ...] = ()
+
+    def least(self, floor: float) -> float | None:
+        """The smallest difference to this floor that matters, in the measure's unit; None where nobody knows."""
+        found = self.matters or MATTERS.get(self.unit)
+        return found.at(floor) if found else None
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Known harm that is done to real items, for measures to be tried on.
+
+    name: what was done, in words: "blurred"
+    harm: which measures must see it: those whose `sees` names it. Of every kind: "item" (each item is off), "missing"
+          (a part of the data does not come up), "repeats" (few items, again and again), "asked" (another class than was
+          asked for), "copies" (of training items); a kind may have others
+    of:   (canonical items [n, ...], their specification, strength 1 (mild) or 2 (strong), draws) -> as many of them
+    """
+
+    name: str
+    harm: str
+    of: Callable[[Any, Any, int, np.random.Generator], Any]
 
 
 def unique(measures: Sequence[Measure]) -> tuple[Measure, ...]:

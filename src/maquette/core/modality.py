@@ -12,18 +12,22 @@ well, as an attribute of the package or of a module in it (see `part`), so that 
     usage.py      usage(spec) -> report.usage.Usage            how a run is used, in its model card
     watches.py    WATCHES    tuple[core.model.Watch, ...]       alarms;  inspector(dataset, spec, column) -> Inspect
     features.py   features(...)                                 the network that general distances are measured in
+    damage.py     DAMAGES    tuple[core.measure.Damage, ...]    harm to items that measures must see: evaluation/damage
 
 How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); `config` is the modality's Config:
 
     interpret(cells: Cells, config, notes: Notes) -> Cells
         What the cells of a column mean together, before one is looked at: a scale guessed once, files decoded. A cell
         that turns out to be none becomes Unreadable. Optional.
-    itemise(cell, known: ColumnSpec) -> list[tuple[int, Cell]]
-        The items of a cell that holds many, each with its number, where a trained run knows single ones (lines of a
-        file); [] where the cell is one. Optional.
+    itemise(cell, config, known: ColumnSpec | None) -> list[tuple[int, Cell]]
+        The items of a cell that holds many, each with its number, where that is asked for or a trained run knows
+        single ones (lines of a file); [] where the cell is one. Optional.
     examine(cell, config) -> Facts
         What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
         the row is left out by name and reason. Runs in worker processes for columns of many files.
+    parts(facts, config, files) -> int
+        How many items a cell holds that is one of so many files. Each becomes a row, whose cell is the same file with
+        its number (`File.part`), and is examined and encoded by it. Optional: without it a file is one item.
     divide(cells, facts, share, config, known) -> list[tuple[Cell, Cell]] | None
         Each of a few long items as a beginning and an end that makes up `share` of it; None where they are not long.
         Optional: without it every item is learned from, or held out, whole.
@@ -60,7 +64,10 @@ What people ask of it and see of it:
                 stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
+                first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
                 first_command(spec, run) -> str                what to try after training
+                extent(spec) -> (float, str)                   how large items are: for recipes/needs.yaml, and in words
+                smaller(spec) -> {words: spec}                 smaller items, by the option of `train` for them
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
     tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns

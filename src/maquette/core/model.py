@@ -28,18 +28,20 @@ class Loss:
 class Step:
     """Where training is, as a loss sees it.
 
-    index: of this step, from 0      total: steps of the whole run, so that schedules can be fractions
+    index: of this step, from 0      total: steps of the whole run, as planned by now
     rng:   noise of this step and phase, the same for any number of processes or micro-batches
+    share: of the run that schedules have done, where its length was changed on the way; None: index / total
     """
 
     index: int
     total: int
     rng: Rng
+    share: float | None = None
 
     @property
     def progress(self) -> float:
-        """From 0 at the first step to almost 1 at the last."""
-        return self.index / max(self.total, 1)
+        """From 0 at the first step to almost 1 at the last: what schedules are functions of."""
+        return self.index / max(self.total, 1) if self.share is None else self.share
 
 
 @dataclass(frozen=True)

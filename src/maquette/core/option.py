@@ -12,7 +12,8 @@ from maquette.core.errors import UserError, nearest
 if TYPE_CHECKING:  # it takes a second to import, which listing options can do without
     from torch import Tensor
 
-WORDS = {int: "a whole number", float: "a number", str: "a string"}
+Kind = Callable[[Any], Any]
+WORDS: Mapping[Kind, str] = {int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Option:
     """
 
     name: str
-    kind: Callable[[Any], Any]
+    kind: Kind
     default: Any
     help: str
     check: Callable[[Any], str | None] | None = None
@@ -59,7 +60,7 @@ class Option:
         try:
             made = self.kind(value)
         except (TypeError, ValueError):
-            what = WORDS.get(self.kind, self.metavar)  # type: ignore[call-overload]
+            what = WORDS.get(self.kind, self.metavar)
             raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {what}.") from None
         if self.kind is int and isinstance(value, float) and value != made:
             raise UserError(f"{self.name} = {value!r} is not possible.", "It must be a whole number.")
@@ -101,9 +102,12 @@ def given_of(pairs: Iterable[str]) -> dict[str, str]:
 
     For verbs that are known before their run is, and so have no flag for each column as `maquette sample` does.
     """
+    from maquette.core.spec import plain  # pydantic, which listing verbs can do without
+
     found = dict[str, str]()
     for pair in pairs:
         column, sign, value = pair.partition("=")
+        column = plain(column)
         if not sign or not column:
             raise UserError(f"--given '{pair}' names no column and value.", "Write --given COLUMN=VALUE.")
         if column in found:

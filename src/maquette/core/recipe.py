@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -11,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
+from maquette.core.modality import data_options
+from maquette.core.option import checked
+from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 Positive = Annotated[int, Field(gt=0)]
@@ -20,22 +25,48 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
+_UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0,
+          "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+LONGEST = 366 * 86400.0  # seconds: a longer budget is a slip of the pen
+
+
 def seconds_of(budget: str) -> float:
-    """'90s', '10m', '1h30m' or '600' -> seconds."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    total, number = 0.0, ""
-    try:
-        for char in budget.strip().lower():
-            if char in units:
-                total, number = total + float(number) * units[char], ""
-            else:
-                number += char
-        total += float(number) if number else 0.0
-    except ValueError:
-        total = math.nan
-    if not (math.isfinite(total) and total > 0):
-        raise UserError(f"'{budget}' is not a budget of time.", "Write it like 90s, 10m or 1h30m.")
+    """'90s', '10m', '1.5h', '1h30m', '10 min' -> seconds; a bare number, '60', is seconds too."""
+    words = budget.strip().lower()
+    words = f"{words}s" if re.fullmatch(r"\d+(\.\d+)?", words) else words
+    parts = _PART.findall(words)
+    units = [_UNITS.get(unit) or _UNITS.get(unit.removesuffix("s")) for _, unit in parts]
+    known = [unit for unit in units if unit is not None]
+    # From the largest unit to the smallest, each once: anything else is a slip too.
+    whole = (
+        bool(parts)
+        and not _PART.sub("", words)
+        and len(known) == len(units)
+        and known == sorted(set(known), reverse=True)
+    )
+    total = sum(float(number) * unit for (number, _), unit in zip(parts, known, strict=False)) if whole else 0.0
+    if not 0 < total <= LONGEST:
+        raise UserError(
+            f"'{budget}' is not a budget of time.", "Write it like 60s, 10m, 1.5h or 1h30m; a year at most."
+        )
     return total
+
+
+def as_budget(budget: Any) -> str:
+    """A budget as a recipe holds it: a bare number, 60 or '60', is '60s'. Raises UserError where it is none."""
+    words = str(budget).strip()
+    seconds_of(words)
+    return f"{words}s" if words[-1].isdigit() else words
+
+
+class Leg(_Section):
+    """A stretch of a training with one plan for its end. Schedules go evenly from `progress` to 1 at its last step."""
+
+    step: int = Field(ge=0, description="done before it")
+    steps: Positive = Field(description="of the whole run, as planned from here on")
+    progress: float = Field(0.0, ge=0, le=1, description="where the schedules stand as it begins: 0 start, 1 end")
+    until: float | None = Field(None, gt=0, description="seconds of training, over the whole run, at which it ends")
 
 
 class DataConfig(_Section):
@@ -46,9 +77,19 @@ class DataConfig(_Section):
 
     source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
     kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
+    splits: Literal["auto", "folders", "none"] = Field(
+        "auto",
+        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
+        "called like splits could be classes; none: it has none, and such folders are classes",
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: int = Field(0, ge=0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
+        return {plain(name): kind for name, kind in kinds.items()}
 
     @model_validator(mode="after")
     def _sections_of_kinds(self) -> DataConfig:
@@ -71,11 +112,23 @@ class DataConfig(_Section):
         return find_modality(kind).Config() if found is None else found
 
 
+def _keys_of_kinds() -> list[str]:
+    """What can be set of the kinds of data, as `<kind>.<key>`."""
+    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
+
+
+def _owners(name: str) -> list[str]:
+    """Keys of kinds of data that a bare `data.<name>` may stand for; none where the section `data` has it itself."""
+    if name in DataConfig.model_fields or name in modality_names():
+        return []
+    return [f"data.{key}" for key in _keys_of_kinds() if key.rpartition(".")[2] == name]
+
+
 def _no_setting(name: str) -> UserError:
     """There is no such key in the section `data`; perhaps it is one of a kind's own section."""
-    keys = [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
-    own = [key for key in keys if key.rpartition(".")[2] == name]
-    hint = f"Did you mean 'data.{own[0]}'?" if own else nearest(name, [*DataConfig.model_fields, *keys])
+    known = [*DataConfig.model_fields, *_keys_of_kinds()]
+    meant = _owners(name) or [f"data.{key}" for key in filter(None, [closest(name, known)])]
+    hint = f"Did you mean {' or '.join(map(repr, meant))}?" if meant else nearest(name, known)
     return UserError(f"There is no setting 'data.{name}'.", hint)
 
 
@@ -92,7 +145,13 @@ class TrainConfig(_Section):
     )
     steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
     epochs: float | None = Field(None, gt=0, description="passes over the training split")
-    budget: str | None = Field(None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps")
+    budget: str | None = Field(
+        None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
+    )
+    course: tuple[Leg, ...] = Field(
+        (),
+        description="how the number of steps was decided and changed on the way; written by the training, not by hand",
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     channels_last: bool = True
@@ -106,17 +165,29 @@ class TrainConfig(_Section):
     keep_path: bool = Field(False, description="write where the data lies into the run folder, and not its name alone")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
 
+    @property
+    def parts(self) -> list[int]:
+        """Steps of each part of a run that was given another length by hand, once or more; else of the whole."""
+        asked = [leg.step for before, leg in pairwise(self.course) if leg.until is None or leg.until != before.until]
+        return [last - first for first, last in pairwise([0, *asked, self.steps or 0])]
+
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_reads_off_as_false(cls, value: Any) -> Any:
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
-    @field_validator("budget")
+    @field_validator("course")
     @classmethod
-    def _budget_is_time(cls, budget: str | None) -> str | None:
-        if budget is not None:
-            seconds_of(budget)
-        return budget
+    def _course_is_in_order(cls, course: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        begins = [leg.step for leg in course]
+        if course and (begins[0] != 0 or begins != sorted(set(begins))):
+            raise ValueError("Legs begin at step 0 and follow one another")
+        return course
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget_is_time(cls, budget: Any) -> str | None:
+        return budget if budget in (None, "auto") else as_budget(budget)
 
 
 class Recipe(_Section):
@@ -134,6 +205,11 @@ class Recipe(_Section):
     model: dict[str, Any] = Field(default_factory=dict)
     train: TrainConfig = Field(default_factory=TrainConfig)
 
+    @field_validator("target", "given")
+    @classmethod
+    def _names_in_one_form(cls, names: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        return names if isinstance(names, str) else tuple(map(plain, names))
+
     @property
     def config(self) -> BaseModel:
         """The family's own settings, checked against its Config."""
@@ -150,9 +226,33 @@ class Recipe(_Section):
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)  # one line a value
 
 
+def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is asked for by options of data, as sections of a recipe's data: {kind: {name: value}}."""
+    options, sections = data_options(), dict[str, dict[str, Any]]()
+    values = checked(options.values(), {name: value for name, value in of_data.items() if value is not None}, "Data")
+    for key, option in options.items():
+        if option.name in values:
+            _, kind, name = key.split(".")
+            sections.setdefault(kind, {})[name] = values[option.name]
+    return sections
+
+
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked."""
     return parse_recipe(recipe_text(name), overrides, name)
+
+
+def data_config(plain: dict[str, Any], overrides: Sequence[str] = ()) -> DataConfig:
+    """The section `data` alone, with `data.key=value` overrides applied and checked."""
+    raw = {"data": plain}
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(f"'{override}' is no setting of data.", "Write it as data.key=value: data.splits=none.")
+        _apply(raw, override)
+    try:
+        return DataConfig.model_validate(raw["data"])
+    except ValidationError as error:
+        raise explain(error, DataConfig, "data.") from None
 
 
 def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recipe", received: bool = False) -> Recipe:
@@ -179,11 +279,18 @@ def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recip
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
-    """Sets one `section.key=value` in place; the value is read as YAML."""
+    """Sets one `section.key=value` in place; the value is read as YAML, that of an option of data as the option has it.
+
+    `data.<key>`, where one kind of data alone has such a key, stands for `data.<kind>.<key>`.
+    """
     key, equals, value = override.partition("=")
+    key = key.strip()
     if not equals or not key:
         raise UserError(f"'{override}' is not a setting.", "Write settings as section.key=value: train.batch_size=64.")
-    *sections, last = key.strip().split(".")
+    *sections, last = key.split(".")
+    if sections == ["data"] and len(owners := _owners(last)) == 1:
+        key = owners[0]
+        *sections, last = key.split(".")
     if not sections and last in ("data", "model", "train"):
         raise UserError(f"'{last}' is a section.", f"Set one of its keys: {last}.key=value.")
     at = raw
@@ -196,17 +303,21 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         return
     if key == "train.batch_size":
         at["batch_tokens"] = None  # what is asked for by hand counts
+    if key in ("train.steps", "train.epochs", "train.budget"):
+        at["course"] = []  # that of the run that the recipe comes from, which had another length
     try:
         at[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         at[last] = value
+    if option := data_options().get(key) if sections[:1] == ["data"] else None:
+        at[last] = option.checked(at[last])
 
 
 def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
     """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]
-    key = prefix + ".".join(path)
+    key = (prefix + ".".join(path)).rstrip(".")
     if first["type"] == "extra_forbidden":
         known = list(_keys(schema, path[:-1]))
         close, section = closest(path[-1], known), key.removesuffix(path[-1])  # "model." of model.width

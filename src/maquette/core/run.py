@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, read_json, write_json, write_text
 from maquette.core.find import find_modality
+from maquette.core.lock import sole_owner
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 
+if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
+    from torch import Tensor
+
+TAIL = 65536  # bytes at the end of a log that hold a whole line
+DEPTH = 3  # folders below the one that is named in which runs are looked for
+LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
 
 
@@ -87,6 +95,11 @@ class RunFolder:
         return self.path / "README.md"
 
     @property
+    def tracking(self) -> Path:
+        """What accelerate's trackers write, such as TensorBoard's files."""
+        return self.path / "tracking"
+
+    @property
     def lock_file(self) -> Path:
         """Held while a process trains here."""
         return self.path / ".lock"
@@ -135,6 +148,30 @@ class RunFolder:
                 except ValueError:
                     return
 
+    def last_line(self) -> dict[str, Any]:
+        """The newest whole line of the log, without reading those before it; {} where there is none."""
+        if self.log_file.is_file():
+            with self.log_file.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+                for line in reversed(file.read().splitlines()):
+                    try:
+                        found = json.loads(line)
+                    except ValueError:  # cut short by a crash, or by where we began to read
+                        continue
+                    if isinstance(found, dict) and isinstance(found.get("step"), int):
+                        return found
+        return {}
+
+    def trained_steps(self) -> int | None:
+        """The step that the weights are of; None where there are none, or they do not say."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.weights_file, framework="numpy") as file:
+                return int((file.metadata() or {})["step"])
+        except (OSError, KeyError, ValueError, SafetensorError):
+            return None
+
     def weights(self) -> dict[str, Tensor]:
         """Tensors of `weights.safetensors`, by `<net>.<parameter>`."""
         return read_tensors(self.weights_file)
@@ -158,6 +195,31 @@ class RunFolder:
         write_json(self.spec_file, {"format": FORMAT, **plain})
 
 
+def remove_run(folder: RunFolder) -> list[Path]:
+    """Removes a run, and its folder where nothing else is in it; returns what of others' is left there.
+
+    Raises UserError where a process trains it, where it is a link, and where there is a recipe and no run.
+    """
+    if folder.path.is_symlink():
+        raise UserError(f"'{folder.path}' is a link to a run.", f"Name the run itself: {folder.path.resolve()}")
+    if not folder.spec_file.is_file():
+        raise UserError(f"'{folder.path}' is not a run folder: it has no spec.json.", "Remove it by hand.")
+    folder = RunFolder(folder.path.resolve())
+    named = [value.__get__(folder) for value in vars(RunFolder).values() if isinstance(value, property)]
+    last = (folder.recipe_file, folder.spec_file)  # what is left half removed can be removed again
+    with sole_owner(folder.lock_file):
+        for path in sorted((path for path in named if isinstance(path, Path)), key=lambda path: path in last):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != folder.lock_file:
+                path.unlink(missing_ok=True)
+    folder.lock_file.unlink(missing_ok=True)
+    left = sorted(folder.path.iterdir())
+    if not left:
+        folder.path.rmdir()
+    return left
+
+
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
@@ -169,6 +231,18 @@ def create_run(path: Path) -> RunFolder:
     return folder
 
 
+@contextlib.contextmanager
+def or_nothing(folder: RunFolder) -> Iterator[None]:
+    """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
+    try may have its name."""
+    try:
+        yield
+    except BaseException:
+        if not any(folder.checkpoints.glob("step-*")):
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
 def check_new(path: Path) -> None:
     """Refuses a path that cannot become a run folder, because something is there; makes nothing."""
     if path.is_file():
@@ -177,7 +251,8 @@ def check_new(path: Path) -> None:
         run = (path / "recipe.yaml").exists()
         raise UserError(
             f"'{path}' already holds {'a run' if run else 'other files'}; nothing was changed.",
-            (f"Continue it with `maquette resume {path}`, or n" if run else "N") + "ame a new folder with -o.",
+            (f"Go on with it: `maquette resume {path}` (--budget 10m trains longer); or n" if run else "N")
+            + "ame a new folder with -o.",
         )
 
 
@@ -190,6 +265,28 @@ def free_folder(path: Path) -> Path:
     return candidate
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a run folder is there; for any words that may name none."""
+    try:
+        return (Path(path) / "recipe.yaml").is_file()
+    except (OSError, ValueError):  # too long for a path, or with what none has in it
+        return False
+
+
+def run_paths(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Run folders, in no order; nothing is looked for within a run, in hidden folders and behind links."""
+    if is_run(folder):
+        yield folder
+    elif depth:
+        with os.scandir(folder) as entries:
+            below = [e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+        for name in below:
+            try:
+                yield from run_paths(folder / name, depth - 1)
+            except PermissionError:
+                continue
+
+
 def open_run(path: str | Path) -> RunFolder:
     """An existing run folder; says so when it is not one."""
     path = Path(path)
@@ -197,8 +294,11 @@ def open_run(path: str | Path) -> RunFolder:
         raise UserError(
             f"There is no run at '{path}'.", "Name the folder that `maquette train` was given with -o, or chose itself."
         )
-    if not (path / "recipe.yaml").is_file():
-        raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", "Name the folder given to -o.")
+    if not is_run(path):
+        within = sorted(map(str, run_paths(path))) if path.is_dir() else []
+        shown = ", ".join(within[:LISTED]) + (f" and {len(within) - LISTED} more" if len(within) > LISTED else "")
+        remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
+        raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
     return RunFolder(path)
 
 

@@ -11,6 +11,7 @@ knows its files. Models see tensors, and of these there are four forms, whatever
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
@@ -21,6 +22,12 @@ from maquette.core.errors import UserError
 # PREFIX what stands before it, SUFFIX what stands after it, MIDDLE what is to be written (Bavarian et al. 2022).
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "<prefix>", "<suffix>", "<middle>")
 PAD, BOS, EOS, UNK, PREFIX, SUFFIX, MIDDLE = range(len(SPECIALS))
+
+
+def plain(name: str) -> str:
+    """The name of a column, class or file as names are compared: in the one form (NFC) of what looks the same, without
+    blanks around it."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 class ColumnSpec(BaseModel):

@@ -32,6 +32,14 @@ class Column(Protocol):
         """Canonical tensors of these rows (i64[B] -> f32[B, C, H, W] in [-1, 1] for a grid)."""
         ...
 
+    def stored(self, row: int) -> np.ndarray:
+        """One item as it is kept."""
+        ...
+
+    def some(self, rows: np.ndarray) -> Column:
+        """These rows alone, i64[M]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Table:

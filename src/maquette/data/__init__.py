@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from maquette.data.grown import apart, only, prepared_before
 from maquette.data.lines import read_lines
 from maquette.data.loader import Loader
-from maquette.data.open import open_dataset
+from maquette.data.open import open_dataset, suggestion
 from maquette.data.readers.named import NAMES
-from maquette.data.remarks import left_out, remarks
+from maquette.data.remarks import remarks, told
 
-__all__ = ["NAMES", "Loader", "left_out", "open_dataset", "read_lines", "remarks"]
+__all__ = [
+    "NAMES", "Loader", "apart", "only", "open_dataset", "prepared_before", "read_lines", "remarks", "suggestion",
+    "told",
+]  # fmt: skip

@@ -12,6 +12,8 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.data import member_names
+from maquette.data.decode import is_utf8
 from maquette.data.raw import MAX_FILE_BYTES, Payload
 from maquette.data.trees import hidden
 
@@ -21,7 +23,10 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOF
 
 
 class Archive:
-    """Members of an archive by name. Reading in order is quick; a compressed .tar cannot be read backwards cheaply."""
+    """Members of an archive by name. Reading in order is quick; a compressed .tar cannot be read backwards cheaply.
+
+    notes: what was guessed of their names
+    """
 
     form = "archive"
 
@@ -32,12 +37,12 @@ class Archive:
         try:
             if path.name.lower().endswith(".zip"):
                 self.zip: zipfile.ZipFile | None = zipfile.ZipFile(path)
-                members: list[Any] = [m for m in self.zip.infolist() if not m.is_dir()]
+                members: list[Any] = [m for m in self.zip.infolist() if not _is_folder(m)]
                 sizes = [m.file_size for m in members]
-                listed = [m.filename for m in members]
+                listed: list[str | bytes] = [_zip_name(m) for m in members]
             else:
                 self.zip = None
-                self.tar = tarfile.open(path)  # noqa: SIM115 - stays open as long as this object
+                self.tar = tarfile.open(path, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - stays open
                 members, sizes, listed, total = [], [], [], 0
                 for member in self.tar:  # one by one, to stop early at a bomb
                     total += member.size
@@ -46,7 +51,8 @@ class Archive:
                     if member.isfile():
                         members.append(member)
                         sizes.append(member.size)
-                        listed.append(member.name)
+                        raw = member.name.encode("utf-8", "surrogateescape")
+                        listed.append(member.name if is_utf8(raw) else raw)
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
             raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
         if sum(sizes) > self.limit or (self.zip is None and total > self.limit):
@@ -54,8 +60,9 @@ class Archive:
                 f"'{path}' is refused: it would unpack to more than {self.limit / 2**20:,.0f} MiB.",
                 "It looks like a decompression bomb; unpack it yourself and name the folder.",
             )
-        by_name = {name.removeprefix("./"): m for name, m in zip(listed, members, strict=True)}
-        self.names: Sequence[str] = sorted(name for name in by_name if not any(map(hidden, name.split("/"))))
+        names, self.notes = member_names.decoded(listed)
+        by_name = dict(zip(names, members, strict=True))
+        self.names: Sequence[str] = sorted(name for name in by_name if name and not any(map(hidden, name.split("/"))))
         self.members = [by_name[name] for name in self.names]
 
     def payloads(self, numbers: Sequence[int]) -> list[Payload]:
@@ -68,6 +75,10 @@ class Archive:
         for place, i in enumerate(sorted(range(len(offsets)), key=offsets.__getitem__)):
             places[i] = place
         return places
+
+    def size(self, number: int) -> int:
+        member = self.members[number]
+        return int(member.file_size if self.zip is not None else member.size)
 
     def head(self, number: int, size: int) -> bytes:
         if self.zip is None:
@@ -95,3 +106,15 @@ class Archive:
             return Unreadable("locked by a password")
         except (*_DAMAGE, NotImplementedError) as error:
             return Unreadable(f"damaged inside the archive ({error})")
+
+
+def _is_folder(member: zipfile.ZipInfo) -> bool:
+    """Whether a member of a .zip is a folder; tools of Windows end its name as they like."""
+    return member.filename.endswith(("/", "\\")) or (not member.file_size and bool(member.external_attr & 0x10))
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str | bytes:
+    """The name of a member of a .zip; its bytes, where nothing says in which encoding they are."""
+    if member.flag_bits & 0x800 or member.filename.isascii():
+        return member.filename
+    return member_names.unicode_path(member.extra) or member.filename.encode("cp437")

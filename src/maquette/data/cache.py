@@ -22,7 +22,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import sync, write_json
 from maquette.core.spec import DataSpec
 from maquette.data.raw import Notify
-from maquette.data.store import Names, Prepared, Stored, read_array, write_array
+from maquette.data.store import Prepared, Stored, StoredNames, read_array, write_array
 
 STALE_SECONDS = 24 * 3600
 # What a folder that cannot be written raises; anything else is a fault to be shown.
@@ -59,13 +59,21 @@ class Cache:
             specs = DataSpec(columns=table["columns"], target=tuple(table["columns"])).columns
             arrays = {name: read_array(folder / f"{name}.bin", *facts) for name, facts in table["arrays"].items()}
             items = {name: Stored(arrays[f"{k}"], arrays.get(f"{k}-ends")) for k, name in enumerate(specs)}
-            names = Names(Stored(arrays["names"], arrays["names-ends"]))
+            names = StoredNames(Stored(arrays["names"], arrays["names-ends"]))
             splits = {name: arrays[f"split-{i}"] for i, name in enumerate(table["splits"])}
             return Prepared(
                 content, table["fingerprint"], specs, items, names, arrays["train"], arrays["test"], splits, summary
             )
         except (OSError, ValueError, KeyError, TypeError, UserError):
             return None
+
+    def of(self, fingerprint: str) -> Prepared | None:
+        """What was prepared and has that fingerprint; None when nothing has."""
+        for file in self.root.glob("prepared/*/table.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                if json.loads(file.read_text(encoding="utf-8"))["fingerprint"] == fingerprint:
+                    return self.find(file.parent.name)
+        return None
 
     def remember(self, key: str, prepared: Prepared) -> None:
         """Notes which content a cheap key stands for, and what was found in this very source.
@@ -120,7 +128,7 @@ class Cache:
             arrays[f"{k}"] = [stored.values.dtype.str, list(stored.values.shape)]
             if stored.ends is not None:
                 arrays[f"{k}-ends"] = write_array(staged / f"{k}-ends.bin", stored.ends)
-        names = Names.of(prepared.names).stored
+        names = StoredNames.of(prepared.names).stored
         others = {"names": names.values, "names-ends": names.ends, "train": prepared.train, "test": prepared.test}
         others |= {f"split-{i}": rows for i, rows in enumerate(prepared.splits.values())}
         for name, array in others.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +32,12 @@ class Fixed:
     def take(self, rows: np.ndarray) -> Tensor:
         return find_modality(self.spec.kind).canonical(self.array[self.rows[rows]])
 
+    def stored(self, row: int) -> np.ndarray:
+        return np.asarray(self.array[self.rows[row]])
+
+    def some(self, rows: np.ndarray) -> Fixed:
+        return replace(self, rows=self.rows[rows])
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -53,6 +59,12 @@ class Ragged:
     @property
     def lengths(self) -> np.ndarray | None:
         return None if self.equal else self.sizes
+
+    def stored(self, row: int) -> np.ndarray:
+        return self.array[self.first[row] : self.first[row] + self.sizes[row]]
+
+    def some(self, rows: np.ndarray) -> Ragged:
+        return replace(self, first=self.first[rows], sizes=self.sizes[rows])
 
     def take(self, rows: np.ndarray) -> Tensor:
         """i64[B, L], padded with PAD to the longest of these rows; a row without tokens is PAD alone."""

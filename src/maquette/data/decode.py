@@ -25,7 +25,14 @@ _MARKS = (
 )  # fmt: skip
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half of a pair, written as if it were a character
 _DOCUMENTS = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+LINE_END = re.compile("\r*\n|\r")  # \r\r\n is what comes of CRLF that was once more made CRLF
+APART = re.compile("\r*\n|[\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # what else separates lines, pages and fields
+
+
+def parted(characters: str, by: str = "\n") -> str:
+    """With whatever separates lines, pages or fields as one kind of end, so that no words are glued together."""
+    return APART.sub(by, characters)
 
 
 class Decoder:
@@ -37,20 +44,28 @@ class Decoder:
         self._controls: dict[str, int] = {}
 
     def decode(self, data: bytes, name: str) -> str:
-        """The characters of a file's bytes; raises Unreadable with the offset of the first byte that is none."""
+        """The characters of a file's bytes, its lines ended by newlines; what separates else stands as it is.
+
+        Raises Unreadable with the offset of the first byte that is no character.
+        """
         characters, encoding = decoded(unpacked(data))
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
-        one = "\r\n" if "\n" in characters else "\r"
-        return self.clean(characters.replace(one, "\n"), name)
+        return self.clean(LINE_END.sub("\n", characters), name)
 
     def clean(self, characters: str, name: str) -> str:
-        """Without control characters other than tab and newline, which are counted."""
+        """Without control characters, which are counted, but for tab and what separates."""
         made, count = CONTROLS.subn("", characters)
         if count:
             self._controls[name] = self._controls.get(name, 0) + count
         return made
+
+    def cell(self, value: str, place: str) -> str | None:
+        """A cell of a table, cleaned; None for one of nothing but blanks."""
+        if not value.isprintable():  # cheap to see, and false of nearly every cell
+            value = self.clean(parted(value), place)
+        return value if value and not value.isspace() else None
 
     def notes(self) -> list[str]:
         made = [
@@ -109,6 +124,17 @@ def unpacked_head(head: bytes, size: int) -> bytes:
         return b""
 
 
+def head_of(head: bytes) -> str:
+    """The whole lines at the beginning of a file as characters, as far as they are such."""
+    codec = next((codec for mark, codec, _ in _MARKS if head.startswith(mark)), None)
+    whole = head[: head.rfind(b"\n") + 1] or head
+    try:
+        characters = head.decode(codec, "ignore") if codec else decoded(whole)[0]
+    except Unreadable:
+        characters = whole.decode("utf-8", "replace")
+    return LINE_END.sub("\n", characters)
+
+
 def looks_like_characters(head: bytes) -> bool:
     """Whether the first bytes of a file are characters, by what they hold."""
     if not head:
@@ -144,9 +170,9 @@ def lone_surrogate(values: Iterable[str]) -> bool:
 
 def _guessed(data: bytes, first: int) -> tuple[str, str]:
     """Bytes that are not UTF-8 from offset `first` on."""
-    line = data.count(b"\n", 0, first) + 1
+    line = (data.count(b"\n", 0, first) or data.count(b"\r", 0, first)) + 1
     where = f"byte {first:,} (line {line:,}) is 0x{data[first]:02x}, which is not UTF-8"
-    if _SURROGATE.match(data, first) and _is_utf8(_SURROGATE.sub(b"", data)):
+    if _SURROGATE.match(data, first) and is_utf8(_SURROGATE.sub(b"", data)):
         raise Unreadable(f"{where}, as the rest of it is: half of a surrogate pair, which is no character")
     repaired = data.decode("utf-8", "replace")
     broken = repaired.count("\ufffd")
@@ -167,7 +193,7 @@ def _controls(characters: str) -> float:
     return len(CONTROLS.findall(head)) / max(len(head), 1)
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.decode import Decoder
+from maquette.data.decode import Decoder, parted
 from maquette.data.raw import Notify
 
 
@@ -30,4 +30,4 @@ def lines_of(data: bytes, name: str, notify: Notify) -> list[str]:
     characters = decoder.decode(data, name)
     for note in decoder.notes():
         notify(f"Note: {note}")
-    return characters.removesuffix("\n").split("\n") if characters else []
+    return [parted(line, " ") for line in characters.removesuffix("\n").split("\n")] if characters else []

@@ -1,9 +1,33 @@
-"""Names of files as people may safely see them, and digests of anything."""
+"""Names: as people may safely see them, many of them in little memory; and digests of anything."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+LISTED = 12  # names in one message
+
+
+class Names(Sequence[str]):
+    """Names that are put together when they are asked for."""
+
+    @abstractmethod
+    def name(self, row: int) -> str:
+        """The name of a row, 0 <= row < N."""
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.name(k) for k in range(*row.indices(len(self)))]
+        place = row + len(self) if row < 0 else row
+        if not 0 <= place < len(self):
+            raise IndexError(row)
+        return self.name(place)
 
 
 def shown(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
-from maquette.core.spec import ColumnSpec, DataSpec
+from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
-from maquette.data.choose import choose
+from maquette.data.choose import choose, suggest
 from maquette.data.columns import Fixed, Ragged
 from maquette.data.names import digest
 from maquette.data.prepare import how, prepare
@@ -25,9 +27,10 @@ from maquette.data.store import Prepared, Some
 from maquette.data.summary import summary
 from maquette.data.survey import refuse_if_strict
 from maquette.data.typing import column_kinds
-from maquette.data.windows import Places, windows
+from maquette.data.windows import WindowNames, windows
 
 
+@stage("reading the data")
 def open_dataset(
     source: str | Path,
     config: DataConfig | None = None,
@@ -55,10 +58,13 @@ def open_dataset(
     Raises UserError when there is nothing to use, or with config.strict when an item is unusable.
     """
     started = time.perf_counter()
+    target, given = tuple(map(plain, target)), tuple(map(plain, given))
     config = (config or DataConfig()).model_copy(update={"source": str(source)})
     notify = notify or (lambda message: None)
     store = Cache(cache)
-    found = find_source(source, store.downloads)
+    found = find_source(source, store.downloads, config.splits)
+    if found.place.path is None and Path(source).exists():
+        notify(f"Note: '{source}' is the known set of that name; what lies here under it is ./{source}.")
     ways = how(config, modality_names(), like, own)
     gaps = ["may miss", *sorted(form.__name__ for form in may_miss)] if may_miss and given else []
     key = digest([found.key(), *ways, "target", *target, "given", *given, *gaps])
@@ -77,9 +83,28 @@ def open_dataset(
     refuse_if_strict([(entry["name"], entry["reason"]) for entry in facts["left_out"]], config.strict)
     facts["from_cache"] = from_cache
     facts["seconds"] = {**facts["seconds"], "open": round(time.perf_counter() - started, 3)}
+    return replace(tables(prepared, facts["source"]), summary=facts)
+
+
+def tables(prepared: Prepared, source: str) -> Dataset:
+    """What was prepared as tables, without its summary. source: its name"""
     train, test = _table(prepared, prepared.train, learned=True), _table(prepared, prepared.test)
     splits = {name: _table(prepared, rows) for name, rows in prepared.splits.items()}
-    return Dataset(facts["source"], prepared.fingerprint, train, test, facts, splits)
+    return Dataset(source, prepared.fingerprint, train, test, splits=splits)
+
+
+def suggestion(
+    source: str | Path, config: DataConfig, target: Sequence[str] = (), given: Sequence[str] = (),
+    cache: Path | None = None,
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:  # fmt: skip
+    """What could be made of the data, what it would be given beside its label, and the modality of each column.
+
+    target, given: what was chosen of these
+    """
+    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, (*target, *given))
+    kinds = column_kinds(table, config, target, given)
+    made, sources = (target, ()) if target else suggest(table, kinds, given)
+    return tuple(made), tuple(given or sources), kinds
 
 
 def _read(
@@ -87,7 +112,6 @@ def _read(
     own: str | None, may_miss: tuple[type[ColumnSpec], ...], ways: Sequence[object], store: Cache, notify: Notify,
 ) -> tuple[Prepared, bool]:  # fmt: skip
     """What a source holds, prepared; and whether the same columns of it were prepared before for another purpose."""
-    notify("Reading the data")
     table = found.load(notify, (*target, *given))
     kinds = column_kinds(table, config, target, given, like)
     use = choose(table, kinds, target, given, like, config.source or "", may_miss)
@@ -126,7 +150,7 @@ def _table(prepared: Prepared, rows: np.ndarray, learned: bool = False) -> Table
     columns[name] = Ragged(prepared.specs[name], prepared.items[name].values, found.first, found.sizes, found.equal)
     return Table(
         columns,
-        Places(prepared.names, found.item, found.first - ends[found.item]),
+        WindowNames(prepared.names, found.item, found.first - ends[found.item]),
         max(1, known.held_out_stride // known.train_stride) if learned else 1,
         np.stack([found.first, found.first + found.sizes], 1),
     )

@@ -74,6 +74,7 @@ def _start(job: Callable[[Any], Any]) -> None:
     global _job
     _job = job
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not the bar's: its lock may have been held at the fork
     warnings.simplefilter("ignore")  # remarks of decoders on odd files: what matters is reported
 
 

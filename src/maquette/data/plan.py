@@ -36,12 +36,14 @@ class Plan:
 
 
 def itemise(found: Survey, like: DataSpec | None) -> None:
-    """Few items that hold many each, such as files of lines, as these, where a run knows single ones."""
+    """Items that hold many each, such as files of lines, as these, where that is asked for; and a few that do where a
+    run knows single ones."""
     (name, *others) = found.use.target or ("",)
-    known = like.columns.get(name) if like else None
-    if known is None or others or len(found) >= FEW or not (apart := found.columns[name].optional("itemise")):
+    apart = found.columns[name].optional("itemise") if name and not others else None
+    if apart is None:
         return
-    parts = [apart(cell, known) for cell in found.columns[name].cells.take(range(len(found)))]
+    column, known = found.columns[name], like.columns.get(name) if like and len(found) < FEW else None
+    parts = [apart(cell, column.config, known) for cell in column.cells.take(range(len(found)))]
     if not any(parts):
         return
     found.keep([row for row, part in enumerate(parts) for _ in part])

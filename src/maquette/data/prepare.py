@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
 from maquette.data import duplicates
@@ -29,6 +31,7 @@ from maquette.data.choose import Use
 from maquette.data.duplicates import Groups
 from maquette.data.names import digest, shown
 from maquette.data.parallel import in_order
+from maquette.data.parts import take_apart
 from maquette.data.plan import Plan, itemise, plan, refuse_equal
 from maquette.data.raw import Cell, Cells, Files, Notify, RawTable
 from maquette.data.split import Split, settle, smallest, without_duplicates
@@ -72,7 +75,7 @@ def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: st
         f"judged {own}" if own else "",
     ]  # fmt: skip
     sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
-    return [VERSION, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
+    return [VERSION, config.splits, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
 
 
 def prepare(
@@ -85,7 +88,8 @@ def prepare(
           all held out. None: the data is to be learned from, and is split
     """
     started = time.perf_counter()
-    found, source = survey(table, use, config, notify), config.source or ""
+    found, source = survey(table, use, config), config.source or ""
+    take_apart(found, config)
     itemise(found, like)
     first = plan(found, config, like, source)
     content = digest([
@@ -100,8 +104,6 @@ def prepare(
         notify(f"The same {noun(use.thing)} were prepared before")
         known.source = facts
         return known
-    for note in found.notes.notes:
-        notify(note)
 
     def made(folder: Path | None) -> Prepared:
         work = _Work(found, first, config, like, content, folder, notify)
@@ -162,7 +164,7 @@ class _Work:
         split = self._settled(plan, made, groups, notes)
         if split is None:  # the content of single rows holds nothing out that has no near copy to be learned from
             held = np.zeros(len(found), bool)
-            held[made.used] = smallest(made.content[made.used], groups, self.config.split_seed)
+            held[made.used] = smallest(made.content[made.used], self._bound(made, groups), self.config.split_seed)
             return self.prepared(Plan(Split(np.flatnonzero(~held), np.flatnonzero(held))))
         if plan.everything:
             notes.append("All of it is held out: the run was trained on other data.")
@@ -222,7 +224,7 @@ class _Work:
             if not rows and name not in known:
                 raise UserError(f"No row to learn from has a value of '{shown(name)}'.", "Use another column.")
             if name in found.use.may_miss and (missing := column.facts.count(None)):
-                notes.append(f"{missing:,} rows have no '{shown(name)}': kept without it.")
+                notes.append(f"{counted(missing, 'row has', 'rows have')} no '{shown(name)}': kept without it.")
             sample = (_Cells(column.cells, rows), [column.facts[i] for i in rows])
             if column.optional("fit_together") and not found.use.look:
                 together.setdefault(column.kind, {})[name] = sample
@@ -231,23 +233,21 @@ class _Work:
             if widen and name not in known:
                 made[name] = widen(made[name], column.facts)
                 if missing := column.facts.count(None):
-                    notes.append(f"{missing:,} rows have no '{shown(name)}': they form a class of their own.")
+                    notes.append(f"{counted(missing, 'row has', 'rows have')} no '{shown(name)}': a class of its own.")
         for kind, columns in together.items():
-            self.notify(f"Fitting {', '.join(map(shown, columns))} to {len(train):,} rows")
             config = self.config.of(kind)
             fit = found.columns[next(iter(columns))].optional("fit_together")
-            made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
+            with stage(f"fitting {', '.join(map(shown, columns))}"):
+                made |= fit(columns, config, {n: s for n, s in known.items() if n in columns}, notes)
         return {name: made[name] for name in found.columns}
 
     def _column(self, k: int, name: str, spec: ColumnSpec, likeness: Any) -> tuple[dict[int, str], np.ndarray, Stored]:
         """Encodes a column: which rows failed and why, digests u64[M] of its items, and the items."""
         column, ragged = self.found.columns[name], isinstance(spec, TokenSpec)
-        total, done, last = len(self.found), 0, time.perf_counter()
-        if name in self.found.use.content:
-            self.notify(f"Preparing {total:,} {noun(column.kind)} of '{shown(name)}'")
+        total, done = len(self.found), 0
         failed, digests = dict[int, str](), list[np.ndarray]([np.zeros(0, np.uint64)])
         sink = MemorySink() if self.folder is None else FileSink(self.folder / f"{k}.bin")
-        with contextlib.closing(sink):
+        with contextlib.closing(sink), stage(f"preparing {noun(column.kind)}", total) as prepared:
             writer = Writer(sink, ragged)
             for packed in _packed(column, spec, ragged, total):
                 writer.add(packed)
@@ -260,9 +260,7 @@ class _Work:
                 refuse_if_strict([(self.found.place(i, name), reason) for i, reason in failed.items()],
                                  self.config.strict)  # fmt: skip
                 done += len(packed.digests)
-                if time.perf_counter() - last > 2:
-                    last = time.perf_counter()
-                    self.notify(f"Prepared {done:,} of {total:,} {noun(column.kind)}")
+                prepared.done = done
             return failed, np.concatenate(digests), writer.stored()
 
     # -- split ---------------------------------------------------------------------------------------
@@ -275,7 +273,7 @@ class _Work:
         if not plan.own:
             refuse_equal(self.found, len(np.unique(groups.exact)), len(used))
             held = np.isin(used, plan.split.test)
-            whole = settle(held, groups, things, notes) if held.any() else None
+            whole = settle(held, self._bound(made, groups), things, notes) if held.any() else None
             return None if whole is None else Split(used[~whole], used[whole])
         split = without_duplicates(_only(plan.split, used), made.content, noun(self.found.use.thing, 1))
         group = np.full(len(self.found), -1, np.int64)
@@ -290,6 +288,17 @@ class _Work:
                 f"{near:,} training {things} nearly equal one of a held-out split; the data's own split is kept."
             )
         return split
+
+    def _bound(self, made: Encoded, groups: Groups) -> Groups:
+        """Groups that also hold the items of one file together."""
+        content = [self.found.columns[name].digests[made.used] for name in self.found.use.content]
+        _, first, same = np.unique(duplicates.joined(content), return_index=True, return_inverse=True)
+        file = first[same.reshape(-1)]
+        if len(first) == len(file) or np.array_equal(groups.exact[file], groups.exact):
+            return groups
+        pairs = np.stack([np.arange(len(file)), file], 1)
+        exact, near = (duplicates.groups(group, pairs).near for group in (groups.exact, groups.near))
+        return Groups(exact if exact.any() else groups.exact, near)  # unless each file shares something with the next
 
     def _complete(self, made: Encoded, split: Split) -> None:
         """Specifications with what is only known of encoded items."""

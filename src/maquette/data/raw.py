@@ -5,13 +5,15 @@ A cell is a file, bytes or a value. What a cell *is*, a modality says; a reader 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
 
 from maquette.core.modality import Unreadable
+from maquette.data.names import Names
 
 MAX_FILE_BYTES = 512 * 2**20
 
@@ -24,10 +26,12 @@ class File:
     """A cell that is a file.
 
     name:    as people know it, with '/' between folders      payload: its path, its bytes, or why there are none
+    part:    which of its items, of a file that holds several
     """
 
     name: str
     payload: Payload
+    part: int = 0
 
     def read(self, most: int = MAX_FILE_BYTES) -> bytes:
         """Its bytes; raises Unreadable with the reason."""
@@ -35,14 +39,21 @@ class File:
             raise self.payload
         if isinstance(self.payload, bytes):
             return self.payload
-        try:
-            with open(self.payload, "rb") as file:  # noqa: PTH123 - pathlib costs a third of reading a small file
-                data = file.read(most + 1)
-        except OSError as error:
-            raise Unreadable(f"cannot be read: {error.strerror or error}") from None
-        if len(data) > most:
-            raise Unreadable(f"larger than {most // 2**20} MiB")
-        return data
+        return _read_once(self.payload, most) if self.part else _read(self.payload, most)
+
+
+def _read(path: str, most: int) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a third of reading a small file
+            data = file.read(most + 1)
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
+    if len(data) > most:
+        raise Unreadable(f"larger than {most // 2**20} MiB")
+    return data
+
+
+_read_once = functools.lru_cache(maxsize=1)(_read)  # items of one file are asked for one after the other
 
 
 Cell = File | str | float | int | bool | np.ndarray | Unreadable | None  # None: missing; Unreadable: it is of no use
@@ -101,8 +112,9 @@ class Files:
 
     def take(self, rows: Sequence[int]) -> list[Cell]:
         there = [row for row in rows if self.names[row] is not None]
-        made = dict(zip(there, self.payloads([self.numbers[row] for row in there]), strict=True))
-        return [File(name, made[row]) if (name := self.names[row]) is not None else None for row in rows]
+        wanted = list(dict.fromkeys(self.numbers[row] for row in there))  # a row may come again
+        made = dict(zip(wanted, self.payloads(wanted), strict=True))
+        return [File(name, made[self.numbers[row]]) if (name := self.names[row]) is not None else None for row in rows]
 
     def order(self) -> Sequence[int]:
         if self.reading is None:
@@ -137,7 +149,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Places(Sequence[str]):
+class Places(Names):
     """Where rows of files came from, put together when it is asked: "train.csv:12".
 
     files: names; file: number of the file of each row; line: of each row in its file, from 1
@@ -150,13 +162,7 @@ class Places(Sequence[str]):
     def __len__(self) -> int:
         return len(self.line)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[k] for k in range(*row.indices(len(self)))]
+    def name(self, row: int) -> str:
         return f"{self.files[self.file[row]]}:{self.line[row]}"
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from maquette.data.names import some
+from maquette.core.counts import counted
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:
     """Warnings and notes of a Dataset.summary, the most serious first."""
     made = [*summary["warnings"], *summary["notes"]]
     if count := summary["ignored_count"]:
-        which = "1 file was" if count == 1 else f"{count:,} files were"
-        made.append(f"{which} passed over: {_and_others(summary['ignored'], count)}.")
+        made.append(f"{counted(count, 'file was', 'files were')} passed over: {'; '.join(summary['passed_over'])}.")
     return made
 
 
@@ -26,5 +25,6 @@ def left_out(summary: dict[str, Any]) -> list[str]:
     return [f"{count:,} of {summary['found']:,} left out: '{first['name']}' ({first['reason']}){more}."]
 
 
-def _and_others(names: list[str], count: int) -> str:
-    return some(names[:3]) + (f" and {count - 3:,} more" if count > 3 else "")
+def told(summary: dict[str, Any]) -> list[str]:
+    """All of it, a line each, as it is said before data is used."""
+    return [f"Note: {line}" for line in (*left_out(summary), *remarks(summary))]

@@ -15,12 +15,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
+from maquette.data.names import Names
 
 IN_MEMORY_BYTES = 64 * 2**20
 
@@ -44,13 +45,13 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Names(Sequence[str]):
+class StoredNames(Names):
     """Many names in little memory: UTF-8, one after the other."""
 
     stored: Stored
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> Names:
+    def of(cls, names: Sequence[str]) -> StoredNames:
         parts = [name.encode() for name in names]
         ends = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         return cls(Stored(np.frombuffer(b"".join(parts), np.uint8), ends))
@@ -58,22 +59,13 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.stored)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[k] for k in range(*row.indices(len(self)))]
+    def name(self, row: int) -> str:
         assert self.stored.ends is not None
-        row = row + len(self) if row < 0 else row
-        if not 0 <= row < len(self):
-            raise IndexError(row)
         return self.stored.values[self.stored.ends[row] : self.stored.ends[row + 1]].tobytes().decode()
 
 
 @dataclass(frozen=True)
-class Some(Sequence[str]):
+class Some(Names):
     """Some of many names, in an order of their own."""
 
     names: Sequence[str]
@@ -82,13 +74,7 @@ class Some(Sequence[str]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self.names[int(k)] for k in self.rows[row]]
+    def name(self, row: int) -> str:
         return self.names[int(self.rows[row])]
 
     def __eq__(self, other: object) -> bool:

@@ -70,7 +70,8 @@ def describe(found: Survey, made: Encoded, split: Split, plan: Plan, groups: Gro
         twins["examples"] = duplicates.examples(groups.near, Some(found.names, made.used))
     twins["dropped_from_train"] = len(split.dropped)
     if copies > COPIES_SHARE * len(made.used):
-        notes.warn(f"{copies:,} of {len(made.used):,} {things} are exact copies of others.")
+        are = "is an exact copy of another" if copies == 1 else "are exact copies of others"
+        notes.warn(f"{copies:,} of {len(made.used):,} {things} {are}.")
     return {
         "train": len(split.train),
         "test": len(split.test),

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun, part
+from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
 from maquette.data.names import shown
 from maquette.data.parallel import in_order
-from maquette.data.raw import Cell, Cells, File, Files, Notify, RawTable, Values
+from maquette.data.raw import Cell, Cells, File, Files, RawTable, Values
 
 CHUNK = 256  # files handed to a worker at once
 MANY = 400  # files for which starting workers pays
@@ -83,24 +85,32 @@ class Survey:
 
 @dataclass
 class Chosen:
-    """Some of many cells, in an order of their own."""
+    """Some of many cells, in an order of their own. parts: which item of its file each is, where files hold several"""
 
     cells: Cells
     rows: Sequence[int]
+    parts: Sequence[int] | None = None
 
     @classmethod
     def of(cls, cells: Cells, rows: Sequence[int]) -> Cells:
         if isinstance(cells, Values):
             return Values([cells.cells[i] for i in rows])
         if isinstance(cells, Chosen):
-            return cls(cells.cells, [cells.rows[i] for i in rows])
+            parts = None if cells.parts is None else [cells.parts[i] for i in rows]
+            return cls(cells.cells, [cells.rows[i] for i in rows], parts)
         return cls(cells, list(rows))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Sequence[int]) -> list[Cell]:
-        return self.cells.take([self.rows[row] for row in rows])
+        cells = self.cells.take([self.rows[row] for row in rows])
+        if self.parts is None:
+            return cells
+        return [
+            File(cell.name, cell.payload, self.parts[row]) if isinstance(cell, File) else cell
+            for row, cell in zip(rows, cells, strict=True)
+        ]
 
     def order(self) -> Sequence[int]:
         return range(len(self.rows))
@@ -109,7 +119,7 @@ class Chosen:
         return self.cells.names[self.rows[row]] if isinstance(self.cells, Files) else None
 
 
-def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Survey:
+def survey(table: RawTable, use: Use, config: DataConfig) -> Survey:
     """Looks at the used columns of a table; what cannot be used is left out, or stops the run if `config.strict`."""
     made = Survey(
         use, {}, table.names, table.places, table.splits, len(table) + len(table.left_out), list(table.left_out),
@@ -119,7 +129,7 @@ def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Sur
     out: dict[int, tuple[str, str]] = {}
     some = np.zeros(len(table), bool)  # rows with any content at all
     for name, kind in use.kinds.items():
-        column, faults = _look(name, table.columns[name], kind, use, config, made.notes, notify)
+        column, faults = _look(name, table.columns[name], kind, use, config, made.notes)
         made.columns[name] = column
         if name in use.content:
             some |= np.array([fact is not None for fact in column.facts], bool)
@@ -128,7 +138,7 @@ def survey(table: RawTable, use: Use, config: DataConfig, notify: Notify) -> Sur
                 out.setdefault(row, (table.place(row, name), made.reason(name, reason)))
             refuse_if_strict([out[row] for row in sorted(out)], config.strict)
         elif use.look and faults:
-            made.notes.append(f"{len(faults):,} rows have no '{shown(name)}'.")
+            made.notes.append(f"{counted(len(faults), 'row has', 'rows have')} no '{shown(name)}'.")
     for row in np.flatnonzero(~some).tolist():
         out.setdefault(row, (table.names[row], EMPTY))
     refuse_if_strict([out[row] for row in sorted(out)], config.strict)
@@ -147,7 +157,7 @@ def examined(cells: Sequence[Cell], kind: str, config: Any) -> list[tuple[Any, i
             if isinstance(cell, Unreadable):
                 raise cell
             if isinstance(cell, File):
-                cell = File(cell.name, cell.read())
+                cell = File(cell.name, cell.read(), cell.part)
             made.append((look(cell, config), _digest(cell)))
         except Unreadable as error:
             made.append(str(error))
@@ -194,7 +204,7 @@ def kind_of(reason: str) -> str:
 
 
 def _look(
-    name: str, cells: Cells, kind: str, use: Use, config: DataConfig, notes: Notes, notify: Notify
+    name: str, cells: Cells, kind: str, use: Use, config: DataConfig, notes: Notes
 ) -> tuple[Looked, dict[int, str]]:
     """A column, and why rows lack a value that can be used."""
     own = config.of(kind)
@@ -206,8 +216,6 @@ def _look(
     missing = 0
     files = isinstance(cells, Files)
     same: dict[Any, Any] = {}
-    if name in use.content and files:
-        notify(f"Looking at {len(cells):,} {noun(kind)}")
     for rows, results in _results(cells, kind, own):
         for row, result in zip(rows, results, strict=True):
             if result is None:
@@ -240,9 +248,11 @@ def _results(cells: Cells, kind: str, config: Any) -> Iterator[tuple[list[int], 
             yield [cell for cell in found if cell is not None]
 
     many = isinstance(cells, Files) and len(order) >= MANY
-    for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
-        done = iter(results)
-        yield chunks[number], [next(done) if known else None for known in there[number]]
+    with stage(f"looking at {noun(kind)}", len(order)) as looked:
+        for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
+            done = iter(results)
+            yield chunks[number], [next(done) if known else None for known in there[number]]
+            looked.done += len(chunks[number])
 
 
 def _order(made: Survey) -> Sequence[int]:

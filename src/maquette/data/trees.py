@@ -32,6 +32,10 @@ class Tree(Protocol):
         """Place of each file in the order in which files are quickest to read; None: any order is."""
         ...
 
+    def size(self, number: int) -> int:
+        """Bytes of a file, unpacked."""
+        ...
+
     def head(self, number: int, size: int) -> bytes:
         """The first bytes of a file; b"" where it cannot be read, or where a look into it is dear."""
         ...
@@ -60,6 +64,13 @@ class Folder:
     def reading(self) -> None:
         return None
 
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {name: size for name, size, _ in self.entries}
+
+    def size(self, number: int) -> int:
+        return self._sizes[self.names[number]]
+
     def head(self, number: int, size: int) -> bytes:
         try:
             with open(f"{self.root}/{self.names[number]}", "rb") as file:  # noqa: PTH123 - names may not be UTF-8
@@ -76,15 +87,22 @@ class OneFile(Folder):
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent, [path.name])
 
+    @cached_property
+    def entries(self) -> list[tuple[str, int, int]]:
+        status = Path(self.root, self.names[0]).stat()
+        return [(self.names[0], status.st_size, status.st_mtime_ns)]
+
 
 class Joined:
-    """Several trees in one folder, each under the name it has there (train.zip -> train/...)."""
+    """Several trees in one folder, each under the name it has there (train.zip -> train/...); "" for its own files."""
 
     form = "folder of archives"
 
     def __init__(self, parts: Sequence[tuple[str, Tree]]) -> None:
         self.parts = parts
-        self.names: Sequence[str] = [f"{prefix}/{name}" for prefix, tree in parts for name in tree.names]
+        self.names: Sequence[str] = [
+            f"{prefix}/{name}" if prefix else name for prefix, tree in parts for name in tree.names
+        ]
         self.starts = [0]
         for _, tree in parts:
             self.starts.append(self.starts[-1] + len(tree.names))
@@ -97,6 +115,10 @@ class Joined:
         for start, (_, tree) in zip(self.starts, self.parts, strict=False):
             made += [start + place for place in tree.reading() or range(len(tree.names))]
         return made
+
+    def size(self, number: int) -> int:
+        tree, i = self._of(number)
+        return tree.size(i)
 
     def head(self, number: int, size: int) -> bytes:
         tree, i = self._of(number)

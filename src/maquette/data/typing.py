@@ -31,6 +31,7 @@ from maquette.core.find import find_modality, modality_names
 from maquette.core.modality import Unreadable, part
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
+from maquette.data.names import LISTED, some
 from maquette.data.raw import Array, Cells, File, Files, RawTable, Values
 
 HEAD = 2**16  # bytes by which a file is judged whose name says nothing
@@ -55,7 +56,7 @@ def column_kinds(
         find_modality(config.kinds[name])
         if name not in table.columns:
             raise UserError(
-                f"data.kinds names the column '{name}', which the data has not; it has {', '.join(table.columns)}.",
+                f"data.kinds names the column '{name}', which the data has not; it has {some(table.columns, LISTED)}.",
                 nearest(name, list(table.columns)),
             )
     found = dict[str, str]()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
+
+from maquette.data.names import Names
 
 LEAST = 2  # tokens, below which there is nothing to predict
 
@@ -51,7 +52,7 @@ def windows(offsets: np.ndarray, items: np.ndarray, size: int, stride: int, whol
 
 
 @dataclass(frozen=True)
-class Places(Sequence[str]):
+class WindowNames(Names):
     """Where each window came from, put together when it is asked: "input.txt token 4096".
 
     names: of the sequences; item, token: i64[N], the sequence of each window, and where in it the window begins
@@ -64,11 +65,5 @@ class Places(Sequence[str]):
     def __len__(self) -> int:
         return len(self.item)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[k] for k in range(*row.indices(len(self)))]
+    def name(self, row: int) -> str:
         return f"{self.names[int(self.item[row])]} token {int(self.token[row])}"

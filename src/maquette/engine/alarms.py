@@ -15,33 +15,16 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.model import Watch
 from maquette.core.spec import ClassSpec, DataSpec
-
-DIVERSITY = "preview/diversity"
-HELD_OUT, OVER_FITTING = "preview/held_out_nats", "preview/over_fitting"
-SPIKE_KEY = "loss_spike"
-# Every model looks collapsed before it has learned anything; no run is judged by its first steps.
-SOONEST_STEP = 300
-
-# True of any generator, so they live here. Those of a family or a modality come with the model and the job.
-COLLAPSE = Watch(
-    name="mode collapse",
-    key=DIVERSITY,
-    below=0.35,
-    patience=0.05,
-    after=0.2,
-    saw="samples of the same class hardly differ, compared with the real ones (ratio of spreads)",
-    advice="a lower learning rate, a stronger penalty, or a more stable recipe (maquette recipes)",
+from maquette.core.watches import (
+    DIVERSITY,
+    FEWEST,
+    HELD_OUT,
+    OVER_FITTING,
+    SOONEST_STEP,
+    SPIKE,
+    SPIKE_KEY,
+    WATCHES,
 )
-SPIKE = Watch(
-    name="loss spike",
-    key=SPIKE_KEY,
-    above=3.0,
-    patience=0.0,
-    after=0.0,
-    saw="a loss jumped far above all that it had been for a while (times its running median)",
-    advice="a lower learning rate, a longer warm-up, or gradient clipping",
-)
-WATCHES = (COLLAPSE, SPIKE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +50,7 @@ class History:
     (`nats_per_<unit>`), it is that one: the sum over a batch of long items is large without anything being wrong.
     """
 
-    WINDOW, FEWEST = 50, 20
+    WINDOW = 50
 
     def __init__(self) -> None:
         self._best = math.inf
@@ -85,7 +68,7 @@ class History:
                     out[OVER_FITTING] = value / self._best - 1
             elif key == _judged(key, values):
                 recent = self._recent.setdefault(key, deque(maxlen=self.WINDOW))
-                usual = median(recent) if len(recent) >= self.FEWEST else math.inf
+                usual = median(recent) if len(recent) >= FEWEST else math.inf
                 # Losses that go below zero, and those that jump about all the time, have no spikes.
                 if usual > 0 and min(recent, default=0.0) > 0 and value > 1.5 * max(recent, default=math.inf):
                     out[f"{key.rpartition('/')[0]}/{SPIKE_KEY}"] = value / usual
@@ -104,7 +87,7 @@ class Alarms:
 
     def __init__(self, watches: Sequence[Watch], total: int, raised: Sequence[str] = ()) -> None:
         self._watches = [w for w in (*watches, *WATCHES) if w.name not in raised]
-        self._total = total
+        self.total = total
         self._since: dict[str, int] = {}
         self._history = History()
 
@@ -120,7 +103,7 @@ class Alarms:
         out = []
         for watch in list(self._watches):
             found = self._value(watch, values)
-            if found is None or step < max(watch.after * self._total, SOONEST_STEP):
+            if found is None or step < max(watch.after * self.total, SOONEST_STEP):
                 continue
             key, value = found
             beyond = (watch.above is not None and value > watch.above) or (
@@ -130,7 +113,7 @@ class Alarms:
                 self._since.pop(watch.name, None)
                 continue
             since = self._since.setdefault(watch.name, step)
-            if step - since >= watch.patience * self._total:
+            if step - since >= watch.patience * self.total:
                 out.append(
                     Alarm(watch.name, step, f"{watch.saw}: {key} = {value:.3g} since step {since}", watch.advice)
                 )

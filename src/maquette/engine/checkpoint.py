@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.core.errors import UserError
@@ -14,6 +16,16 @@ from maquette.core.run import read_tensors, write_tensors
 from maquette.engine.state import State
 
 _TENSORS, _FACTS = "state.safetensors", "state.json"
+_DAMAGE = (UserError, OSError, KeyError, TypeError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a checkpoint: steps done, items seen, seconds trained, all since the run began."""
+
+    step: int
+    items: int
+    seconds: float
 
 
 def save(folder: Path, state: State, keep: int) -> Path:
@@ -46,22 +58,35 @@ def load_latest(folder: Path, state: State, notify: Callable[[str], None]) -> bo
     found = _all(folder)
     for path in reversed(found):
         try:
-            facts = read_json(path / _FACTS)
-            if _digest(path / _TENSORS) != facts["sha256"]:
-                raise UserError("its content does not match its checksum")
-            step, items, seconds = int(facts["step"]), int(facts["items"]), float(facts["seconds"])
+            facts = _whole(path)
             state.load(read_tensors(path / _TENSORS))
-        except (UserError, OSError, KeyError, TypeError, RuntimeError) as error:
+        except _DAMAGE as error:
             reason = error.problem if isinstance(error, UserError) else str(error)
             notify(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
             continue
-        state.step, state.items, state.seconds = step, items, seconds
+        state.step, state.items, state.seconds = facts.step, facts.items, facts.seconds
         return True
     if found:
         raise UserError(
             f"Every checkpoint under '{folder}' is damaged.", "Remove that folder to train this run from the start."
         )
     return False
+
+
+def newest(folder: Path) -> Facts | None:
+    """Of the newest checkpoint that is whole; None where there is none."""
+    for path in reversed(_all(folder)):
+        with contextlib.suppress(*_DAMAGE):
+            return _whole(path)
+    return None
+
+
+def _whole(path: Path) -> Facts:
+    """What a checkpoint says of itself, once its content is found to be undamaged."""
+    facts = read_json(path / _FACTS)
+    if _digest(path / _TENSORS) != facts["sha256"]:
+        raise UserError("its content does not match its checksum")
+    return Facts(int(facts["step"]), int(facts["items"]), float(facts["seconds"]))
 
 
 def clear_leftovers(folder: Path) -> None:

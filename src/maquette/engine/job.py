@@ -63,6 +63,7 @@ class Job:
     progress:  receives each logged line as values, each alarm, and the step several times a second
     stop:      asked after each step; once it is true, everything is saved and training ends
     quiet:     prints nothing
+    began:     time.monotonic() at which its budget began; None: as it starts
     """
 
     folder: RunFolder
@@ -78,6 +79,7 @@ class Job:
     progress: Callable[[Progress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
     quiet: bool = False
+    began: float | None = None
 
 
 @dataclass(frozen=True)

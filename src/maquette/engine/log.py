@@ -1,4 +1,4 @@
-"""What training leaves and shows: log.jsonl for programs, trackers for dashboards, a progress bar for people."""
+"""What training leaves and shows: log.jsonl for programs, trackers for dashboards, lines for people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic
+from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
 from maquette.engine.alarms import Alarm, per_unit
-from maquette.engine.job import Progress
 
 
 class Means:
@@ -87,7 +88,9 @@ def check_trackers(trackers: tuple[str, ...]) -> None:
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
     # Started at the first line rather than with the run: the imports cost a second or two.
-    from accelerate import Accelerator
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+        from accelerate import Accelerator
 
     accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
     plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
@@ -106,11 +109,11 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:
-    """Prints lines for people to stderr, or nothing."""
+    """Prints lines for people to stderr, or nothing. In a notebook, which shows that in red, to stdout."""
 
     def notify(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
     return notify
 
@@ -123,56 +126,3 @@ def headline(values: Mapping[str, float]) -> str:
         value = f"{values[key or f'{phase}/loss']:.3f}"
         shown.append(f"{phase} {value} {key.partition('/')[2].replace('_', ' ')}" if key else f"{phase} {value}")
     return "  ".join(shown)
-
-
-class Console:
-    """Shows progress to people: a live bar on a terminal; elsewhere a line every ten seconds; alarms as they come."""
-
-    def __init__(self) -> None:
-        self._live: Any = None
-        self._task: Any = None
-        self._last_line = time.monotonic()
-        self._alarms: int | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        if self._alarms is None:
-            self._alarms = len(progress.alarms)  # those of earlier sessions are not news
-            self._live = self._bar(progress) if sys.stderr.isatty() else None
-        for alarm in progress.alarms[self._alarms :]:
-            self._print(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
-        self._alarms = len(progress.alarms)
-        state = f"{headline(progress.values)}  {progress.items_per_second:,.0f} items/s" if progress.values else ""
-        if self._live is not None:
-            self._live.update(self._task, completed=progress.step, values=state)
-        elif state and time.monotonic() - self._last_line > 10:
-            self._last_line = time.monotonic()
-            self._print(f"step {progress.step}/{progress.total}  {state}")
-
-    def _bar(self, progress: Progress) -> Any:
-        from rich.console import Console as Terminal
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        bar = Bar(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[values]}"),
-            console=Terminal(stderr=True),
-            refresh_per_second=4,
-        )
-        self._task = bar.add_task("train", total=progress.total, completed=progress.step, values="")
-        bar.start()
-        return bar
-
-    def _print(self, line: str) -> None:
-        if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leaves the terminal as it was."""
-        if self._live is not None:
-            self._live.stop()

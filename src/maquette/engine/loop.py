@@ -12,7 +12,7 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.model import Phase, Step
 from maquette.core.rng import StepRng, derive
-from maquette.engine.schedule import learning_rate
+from maquette.engine.schedule import Course, learning_rate
 from maquette.engine.state import State
 from maquette.engine.update import Gradients, apply, gradients
 from maquette.engine.world import Share, World
@@ -30,7 +30,7 @@ class Loop:
     state: State
     world: World
     seed: int
-    total: int
+    course: Course
     batch_size: int
     precision: str
     micro_batch: int | None = None
@@ -65,16 +65,17 @@ class Loop:
             made = self._gradients(phase, batch, share)
             for name, value in made.parts.items():
                 self.on_part(f"{phase.name}/{name}", value)
-            rate = learning_rate(phase.optim, step, self.total)
+            rate = learning_rate(phase.optim, self.course.progress(step), self.course.total(step))
             norm = apply(phase, made, trainable, self.world, step=step, rate=rate, gaps=share.gaps)
         self.on_part(f"{phase.name}/grad_norm", norm)
 
     def _gradients(self, phase: Phase, batch: Batch, share: Share) -> Gradients:
         step, device = self.state.step, self.world.device
         noise = derive(self.seed, "noise", step, phase.name)
+        total, progress = self.course.total(step), self.course.progress(step)
 
         def at(start: int) -> Step:
-            return Step(step, self.total, StepRng(noise, share.total, share.offset + start, device))
+            return Step(step, total, StepRng(noise, share.total, share.offset + start, device), progress)
 
         while True:
             # Dropout and the like draw from here; everything else from StepRng.

@@ -23,26 +23,31 @@ from torch import nn
 
 from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.hardware import multiplies_bf16
-from maquette.core.model import Model
-from maquette.core.recipe import Recipe, TrainConfig, seconds_of
+from maquette.core.model import Model, Phase
+from maquette.core.needs import outlook
+from maquette.core.progress import stage
+from maquette.core.recipe import Leg, Recipe, TrainConfig, seconds_of
 from maquette.core.rng import ItemRng, derive
 from maquette.engine.job import Batches, Job
 from maquette.engine.loop import Loop
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 
 PREVIEWS = 30
 _DEFAULT_BUDGET = "10m"
+_AFTERWARDS = 1.0  # seconds that the animation and the model card take, about
 # Compilation takes about a minute; below this it cannot pay for itself.
 _COMPILE_FROM_SECONDS = 1200.0
 
 
 def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     """The job's recipe with everything that was left to measure now fixed."""
-    began = time.monotonic()
+    began = time.monotonic() if job.began is None else job.began
     train = job.recipe.train
     loader = job.batches(train.batch_size, world.rank, world.size)
     # Measured by the leader alone, on its own share: the others wait and must not be waited for.
@@ -59,7 +64,8 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     timings: dict[str, _Timing] = {}
     if budget is not None or len(candidates) > 1:
         limit = min(6.0, max(0.5, 0.01 * budget)) if budget else 1.0
-        timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
+        with stage("timing some steps"):
+            timings = {name: _measure(job, world, batch, name, False, limit) for name in candidates}
     # By the best times: on a busy machine the usual ones say more about the other programs.
     precision = min(timings, key=lambda name: timings[name].best_seconds) if timings else candidates[0]
     if len(timings) > 1:
@@ -67,14 +73,19 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     micro = timings[precision].micro_batch if timings else None
     compiled = train.compile == "on"
     if train.compile == "auto" and budget is not None and budget >= _COMPILE_FROM_SECONDS and _has_compiler(world):
-        trial = _try_compiled(job, world, batch, precision)
+        with stage("compiling"):
+            trial = _try_compiled(job, world, batch, precision)
         if trial is not None and trial.best_seconds < 0.95 * timings[precision].best_seconds:
             compiled, timings[precision] = True, trial
 
     previews = _previews(budget, timings.get(precision))
     steps, why = _steps(job, train, budget, began, timings.get(precision))
+    course = train.course  # of the run that the recipe comes from, which is repeated
+    if budget is not None:
+        course = (Leg(step=0, steps=steps, until=round(time_left(budget, began), 3)),)
     changes = {
         "steps": steps,
+        "course": course,
         "precision": precision,
         "compile": "on" if compiled else "off",
         "micro_batch": micro or train.micro_batch,
@@ -82,6 +93,13 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
     }
     notify(_describe(job, train, steps, why, precision, compiled, timings))
+
+    def step_seconds() -> float:
+        return timings[precision].step_seconds if timings else _glance(job, world, batch, precision)
+
+    passes = steps * train.batch_size / max(job.items, 1)
+    if not job.quiet and (words := outlook(job.recipe, job.spec, steps, passes, step_seconds, budget)):
+        notify(words)
     return job.recipe.model_copy(update={"train": train.model_copy(update=changes)})
 
 
@@ -140,24 +158,17 @@ class _Timing:
 
 
 def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: bool, seconds: float) -> _Timing:
-    """Times each phase on a copy of the model, so that training starts from the same weights."""
-    train = job.recipe.train
-    model = prepare_model(copy.deepcopy(job.model), world, train, compiled)
-    state = State(model, train.ema_decay)
-    micro = train.micro_batch if isinstance(train.micro_batch, int) else None
-    # A total beyond any step keeps schedules in their first, constant part while we measure.
-    loop = Loop(state, world, train.seed, 10**9, batch.size, precision, micro)
+    """Times each phase, and a preview."""
+    state, loop = _trial(job, world, batch, precision, compiled)
     step_seconds = best_seconds = 0.0
     share = seconds / len(state.phases)
     for phase in state.phases:
         loop.phase(phase, batch)
         loop.phase(phase, batch)
         times: list[float] = []
-        while len(times) < 5 or (sum(times) < share and len(times) < 200):
-            began = time.perf_counter()
-            loop.phase(phase, batch)
-            _wait(world)
-            times.append(time.perf_counter() - began)
+        # Five say more than one; where steps are long, the budget is not spent on measuring them.
+        while len(times) < 200 and sum(times) < (share if len(times) >= 5 else 2 * share):
+            times.append(_timed(loop, phase, batch))
         step_seconds += statistics.median(times) / phase.every
         best_seconds += min(times) / phase.every
     began = time.perf_counter()
@@ -168,11 +179,43 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     for _ in range(2):  # the first one imports what it writes with
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            job.preview(preview_samples(model, job.reference, train.seed, world), Path(folder) / "preview")
+            job.preview(
+                preview_samples(state.model, job.reference, job.recipe.train.seed, world), Path(folder) / "preview"
+            )
         preview_seconds = min(preview_seconds, time.perf_counter() - began)
         if preview_seconds > seconds:
             break
     return _Timing(step_seconds, best_seconds, preview_seconds, loop.micro_batch)
+
+
+def _glance(job: Job, world: World, batch: Batch, precision: str) -> float:
+    """Seconds of a step of all phases, roughly: a second of them, or the first one where that takes longer."""
+    state, loop = _trial(job, world, batch, precision, False)
+    ends, total = time.monotonic() + 1.0, 0.0
+    for phase in state.phases:
+        times: list[float] = []
+        while not times or (len(times) < 5 and time.monotonic() < ends):
+            times.append(_timed(loop, phase, batch))
+        total += min(times) / phase.every
+    return total
+
+
+def _trial(job: Job, world: World, batch: Batch, precision: str, compiled: bool) -> tuple[State, Loop]:
+    """A copy of the model that can be trained for a while, so that training starts from the same weights."""
+    train = job.recipe.train
+    model = prepare_model(copy.deepcopy(job.model), world, train, compiled)
+    state = State(model, train.ema_decay)
+    micro = train.micro_batch if isinstance(train.micro_batch, int) else None
+    # A total beyond any step keeps schedules in their first, constant part while we measure.
+    return state, Loop(state, world, train.seed, Course.of(10**9), batch.size, precision, micro)
+
+
+def _timed(loop: Loop, phase: Phase, batch: Batch) -> float:
+    """Seconds of one update."""
+    began = time.perf_counter()
+    loop.phase(phase, batch)
+    _wait(loop.world)
+    return time.perf_counter() - began
 
 
 @torch.no_grad()
@@ -224,8 +267,7 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     if train.epochs is not None:
         return max(1, math.ceil(train.epochs * job.items / train.batch_size)), f"{train.epochs:g} epochs"
     assert budget is not None and timing is not None
-    # Half the budget trains, even where a busy machine took long over the measuring.
-    left = max(budget - (time.monotonic() - began), budget / 2) - _previews(budget, timing) * timing.preview_seconds
+    left = time_left(budget, began) - _previews(budget, timing) * timing.preview_seconds
     # A few per cent for checkpoints, the log and what else the machine does.
     steps = int(0.96 * left / timing.step_seconds)
     if steps < 1:
@@ -236,11 +278,18 @@ def _steps(job: Job, train: TrainConfig, budget: float | None, began: float, tim
     return steps, f"what fits into {train.budget or _DEFAULT_BUDGET}"
 
 
+def time_left(budget: float, began: float) -> float:
+    """Seconds of a budget that are left to train; at least half, even where a slow disk or a busy machine took long
+    over the data and the measuring."""
+    return max(budget - (time.monotonic() - began) - _AFTERWARDS, budget / 2)
+
+
 def _describe(
     job: Job, train: TrainConfig, steps: int, why: str, precision: str, compiled: bool, timings: dict[str, _Timing]
 ) -> str:
     epochs = steps * train.batch_size / max(job.items, 1)
-    line = f"Plan: {steps:,} steps of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
+    planned = counted(steps, "step", "steps")
+    line = f"Plan: {planned} of {train.batch_size} ({why}), {epochs:.3g} passes over the data, {precision}"
     if len(timings) > 1:
         speeds = ", ".join(f"{name} {train.batch_size / t.step_seconds:,.0f}" for name, t in timings.items())
         line += f" (items/s measured: {speeds})"

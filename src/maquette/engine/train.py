@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from maquette.core.errors import Interrupted, UserError
-from maquette.core.recipe import Recipe
+from maquette.core.lock import sole_owner
+from maquette.core.progress import Stage, stage
+from maquette.core.recipe import Leg, Recipe
 from maquette.core.run import RunFolder, write_tensors
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
-from maquette.engine.guard import CtrlC, sole_owner
+from maquette.engine.guard import CtrlC
 from maquette.engine.job import Job, Outcome, Progress
-from maquette.engine.log import Console, Log, Means, notifier, rewind
+from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
+from maquette.engine.pace import Pace
 from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.update import NonFinite
 from maquette.engine.world import World, join_world
@@ -51,28 +57,28 @@ def _train(job: Job, world: World) -> Outcome:
             job.folder.write_recipe(make_plan(job, world, notifier(job.quiet)))
         world.barrier()
         recipe = job.folder.recipe()
-    with CtrlC() as ctrl_c:
-        return _Session(job, recipe, world).run(ctrl_c)
+    with CtrlC() as ctrl_c, stage("training") as under_way:
+        return _Session(job, recipe, world, under_way).run(ctrl_c)
 
 
 class _Session:
     """What one process does between starting or resuming a run and leaving it."""
 
-    def __init__(self, job: Job, recipe: Recipe, world: World) -> None:
-        self.job, self.world, self.config = job, world, recipe.train
-        assert recipe.train.steps is not None
-        self.total: int = recipe.train.steps
+    def __init__(self, job: Job, recipe: Recipe, world: World, under_way: Stage) -> None:
+        self.job, self.world, self.recipe, self.config, self.stage = job, world, recipe, recipe.train, under_way
         config = self.config
         model = prepare_model(job.model, world, config, config.compile == "on")
         self.state = State(model, config.ema_decay)
         self.means = Means()
         micro = config.micro_batch if isinstance(config.micro_batch, int) else None
         self.loop = Loop(
-            self.state, world, config.seed, self.total, config.batch_size, config.precision, micro, self.means.add
-        )
+            self.state, world, config.seed, Course.planned(config), config.batch_size, config.precision, micro,
+            self.means.add,
+        )  # fmt: skip
         self.notify = notifier(job.quiet or not world.leads)
         if checkpoint.load_latest(job.folder.checkpoints, self.state, self.notify):
             self.notify(f"Going on from step {self.state.step:,} of {self.total:,}.")
+        self.said = self.total
         self.raised: list[Alarm] = []
         if world.leads:
             checkpoint.clear_leftovers(job.folder.checkpoints)
@@ -80,13 +86,19 @@ class _Session:
         self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.console = None if job.quiet or not world.leads else Console()
         self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before, self.first_step = self.state.seconds, self.state.step
+        self.stage.first = self.state.step
         self.began = self.saved = self.logged = self.reported = time.monotonic()
+        self.pace = Pace(self.loop.course.leg(self.state.step).until, self.state.step, self.before)
         self.logged_items = self.state.items
         self.values: dict[str, float] = {}
         self.rate = 0.0
+
+    @property
+    def total(self) -> int:
+        """Steps of the run, as planned by now."""
+        return self.loop.course.total(self.state.step)
 
     def run(self, ctrl_c: CtrlC) -> Outcome:
         state, config = self.state, self.config
@@ -101,17 +113,24 @@ class _Session:
             while state.step < self.total and not stopped:
                 self.loop.step(batches.batch(state.step).to(self.world.device, config.channels_last))
                 done = state.step
+                pressed, asked, due, late = self.world.each(
+                    ctrl_c.pressed, self.job.stop(), self._checkpoint_due(), self._look_due()
+                )
+                if late:
+                    self._look()
                 last = done == self.total
                 if done % config.log_every == 0 or last:
-                    self._log(batches.waited_seconds)
+                    with self._aside("log"):
+                        self._log(batches.waited_seconds)
                 elif time.monotonic() - self.reported > REPORT_SECONDS:
                     self._report()
-                if done % config.preview_every == 0 or last:
-                    self._preview()
-                pressed, asked, due = self.world.each(ctrl_c.pressed, self.job.stop(), self._checkpoint_due())
+                if last or (done % config.preview_every == 0 and self.pace.affords("preview", self._seconds())):
+                    with self._aside("preview"):
+                        self._preview()
                 stopped = (pressed or asked) and not last
                 if pressed or asked or due or last:
-                    self._save()
+                    with self._aside("checkpoint"):
+                        self._save()
                 if pressed and not last:
                     raise Interrupted(
                         f"Stopped at step {done:,} of {self.total:,}; everything is saved.",
@@ -122,12 +141,12 @@ class _Session:
             raise
         finally:
             batches.close()
-            if self.console is not None:
-                self.console.close()
             if self.log is not None:
                 self.log.close()
         if stopped:
             self.notify(f"Stopped at step {state.step:,} of {self.total:,}, as asked; everything is saved.")
+        else:
+            self.notify(f"Step {state.step:,} of {self.total:,}  {self._state()}".rstrip())
         self.world.leave()
         return Outcome(
             steps=state.step,
@@ -145,6 +164,37 @@ class _Session:
     def _checkpoint_due(self) -> bool:
         return self.world.leads and time.monotonic() - self.saved > self.config.checkpoint_seconds
 
+    @contextlib.contextmanager
+    def _aside(self, kind: str) -> Iterator[None]:
+        """What is done in the block is no step."""
+        began = time.monotonic()
+        yield
+        self.pace.aside(kind, time.monotonic() - began)
+
+    def _look_due(self) -> bool:
+        """Whether it is time to see if the time is kept; not where a resumed run goes over what was decided before."""
+        step, leg = self.state.step, self.loop.course.leg(self.state.step)
+        if leg.until != self.pace.until:
+            self.pace = Pace(leg.until, step, self._seconds())
+        return self.world.leads and leg is self.loop.course.legs[-1] and self.pace.due(step, self._seconds())
+
+    def _look(self) -> None:
+        """Fewer steps, or more, where the time would not be kept: stored before they count, so that a resumed run has
+        them too."""
+        course, step, before = self.loop.course, self.state.step, self.total
+        steps = self.pace.steps(step, self._seconds(), before) if self.world.leads else before
+        steps = self.world.of_leader(steps)
+        if steps == before:
+            return
+        leg = Leg(step=step, steps=steps, progress=round(course.progress(step), 6), until=course.leg(step).until)
+        self.loop.course = course.then(leg)
+        self.alarms.total = steps
+        if self.world.leads:
+            self.job.folder.write_recipe(self.recipe.model_copy(update={"train": self.loop.course.into(self.config)}))
+        if abs(steps - self.said) > 0.25 * self.said:  # smaller changes are seen in the progress
+            fewer, self.said = ("fewer" if steps < self.said else "more"), steps
+            self.notify(f"Step {step:,}: {steps:,} steps in all, {fewer} than planned, to keep the time.")
+
     def _log(self, waited: float) -> None:
         self.values = self.means.take()
         now, state = time.monotonic(), self.state
@@ -153,6 +203,7 @@ class _Session:
         if self.log is not None:
             line = {
                 "step": state.step,
+                "total": self.total,
                 "seconds": round(self._seconds(), 3),
                 "items": state.items,
                 "items_per_s": round(self.rate, 1),
@@ -179,9 +230,13 @@ class _Session:
             alarms=tuple(self.raised),
             eta_seconds=None if pace is None else pace * (self.total - self.state.step),
         )
-        if self.console is not None:
-            self.console(progress)
+        self.stage.done, self.stage.total = progress.step, progress.total
+        self.stage.state = self._state()
         self.job.progress(progress)
+
+    def _state(self) -> str:
+        """The newest losses and the speed, for people."""
+        return f"{headline(self.values)}  {self.rate:,.0f} items/s" if self.values else ""
 
     def _preview(self) -> None:
         if not self.world.leads:
@@ -202,6 +257,7 @@ class _Session:
 
     def _raise_alarm(self, alarm: Alarm) -> None:
         self.raised.append(alarm)
+        self.notify(f"Alarm at step {alarm.step:,}: {alarm.name}. {alarm.saw}. Try: {alarm.advice}.")
         if self.log is not None:
             self.log.alarm(alarm)
         self._report()

@@ -48,6 +48,10 @@ class World:
         """`any` of several flags, in one message."""
         return flags
 
+    def of_leader(self, number: int) -> int:
+        """The leader's number, on every process."""
+        return number
+
     def share(self, size: int) -> Share:
         """The part of the global batch that our `size` items are; they follow those of the processes before us."""
         return Share(size, 0, size)
@@ -89,6 +93,10 @@ class AcceleratedWorld(World):
     def each(self, *flags: bool) -> tuple[bool, ...]:
         counts: Any = self._accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=self.device), "sum")
         return tuple(count > 0 for count in counts.tolist())
+
+    def of_leader(self, number: int) -> int:
+        gathered: Any = self._accelerator.gather(torch.tensor([number], device=self.device))
+        return int(gathered[0])
 
     def share(self, size: int) -> Share:
         gathered: Any = self._accelerator.gather(torch.tensor([size], device=self.device))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maquette.core.measure import Estimate, TooFew
 
-__all__ = ["Array", "Estimate", "TooFew", "centred", "counts", "mean", "percentile", "ratio"]
+__all__ = ["Array", "Estimate", "TooFew", "centred", "counts", "difference", "mean", "percentile", "ratio"]
 
 Array = NDArray[np.float64]
 
@@ -48,11 +48,15 @@ def mean(values: Array, rng: np.random.Generator, resamples: int = 1000, confide
         raise TooFew("there is nothing to average")
     if n == 1:
         return Estimate(float(values[0]))  # one item says nothing of another draw
+    if values[0] in (0, 1) and (values == values[0]).all():
+        # Resamples of all or of none never differ. Up to 3 / n may be otherwise (Hanley & Lippman-Hand 1983).
+        reach = min(3 / n, 1.0)
+        return Estimate(1.0, 1 - reach, 1.0) if values[0] else Estimate(0.0, 0.0, reach)
     resampled = np.empty(resamples)
     for start in range(0, resamples, 100):  # 100 at a time: the counts of 10,000 items take 8 MB
         part = counts(rng, n, min(100, resamples - start))
         resampled[start : start + len(part)] = part @ values / n
-    return Estimate(float(values.mean()), *percentile(resampled, confidence))
+    return Estimate(float(values.mean()), *percentile(resampled, confidence), draws=resampled)
 
 
 def ratio(
@@ -71,4 +75,22 @@ def ratio(
         part = counts(rng, n, min(100, resamples - start))
         above, below = part @ top, part @ bottom
         resampled.append(above[below > 0] / below[below > 0])
-    return Estimate(value, *percentile(np.concatenate(resampled), confidence))
+    draws = np.concatenate(resampled)
+    return Estimate(value, *percentile(draws, confidence), draws=draws)
+
+
+def difference(value: Estimate, floor: Estimate) -> Estimate:
+    """value - floor with its interval; without one where either has none.
+
+    Resample by resample where there are as many of both: what was drawn with the same generator from the same real
+    items moves both alike, and the difference is surer than its parts. Else as of independent numbers, whose
+    half-widths add as squares.
+    """
+    gap = value.value - floor.value
+    if value.draws is not None and floor.draws is not None and len(value.draws) == len(floor.draws):
+        return Estimate(gap, *centred(value.draws - floor.draws, gap))
+    if value.low is None or value.high is None or floor.low is None or floor.high is None:
+        return Estimate(gap)
+    below = float(np.hypot(value.value - value.low, floor.high - floor.value))
+    above = float(np.hypot(value.high - value.value, floor.value - floor.low))
+    return Estimate(gap, gap - below, gap + above)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cached_property
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ from maquette.core.generator import Generator
 from maquette.core.measure import Estimate, Found, TooFew
 from maquette.core.modality import noun, part
 from maquette.core.model import Streams
+from maquette.core.progress import track
 from maquette.core.rng import derive
 from maquette.core.spec import PAD, ClassSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.core.table import Dataset
@@ -124,10 +126,18 @@ class Sample:
             yield made
         self._kept = kept
 
+    def of(self, items: dict[str, Tensor], given: Mapping[str, Labels | None]) -> Sample:
+        """A sample of these items instead, by column, as if they were made from what is given."""
+        other = copy.copy(self)
+        other.n, other.rows, other._kept = len(next(iter(items.values()))), None, [items]
+        known = {name: torch.from_numpy(values) for name, values in given.items() if values is not None}
+        other.__dict__["given"] = known
+        return other
+
     def _paired(self) -> Iterator[dict[str, Tensor]]:
         assert self.rows is not None
         options: dict[str, Any] = {"temperature": 0.0} if isinstance(self.generator.model, Streams) else {}
-        for start in range(0, self.n, 50):
+        for start in track(range(0, self.n, 50), "sampling"):
             rows = self.rows[start : start + 50]
             given = self._given(rows)
             if self.best is not None:
@@ -176,6 +186,13 @@ class Side:
     @property
     def comparable(self) -> Tensor | None:
         return self._seen[2]
+
+    def first(self, n: int) -> Side:
+        """The first n of them, of which all is known that is known of these."""
+        found = Side(min(n, len(self)), lambda: iter([self.items[:n]]), self._evidence)
+        features, classes, compared = self._seen
+        found.__dict__["_seen"] = tuple(None if part is None else part[:n] for part in (features, classes, compared))
+        return found
 
     @cached_property
     def _seen(self) -> tuple[Array | None, Labels | None, Tensor | None]:
@@ -233,6 +250,7 @@ class Evidence:
         self.details: dict[str, list[BaseModel]] = {}
         self.missing: list[tuple[str, str]] = []  # (what was left out, why)
         self._known: dict[str, Any] = {}
+        self._real: dict[str, Any] = {}
         self._check()
         self.label = self._label()
         self.network, self.classifier = self._networks(features, cache)
@@ -357,15 +375,29 @@ class Evidence:
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What several measures need, made by the first that asks; TooFew is raised to each of them."""
-        if name not in self._known:
-            try:
-                self._known[name] = make()
-            except TooFew as reason:
-                self._known[name] = reason
-        found = self._known[name]
-        if isinstance(found, TooFew):
-            raise found
-        return cast(T, found)
+        return _once(self._known, name, make)
+
+    def of_real(self, name: str, make: Callable[[], T]) -> T:
+        """The same of what rests on real items alone, whatever stands in place of the samples (see `instead`)."""
+        return _once(self._real, name, make)
+
+    def instead(self, items: Tensor, asked: Labels | None = None) -> Evidence:
+        """The same with other items in place of the samples, beside no more real ones than these.
+
+        asked: the class that each should be, i64[n], where classes are asked for
+        """
+        n, other = len(items), copy.copy(self)
+        for name in ("made", "asked", "truth"):
+            other.__dict__.pop(name, None)
+        other.warnings, other.notes, other.details, other.missing = [], [], {}, []
+        other.notify = lambda line: None
+        other._known = {}
+        other._real = self._real.setdefault(f"beside {n}", {})  # those of one size share what rests on real items
+        other.sample = self.sample.of({self.column: items}, {self.label: asked} if self.label else {})
+        other.__dict__["rows"] = self.rows[:n]
+        for name, side in (("real", self.real), ("reserve", self.reserve)):
+            other.__dict__[name] = other.of_real(name, partial(side.first, n))
+        return other
 
     def attempt(self, title: str, make: Callable[[], Estimate]) -> Estimate | None:
         """A part of a measure that may be missing, such as its floor: None, said by name, where there is too little."""
@@ -386,6 +418,18 @@ class Evidence:
         return all(isinstance(self.generator.spec.columns[name], GridSpec) for name in self.generator.spec.target)
 
 
+def _once(known: dict[str, Any], name: str, make: Callable[[], T]) -> T:
+    if name not in known:
+        try:
+            known[name] = make()
+        except TooFew as reason:
+            known[name] = reason
+    found = known[name]
+    if isinstance(found, TooFew):
+        raise found
+    return cast(T, found)
+
+
 def between(
     name: str, measure: Callable[[Array, Array, np.random.Generator], Estimate]
 ) -> Callable[[Evidence], Found | None]:
@@ -396,7 +440,9 @@ def between(
         made, real, reserve = evidence.made.features, evidence.real.features, evidence.reserve.features
         if made is None or real is None or reserve is None:
             return None
-        value, floor = measure(made, real, evidence.rng(name)), measure(reserve, real, evidence.rng(name, "floor"))
+        value = measure(made, real, evidence.rng(name))
+        # With the same draws, so that the real items are resampled alike on both sides.
+        floor = evidence.of_real(f"{name} floor", lambda: measure(reserve, real, evidence.rng(name)))
         return Found(value, floor, len(real), len(made))
 
     return of

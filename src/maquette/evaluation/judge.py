@@ -13,8 +13,11 @@ from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.measure import Found, Measure, TooFew, unique
 from maquette.core.modality import part
+from maquette.core.progress import stage, track
 from maquette.core.spec import ColumnSpec, TokenSpec
 from maquette.core.table import Dataset
+from maquette.evaluation.bootstrap import difference
+from maquette.evaluation.damage import missed, tried
 from maquette.evaluation.evidence import Best, Evidence, Sample
 from maquette.evaluation.features import Notify, order
 from maquette.evaluation.held_out import other_data, split_name
@@ -94,17 +97,21 @@ def feature_names(kind: str) -> tuple[str, ...]:
 def _measured(evidence: Evidence, first: bool) -> list[Metric]:
     """The metrics of one column; of the model as a whole, with the first of them."""
     found = []
-    for measure in measures_of(evidence.spec.kind):
+    for measure in track(measures_of(evidence.spec.kind), f"measuring {evidence.nouns[1]}", even=False):
         if measure.whole and not first:
             continue
         try:
-            value = measure.of(evidence)
+            with stage(_worded(measure.title, evidence)):
+                value = measure.of(evidence)
         except TooFew as reason:
             evidence.left_out(measure.title, reason)
             continue
         if value is not None:
-            found.append(_metric(measure, value, evidence))
-    return found
+            found.append((measure, value))
+    rows = tried(evidence, [measure for measure, _ in found])
+    if rows:
+        evidence.details["damage"] = list(rows)
+    return [_metric(measure, value, evidence, missed(rows, measure.name)) for measure, value in found]
 
 
 def _worded(phrase: str, evidence: Evidence) -> str:
@@ -112,7 +119,7 @@ def _worded(phrase: str, evidence: Evidence) -> str:
     return phrase.replace("{items}", many).replace("{item}", one)
 
 
-def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
+def _metric(measure: Measure, found: Found, evidence: Evidence, missed: tuple[str, ...]) -> Metric:
     title, features, prefix = found.title or measure.title, None, ""
     if measure.rests_on == "tokens":
         features = "tokens"
@@ -122,6 +129,7 @@ def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
     if len(evidence.generator.spec.target) > 1 and not measure.whole:
         prefix = f"{evidence.column}: "
     value, floor = found.value, found.floor
+    gap = difference(value, floor) if floor else None
     metric = Metric(
         name=prefix + measure.name,
         title=prefix + _worded(title, evidence),
@@ -131,6 +139,10 @@ def _metric(measure: Measure, found: Found, evidence: Evidence) -> Metric:
         floor=floor.value if floor else None,
         floor_low=floor.low if floor else None,
         floor_high=floor.high if floor else None,
+        gap_low=gap.low if gap else None,
+        gap_high=gap.high if gap else None,
+        matters=measure.least(floor.value) if floor else None,
+        missed=missed,
         better=measure.better,
         features=features,
         unit=measure.unit,

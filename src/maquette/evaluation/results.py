@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, write_json
 from maquette.core.measure import Better
+from maquette.evaluation.verdict import SENSES, Verdict, missed, standing, told_apart, verdict
 
-HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Better")
+HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Verdict")
 """Titles of the columns of `Evaluation.rows()`."""
 
 # Punctuation that a typist would take for hyphens.
@@ -58,6 +59,9 @@ class Metric(_Frozen):
     name:      key, e.g. "frechet"; title: for people, naming the features it was measured with
     low, high: bootstrap interval at `confidence`; None where none could be made
     floor:     the same measure on real training items in place of generated ones, at the same sizes
+    gap_low, gap_high: interval of value - floor, of what was resampled together where it could be
+    matters:   the smallest difference to the floor that matters; None where nobody knows
+    missed:    known damage to real items that the measure should see, and does not on this data: it is set aside
     better:    "lower", "higher"; "floor": as near to the floor as possible; "no more": than the floor, and less is
                neither better nor worse
     features:  the network of numbers that live in a feature space, "tokens" of those that rest on what a token is
@@ -76,6 +80,10 @@ class Metric(_Frozen):
     floor: float | None = None
     floor_low: float | None = None
     floor_high: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    matters: float | None = None
+    missed: tuple[str, ...] = ()
     better: Better = "lower"
     features: str | None = None
     unit: str = ""
@@ -192,10 +200,28 @@ class Evaluation(_Frozen):
     def names(self) -> Iterator[str]:
         return (metric.name for metric in self.metrics)
 
+    @property
+    def verdict(self) -> Verdict:
+        """What it all comes to: what the worst measure says."""
+        return verdict(self.metrics, self.settings.nouns[1])
+
+    @property
+    def shown(self) -> tuple[Metric, ...]:
+        """The metrics without those that were set aside."""
+        return tuple(metric for metric in self.metrics if not metric.missed)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes the numbers less sure, and which of them were set aside."""
+        aside = (f"Set aside: {m.title} ({m.value_text}): {missed(m)}." for m in self.metrics if m.missed)
+        return (*self.warnings, *aside)
+
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """The table in words, one row a metric, under the columns of HEADER."""
-        sense = {"lower": "lower", "higher": "higher", "floor": "near floor", "no more": "at most floor"}
-        return [(m.title, m.value_text, m.floor_text, sense[m.better]) for m in self.metrics]
+        """The table in words, one row a metric that is shown, under the columns of HEADER."""
+        items, apart = self.settings.nouns[1], told_apart(self.metrics)
+        return [
+            (m.title, m.value_text, m.floor_text, standing(m, items, apart) or SENSES[m.better]) for m in self.shown
+        ]
 
     def save(self, path: Path) -> Path:
         return write_json(Path(path), self.model_dump(mode="json"))
@@ -216,8 +242,9 @@ class Evaluation(_Frozen):
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         lines.insert(1, "  ".join("-" * w for w in widths))
         s = self.settings
+        lines = [self.verdict.words, "", *lines]
         lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on {s.judged_on}."]
-        lines += [f"Note: {note}" for note in (*self.warnings, *self.notes)]
+        lines += [f"Note: {note}" for note in (*self.remarks, *self.notes)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -225,6 +252,7 @@ class Evaluation(_Frozen):
             inside = "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells)
             return f"<tr title='{html.escape(tip, quote=True)}'>{inside}</tr>"
 
-        body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.metrics, strict=True))
-        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.warnings, *self.notes))
-        return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
+        body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.shown, strict=True))
+        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.remarks, *self.notes))
+        said = f"<p><strong>{html.escape(self.verdict.words)}</strong></p>"
+        return f"{said}<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"

@@ -22,11 +22,11 @@ def size_warnings(
         )
     if n_floor < n_fake:
         found.append(
-            f"The floors are measured on {n_floor} training {items} against {n_fake} generated ones, "
+            f"The floors are measured on {n_floor:,} training {items} against {n_fake:,} generated ones, "
             "for want of more; a Fréchet floor is somewhat too high for it."
         )
     if learned and n_floor > reserved * 1.25:
         found.append(
-            f"{n_floor - reserved} of the {n_floor} {items} behind the floors also trained the feature network."
+            f"{n_floor - reserved:,} of the {n_floor:,} {items} behind the floors also trained the feature network."
         )
     return found

@@ -14,27 +14,10 @@ def against_floor(m: Metric) -> str:
     if m.floor is None:
         return f"It is {v}; no floor could be measured."
     start = f"It is {v}, where real training {{items}} score {f}"
-    if reached(m):
-        return start + ": this number cannot tell generated from real."
     least = m.floor if m.floor_low is None else m.floor_low  # a floor that may be 0 is nothing to divide by
-    if least > 0 and m.value > 1.2 * m.floor:
+    if least > 0 and m.value > 1.2 * m.floor and above_floor(m):
         return start + f": {m.value / m.floor:.3g} times as far."
     return start + "."
-
-
-def reached(m: Metric) -> bool:
-    """Whether the value's interval meets the floor's, or lies on the better side of it."""
-    if m.floor is None:
-        return False
-    low, high = (m.value if m.low is None else m.low), (m.value if m.high is None else m.high)
-    floor_low = m.floor if m.floor_low is None else m.floor_low
-    floor_high = m.floor if m.floor_high is None else m.floor_high
-    return high >= floor_low if m.better == "higher" else low <= floor_high
-
-
-def verdict(m: Metric) -> str:
-    """Whether it is as good as real."""
-    return "As good as real, as far as this can tell." if reached(m) else "Below real {items}."
 
 
 def above_floor(m: Metric) -> bool:
@@ -42,7 +25,7 @@ def above_floor(m: Metric) -> bool:
     return m.low is not None and m.floor_high is not None and m.low > m.floor_high
 
 
-def told_apart(m: Metric) -> str:
+def two_sample_words(m: Metric) -> str:
     """What a two-sample test found, e.g. `in 93% of cases (p < 0.001): there are differences that it can see`."""
     p = "p < 0.001" if (m.p_value or 0) < 0.001 else f"p = {m.p_value:.3f}"
     told = (m.p_value if m.p_value is not None else 1.0) < 0.05

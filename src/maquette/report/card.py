@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maquette.core.files import write_text
 from maquette.core.modality import noun
+from maquette.core.needs import undertrained
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
@@ -74,6 +75,7 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
     trained = facts.trained_at(folder, log)
     lines = [
         f"# {escape(folder.path.resolve().name)}",
+        *([f"**{escape(short)}**"] if (short := undertrained(folder)) else []),
         escape(recipe.about),
         _table(
             ("", ""),
@@ -95,7 +97,11 @@ def _head(folder: RunFolder, recipe: Recipe, spec: DataSpec, log: Log) -> str:
 
 def _steps(folder: RunFolder, recipe: Recipe, log: Log) -> str:
     stopped = facts.stopped_at(folder, recipe)
-    return f"{count(log.steps)} steps" if stopped is None else f"stopped at step {stopped:,} of {recipe.train.steps:,}"
+    return (
+        facts.steps_words(recipe, log.steps)
+        if stopped is None
+        else f"stopped at step {stopped:,} of {recipe.train.steps:,}"
+    )
 
 
 def _preview(folder: RunFolder, spec: DataSpec, column: str) -> list[str]:
@@ -177,11 +183,12 @@ def _quality(evaluation: Evaluation | Missing) -> str:
             else "Numbers of different feature networks cannot be compared."
         )
     )
+    lines.append(f"**{escape(evaluation.verdict.words)}**")
     header = ("Measure", "Value", "95 % interval", "Floor", "Good is")
-    lines.append(_table(header, [_metric_row(metric) for metric in evaluation.metrics]))
+    lines.append(_table(header, [_metric_row(metric) for metric in evaluation.shown]))
     network = f", {'tokens' if tokens else 'feature network'} {settings.network}" if settings.network else ""
     lines.append(escape(f"Measured with {count(settings.samples)} samples with seed {settings.seed}{network}."))
-    lines += [f"Careful: {escape(words)}" for words in evaluation.warnings]
+    lines += [f"Careful: {escape(words)}" for words in evaluation.remarks]
     lines += [f"Note: {escape(words)}" for words in evaluation.notes]
     return "\n\n".join(lines)
 

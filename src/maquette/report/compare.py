@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +12,27 @@ import yaml
 
 from maquette.core.errors import UserError
 from maquette.core.files import write_text
+from maquette.core.location import shared_name
+from maquette.core.needs import undertrained
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
+from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
 from maquette.report.charts import overlaid_charts
 from maquette.report.log import Log, read_log
-from maquette.report.metrics import SENSES, read_evaluation
+from maquette.report.metrics import read_evaluation
 from maquette.report.page import count, duration, file_size, finite, render
 from maquette.report.previews import last_stage
 
-Verdict = Literal["better", "overlap", "alone", "unlike", "unknown"]
+Verdict = Literal["better", "overlap", "alone", "unlike", "unknown", "aside"]
 
 _VERDICTS: dict[Verdict, str] = {
     "overlap": "no clear difference: the intervals overlap",
     "alone": "only one run has this number",
     "unlike": "not comparable: measured with unlike networks or on unlike data",
     "unknown": "no interval to judge by",
+    "aside": "set aside: it does not see known damage to real items",
 }
 
 
@@ -61,7 +66,8 @@ class MetricRow:
     """One metric over all runs; cells in the order of the runs, None where a run lacks it.
 
     verdict: "better" (`best` is the run whose interval lies apart from every other one, on the good side),
-             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "alone", "unknown"
+             "overlap" (the best cannot be told from the next), "unlike" (must not be compared), "aside" (a measure that
+             does not see what it should), "alone", "unknown"
     """
 
     name: str
@@ -86,7 +92,8 @@ class MetricRow:
 class Comparison:
     """Runs side by side.
 
-    settings: (key, value in each run) of the settings that differ
+    settings: (key, value in each run) of the settings that differ among runs of one family, and of those that every
+              family has (not of the model's own: one name may mean another thing)
     same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
     notes: what keeps these runs from being compared fairly, in sentences
     """
@@ -108,9 +115,9 @@ class Comparison:
         return ("", *self.names, "verdict")
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The comparison in characters, one row a fact or a metric, under the columns of `header`."""
-        out = [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
-        out += [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
+        """The comparison in characters, under the columns of `header`: a row a metric, then a fact, then a setting."""
+        out = [(row.title, *row.shown, row.says(self.names)) for row in self.metrics]
+        out += [(title, *(show(run) for run in self.runs), "") for title, show in _FACTS]
         out += [(f"{key} (setting)", *values, "differs") for key, values in self.settings]
         return out
 
@@ -119,6 +126,10 @@ class Comparison:
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+    def save(self, path: str | Path) -> Path:
+        """Writes it as one self-contained HTML page."""
+        return write_comparison([RunFolder(run.path) for run in self.runs], Path(path))
 
 
 _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
@@ -139,7 +150,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         raise UserError("A comparison needs two runs or more.", "maquette compare runs/a runs/b")
     logs = [read_log(folder) for folder in folders]
     names = _names(folders)
-    found = [read_evaluation(folder, facts.quoted(name)) for folder, name in zip(folders, names, strict=True)]
+    found = [read_evaluation(folder, facts.quoted(shared_name(str(folder.path)))) for folder in folders]
     runs = tuple(
         _side(folder, name, log, evaluation)
         for folder, name, log, evaluation in zip(folders, names, logs, found, strict=True)
@@ -242,6 +253,8 @@ def _metric_rows(runs: Sequence[RunSide], found: Sequence[Evaluation | Missing])
             verdict = "alone"
         elif len(rulers) > 1 or len(data) > 1:
             verdict = "unlike"
+        elif any(cell.missed for cell in cells if cell is not None):
+            verdict = "aside"
         else:
             verdict, best = _judge(cells, first.better)
         rows.append(MetricRow(name, first.title, first.better, cells, verdict, best))
@@ -255,19 +268,17 @@ def _judge(cells: Sequence[Metric | None], better: Better) -> tuple[Verdict, int
         return "unknown", None
 
     def badness(cell: Metric) -> tuple[float, float, float]:
-        """Value and interval so that less is better."""
+        """Value and interval so that less is better; better than the floor is no better than the floor."""
         assert cell.low is not None and cell.high is not None
-        if better == "higher":
-            return -cell.value, -cell.high, -cell.low
-        if better == "no more":
-            over, least, most = (max(part - (cell.floor or 0.0), 0.0) for part in (cell.value, cell.low, cell.high))
-            return over, least, most
+        value, low, high = cell.value, cell.low, cell.high
         if better == "floor":
             floor = cell.floor or 0.0
-            ends = (abs(cell.low - floor), abs(cell.high - floor))
-            inside = cell.low <= floor <= cell.high
-            return abs(cell.value - floor), 0.0 if inside else min(ends), max(ends)
-        return cell.value, cell.low, cell.high
+            ends = (abs(low - floor), abs(high - floor))
+            return abs(value - floor), 0.0 if low <= floor <= high else min(ends), max(ends)
+        sign = -1 if better == "higher" else 1
+        least = -math.inf if cell.floor is None else sign * cell.floor
+        low, high = sorted((sign * low, sign * high))
+        return max(sign * value, least), max(low, least), max(high, least)
 
     ranked = sorted(((badness(cell), i) for i, cell in known))
     (_, _, high), best = ranked[0]
@@ -285,6 +296,8 @@ def _notes(
     for run, evaluation in zip(runs, found, strict=True):
         if isinstance(evaluation, Missing):
             notes.append(f"{run.name}: {evaluation.why} {evaluation.command}")
+        if words := undertrained(RunFolder(run.path), shared_name(str(run.path))):
+            notes.append(f"{run.name}: {words}")
     if same_data is False:
         notes.append(
             "The runs were trained on different data, so their numbers answer different questions, and what was held "
@@ -313,19 +326,27 @@ def _notes(
         notes.append("The losses were measured with unlike windows: a longer one gives each token more to go by.")
     sizes = {evaluation.settings.samples for evaluation in found if isinstance(evaluation, Evaluation)}
     if len(sizes) > 1:
-        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(str, sorted(sizes)))}).")
+        notes.append(f"Unlike numbers of samples were measured ({', '.join(map(count, sorted(sizes)))}).")
     return notes
 
 
 LISTED = 8  # numbers of a setting that are shown
+PLANNED = ("train.course",)  # how a run kept its time, which nobody set
 
 
 def _settings(recipes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Settings that differ, by their dotted keys."""
-    flat = [dict(_flatten(recipe)) for recipe in recipes]
+    """Settings that differ, by their dotted keys; see Comparison."""
+    flat = [{key: value for key, value in _flatten(recipe) if key not in PLANNED} for recipe in recipes]
+    families = [one.pop("family") for one in flat]
+
+    def tells(key: str, values: Sequence[str]) -> bool:
+        if any(len({v for v, f in zip(values, families, strict=True) if f == family}) > 1 for family in families):
+            return True
+        return not key.startswith(("model.", "about")) and NONE not in values and len(set(values)) > 1
+
     keys = dict.fromkeys(key for one in flat for key in one)
     rows = [(key, tuple(_setting(one[key]) if key in one else NONE for one in flat)) for key in keys]
-    return tuple((key, values) for key, values in rows if len(set(values)) > 1)
+    return tuple((key, values) for key, values in rows if tells(key, values))
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from maquette.core.spec import DataSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.results import NONE
 from maquette.report.log import Log
-from maquette.report.page import TIMES
+from maquette.report.page import TIMES, count
 from maquette.report.show import hook
 
 UNSEEN = "never seen in training"
@@ -259,14 +259,14 @@ def trained_at(folder: RunFolder, log: Log) -> datetime | None:
 
 def stopped_at(folder: RunFolder, recipe: Recipe) -> int | None:
     """The step that the weights are of, where training has not come to its last one; None where it has."""
-    from safetensors import SafetensorError, safe_open
+    step, steps = folder.trained_steps(), recipe.train.steps
+    return step if step is not None and steps is not None and step < steps else None
 
-    try:
-        with safe_open(folder.weights_file, framework="numpy") as file:
-            step = int((file.metadata() or {})["step"])
-    except (OSError, KeyError, ValueError, SafetensorError):
-        return None  # no weights, or such as do not say
-    return step if recipe.train.steps is not None and step < recipe.train.steps else None
+
+def steps_words(recipe: Recipe, steps: int | None) -> str:
+    """How many steps were made, and in which parts where the run was trained longer than planned."""
+    parts = recipe.train.parts
+    return f"{count(steps)} steps" + (f" ({' + '.join(map(count, parts))})" if len(parts) > 1 else "")
 
 
 def date_words(when: datetime | None) -> str:

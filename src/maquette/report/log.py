@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from maquette.report.glossary import part_note, phase_title
 
 # A panel as wide as a hand shows no more than this; the light band keeps what averaging hides.
 POINTS = 200
-_NOT_CURVES = {"step", "seconds", "items", "time", "epoch", "version"}
+_NOT_CURVES = {"step", "total", "seconds", "items", "time", "epoch", "version"}
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,23 @@ class Log:
         return self.items / self.seconds if self.items and self.seconds else None
 
 
-def read_log(folder: RunFolder) -> Log:
-    """The whole log. Steps written twice (a resumed run) count once: the later line stands."""
+def history(folder: RunFolder) -> list[Mapping[str, Any]]:
+    """What was logged of each step, in order. Of a step written twice (a resumed run) the later line stands."""
     by_step: dict[int, Mapping[str, Any]] = {}
-    alarms: dict[str, Alarm] = {}
-    for line in folder.log():
-        if not isinstance(line, Mapping):
-            continue
-        if "alarm" in line:
-            alarm = _alarm(line)
-            alarms[alarm.name] = alarm
-        elif isinstance(line.get("step"), int):
+    for line in _lines(folder):
+        if "alarm" not in line and isinstance(line.get("step"), int):
             by_step[line["step"]] = {**by_step.get(line["step"], {}), **line}
-    steps = sorted(by_step)
-    lines = [by_step[step] for step in steps]
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _lines(folder: RunFolder) -> Iterator[Mapping[str, Any]]:
+    return (line for line in folder.log() if isinstance(line, Mapping))
+
+
+def read_log(folder: RunFolder) -> Log:
+    """The whole log."""
+    lines = history(folder)
+    alarms = {alarm.name: alarm for line in _lines(folder) if "alarm" in line for alarm in [_alarm(line)]}
 
     def latest(key: str) -> float | None:
         return next((float(x[key]) for x in reversed(lines) if isinstance(x.get(key), int | float)), None)
@@ -107,7 +110,7 @@ def read_log(folder: RunFolder) -> Log:
     return Log(
         phases=_phases(lines, _members(folder)),
         alarms=tuple(alarms.values()),
-        steps=steps[-1] if steps else None,
+        steps=lines[-1]["step"] if lines else None,
         seconds=latest("seconds"),
         items=None if items is None else int(items),
         ended=latest("time"),

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from maquette.core.errors import UserError
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
-from maquette.evaluation.results import MINUS, Better, Evaluation, Metric
-
-# What `better` asks, in words.
-SENSES: dict[Better, str] = {
-    "lower": "lower is better",
-    "higher": "higher is better",
-    "floor": "the nearer to the floor, the better",
-    "no more": "no more than the floor is good",
-}
-
-_AS_GOOD, _NO_MORE, _BEYOND = "as good as real, within the error", "no more than real", "beyond real"
+from maquette.evaluation.results import MINUS, Evaluation, Metric
+from maquette.evaluation.verdict import standing
 
 
 def read_evaluation(folder: RunFolder, name: str = ".") -> Evaluation | Missing:
@@ -40,7 +31,7 @@ def read_evaluation(folder: RunFolder, name: str = ".") -> Evaluation | Missing:
 
 def _finite(evaluation: Evaluation) -> Evaluation:
     """Without numbers that have no place on an axis and cannot be compared."""
-    ends = ("low", "high", "floor", "floor_low", "floor_high", "p_value")
+    ends = ("low", "high", "floor", "floor_low", "floor_high", "gap_low", "gap_high", "p_value")
 
     def cleaned(metric: Metric) -> Metric:
         odd = [name for name in ends if not math.isfinite(getattr(metric, name) or 0.0)]
@@ -56,7 +47,7 @@ class View:
     """A metric as the page shows it.
 
     features: what it was measured in, where its title does not say so
-    standing: as `standing` says; ends: of its axis, as characters
+    standing: as evaluation/verdict.py says; ends: of its axis, as characters
     """
 
     metric: Metric
@@ -65,10 +56,11 @@ class View:
     scale: Scale
 
     @classmethod
-    def of(cls, metric: Metric, items: str = "items") -> View:
+    def of(cls, metric: Metric, items: str = "items", told_apart: bool = False) -> View:
+        """told_apart: whether another measure sees a difference."""
         features = metric.features or ""
         said = features == "tokens" or features in metric.title
-        return cls(metric, "" if said else features, standing(metric, items), Scale.of(metric))
+        return cls(metric, "" if said else features, standing(metric, items, told_apart), Scale.of(metric))
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -79,31 +71,6 @@ def tick(metric: Metric, value: float) -> str:
     """A number on the metric's axis, with no more digits than it takes to read it: 20% · 1.77."""
     share = metric.unit == "share"
     return f"{100 * value if share else value:,.3g}{'%' if share else ''}".replace("-", MINUS)
-
-
-def standing(metric: Metric, items: str = "items") -> str:
-    """Where the value is, seen from the floor, in words; "" without a floor. items: what is measured, several of it."""
-    if metric.floor is None:
-        return ""
-    low, high = _or(metric.low, metric.value), _or(metric.high, metric.value)
-    floor_low, floor_high = _or(metric.floor_low, metric.floor), _or(metric.floor_high, metric.floor)
-    if metric.better == "no more":
-        return f"{_NO_MORE if low <= floor_high else 'more than real'} {items}"
-    if low <= floor_high and floor_low <= high:
-        return _AS_GOOD
-    if (metric.better == "lower" and high < floor_low) or (metric.better == "higher" and low > floor_high):
-        return f"{_BEYOND} {items}"
-    if metric.better == "floor":
-        return f"{'above' if low > floor_high else 'below'} real {items}"
-    if metric.better == "lower" and floor_low > 0 and metric.value / metric.floor >= 1.5:
-        times = metric.value / metric.floor
-        return f"{times:,.0f} times as far as real" if times >= 10 else f"{times:.1f} times as far as real"
-    return f"short of real {items}" if metric.better == "higher" else f"further off than real {items}"
-
-
-def reached(metric: Metric) -> bool:
-    """Whether real data scores no better, as far as the two intervals can tell."""
-    return standing(metric).startswith((_AS_GOOD, _NO_MORE, _BEYOND))
 
 
 @dataclass(frozen=True)

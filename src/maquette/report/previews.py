@@ -12,6 +12,7 @@ from markupsafe import Markup as Html
 
 from maquette.core.about import About
 from maquette.core.find import find_modality
+from maquette.core.progress import track
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
 from maquette.core.spec import DataSpec, TokenSpec
@@ -105,7 +106,7 @@ def uncaption(folder: RunFolder) -> None:
 def write_animation(folder: RunFolder, about: About) -> list[Path]:
     """The previews of each target column as one moving file, `samples/training<suffix>`, where its kind can move."""
     spec, written = folder.spec(), []
-    for column in spec.target:
+    for column in track(spec.target, "drawing the animation"):
         animate = hook(spec.columns[column].kind, "animate")
         files = [path for _, path in previews(folder, spec, column)]
         if animate is not None and files:

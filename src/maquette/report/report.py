@@ -13,6 +13,8 @@ from typing import Any
 from maquette.core.files import write_text
 from maquette.core.generator import Generator
 from maquette.core.modality import part
+from maquette.core.needs import undertrained
+from maquette.core.progress import stage, track
 from maquette.core.run import RunFolder
 from maquette.core.section import Markup, Missing, Section
 from maquette.core.spec import ClassSpec
@@ -58,12 +60,16 @@ def write_report(
     )
     parts = make_parts(run)
     private = [part.title for part in parts if part.made.training_items]
-    points = [point for part in parts for point in part.made.points]
+    short = undertrained(folder)
+    # Nothing that is measured of a run that has not learned yet is good news.
+    points = [("note" if short else kind, words) if kind == "good" else (kind, words)
+              for part in parts for kind, words in part.made.points]  # fmt: skip
     if for_sharing:
         parts = [part for part in parts if not part.made.training_items]
     page = render(
         "page.html.j2",
         title=folder.path.resolve().name,
+        undertrained=short,
         recipe=run.recipe,
         facts=head(run),
         parts=parts,
@@ -81,7 +87,7 @@ def write_figures(folder: RunFolder, figures: dict[str, Callable[[Path], Any]]) 
     for old in folder.figures.glob("*.png") if folder.figures.is_dir() else ():
         if old.name not in figures:
             old.unlink()
-    for name, draw in figures.items():
+    for name, draw in track(figures.items(), "drawing figures"):
         draw(folder.figures / name)
 
 
@@ -91,13 +97,14 @@ def write_figures(folder: RunFolder, figures: dict[str, Callable[[Path], Any]]) 
 def make_parts(run: RunView) -> list[Part]:
     """Every section that applies to the run, in the order of the page; one that cannot be made says why."""
     found, several = [], len(run.spec.target) > 1
-    for section, column in in_order(find_sections(run)):
+    for section, column in track(in_order(find_sections(run)), "making the report", even=False):
         view = run.of(column)
 
         def make(section: Section = section, view: RunView = view) -> Any:
             return section.make(view)
 
-        made = attempt(make)
+        with stage(section.title):
+            made = attempt(make)
         if isinstance(made, Missing):
             made = Markup(fragment(MISSING, part=Missing(facts.names_only(made.why), made.command)))
         if made is not None:
@@ -158,7 +165,7 @@ def head(run: RunView) -> Iterable[Fact]:
         Fact("Makes", made, given or "unconditional"),
         Fact("Data", data.source or NONE, ", ".join(learned) or "not described"),
         Fact("Model", run.recipe.family, f"{count(sum(net.parameters for net in nets))} parameters{kept}"),
-        Fact("Training", duration(log.seconds), f"{count(log.steps)} steps{rate}"),
+        Fact("Training", duration(log.seconds), f"{facts.steps_words(run.recipe, log.steps)}{rate}"),
         Fact("Trained", facts.date_words(facts.trained_at(run.folder, log)),
              f"reported {facts.date_words(datetime.now())}"),
     )  # fmt: skip

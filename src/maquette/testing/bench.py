@@ -19,6 +19,7 @@ from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import ItemRng, StepRng, derive
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.engine.loop import Loop
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.testing.specs import made_up_batch
@@ -65,7 +66,7 @@ class Bench:
 
     def loop(self, model: Model | None = None, total: int = 60, micro: int | None = None) -> Loop:
         state = State(model or self.model(), TrainConfig().ema_decay)
-        return Loop(state, World("cpu"), 0, total, ITEMS, "fp32", micro)
+        return Loop(state, World("cpu"), 0, Course.of(total), ITEMS, "fp32", micro)
 
     @torch.enable_grad()
     def trained(self, steps: int) -> Model:

@@ -122,7 +122,7 @@ class Bench:
         splits: list[str | None] = [*["train"] * ITEMS, *["test"] * len(held_out)]
         table = RawTable("table", {"x": column_of(cells)}, [f"row {i}" for i in range(len(cells))], splits)
         config = DataConfig(source="contract").model_copy(update={self.kind: self.config})
-        use = Use({"x": self.kind}, ("x",), ("x",), False, ())
+        use = Use({"x": self.kind}, ("x",), ("x",), False, {})
         return prepare(table, use, config, None, None, Cache(folder), lambda message: None).specs["x"]
 
 
@@ -243,7 +243,7 @@ def written_files_are_read_back(b: Bench) -> Skipped | None:
             require(claims(path.name, b"") or claims(path.name, head), f"'{path.name}' was written, and is not claimed")
             (cell,) = b.interpreted([File(path.name, str(path))])
             itemise = part(b.kind, "itemise", "data")
-            cell = next((item for _, item in itemise(cell, b.spec)), cell) if itemise else cell
+            cell = next((item for _, item in itemise(cell, b.config, b.spec)), cell) if itemise else cell
             b.part("examine")(cell, b.config)
             (stored,) = b.part("encode")([cell], b.spec, b.config)
             require(not isinstance(stored, Unreadable), f"'{path.name}' was written, and cannot be read: {stored}")

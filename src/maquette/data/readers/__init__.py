@@ -19,6 +19,8 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -33,23 +35,37 @@ from maquette.data.archive import SUFFIXES as ARCHIVES
 from maquette.data.archive import Archive
 from maquette.data.decode import unpacked_head
 from maquette.data.names import digest, shown
+from maquette.data.passed_over import passed_over
 from maquette.data.raw import Notify, RawTable
 from maquette.data.trees import Folder, Joined, OneFile, Tree, stamp
 from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_SUBMISSION = re.compile(r"(?:sample|gender|example)[_-]?submission|submission[_-]?(?:sample|format)")  # Kaggle's forms
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx")
+ARRAYS = (".npy", ".npz", ".parquet", ".arrow")
+_PACKED = (".rar", ".7z", ".zst", ".lz4")  # archives of programs that are not ours
+ARCHIVED = 2  # archives of so many times the bytes of the data beside them hold something else than that data
 
 
 @dataclass
 class Place:
-    """What a person named. path: None where it is the name of a set; downloads: where fetched sets are kept."""
+    """What a person named.
+
+    path: None where it is the name of a set; downloads: where fetched sets are kept; splits: as in DataConfig; notes:
+    what was decided when its files were listed; memory: what readers found that they will ask for again; columns: those
+    that were named, as far as they are known
+    """
 
     name: str
     path: Path | None
     downloads: Path
+    splits: str = "auto"
     notify: Notify = field(default=lambda message: None)
+    columns: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tree(self) -> Tree:
@@ -59,11 +75,14 @@ class Place:
         if not self.path.is_dir():
             return self._archive(self.path) if self.path.name.lower().endswith(ARCHIVES) else OneFile(self.path)
         folder = self.folder
-        archives = [name for name in folder.names if name.lower().endswith(ARCHIVES) and "/" not in name]
-        others = [name for name in folder.names if name not in archives and not is_about(name)] if archives else []
-        if archives and not any(map(is_table, others)) and not any(kinds_of_files(others)):
-            return Joined([(name[: name.index(".")], self._archive(self.path / name)) for name in archives])
-        return folder
+        archives = {name: size for name, size, _ in folder.entries if name.lower().endswith(ARCHIVES)}
+        loose = {name: size for name, size, _ in folder.entries if name not in archives} if archives else {}
+        kinds = zip(loose.items(), kinds_of_files([*loose]), strict=True)
+        data = sum(size for (name, size), kind in kinds if not is_about(name) and (kind or is_data(name)))
+        if ARCHIVED * data >= sum(archives.values()):
+            return folder  # without archives; or with those that it was unpacked from
+        parts: list[tuple[str, Tree]] = [("", Folder(self.path, [*loose]))] if loose else []
+        return Joined([*parts, *((_unsuffixed(name), self._archive(self.path / name)) for name in archives)])
 
     @cached_property
     def folder(self) -> Folder:
@@ -81,7 +100,7 @@ class Place:
         """The modality that claims each file: by its name, or by its first bytes; None for tables and archives."""
         found = list(self.called)
         for i, name in enumerate(self.tree.names):
-            if found[i] is None and not is_table(name) and not name.lower().endswith((*ARCHIVES, ".npy", ".npz")):
+            if found[i] is None and not is_data(name) and not name.lower().endswith(ARCHIVES):
                 found[i] = self._looks_like(i, HEAD if len(found) == 1 else 2**10)
         return found
 
@@ -89,7 +108,8 @@ class Place:
     def items(self) -> dict[str, list[int]]:
         """modality -> numbers of its files, those about the data left out where there are others; the bulk comes first.
 
-        A file that is called what it is counts twice: annotations that merely look like something are no bulk.
+        A file that is called what it is counts twice: annotations that merely look like something are no bulk. Of two
+        kinds that are about as many, the one of more bytes is the bulk.
         """
         made: dict[str, list[int]] = {}
         for left_out in (True, False):
@@ -99,7 +119,10 @@ class Place:
             if made:
                 break
         weight = {kind: sum(1 if self.called[i] is None else 2 for i in files) for kind, files in made.items()}
-        return dict(sorted(made.items(), key=lambda item: -weight[item[0]]))
+        most = max(weight.values(), default=0)
+        rivals = [kind for kind in made if 2 * weight[kind] >= most] if len(made) > 1 else []
+        held = {kind: sum(map(self.tree.size, made[kind])) for kind in rivals}
+        return dict(sorted(made.items(), key=lambda item: (-held.get(item[0], -1), -weight[item[0]])))
 
     def rivals(self, numbers: Sequence[int]) -> tuple[int, int]:
         """Files that stand for themselves beside these, which hold a row a line: those of the kind that these would be
@@ -115,7 +138,9 @@ class Place:
 
     def _archive(self, path: Path) -> Archive:
         self.notify(f"Reading the list of {path.name}")
-        return Archive(path)
+        made = Archive(path)
+        self.notes += made.notes
+        return made
 
 
 class Source:
@@ -142,19 +167,23 @@ class Source:
 
     def load(self, notify: Notify, columns: Sequence[str] = ()) -> RawTable:
         """Everything in it. columns: those that the user named, as far as they are known."""
-        self.place.notify = notify
+        self.place.notify, self.place.columns = notify, columns
         reader = self._reader or _chosen(self.place)
         made: RawTable = reader.read(self.place, columns)
+        made.notes = [*self.place.notes, *made.notes]
+        made.facts["passed_over"] = passed_over(self.place, made)
+        if self.place.splits == "none":
+            made.splits = [None] * len(made)
         return made
 
 
-def find_source(source: str | Path, downloads: Path) -> Source:
+def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> Source:
     """The source behind a path or a name; UserError, which says what is accepted, where there is none.
 
-    downloads: where sets that are fetched are kept
+    downloads: where sets that are fetched are kept; splits: as in DataConfig
     """
     name = str(source)
-    place = Place(name, None, downloads)
+    place = Place(name, None, downloads, splits)
     if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
         return Source(place)
     path = Path(name).expanduser()
@@ -170,7 +199,7 @@ def find_source(source: str | Path, downloads: Path) -> Source:
         )
     if not of_use:
         raise UserError(f"'{name}' is neither a file nor a folder.", f"Name {accepted()}.")
-    return Source(Place(name, path, downloads))
+    return Source(Place(name, path, downloads, splits))
 
 
 @cache
@@ -192,9 +221,15 @@ def is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(TABLES)
 
 
+def is_data(name: str) -> bool:
+    """Whether a file is, by its name, a table or holds arrays."""
+    return is_table(name) or name.lower().endswith(ARRAYS)
+
+
 def is_about(name: str) -> bool:
     """Whether a file is about the data and not data."""
-    return name.rpartition("/")[2].lower().partition(".")[0] in ABOUT
+    stem = name.rpartition("/")[2].lower().partition(".")[0]
+    return stem in ABOUT or (is_table(name) and _SUBMISSION.search(stem) is not None)
 
 
 def _chosen(place: Place) -> ModuleType:
@@ -204,14 +239,29 @@ def _chosen(place: Place) -> ModuleType:
         return reader
     names = place.tree.names
     if place.tree.form == "file":
-        raise UserError(f"'{place.name}' is not data that Maquette knows.", f"Name {accepted()}.")
+        packed = place.name.lower().endswith(_PACKED)
+        remedy = "Unpack it, or pack what it holds as a .zip." if packed else f"Name {accepted()}."
+        raise UserError(f"'{place.name}' is not data that Maquette knows.", remedy)
     known = {kind: part(kind, "SUFFIXES", "claims") for kind in modality_names() if part(kind, "claims", "claims")}
     of = " or ".join(noun(kind) for kind in known)
     may = "; ".join(f"{noun(kind)} ({', '.join(suffixes[:4])})" for kind, suffixes in known.items() if suffixes)
-    holds = f"{len(names):,} files, none of them known" if names else "nothing"
-    raise UserError(
-        f"There are no {of} in '{shown(place.name)}': it holds {holds}.", f"It may hold {may}; folders become classes."
+    ends = Counter(name.rpartition("/")[2].lower().rpartition(".")[1:] for name in names)
+    counts = ", ".join(
+        f"{count:,} {''.join(end) if end[0] else 'without a suffix'}" for end, count in ends.most_common(4)
     )
+    holds = f"{len(names):,} files, none of them known ({counts})" if names else "nothing"
+    packed = any(name.lower().endswith((*ARCHIVES, *_PACKED)) for name in names)
+    raise UserError(
+        f"There are no {of} in '{shown(place.name)}': it holds {holds}.",
+        "Unpack the archives in it, or pack what they hold as one .zip."
+        if packed
+        else f"It may hold {may}; folders become classes.",
+    )
+
+
+def _unsuffixed(name: str) -> str:
+    """The name of an archive without its suffix."""
+    return name[: -len(max((end for end in ARCHIVES if name.lower().endswith(end)), key=len))]
 
 
 def _listing(folder: Folder) -> str:

@@ -40,12 +40,15 @@ def claims(place: Place) -> float:
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The arrays of one .npz, of one .npy, or of a folder of .npy files named after what they hold."""
     arrays: dict[str, np.ndarray] = {}
-    ends = _SUFFIXES if place.tree.form == "file" else ".npy"
-    for name, payload in zip(place.tree.names, place.tree.payloads(range(len(place.tree.names))), strict=True):
-        if "/" not in name and name.lower().endswith(ends) and not isinstance(payload, ValueError):
-            arrays |= _load(name, payload)
+    ends, names = _SUFFIXES if place.tree.form == "file" else ".npy", place.tree.names
+    read = [i for i, name in enumerate(names) if "/" not in name and name.lower().endswith(ends)]
+    for i, payload in zip(read, place.tree.payloads(read), strict=True):
+        if not isinstance(payload, ValueError):
+            arrays |= _load(names[i], payload)
     items, labels, further = _sorted(place, arrays)
     made = arranged("arrays", items, labels, further)
+    of_arrays = {*read}
+    made.ignored = [name for i, name in enumerate(names) if i not in of_arrays]
     used = [*items.values(), *labels.values(), *(array for parts in further.values() for array in parts.values())]
     for name, array in arrays.items():
         if not any(array is one for one in used):

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face `datasets` library: saved on disk, or from the hub by explicit name.
+"""Data sets of the Hugging Face `datasets` library: saved on disk, .parquet files, or from the hub by explicit name.
 
 Columns of files become files, plain values become values, classes become categories, and a dictionary of strings
 (`translation`) becomes a column for each of its keys. Only data is fetched; scripts of a repository are never run.
@@ -7,21 +7,26 @@ Columns of files become files, plain values become values, classes become catego
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Container, Sequence
 from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.core.progress import stage
 from maquette.data.decode import Decoder, lone_surrogate
+from maquette.data.layout import role, splits_of
 from maquette.data.names import digest
 from maquette.data.raw import File, Files, Payload, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.readers.items import without
 from maquette.data.typing import HEAD, column_of, kind_of_file
 
-ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, or hf:NAME)"
+ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, .parquet files, or hf:NAME)"
+_PARQUET = ".parquet"
 _PREFIX = "hf:"
 _STRINGS = ("string", "large_string")
+_BYTES = ("binary", "large_binary")
 _PLAIN = (*_STRINGS, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
           "float32", "float64")  # fmt: skip
 
@@ -30,8 +35,12 @@ def claims(place: Place) -> float:
     """How surely a place holds data sets that are named as hub:NAME, in [0, 1]."""
     if place.path is None:
         return 1.0 if place.name.startswith(_PREFIX) else 0.0
-    names = place.tree.names if place.tree.form == "folder" else ()
-    return 0.95 if "dataset_dict.json" in names or "state.json" in names else 0.0
+    names = place.tree.names if place.tree.form in ("folder", "file") else ()
+    if "dataset_dict.json" in names or "state.json" in names:
+        return 0.95
+    tables = _tables(place)
+    items = next(iter(place.items.values()), ()) if tables else ()
+    return 0.85 if tables and sum(map(place.tree.size, tables)) >= sum(map(place.tree.size, items)) else 0.0
 
 
 def remote(place: Place) -> bool:
@@ -50,7 +59,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     found = _load(datasets, place)
     splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}
     splits = {split: _undecoded(data) for split, data in splits.items()}
-    made = RawTable("`datasets` data set", {}, (), [])
+    made = RawTable("`datasets` data set", {}, (), [], ignored=_others(place))
     places = [(data, i) for data in splits.values() for i in range(len(data))]
     made.names = [f"{split}/{i:06d}" for split, data in splits.items() for i in range(len(data))]
     made.splits = [split if len(splits) > 1 else None for split, data in splits.items() for _ in range(len(data))]
@@ -75,11 +84,9 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     decoder, broken = Decoder(), dict[int, str]()
     for name, column in values.items():
         for i, value in enumerate(column):
-            if value is not None and not value.isprintable():
-                column[i] = value = decoder.clean(value.replace("\r\n", "\n"), made.names[i]) or None
-            if value is not None and not value.strip():
-                column[i] = None
-            elif value is not None and lone_surrogate([value]):
+            if value is not None:
+                column[i] = value = decoder.cell(value, made.names[i])
+            if value is not None and lone_surrogate([value]):
                 broken[i] = "half of a surrogate pair stands alone: no character"
         made.columns[name] = Values(column)
     made.notes += decoder.notes()
@@ -89,17 +96,19 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 def _load(datasets: Any, place: Place) -> Any:
     """What the library makes of a place: a data set, or several by split."""
     if place.path is not None:
+        tables = _tables(place)
         try:
-            return datasets.load_from_disk(str(place.path))
+            return _of_tables(datasets, place, tables) if tables else datasets.load_from_disk(str(place.path))
         except Exception as error:
             raise UserError(
                 f"'{place.name}' is not a whole `datasets` data set: {_line(error)}",
-                "Write it again with save_to_disk.",
+                "Write it again, with to_parquet or save_to_disk.",
             ) from None
     name = place.name.removeprefix(_PREFIX)
     place.notify(f"Fetching '{name}' from the Hugging Face hub")
     try:
-        return datasets.load_dataset(name)
+        with stage(f"fetching {name}"):
+            return datasets.load_dataset(name)
     except Exception as error:
         raise UserError(
             f"'{name}' could not be fetched from the Hugging Face hub: {_line(error)}",
@@ -107,26 +116,53 @@ def _load(datasets: Any, place: Place) -> Any:
         ) from None
 
 
+def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str, Any]:
+    """The .parquet files of a place by the splits that they are called after: train-00000-of-00002.parquet."""
+    names = [place.tree.names[i] for i in numbers]
+    known = [*map(role, splits_of(name[: -len(_PARQUET)] for name in names))]
+    by_split: dict[str, list[str]] = {}
+    for split, path in zip(known, place.tree.payloads(numbers), strict=True):
+        by_split.setdefault(split if all(known) else "train", []).append(str(path))
+    # Kept as Arrow files beside what is fetched: they are mapped into memory, whatever their size.
+    folder = str(place.downloads / "parquet")
+    return {split: datasets.Dataset.from_parquet(paths, cache_dir=folder) for split, paths in by_split.items()}
+
+
+def _tables(place: Place) -> list[int]:
+    """Numbers of the .parquet files of a place."""
+    return [i for i, name in enumerate(place.tree.names) if name.lower().endswith(_PARQUET)]
+
+
+def _others(place: Place) -> list[str]:
+    """Names of files beside the .parquet files of a folder."""
+    read = {*_tables(place)} if place.path is not None else set()
+    return [name for i, name in enumerate(place.tree.names) if i not in read] if read else []
+
+
 def _library() -> Any:
     try:
-        import datasets
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+            import datasets
     except ImportError:
         raise UserError(
-            "Reading `datasets` data sets needs an extra that is not installed.", "pip install 'maquette[hub]'"
+            "Reading `datasets` data sets and .parquet files needs an extra that is not installed.",
+            "pip install 'maquette[hub]'",
         ) from None
     datasets.disable_progress_bars()
     return datasets
 
 
 def _is_file(feature: Any) -> bool:
-    """Whether cells are encoded files, which the library would decode."""
-    return isinstance(getattr(feature, "decode", None), bool)
+    """Whether cells are encoded files: such as the library would decode, bytes, or bytes with a path beside."""
+    plain = isinstance(feature, dict) and {*feature} == {"bytes", "path"}
+    return plain or isinstance(getattr(feature, "decode", None), bool) or getattr(feature, "dtype", "") in _BYTES
 
 
 def _undecoded(data: Any) -> Any:
     """A data set whose files are left as they are."""
     for name, feature in data.features.items():
-        if _is_file(feature):
+        if isinstance(getattr(feature, "decode", None), bool):
             data = data.cast_column(name, type(feature)(decode=False))
     return data
 
@@ -142,7 +178,8 @@ def _payloads(places: Sequence[tuple[Any, int]], column: str) -> Any:
             except Exception as error:  # whatever Arrow says of one damaged row
                 made.append(Unreadable(f"damaged ({type(error).__name__})"))
                 continue
-            made.append(value.get("bytes") or value.get("path") or Unreadable("no file in this row"))
+            found = value if isinstance(value, bytes) else value.get("bytes") or value.get("path")
+            made.append(found or Unreadable("no file in this row"))
         return made
 
     return payloads

@@ -44,13 +44,17 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         for path in beside(place.path):
             labels[None] = read_idx(path.name, path.read_bytes())
         return arranged("IDX file", {None: _read(place, place.tree.names[0])}, labels)
-    items, labels_of = dict[str | None, np.ndarray](), dict[str | None, np.ndarray]()
+    items, labels_of, used = dict[str | None, np.ndarray](), dict[str | None, np.ndarray](), set[str]()
     for split in _SPLITS:
         if name := _find(place.tree.names, split, 3):
             items[split] = _read(place, name)
+            used.add(name)
             if label := _find(place.tree.names, split, 1):
                 labels_of[split] = _read(place, label)
-    return arranged("IDX files", items, labels_of)
+                used.add(label)
+    made = arranged("IDX files", items, labels_of)
+    made.ignored = [name for name in place.tree.names if name not in used]
+    return made
 
 
 def beside(path: Path) -> list[Path]:

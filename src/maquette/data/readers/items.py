@@ -21,32 +21,29 @@ def claims(place: Place) -> float:
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The rows of a place that it claims, as cells. Raises UserError for what cannot be read."""
     tree = place.tree
-    kind, *others = place.items
+    kind = next(iter(place.items))
     numbers = place.items[kind]
     what = noun(kind, 1) if tree.form == "file" else f"{tree.form} of {noun(kind)}"
-    made = laid_out(place, what, {column_of(kind): numbers}, noun(kind))
-    for other in others:
-        count = len(place.items[other])
-        made.notes.append(
-            f"{count:,} {noun(other, count)} beside the {noun(kind)} {'is' if count == 1 else 'are'} not read."
-        )
-    return made
+    return laid_out(place, what, {column_of(kind): numbers}, noun(kind))
 
 
 def laid_out(
-    place: Place, what: str, columns: dict[str, list[int]], items: str, listed: RawTable | None = None
-) -> RawTable:
+    place: Place, what: str, columns: dict[str, list[int]], items: str, listed: RawTable | None = None,
+    named: bool = True,
+) -> RawTable:  # fmt: skip
     """A table of files, with the splits and the classes that their folders name.
 
     columns: name -> number of the file of each row, -1 for none; items: what they are, for people. listed: the table
-    that lists these rows, with further columns; one named `label` makes folders mean nothing. The first file of a row
-    names it, and where that lies tells its split and class.
+    that lists these rows, with further columns; one named `label` makes folders mean nothing, as `named` = False does.
+    The first file of a row names it, and where that lies tells its split and class.
     """
     files: dict[str, Cells] = {name: file_column(place, numbers) for name, numbers in columns.items()}
     firsts = [next(i for i in row if i >= 0) for row in zip(*columns.values(), strict=True)]
     names = [place.tree.names[i] for i in firsts]
     further = listed.columns if listed else {}
-    found = layout(names, items, "label" not in further, listed is not None)
+    kinds = {kind for i in firsts if (kind := place.kinds[i])}
+    containers = {word for kind in kinds for word in (column_of(kind), noun(kind, 1), noun(kind))}
+    found = layout(names, items, named and "label" not in further, listed is not None, place.splits, containers)
     classes = {} if found.classes is None else {"label": Values(list(found.classes))}
     used = {number for numbers in columns.values() for number in numbers}
     made = RawTable(
@@ -58,7 +55,7 @@ def laid_out(
         ignored=[name for i, name in enumerate(place.tree.names) if i not in used],
         notes=found.notes,
     )
-    return without(made, {i: "outside the class folders" for i, stray in enumerate(found.stray) if stray})
+    return without(made, found.outside)
 
 
 def file_column(place: Place, numbers: Sequence[int]) -> Files:

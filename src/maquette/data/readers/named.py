@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import yaml
 
 from maquette.core.errors import UserError
+from maquette.core.progress import stage
 from maquette.data.names import digest
 from maquette.data.raw import RawTable, Values
 from maquette.data.readers import Place, idx
@@ -52,7 +54,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         items = np.asarray(found.data).reshape(-1, 8, 8)
         return arranged("known set", {None: items}, {None: found.target}, scale_max=16)
     folder = _local(place.name) or _download(place)
-    made = idx.read(Place(place.name, folder, place.downloads, place.notify), columns)
+    made = idx.read(replace(place, path=folder), columns)
     made.kind = "known set"
     label = made.columns.get("label")
     if (classes := SETS[place.name].get("classes")) and isinstance(label, Values):
@@ -83,7 +85,8 @@ def _download(place: Place) -> Path:
             if not (cached / file).is_file():
                 place.notify(f"Downloading {base}{file}")
             try:
-                pooch.retrieve(f"{base}{file}", f"md5:{checksum}", file, cached, downloader=fetch)
+                with stage(f"downloading {file}"):
+                    pooch.retrieve(f"{base}{file}", f"md5:{checksum}", file, cached, downloader=fetch)
                 break
             except requests.exceptions.RequestException as error:
                 failures.append(f"{base}: {_brief(error)}")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import decode
-from maquette.data.decode import Decoder, refusal
-from maquette.data.layout import role, split_of
+from maquette.data.decode import Decoder, parted, refusal
+from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import File, Places, RawTable, Values
 from maquette.data.readers import Place
@@ -54,7 +54,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     found = find_pairs(place.tree.names)
     languages = list(dict.fromkeys(language for files in found.values() for language in files))
     used = [language for language in languages if language in columns] or languages
-    splits = any(role(split_of(stem)) in ("test", "val") for stem in found) and len(found) > 1
+    split = dict(zip(found, splits_of(found), strict=True))
+    splits = any(role(name) in ("test", "val") for name in split.values()) and len(found) > 1
     decoder, numbers = Decoder(), {name: i for i, name in enumerate(place.tree.names)}
     cells: dict[str, list[str | None]] = {name: [] for name in used}
     sets, file, line = list[dict[str, str]](), list[int](), list[int]()
@@ -77,7 +78,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         sets.append(files)
         file += [len(sets) - 1] * count
         line += range(1, count + 1)
-        made.splits += [split_of(stem) if splits else None] * count
+        made.splits += [split[stem] if splits else None] * count
         for language, values in cells.items():
             values += lines.get(language) or [None] * count
     if not sets:
@@ -108,5 +109,5 @@ def _lines(place: Place, number: int, decoder: Decoder) -> list[str | None]:
     except Unreadable as error:
         raise refusal(name, error) from None
     # Not splitlines(): a U+2028 within a sentence would tear the pairs apart.
-    lines = [line.strip() or None for line in characters.split("\n")]
+    lines = [parted(line, " ").strip() or None for line in characters.split("\n")]
     return lines if characters and not characters.endswith("\n") else lines[:-1]

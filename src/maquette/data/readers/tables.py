@@ -1,41 +1,47 @@
-"""Tables of values: CSV and TSV, JSON lines, and JSON. Cells are what is written, numbers included."""
+"""Tables of values: CSV and TSV, JSON lines, JSON, and Excel. Cells are what is written, numbers included."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.core.spec import plain
 from maquette.data import decode
-from maquette.data.decode import Decoder, lone_surrogate, refusal
-from maquette.data.layout import role, split_of
-from maquette.data.names import shown
-from maquette.data.raw import File, Places, RawTable, Values
+from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
+from maquette.data.layout import role, splits_of
+from maquette.data.names import shown, some
+from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
-from maquette.data.typing import column_of, kind_of_values
+from maquette.data.separated import GRID, SIDE, Sheet, sheet, sheet_of
+from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
+from maquette.data.workbook import WORKBOOK, records
 
-ACCEPTS = "a table (.csv, .tsv, .jsonl, .json)"
+ACCEPTS = "a table (.csv, .tsv, .jsonl, .json, .xlsx)"
 SPLIT_COLUMN = "split"
-_NAME = re.compile(r"[\w][\w \-/()]{0,39}")
+FIRST = 20  # cells by which a column is told
+MOST_SPLITS = 10  # names in such a column
+_NUMBERS = re.compile(r"\s*\d{1,3}(\s+\d{1,3})+\s*")
 
 
 @dataclass
 class _Rows:
     """Rows of one file: cells by column name, the line of each, and the split that a JSON file names for it."""
 
-    cells: list[dict[str, str | None]] = field(default_factory=list)
+    cells: list[dict[str, Any]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    nested: set[str] = field(default_factory=set)
 
 
 def claims(place: Place) -> float:
@@ -58,18 +64,23 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawTable:
     """One table of all these files of a place, one below the other. columns: names that a header is known by."""
     names = [place.tree.names[i] for i in numbers]
-    splits = [split_of(name.removesuffix(".gz").rpartition(".")[0]) for name in names]
+    splits = splits_of(name.removesuffix(".gz").rpartition(".")[0] for name in names)
     named = any(role(split) in ("test", "val") for split in splits) and len(names) > 1
-    made, decoder = RawTable("table", {}, (), [], files=names), Decoder()
-    file, line, parts = list[int](), list[int](), list[list[dict[str, str | None]]]()
+    made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
+    file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
-        try:
-            characters = decoder.decode(File(name, payload).read(decode.MOST_BYTES), name)
-        except Unreadable as error:
-            raise refusal(name, error) from None
-        rows = _READERS[_suffix(name)](characters, name, columns)
+        data = File(name, payload).read(decode.MOST_BYTES)
+        if data.startswith(WORKBOOK):
+            rows = _rows(sheet(records(data, name), name, columns), name)
+        else:
+            try:
+                characters = decoder.decode(data, name)
+            except Unreadable as error:
+                raise refusal(name, error) from None
+            rows = _READERS[_suffix(name)](characters, name, columns)
         made.left_out += rows.left_out
         made.notes += rows.notes
+        nested |= rows.nested
         made.splits += [split if named else own for own in rows.splits]
         file += [number] * len(rows.cells)
         line += rows.lines
@@ -77,109 +88,87 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     made.names = Places(names, file, line)
     for column in dict.fromkeys(name for rows in parts for cells in rows for name in cells):
         values = [cells.get(column) for rows in parts for cells in rows]
-        made.columns[column] = Values(_clean(values, decoder, made.names))
+        made.columns[column] = _column(column, values, decoder, made.names)
     _take_split_column(made)
+    if nested:
+        made.notes.append(f"{some(sorted(nested))} hold{'s' if len(nested) == 1 else ''} lists or objects: not read.")
     made.notes += decoder.notes()
     made.facts["encodings"] = decoder.encodings
     return made
 
 
 def _tables(place: Place) -> list[int]:
+    """Numbers of the files that are tables: by their names; or one that has the columns that were asked for."""
     names = place.tree.names
+    if place.tree.form == "file" and len(place.columns) > 1 and not is_table(names[0]):
+        head = unpacked_head(place.tree.head(0, HEAD), HEAD)
+        return [0] if {*place.columns} <= {*sheet_of(head_of(head), names[0], place.columns).header} else []
     return [i for i, name in enumerate(names) if is_table(name) and not (len(names) > 1 and is_about(name))]
 
 
-def _clean(values: list[str | None], decoder: Decoder, places: Sequence[str]) -> list[Any]:
+def _column(name: str, values: list[Any], decoder: Decoder, places: Sequence[str]) -> Cells:
     """Cells without control characters that were escaped (JSON writes NUL as \\u0000); None for blank ones."""
-    for i, value in enumerate(values):
-        if value is not None and not value.isprintable():  # cheap to see, and true of nearly every cell
-            value = values[i] = decoder.clean(value.replace("\r\n", "\n"), places[i])
-        if value is not None and not value.strip():
-            values[i] = None
-    return values
+    values = [_array(value) for value in values] if all(map(_is_array, values[:FIRST])) else values
+    arrays = [value for value in values if isinstance(value, np.ndarray)]
+    if not arrays:
+        return Values([None if value is None else decoder.cell(value, places[i]) for i, value in enumerate(values)])
+    if len({array.shape for array in arrays}) > 1 or len(arrays) < len(values):
+        raise UserError(f"Not every row of the tables has a '{shown(name)}' of one size.", "Name one of the tables.")
+    return Array([np.stack(arrays)])
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a cell holds a square array of whole numbers, written out with blanks between."""
+    if not isinstance(value, str) or not _NUMBERS.fullmatch(value):
+        return False
+    size = len(value.split())
+    return math.isqrt(size) ** 2 == size >= SIDE**2
+
+
+def _array(value: Any) -> Any:
+    if not _is_array(value):
+        return value
+    numbers = np.array(value.split(), np.int64)
+    side = math.isqrt(len(numbers))
+    return numbers.astype(np.min_scalar_type(numbers.max())).reshape(side, side)
 
 
 def _take_split_column(made: RawTable) -> None:
-    """A column `split` whose values name splits says where each row belongs."""
-    column = made.columns.get(SPLIT_COLUMN)
-    if not isinstance(column, Values) or any(made.splits):
+    """A column whose values name splits says where each row belongs: one called `split`, or of nothing but such."""
+    for name, cells in made.columns.items() if not any(made.splits) else ():
+        found = {*cells.cells} - {None} if isinstance(cells, Values) else set()
+        roles = {role(str(split)) for split in found} if len(found) <= MOST_SPLITS else set()
+        if "train" in roles and roles & {"test", "val"} and ("" not in roles or name.lower() == SPLIT_COLUMN):
+            break
+    else:
         return
-    splits = [None if value is None else str(value) for value in column.cells]
-    found = {split for split in splits if split is not None}
-    roles = {*map(role, found)}
-    if len(found) > 10 or "train" not in roles or not roles & {"test", "val"}:
-        return
-    made.splits = splits
-    del made.columns[SPLIT_COLUMN]
-    made.notes.append(f"Column '{SPLIT_COLUMN}' names the splits: {', '.join(sorted(map(shown, found)))}.")
+    assert isinstance(cells, Values)
+    made.splits = [None if split is None else str(split) for split in cells.cells]
+    del made.columns[name]
+    listed = ", ".join(sorted(shown(str(split)) for split in found))
+    made.notes.append(f"Column '{shown(name)}' names the splits: {listed}.")
 
 
-# -- CSV and TSV -------------------------------------------------------------------------------------
+# -- separated values -------------------------------------------------------------------------------------
 
 
 def _read_separated(characters: str, name: str, columns: Sequence[str]) -> _Rows:
-    made = _Rows()
-    head = characters.partition("\n")[0]
-    separator = "\t" if _suffix(name) == ".tsv" else max(",;\t", key=head.count)
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    quoted = separator != "\t" or head.startswith('"')  # in most .tsv files a quotation mark is just one
-    reader = csv.reader(
-        io.StringIO(characters, newline=""),
-        delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-    )
-    header: list[str] | None = None
-    pending: list[tuple[int, list[str]]] = []
-    try:
-        last = 0
-        for cells in reader:
-            line, last = last + 1, reader.line_num  # a quoted cell may go over several lines
-            if not cells or cells == [""]:
-                if header is not None:
-                    made.left_out.append((f"{name}:{line}", "empty"))
-                continue
-            if header is None:
-                if _is_header(cells, columns):
-                    header = [cell.strip() for cell in cells]
-                    if len(set(header)) < len(header):
-                        twice = next(cell for cell in header if header.count(cell) > 1)
-                        raise UserError(
-                            f"'{shown(name)}' has two columns named '{shown(twice)}'.", "Give each its own name."
-                        )
-                    continue
-                header = [f"col{i}" for i in range(1, len(cells) + 1)]
-                made.notes.append(
-                    f"'{shown(name)}' has no header: its columns are {', '.join(header)}; name the target and what is "
-                    "given."
-                )
-            pending.append((line, cells))
-    except csv.Error as error:
-        raise UserError(
-            f"'{shown(name)}' is damaged near line {reader.line_num:,}: {error}.", "Mend the table there."
-        ) from None
-    for line, cells in pending:
-        assert header is not None
-        if len(cells) != len(header):
-            count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}, where the table has {len(header)} columns"
-            made.left_out.append((f"{name}:{line}", count))
-            continue
+    return _rows(sheet_of(characters, name, columns), name)
+
+
+def _rows(found: Sheet, name: str) -> _Rows:
+    """The rows of a sheet, with arrays called after the kind that claims such."""
+    made = _Rows(left_out=[(f"{name}:{line}", reason) for line, reason in found.left_out], notes=found.notes)
+    header = found.header
+    if GRID in header and found.rows:
+        at = header.index(GRID)
+        array = found.rows[0][1][at]
+        header = [*header[:at], column_of(kind_of_array(array.shape, array.dtype) or "array"), *header[at + 1 :]]
+    for line, cells in found.rows:
         made.cells.append(dict(zip(header, cells, strict=True)))
         made.lines.append(line)
     made.splits = [None] * len(made.cells)
     return made
-
-
-def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether the first row names the columns: it holds a name that was asked for, or looks like names."""
-    names = [cell.strip() for cell in cells]
-    if columns:
-        if any(name in names for name in columns):
-            return True
-        if all(re.fullmatch(r"col\d+", name) for name in columns):
-            return False
-    return len(set(names)) == len(names) and all(
-        _NAME.fullmatch(name) and not name.replace(" ", "").isdigit() and name.count(" ") < 3 for name in names
-    )
 
 
 # -- JSON --------------------------------------------------------------------------------------------
@@ -191,7 +180,7 @@ def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
         if not line.strip():
             continue
         try:
-            _add(made, json.loads(line), name, number, None)
+            _add(made, json.loads(line, strict=False), name, number, None)
         except RecursionError:
             made.left_out.append((f"{name}:{number}", "not JSON: nested too deeply"))
         except ValueError as error:
@@ -202,7 +191,7 @@ def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
 def _read_json(characters: str, name: str, columns: Sequence[str]) -> _Rows:
     """A list of objects, or an object of such lists: by split, or one list of rows among other things."""
     try:
-        found = json.loads(characters)
+        found = json.loads(characters, strict=False)
     except (ValueError, RecursionError) as error:
         where = f" in line {error.lineno:,}" if isinstance(error, json.JSONDecodeError) else ""
         if "\n{" in characters.strip():
@@ -221,16 +210,28 @@ def _lists(found: Any, name: str) -> Iterator[tuple[str | None, list[Any]]]:
     if isinstance(found, list):
         yield None, found
         return
-    lists = {key: value for key, value in found.items() if isinstance(value, list)} if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    lists = {key: value for key, value in found.items() if isinstance(value, list)}
     splits = {key: rows for key, rows in lists.items() if role(key)}
     if splits:
         yield from splits.items()
+    elif columns := _columns(found):  # as pandas writes it
+        yield None, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     elif len(lists) == 1:
         yield None, next(iter(lists.values()))
     else:
         raise UserError(
             f"'{shown(name)}' holds no table: it is not a list of objects.", 'Write [{"column": "value", ...}, ...].'
         )
+
+
+def _columns(found: dict[str, Any]) -> dict[str, list[Any]]:
+    """column -> cells, of an object of lists or of objects that are all alike in length; {}: it is none."""
+    lists = {key: [*value.values()] if isinstance(value, dict) else value for key, value in found.items()}
+    if len(lists) < 2 or not all(isinstance(value, list) for value in lists.values()):
+        return {}
+    nested = any(isinstance(cell, list | dict) for cells in lists.values() for cell in cells)
+    return {} if nested or len({*map(len, lists.values())}) > 1 else lists
 
 
 def _add(made: _Rows, row: Any, name: str, number: int, split: str | None) -> None:
@@ -241,7 +242,8 @@ def _add(made: _Rows, row: Any, name: str, number: int, split: str | None) -> No
     if not isinstance(row, dict):
         made.left_out.append((where, "not an object"))
         return
-    cells = {str(key): _written(value) for key, value in row.items()}
+    cells = {plain(str(key)): _written(value) for key, value in row.items()}
+    made.nested |= {key for key, value in cells.items() if value == _NESTED}
     cells = {key: value for key, value in cells.items() if value != _NESTED}
     if lone_surrogate([*cells, *(value for value in cells.values() if value)]):
         made.left_out.append((where, "half of a surrogate pair stands alone: no character"))
@@ -278,7 +280,7 @@ def _brief(error: Exception) -> str:
 
 def _suffix(name: str) -> str:
     bare = name.lower().removesuffix(".gz")
-    return next(suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix))
+    return next((suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix)), TABLES[0])
 
 
 _READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {

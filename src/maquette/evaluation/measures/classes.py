@@ -68,7 +68,7 @@ def share_distance(
     p, q = _shares(fake, classes), _shares(real, classes)
     value = float(np.abs(p - q).sum() / 2)
     copies = np.abs(_resampled(fake, p, rng, resamples) - _resampled(real, q, rng, resamples)).sum(1) / 2
-    return Estimate(value, *centred(copies, value, least=0.0))
+    return Estimate(value, *centred(copies, value, least=0.0), draws=copies)
 
 
 def missing(fake: Labels, real: Labels, classes: int, rng: np.random.Generator, resamples: int = 1000) -> Estimate:
@@ -241,20 +241,20 @@ _ASKS = (
 MEASURES = (
     Measure(
         name="class_accuracy", title="Class accuracy, own classifier", better="higher", unit="share", of=_accuracy,
-        place=30,
+        place=30, sees=("asked",),
         asks="Ask for a class, and let a classifier trained on real {items} tell what came out: the share that it "
         "agrees with.",
         says=_accuracy_says,
     ),
     Measure(
         name="class_shares", title="Class shares off by, own classifier", better="lower", unit="share",
-        of=_counted("class_shares", share_distance), place=30,
+        of=_counted("class_shares", share_distance), place=30, sees=("missing",),
         asks=_ASKS,
         says=_shares_says,
     ),
     Measure(
         name="missing_classes", title="Missing classes, own classifier", better="lower", unit="classes",
-        of=_counted("missing_classes", missing), place=30,
+        of=_counted("missing_classes", missing), place=30, sees=("missing",),
         asks=_ASKS,
         says=_missing_says,
     ),

@@ -9,14 +9,14 @@ Meehan et al. 2020, "A non-parametric test to detect data-copying in generative 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from pydantic import BaseModel, Field
+from torch import Tensor
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, percentile
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.features import chunks
-from maquette.evaluation.neighbours import nearest
+from maquette.evaluation.neighbours import Nearest, nearest
 from maquette.evaluation.results import Metric
 from maquette.evaluation.wording import above_floor
 
@@ -57,7 +57,7 @@ def copies(fake: Array, control: Array, rng: np.random.Generator, resamples: int
             for _ in range(resamples)
         ]
     )
-    return Estimate(value, *percentile(resampled))
+    return Estimate(value, *percentile(resampled), draws=resampled)
 
 
 def control_share(distances: Array, control: Array) -> Array:
@@ -76,10 +76,13 @@ def _of(evidence: Evidence) -> Found | None:
     made, control = evidence.made.comparable, evidence.real.comparable
     assert made is not None and control is not None
     train = evidence.dataset.train
-    both = torch.cat([made, control[:MOST_CONTROL]])
-    near = nearest(both, chunks(train.columns[evidence.column], size=4000), comparable)
-    distance, row, n = near.distance[:, 0], near.row[:, 0], len(made)
-    mine, usual = distance[:n], distance[n:]
+
+    def search(items: Tensor) -> Nearest:
+        return nearest(items, chunks(train.columns[evidence.column], size=4000), comparable)
+
+    usual = evidence.of_real("distances to training items", lambda: search(control[:MOST_CONTROL])).distance[:, 0]
+    near = search(made)
+    mine, row, n = near.distance[:, 0], near.row[:, 0], len(made)
     shares = control_share(mine, usual)
     named = evidence.asked if evidence.asked is not None else evidence.made.classes
     evidence.details["copies"] = [
@@ -110,7 +113,7 @@ def _says(m: Metric) -> str:
 MEASURES = (
     Measure(
         name="copies", title="Nearer to a training {item} than 99% of real ones", better="no more", unit="share",
-        place=60, of=_of,
+        place=60, of=_of, matters=Matters(0.02), sees=("copies",),
         asks="Share of samples that lie closer to a training {item} than new real {items} do. Well above the "
         "floor means that the model repeats what it was shown instead of making something new.",
         says=_says,

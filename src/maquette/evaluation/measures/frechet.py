@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Measure, TooFew
+from maquette.core.measure import Estimate, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, centred, counts
 from maquette.evaluation.evidence import between
 from maquette.evaluation.wording import against_floor
@@ -64,22 +64,23 @@ def frechet(fake: Array, real: Array, rng: np.random.Generator, resamples: int =
     wide = fake.shape[1] > 512
     if wide:
         resamples = min(resamples, 20)
+    ours, theirs = rng.spawn(2)  # the real items are resampled alike whatever they are compared with
     copies = np.array(
         [
-            distance(moments(fake, counts(rng, len(fake), 1)[0]), moments(real, counts(rng, len(real), 1)[0]))
+            distance(moments(fake, counts(ours, len(fake), 1)[0]), moments(real, counts(theirs, len(real), 1)[0]))
             for _ in range(resamples)
         ]
     )
     if wide:
         spread = 1.96 * float(copies.std(ddof=1))
         return Estimate(value, max(value - spread, 0.0), value + spread)
-    return Estimate(value, *centred(copies, value, least=0.0))
+    return Estimate(value, *centred(copies, value, least=0.0), draws=copies)
 
 
 MEASURES = (
     Measure(
         name="frechet", title="Fréchet distance", better="lower", unit="", rests_on="features", place=20,
-        of=between("frechet", frechet),
+        matters=Matters(0.0, times=0.5), sees=("item", "missing", "repeats"), of=between("frechet", frechet),
         asks="How far the crowd of generated {items} is from the crowd of real ones, compared as two clouds of "
         "features. 0 would be the same cloud. It only means something beside its floor and with the same "
         "feature network.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Measure, TooFew
+from maquette.core.measure import Estimate, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, centred, counts
 from maquette.evaluation.evidence import between
 from maquette.evaluation.wording import against_floor
@@ -43,8 +43,9 @@ def kernel_distance(
     x, y = fake[:most], real[:most]
     if min(len(x), len(y)) < 2:
         raise TooFew("it takes at least 2 {items} on each side")
-    wx = np.vstack([np.ones((1, len(x))), counts(rng, len(x), resamples)])
-    wy = np.vstack([np.ones((1, len(y))), counts(rng, len(y), resamples)])
+    ours, theirs = rng.spawn(2)  # the real items are resampled alike whatever they are compared with
+    wx = np.vstack([np.ones((1, len(x))), counts(ours, len(x), resamples)])
+    wy = np.vstack([np.ones((1, len(y))), counts(theirs, len(y), resamples)])
 
     def pairs(w: Array) -> Array:
         # With two items, a resample may hold one of them twice and so no pair at all.
@@ -57,13 +58,13 @@ def kernel_distance(
         - 2 * _quadratic(x, y, wx, wy, same=False) / (wx.sum(1) * wy.sum(1))
     )
     value = float(mmd[0])
-    return Estimate(value, *centred(mmd[1:], value))
+    return Estimate(value, *centred(mmd[1:], value), draws=mmd[1:])
 
 
 MEASURES = (
     Measure(
         name="kernel", title="Kernel distance", better="lower", unit="", rests_on="features", place=20,
-        of=between("kernel", kernel_distance),
+        matters=Matters(0.01), sees=("item", "missing", "repeats"), of=between("kernel", kernel_distance),
         asks="The same question as the Fréchet distance, asked without assuming that the clouds are bell-shaped; "
         "it is steadier when there are few {items}. 0 means no difference was found.",
         says=lambda m: (

@@ -17,6 +17,7 @@ import torch
 from maquette.core.batch import Batch
 from maquette.core.measure import Estimate, Found, Measure, TooFew
 from maquette.core.model import Scores, Streams
+from maquette.core.progress import track
 from maquette.core.rng import StepRng, derive
 from maquette.core.spec import DataSpec
 from maquette.core.table import Table
@@ -117,7 +118,7 @@ def log_likelihood(
         raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     found = []
-    for start in range(0, n, 100):
+    for start in track(range(0, n, 100), "scoring"):
         batch = scored(model, table.batch(rows[start : start + 100], spec), seed, start, torch.device(device))
         found.append(bound(model, batch, 1, derive(seed, "exact", start)))
     return np.concatenate(found)
@@ -140,7 +141,7 @@ def likelihood(
         raise TooFew("there are no held-out {items}")
     rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
     elbo, small, large = [], [], []
-    for start in range(0, n, 100):
+    for start in track(range(0, n, 100), "scoring"):
         batch = scored(model, table.batch(rows[start : start + 100], spec), seed, start, device)
         elbo.append(bound(model, batch, 1, derive(seed, "elbo", start), effort.at_once))
         small.append(bound(model, batch, effort.k, derive(seed, "small", start), effort.at_once))

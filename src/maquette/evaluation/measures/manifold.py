@@ -19,11 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.results import Metric
-from maquette.evaluation.wording import verdict
 
 BLOCK = 1000
 
@@ -46,7 +45,8 @@ class Manifold:
 
         The balls are kept as they are: in a resample with repeated items, radii would shrink to 0.
         """
-        return {name: mean(getattr(self, name), rng) for name in ("precision", "recall", "density", "coverage")}
+        names = ("precision", "recall", "density", "coverage")
+        return {name: mean(getattr(self, name), own) for name, own in zip(names, rng.spawn(len(names)), strict=True)}
 
 
 def squared_distances(x: Array, y: Array) -> Array:
@@ -107,7 +107,7 @@ def _measured(name: str) -> Callable[[Evidence], Found | None]:
         if found is None:
             return None
         values = evidence.once("manifold values", lambda: found.estimates(evidence.rng("manifold")))
-        floors = evidence.once("manifold floors", lambda: _floors(evidence))
+        floors = evidence.of_real("manifold floors", lambda: _floors(evidence))
         return Found(values[name], floors[name], len(found.recall), len(found.precision))
 
     return of
@@ -116,17 +116,18 @@ def _measured(name: str) -> Callable[[Evidence], Found | None]:
 def _floors(evidence: Evidence) -> dict[str, Estimate]:
     reserve, real = evidence.reserve.features, evidence.real.features
     assert reserve is not None and real is not None
-    return manifold(reserve, real).estimates(evidence.rng("manifold", "floor"))
+    # With the same draws as of the samples: recall and coverage are means over the same real items.
+    return manifold(reserve, real).estimates(evidence.rng("manifold"))
 
 
 def _precision(m: Metric) -> str:
     v, f = m.show(m.value), m.show(m.floor)
-    return f"{v} of generated {{items}} lie among real ones; of real {{items}}, {f} do. {verdict(m)}"
+    return f"{v} of generated {{items}} lie among real ones; of real {{items}}, {f} do."
 
 
 def _recall(m: Metric) -> str:
     v, f = m.show(m.value), m.show(m.floor)
-    return f"{v} of held-out {{items}} lie within what is generated; for real {{items}}, {f}. {verdict(m)}"
+    return f"{v} of held-out {{items}} lie within what is generated; for real {{items}}, {f}."
 
 
 def _density(m: Metric) -> str:
@@ -139,36 +140,43 @@ def _density(m: Metric) -> str:
 
 def _coverage(m: Metric) -> str:
     v, f = m.show(m.value), m.show(m.floor)
-    return f"{v} of held-out {{items}} have a generated one nearby; with real ones instead, {f}. {verdict(m)}"
+    return f"{v} of held-out {{items}} have a generated one nearby; with real ones instead, {f}."
 
 
-def _measure(name: str, unit: str, asks: str, says: Callable[[Metric], str]) -> Measure:
-    return Measure(name, name.capitalize(), "higher", unit, asks, _measured(name), says, rests_on="features", place=22)
+def _measure(name: str, unit: str, sees: str, asks: str, says: Callable[[Metric], str]) -> Measure:
+    return Measure(
+        name, name.capitalize(), "higher", unit, asks, _measured(name), says, rests_on="features", place=22,
+        matters=None if unit else Matters(0.1), sees=tuple(sees.split()),
+    )  # fmt: skip
 
 
 MEASURES = (
     _measure(
         "precision",
         "share",
+        "item",
         "Share of generated {items} that look like some real {item}. Low: many samples are not believable.",
         _precision,
     ),
     _measure(
         "recall",
         "share",
+        "missing repeats",
         "Share of real {items} that the generator could have made. Low: whole kinds of {items} are missing.",
         _recall,
     ),
     _measure(
         "density",
         "",
+        "item",
         "How deep inside the regions of real {items} the samples lie. Like precision, but less easily fooled "
-        "by one odd real {item}; values near its floor are as good as real.",
+        "by one odd real {item}; far above its floor, the samples are safer than real {items}.",
         _density,
     ),
     _measure(
         "coverage",
         "share",
+        "missing repeats",
         "Share of real {items} that have a sample in their neighbourhood. Low: the generator repeats itself.",
         _coverage,
     ),

@@ -7,7 +7,6 @@ per token depend on what a token is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.measure import Estimate, Found, Measure, TooFew
 from maquette.core.model import Streams
+from maquette.core.progress import track
 from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.core.table import Table
 from maquette.evaluation.bootstrap import Array, ratio
@@ -49,20 +49,15 @@ def token_loss(
     table: Table,
     spec: DataSpec,
     device: torch.device | str = "cpu",
-    notify: Callable[[str], None] | None = None,
 ) -> TokenLoss:
     """Scores every row of the table. The end of an item is a token to predict. Raises TooFew without any token."""
     n = len(table)
     nats, tokens = np.zeros(n), np.zeros(n)
-    done = 0
-    for rows in batches(table, spec):
+    for rows in track(batches(table, spec), "scoring"):
         batch = trimmed(table.batch(rows, spec))
         score = model.token_log_prob(batch.to(torch.device(device)))
         nats[rows] = -score.double().sum(1).cpu().numpy()
         tokens[rows] = (batch.target[spec.only_name][:, 1:] != PAD).sum(1).numpy()
-        done += len(rows)
-        if notify is not None and done // 2000 > (done - len(rows)) // 2000:
-            notify(f"Scored {done:,} of {n:,}.")
     if not tokens.sum():
         raise TooFew("what is held out is empty")
     return TokenLoss(nats, tokens)
@@ -127,7 +122,7 @@ def loss_of(evidence: Evidence) -> TokenLoss | None:
         table, n = evidence.dataset.test, len(evidence.dataset.test)
         evidence.notify(f"Scoring {n:,} held-out {evidence.called(n)}.")
         try:
-            found = token_loss(model, table, spec, evidence.generator.device, evidence.notify)
+            found = token_loss(model, table, spec, evidence.generator.device)
         except TooFew as reason:
             evidence.left_out("held-out loss", reason)
             return None

@@ -7,6 +7,8 @@ judged items is Binomial(n, 1/2) exactly (section 3), which gives the p-value.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from maquette.core.measure import Estimate, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import between
 from maquette.evaluation.results import Metric
-from maquette.evaluation.wording import told_apart
+from maquette.evaluation.wording import two_sample_words
 
 
 def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5000, steps: int = 300) -> Estimate:
@@ -39,7 +41,7 @@ def two_sample(fake: Array, real: Array, rng: np.random.Generator, most: int = 5
 
     p = binomtest(int(right.sum()), n, 0.5, alternative="greater").pvalue
     found = mean(right, rng)
-    return Estimate(found.value, found.low, found.high, float(p))
+    return replace(found, p_value=float(p))
 
 
 def _learn(x: Tensor, y: Tensor, held: Tensor, steps: int, seed: int) -> Tensor:
@@ -70,14 +72,14 @@ ASKS = (
 
 
 def _says(m: Metric) -> str:
-    where, _, found = told_apart(m).partition(": ")
+    where, _, found = two_sample_words(m).partition(": ")
     return f"A small classifier tells generated from real {where}; guessing gives 50%: {found}."
 
 
 MEASURES = (
     Measure(
         name="two_sample", title="Classifier two-sample test", better="floor", unit="share", rests_on="features",
-        place=21, of=between("two_sample", two_sample),
+        place=21, sees=("item", "repeats"), of=between("two_sample", two_sample),
         asks=ASKS,
         says=_says,
     ),

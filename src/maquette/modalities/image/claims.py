@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from maquette.modalities.image.files import SUFFIXES
+from maquette.modalities.image.dicom import is_one as is_dicom
+from maquette.modalities.image.files import AVIF_BRANDS, HEIF_BRANDS, SUFFIXES, UNDEVELOPED
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s")  # its head is characters: a size has to follow
 
 
 def claims(name: str, head: bytes) -> bool:
     """Whether a file is a picture: by its suffix, or by how it begins."""
+    if name.lower().endswith(UNDEVELOPED):
+        return False
+    if is_dicom(head):
+        return True
     if head:
-        return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        boxed = head[4:8] == b"ftyp" and head[8:12] in (*HEIF_BRANDS, *AVIF_BRANDS)
+        return (
+            head.startswith(_MAGIC)
+            or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+            or boxed
+            or bool(_PNM.match(head))
+        )
     return name.lower().endswith(SUFFIXES)
 
 

@@ -20,6 +20,7 @@ from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
 from maquette.core.modality import noun
 from maquette.core.model import Encodes, FlowMap
+from maquette.core.progress import track
 from maquette.core.rng import ItemRng, derive
 from maquette.core.samples import Samples
 from maquette.core.spec import ClassSpec
@@ -302,7 +303,7 @@ class Editor:
         rows, made = torch.arange(n).repeat_interleave(times), []
         given = self._given(range(len(rows)), options)
         with torch.no_grad():
-            for part in torch.arange(len(rows)).split(CHUNK):
+            for part in track(torch.arange(len(rows)).split(CHUNK), "editing"):
                 chosen = {name: value[part].to(self.generator.device) for name, value in given.items()}
                 rng = ItemRng(options.seed, part.tolist(), self.generator.device)
                 made.append(edit(rows[part], rng, chosen).float().clamp(-1, 1).cpu())

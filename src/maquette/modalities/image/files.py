@@ -1,11 +1,12 @@
 """Pictures: files <-> u8[C, H, W] as stored <-> f32[C, H, W] in [-1, 1] as models see them.
 
-PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF; grey, RGB, RGBA, palette, CMYK and 16-bit, with the
-camera's rotation honoured. Only these decoders are ever tried: none of them starts another program.
+PNG, JPEG, WebP, AVIF, HEIC, BMP, PPM, GIF, TIFF and DICOM; grey, RGB, RGBA, palette, CMYK and more than 8 bits, with
+the camera's rotation honoured. Only these decoders are ever tried: none of them starts another program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -20,30 +21,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import maquette.modalities.image.depth as depth
+import maquette.modalities.image.dicom as dicom
+import maquette.modalities.image.pages as pages
 from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import atomic
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
+from maquette.modalities.image.lettering import Lettering
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 T = TypeVar("T")
 
 SUFFIX_FORMATS = {
     ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG",
     ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM", ".pfm": "PPM",
+    ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF",
+    ".dcm": "DICOM", ".dicom": "DICOM",
 }  # fmt: skip
 SUFFIXES = tuple(SUFFIX_FORMATS)
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+# What cameras write before it is developed: whoever reads these as TIFF gets the thumbnail in them.
+UNDEVELOPED = (".arw", ".cr2", ".cr3", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
 MIN_SIDE = 8  # pixels
+LEGIBLE = 16  # pixels a side; below it nobody reads squares, and what is shown enlarged is smoothed
 
 _ORIENTATIONS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF tag -> PIL.Image.Transpose
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_GREY_MODES = ("1", "L", "LA", "La")
 _OTHER_CONTENT = {
     b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"<?xml": "XML text", b"<html": "a web page", b"<!DOC": "a web page",
     b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file", b"8BPS": "a Photoshop file",
@@ -56,6 +69,8 @@ class Facts:
 
     format: PNG, JPEG, ...      colour: "grey", "rgb", or "rgba" when some pixel is not opaque
     height, width: in pixels, after the camera's rotation      note: a warning for people, or ""
+    pages: how many pictures its file holds; 0 for one of them that is not the first
+    range: of its values, if it has more than 8 bits
     """
 
     format: str
@@ -63,6 +78,8 @@ class Facts:
     height: int
     width: int
     note: str = ""
+    pages: int = 1
+    range: depth.Range | None = None
 
 
 def _quiet(function: Callable[..., T]) -> Callable[..., T]:
@@ -78,10 +95,14 @@ def _quiet(function: Callable[..., T]) -> Callable[..., T]:
 
 
 @_quiet
-def probe(data: bytes, name: str) -> Facts:
-    """Facts about one encoded picture from its header; decodes only to see if an alpha channel is used."""
-    img = _open(data)
+def probe(data: bytes, name: str, page: int = 0) -> Facts:
+    """Facts about one encoded picture from its header; decodes only to see if an alpha channel is used, and for the
+    range of more than 8 bits. page: which one, of a file that holds several."""
     try:
+        if dicom.is_one(data):
+            return _of_dicom(data, page)
+        img = pages.page(data, page, _open)
+        count = len(pages.frames(img)) if page == 0 else 0
         width, height = img.size
         if img.format == "PNG" and b"eXIf" in data:
             img.load()  # a PNG may keep its rotation behind the pixels
@@ -89,8 +110,11 @@ def probe(data: bytes, name: str) -> Facts:
             width, height = height, width
         found = _format(img)
         suffix = Path(name).suffix.lower()
-        note = "" if SUFFIX_FORMATS.get(suffix) == found else f"named {suffix or 'without a suffix'} but is {found}"
-        return Facts(found, _colour(img), height, width, note)
+        note = f"named {suffix} but is {found}" if suffix and SUFFIX_FORMATS.get(suffix) != found else ""
+        if not depth.is_deep(img):
+            return Facts(found, _colour(img), height, width, note, count)
+        deep = depth.numbers(img, lambda: _again(data, img))
+        return Facts(found, _colour_of(deep), height, width, note, count, depth.measured(deep))
     except Unreadable:
         raise
     except Exception as error:
@@ -98,8 +122,8 @@ def probe(data: bytes, name: str) -> Facts:
 
 
 @_quiet
-def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
-    """One encoded picture -> u8[C, H, W] with the shape of `spec`.
+def read(data: bytes, spec: ColumnSpec, page: int = 0, **policy: Any) -> np.ndarray:
+    """One encoded picture -> u8[C, H, W] with the shape of `spec`, more than 8 bits on its scale.
 
     policy: fit = "crop" (shortest side, then centre crop), "pad" (longest side, then black, or
     transparent, bars) or "stretch". What is transparent shows white when `spec` has no alpha channel.
@@ -107,15 +131,9 @@ def read(data: bytes, spec: ColumnSpec, **policy: Any) -> np.ndarray:
     """
     channels, height, width = spec.shape
     fit = str(policy.get("fit", "crop"))
-    img = _open(data)
     try:
-        if img.format == "JPEG" and min(img.size) >= 4 * max(height, width):
-            # JPEG halves exactly while decoding; twice the target is left for the antialiasing filter.
-            img.draft(None, (2 * max(height, width),) * 2)
-        img.load()
-        if img.format != "TIFF":  # Pillow rotates TIFF by itself
-            turn = _ORIENTATIONS.get(_orientation(img))
-            img = img if turn is None else img.transpose(turn)  # type: ignore[arg-type]
+        deep = dicom.numbers(_dicom(data), page) if dicom.is_one(data) else None
+        img = _upright(data, spec, page) if deep is None else _eight_bits(deep, spec)
         times = policy.get("enlarged")
         if times is not None and (img.height * times < height or img.width * times < width):
             raise Unreadable(f"too small: {img.height}x{img.width} px for a target of {height}x{width}")
@@ -194,46 +212,58 @@ def sheet(
 ) -> Image.Image:  # fmt: skip
     """A grid of f32[N, C, H, W], row by row, as one PIL image.
 
-    Tiny pictures are enlarged by whole numbers, so that a person sees their pixels. Transparency shows as
-    a chequered ground. captions: one below each picture, cut to its width.
+    Small pictures are enlarged by whole numbers, so that a person sees their pixels; the tiniest smoothly.
+    Transparency shows as a chequered ground. captions: one below each picture, cut to its width.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     n, channels, height, width = items.shape
     columns = columns or max(1, math.ceil(math.sqrt(n)))
     scale = max(1, round(64 / max(height, width)))
-    height, width, gap, line = height * scale, width * scale, 2, 12 if captions else 0
+    lettering = Lettering(captions)
+    height, width, gap, line = height * scale, width * scale, 2, lettering.height
     mode = "L" if channels == 1 else "RGB"
+    kernel = Image.Resampling.NEAREST if max(items.shape[-2:]) >= LEGIBLE else Image.Resampling.BICUBIC
     rows = math.ceil(n / columns)
     sheet = Image.new(mode, (columns * (width + gap) + gap, rows * (height + line + gap) + gap), _grey(mode, 40))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    draw = ImageDraw.Draw(sheet)
     for i, item in enumerate(quantised(items)):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + line + gap)
-        tile = _image(item).resize((width, height), Image.Resampling.NEAREST)
+        tile = _image(item).resize((width, height), kernel)
         if channels == 4:
             ground = _chequered(width, height)
             ground.alpha_composite(tile)
             tile = ground.convert("RGB")
         sheet.paste(tile, (x, y))
         if i < len(captions):
-            text = "".join(c if c.isprintable() else "?" for c in captions[i])
-            while text and draw.textlength(text, font=font) > width:
-                text = text[:-1]
-            draw.text((x, y + height), text, fill=_grey(mode, 230), font=font)
+            lettering.draw(draw, (x, y + height), captions[i], width, _grey(mode, 230))
     return sheet
 
 
 # -- inside ------------------------------------------------------------------------------------------
 
 
-def _open(data: bytes) -> Image.Image:
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow reads; HEIF with `pillow-heif` alone."""
+    from PIL import Image
+
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
     """Opens from the header alone; refuses what is empty, not a picture, or too large to decode safely."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise Unreadable("zero bytes")
     try:
-        img = Image.open(io.BytesIO(data), formats=FORMATS)
+        img = Image.open(io.BytesIO(data), formats=_formats())
     except Image.DecompressionBombError:
         raise Unreadable(_too_large()) from None
     except UnidentifiedImageError:
@@ -251,16 +281,22 @@ def _too_large(*size: int) -> str:
 
 
 def _unidentified(data: bytes) -> str:
+    from PIL import features
+
     start = data[:512].lstrip()
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
-    if brand:
-        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}: HEIC, AVIF or video)"
+    if brand in HEIF_BRANDS and "HEIF" not in _formats():
+        return "HEIC needs pillow-heif (pip install 'maquette[heif]')"
+    if brand in AVIF_BRANDS and not features.check("avif"):
+        return "AVIF needs a newer Pillow (pip install -U pillow)"
+    if brand and brand not in (*HEIF_BRANDS, *AVIF_BRANDS):
+        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}, such as video)"
     if not start.strip(b"\0"):
         return "not a picture: only zero bytes"
     for magic, what in _OTHER_CONTENT.items():
         if start[: len(magic)].lower() == magic.lower():
             return f"not a picture: it is {what}"
-    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF"):
+    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", data[:4] + b"ftyp"):
         if data.startswith(magic):
             return "damaged: its header cannot be read"
     return "not a picture"
@@ -293,20 +329,69 @@ def _orientation(img: Image.Image) -> int:
 
 def _colour(img: Image.Image) -> str:
     """grey, rgb, or rgba when some pixel is not opaque."""
-    if (img.mode in _ALPHA_MODES or "transparency" in img.info) and not img.mode.startswith("I"):
+    if img.mode in _ALPHA_MODES or "transparency" in img.info:
         low, _ = img.convert("RGBA").getchannel("A").getextrema()
         if low < 255:  # type: ignore[operator]
             return "rgba"
     if img.mode in ("P", "PA"):
         palette = np.asarray(img.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         return "grey" if (palette == palette[:, :1]).all() else "rgb"
-    return "grey" if img.mode in _GREY_MODES or img.mode.startswith("I;16") else "rgb"
+    return "grey" if img.mode in _GREY_MODES else "rgb"
+
+
+def _colour_of(deep: depth.Numbers) -> str:
+    """The same of a deep picture."""
+    if deep.alpha and deep.values[..., -1].min() < 0xFF00:
+        return "rgba"
+    return "rgb" if deep.values.ndim == 3 and deep.values.shape[2] > 2 else "grey"
+
+
+def _upright(data: bytes, spec: ColumnSpec, page: int) -> Image.Image:
+    """A picture decoded to 8 bits, as the camera was held; a JPEG far larger than `spec` a few times smaller."""
+    img = pages.page(data, page, _open)
+    if img.format == "JPEG" and min(img.size) >= 4 * max(spec.shape[1:]):
+        # JPEG halves exactly while decoding; twice the target is left for the antialiasing filter.
+        img.draft(None, (2 * max(spec.shape[1:]),) * 2)
+    turned = img.format != "TIFF"  # Pillow rotates TIFF by itself
+    made: Image.Image = _eight_bits(depth.numbers(img, lambda: _again(data, img)), spec) if depth.is_deep(img) else img
+    made.load()
+    turn = _ORIENTATIONS.get(_orientation(img)) if turned else None
+    return made if turn is None else made.transpose(turn)  # type: ignore[arg-type]
+
+
+def _again(data: bytes, img: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """The same picture, opened a second time."""
+    made = _open(data)
+    if number := img.tell():
+        made.seek(number)
+    return made
+
+
+def _eight_bits(deep: depth.Numbers, spec: ColumnSpec) -> Image.Image:
+    """On the scale of `spec`; of its own, where that knows none."""
+    scale = getattr(spec, "scale", None) or depth.found([depth.measured(deep)])
+    made = depth.eight_bits(deep, scale) if deep.values.dtype != np.uint8 else deep.values
+    return _image(made[None] if made.ndim == 2 else made.transpose(2, 0, 1))
+
+
+def _dicom(data: bytes) -> Any:
+    found = dicom.opened(data)
+    if found.Rows * found.Columns > MAX_PIXELS:
+        raise Unreadable(_too_large(found.Columns, found.Rows))
+    return found
+
+
+def _of_dicom(data: bytes, page: int) -> Facts:
+    found = _dicom(data)
+    deep = dicom.numbers(found, page)
+    known = depth.measured(deep) if deep.values.dtype != np.uint8 else None
+    return Facts(
+        "DICOM", _colour_of(deep), found.Rows, found.Columns, "", dicom.pages(found) if page == 0 else 0, known
+    )
 
 
 def _to_mode(img: Image.Image, channels: int) -> Image.Image:
-    """Any mode -> L, RGB or RGBA; deep pictures are scaled to 8 bits, not clipped."""
-    if img.mode in ("I", "F") or img.mode.startswith("I;16"):
-        img = _eight_bits(img)
+    """Any mode of 8 bits -> L, RGB or RGBA."""
     has_alpha = img.mode in _ALPHA_MODES or "transparency" in img.info
     if channels == 4:
         return img.convert("RGBA")
@@ -315,27 +400,6 @@ def _to_mode(img: Image.Image, channels: int) -> Image.Image:
     if img.mode not in ("1", "L", "RGB"):
         img = img.convert("RGB")
     return img.convert("L" if channels == 1 else "RGB")
-
-
-def _eight_bits(img: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and floating-point grey -> 8 bits.
-
-    16 bits are divided by 257, the same for every picture. Floats within [0, 1] are multiplied by 255;
-    whatever fits no convention is stretched from its own darkest to its own brightest value.
-    """
-    from PIL import Image
-
-    values = np.asarray(img).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise Unreadable("damaged: some of its pixels are not numbers")
-    low, high = float(values.min()), float(values.max())
-    if img.mode.startswith("I;16") or (img.mode == "I" and low >= 0 and high <= 65535):
-        values /= 257
-    elif img.mode == "F" and low >= 0 and high <= 1:
-        values *= 255
-    elif not (img.mode == "F" and low >= 0 and high <= 255):
-        values = (values - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(values).astype(np.uint8))
 
 
 def _on_white(img: Image.Image) -> Image.Image:

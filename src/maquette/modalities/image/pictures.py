@@ -42,7 +42,7 @@ def masks_in(mask: Pictures, column: ColumnSpec, n: int, fit: str | None) -> Ten
                 f"Give f32[N, 1, {height}, {width}], 1 where pixels are to be filled.",
             )
     else:
-        grey = column.model_copy(update={"shape": (1, height, width)})
+        grey = column.model_copy(update={"shape": (1, height, width), "scale": None})  # its own: white is its brightest
         found = torch.cat([_picture(path, grey, fit, "", mask=True) for path in files(mask)])
         found = (found > 0).float()
     if len(found) not in (1, n):

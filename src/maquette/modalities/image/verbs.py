@@ -12,12 +12,25 @@ from typing import Any
 
 import click
 
+from maquette.console import shown
+
 Load = Callable[[str], Any]  # a device -> the run
 ANIMATED = (".gif", ".png")
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp")
 
 
-@click.group("edit")
+class Edits(click.Group):
+    """The verbs stand behind their run; what each of them takes is shown without one as well."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands and not Path(args[0]).exists() and not ctx.resilient_parsing:
+            if not set(args) & set(ctx.help_option_names):
+                ctx.fail(f"Name the run first: maquette edit RUN {args[0]} ...")
+            args = ["RUN", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("edit", cls=Edits)
 @click.argument("run", type=click.Path())
 @click.pass_context
 def edit(context: click.Context, run: str) -> None:
@@ -163,7 +176,8 @@ def _edit(
                 f"'{path}' would be in the way of what is written to '{out}'.",
                 "Originals are never overwritten: name another file or folder with -o.",
             )
-    samples = getattr(editor, verb)(inputs, options=wanted, **own)
+    with shown():
+        samples = getattr(editor, verb)(inputs, options=wanted, **own)
     if animated:
         click.echo(str(write_frames(samples, target)))
     elif single:

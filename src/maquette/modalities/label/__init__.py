@@ -15,7 +15,7 @@ from torch import Tensor
 from maquette.core.about import About
 from maquette.core.files import write_json, write_text
 from maquette.core.modality import Examined, Notes, Unreadable
-from maquette.core.spec import ClassSpec, ColumnSpec
+from maquette.core.spec import ClassSpec, ColumnSpec, plain
 from maquette.data.names import shown
 from maquette.modalities.label.claims import is_whole
 
@@ -97,7 +97,7 @@ def _name(cell: Any) -> str:
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return shown(str(cell).strip())
+    return shown(plain(str(cell)))
 
 
 def canonical(stored: np.ndarray) -> Tensor:

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.spec import ColumnSpec
+from maquette.core.spec import ColumnSpec, plain
 
 PRINTED = True
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
     """i64[]: the number of a class that is named by its name, or by its number when no class has that name."""
-    name, classes = str(value), spec.classes
+    name, classes = plain(str(value)), [*map(plain, spec.classes)]
     if name in classes:
         return torch.tensor(classes.index(name))
-    if name.isdecimal() and int(name) < len(classes):
+    # In ASCII alone: `７` is no number of a class, but what a class called `7` may be taken for.
+    if name.isascii() and name.isdecimal() and int(name) < len(classes):
         return torch.tensor(int(name))
     raise UserError(f"There is no class {name!r}.", nearest(name, classes))
 

@@ -10,10 +10,11 @@ from maquette.core.spec import ColumnSpec, TokenSpec
 
 
 class Config(BaseModel):
-    """data.text: what a token is, and how long a text may be."""
+    """data.text: what an item of a file is, what a token is, and how long a text may be."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
+    items: Literal["files", "lines"] = Field("files", description="lines: each line of a file is a text of its own")
     tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
         "auto", description="what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
     )

@@ -19,6 +19,7 @@ from maquette.data.names import shown
 from maquette.data.raw import Cell, Cells, File, Files, Values
 from maquette.data.windows import windows
 from maquette.modalities.text.config import Config, Spec
+from maquette.modalities.text.rows import rows_of
 from maquette.modalities.text.tokens import vocabulary
 from maquette.modalities.text.units import tokens_of, train
 
@@ -71,19 +72,22 @@ def interpret(cells: Cells, config: Config, notes: Notes) -> Cells:
             if not isinstance(cell, File):
                 continue
             try:
-                made[row] = Document(decoder.decode(cell.read(decoding.MOST_BYTES), cell.name))
+                made[row] = _document(cell, decoder)
             except Unreadable as error:
                 if len(cells) == 1:
                     raise decoding.refusal(cell.name, error) from None
                 made[row] = error
     notes.notes += decoder.notes()
     notes.facts["encodings"] = decoder.encodings
+    if len(made) == 1 and config.items == "files" and isinstance(made[0], Document) and (hint := rows_of(made[0])):
+        notes.append(hint)
     return Values(made)
 
 
-def itemise(cell: Cell, known: ColumnSpec) -> list[tuple[int, Cell]]:
-    """The lines of a document with their numbers, for a run that was trained on rows."""
-    if not (isinstance(cell, Document) and cast(Spec, known).framed):
+def itemise(cell: Cell, config: Config, known: ColumnSpec | None) -> list[tuple[int, Cell]]:
+    """The lines of a document with their numbers, where that is asked for, or a run was trained on rows."""
+    lines = config.items == "lines" or (known is not None and cast(Spec, known).framed)
+    if not (isinstance(cell, Document) and lines):
         return []
     return [(number, line.strip()) for number, line in enumerate(cell.split("\n"), 1) if line.strip()]
 
@@ -279,8 +283,12 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, str):
         return cell
     if isinstance(cell, File):
-        return Document(decoding.Decoder().decode(cell.read(decoding.MOST_BYTES), cell.name))
+        return _document(cell, decoding.Decoder())
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def _document(file: File, decoder: decoding.Decoder) -> Document:
+    return Document(decoding.parted(decoder.decode(file.read(decoding.MOST_BYTES), file.name)))
 
 
 def _are_documents(facts: Sequence[Facts], config: Config) -> bool:

@@ -1,8 +1,9 @@
-"""What can be asked of a model that writes texts: one object an option, for the command line and for Python."""
+"""What can be asked of texts: of a model that writes them, and of how data is prepared; one object an option, for the
+command line and for Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
@@ -33,6 +34,11 @@ def _filled(value: str) -> str | None:
     return None if value else "a word or more: a text cannot end before an empty text"
 
 
+# Of the recipe's section data.text, by the names they have there.
+DATA_OPTIONS = (
+    Option("items", str, None, "Of files of texts: what a text is, a file or each of its lines. [default: files]",
+           choices=("files", "lines")),
+)  # fmt: skip
 DECODING = (
     Option("prompt", str, "", "How it begins."),
     Option("infill", str, "", "A text with [gap] where something is to be written."),
@@ -98,6 +104,18 @@ def facts(dataset: Dataset, spec: DataSpec, column: str) -> dict[str, Any]:
 
     found = writing.layouts(dataset, spec)
     return {"layouts": found} if found else {}
+
+
+def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+    """What to begin with. given: forms of the columns that texts are made from."""
+    from maquette.core.spec import TokenSpec
+
+    return "text/transformer" if any(issubclass(form, TokenSpec) for form in given) else "text/lm"
+
+
+def extent(spec: ColumnSpec) -> tuple[float, str]:
+    """How large texts are, as the table of needs counts it: their tokens; there is no other size to speak of."""
+    return spec.mean_length or float(spec.shape[0]), ""
 
 
 def first_command(spec: DataSpec, run: str) -> str:

@@ -8,6 +8,7 @@ pieces (Kudo 2018). All reserve SPECIALS as their first tokens, and text that sp
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -120,10 +121,13 @@ def characters(item: Tensor | np.ndarray, spec: ColumnSpec) -> np.ndarray:
     return vocabulary(spec.tokenizer).begun[np.asarray(item)]
 
 
-def check_known(text: str, spec: ColumnSpec) -> None:
-    """Refuses a text with characters that are not in the vocabulary, by name."""
-    unknown = vocabulary(spec.tokenizer).unknown(text)
-    if unknown:
+def known(text: str, spec: ColumnSpec) -> str:
+    """The text, composed (NFC) or taken apart (NFD) where its characters are only so in the vocabulary; refuses one
+    with characters that are not, by name."""
+    forms = (text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))
+    found = next((form for form in forms if not vocabulary(spec.tokenizer).unknown(form)), None)
+    if found is None:
+        unknown = vocabulary(spec.tokenizer).unknown(text)
         shown = ", ".join(f"'{c}'" if c.isprintable() else repr(c) for c in list(unknown)[:5])
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
         raise UserError(
@@ -131,6 +135,7 @@ def check_known(text: str, spec: ColumnSpec) -> None:
             "Its training text has none of them: write without, or train with data.text.tokenizer=bpe, which knows "
             "all.",
         )
+    return found
 
 
 def train_tokenizer(texts: Iterable[str], unit: str, vocab: int, lowercase: bool = False) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.model import Streams
+from maquette.core.progress import track
 from maquette.core.spec import EOS, PAD, ColumnSpec, TokenSpec
 from maquette.modalities import text as modality
 from maquette.modalities.text.writing import texts
@@ -30,7 +31,7 @@ def best(generator: Generator, given: dict[str, Tensor], beam: int = 4, length_p
     # As long as any target of the data: a short title may stand above a long poem.
     n, width = len(order), spec.only().shape[0]
     made = torch.full((n, width), PAD)
-    for rows in order.split(BATCH):
+    for rows in track(order.split(BATCH), "translating"):
         part = {name: value[rows].to(generator.device) for name, value in given.items()}
         part[source] = part[source][:, : int((part[source] != PAD).sum(1).max())]
         found = search(model, len(rows), part, start=spec.only().start, length=width, beam=beam, alpha=length_penalty)

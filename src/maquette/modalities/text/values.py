@@ -18,9 +18,7 @@ RULE = text.RULE  # between one text and the next
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
     """i64[L]: the tokens of a text; refuses characters and lengths that the model has never seen."""
-    words = str(value)
-    text.check_known(words, spec)
-    tokens = text.tokenize(words, spec)
+    tokens = text.tokenize(text.known(str(value), spec), spec)
     if len(tokens) > spec.shape[0]:
         raise UserError(
             f"This has {len(tokens):,} tokens; the model was trained on texts of up to {spec.shape[0]:,}.",

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from maquette.console import shown
+
 Load = Callable[[str, str], Any]
 
 
@@ -86,10 +88,12 @@ def rewrite_lines(
     # One line in is one line out, whatever a model writes.
     flat = (" ".join(text.split()) for text in made)
     if out is None:
-        for text in flat:
-            click.echo(text)
+        with shown(quiet=sys.stdout.isatty()):  # the lines tell how far it is
+            for text in flat:
+                click.echo(text)
     else:
-        lines = list(flat)
+        with shown():
+            lines = list(flat)
         about = loaded.about.of(items=str(len(lines)), beam=str(beam)).with_more(asked)
         save("".join(f"{text}\n" for text in lines), Path(out), about)
         click.echo(out, err=True)

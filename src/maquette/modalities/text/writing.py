@@ -139,8 +139,7 @@ def _is_unicode(text: str) -> bool:
 
 def _tokens(text: str, spec: ColumnSpec) -> list[int]:
     """The bare tokens of a text; refuses characters that the model has never seen."""
-    modality.check_known(text, spec)
-    return _bare(text, spec)
+    return _bare(modality.known(text, spec), spec)
 
 
 def _bare(text: str, spec: ColumnSpec) -> list[int]:

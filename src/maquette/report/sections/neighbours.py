@@ -99,7 +99,7 @@ class New:
 
     id: str = "neighbours"
     title: str = "New, or copied?"
-    after: str = "metrics"
+    after: str = "judge"
 
     def make(self, run: RunView) -> Markup | Missing | None:
         comparable = part(run.target.kind, "comparable", "features")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from maquette.core.modality import part
 from maquette.core.section import Markup
+from maquette.core.watches import WATCHES, too_short_for
 from maquette.report.charts import chart_id, curve_charts
 from maquette.report.figures import curves
 from maquette.report.page import fragment
@@ -41,7 +42,7 @@ ALARMS = """
 {% else %}
 <p>None. Maquette watches for non-finite losses, for jumps of the loss, for samples that become all alike (mode
 collapse){% if watched %}, for {{ watched|join(", ") }}{% endif %}, and for what each family of models asks to be
-watched.</p>
+watched.{% if silent %} This training was too short for {{ silent|join(", ") }}: it could not have raised them.{% endif %}</p>
 {% endif %}
 """  # noqa: E501
 
@@ -73,14 +74,19 @@ class Alarms:
     def make(self, run: RunView) -> Markup:
         alarms = run.log.alarms
         kinds = dict.fromkeys(run.spec.columns[name].kind for name in run.spec.target)
-        watched = [watch.name for kind in kinds for watch in part(kind, "WATCHES", "watches") or ()]
+        own = [watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ()]
+        watches = (*run.generator.model.watches, *own, *WATCHES)
+        silent = [watch.name for watch in too_short_for(watches, run.folder.log(), run.recipe.train.steps or 0)]
         points: tuple[tuple[str, str], ...] = ()
         if alarms:
             some = f"{len(alarms):,} alarm{'' if len(alarms) == 1 else 's'}"
             points = (("warn", f"Training raised {some}: {', '.join(alarm.name for alarm in alarms)}."),)
+        elif silent:
+            points = (("note", f"No alarm was raised, but the training was too short for: {', '.join(silent)}."),)
         elif run.log.steps:
             points = (("good", "Training raised no alarm."),)
-        return Markup(fragment(ALARMS, alarms=alarms, watched=watched), points=points)
+        made = fragment(ALARMS, alarms=alarms, watched=[watch.name for watch in own], silent=silent)
+        return Markup(made, points=points)
 
 
 SECTIONS = (Training(), Alarms())

@@ -71,7 +71,7 @@ def script(evidence: Evidence) -> Script:
         some = np.random.default_rng(derive(evidence.seed, "script")).permutation(len(table))[:500]
         return script_of(texts_of(table, evidence.column, np.sort(some)))
 
-    return evidence.once("script", make)
+    return evidence.of_real("script", make)
 
 
 def written(evidence: Evidence) -> Written | None:
@@ -84,9 +84,12 @@ def _written(evidence: Evidence) -> Written:
     made = decoded(evidence.made.items, evidence.spec)
     n, framed = len(made), evidence.spec.framed
     if empty := sum(not text.strip() for text in made):
-        evidence.warnings.append(f"{empty:,} of the {n:,} samples are empty.")
-    passed = list(passages(data.train, column, MOST_TRAINING))
-    known, held = [part.text for part in passed], [part.text for part in passages(data.test, column, MOST_TRAINING)]
+        evidence.warnings.append(f"{empty:,} of the {n:,} samples {'is' if empty == 1 else 'are'} empty.")
+    passed = evidence.of_real("passages", lambda: list(passages(data.train, column, MOST_TRAINING)))
+    held = evidence.of_real(
+        "held-out texts", lambda: [part.text for part in passages(data.test, column, MOST_TRAINING)]
+    )
+    known = [part.text for part in passed]
 
     def beside(texts: Sequence[str], word: str, most: int) -> list[str]:
         """Up to so many real texts: whole ones, or pieces of the samples' lengths."""

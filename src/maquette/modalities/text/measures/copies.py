@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import ratio
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.results import Metric
@@ -248,10 +248,11 @@ def _searched(evidence: Evidence) -> Searched | None:
             )
         if not known.spaced:
             evidence.notes.append("Copied characters are letters and digits; punctuation is passed over.")
-        training = Training.of(found.known, known)
+        training = evidence.of_real("training text", lambda: Training.of(found.known, known))
         folded = [fold(text, known) for text in (*found.made, *found.real)]
         letters = [codes(part.text) for part in folded]
-        return Searched(training, folded, letters, codes(training.text), len(found.made), found.of)
+        source = evidence.of_real("training letters", lambda: codes(training.text))
+        return Searched(training, folded, letters, source, len(found.made), found.of)
 
     return evidence.once("copies", make)
 
@@ -263,7 +264,7 @@ def _words(evidence: Evidence, searched: Searched) -> tuple[list[Hashes], Hashes
         "copied words",
         lambda: (
             [word_codes(words(part.text)) for part in searched.folded],
-            word_codes(words(searched.training.text)),
+            evidence.of_real("training words", lambda: word_codes(words(searched.training.text))),
         ),
     )
 
@@ -289,7 +290,8 @@ def _copied(size: int, of_words: bool) -> Measure:
         )
 
     return Measure(
-        name=name, title=title, better="no more", unit="share", of=of, place=60,
+        name=name, title=title, better="no more", unit="share", of=of, place=60, matters=Matters(0.02),
+        sees=("copies",),
         asks="Share of the runs of that length in the samples that stand in the training text, letter for letter. Real "
         "text that was never trained on has some too: names, proverbs, set phrases. Clearly more means reciting.",
         says=says,

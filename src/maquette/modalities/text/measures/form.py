@@ -131,6 +131,7 @@ def _labelled(evidence: Evidence, table: Table, label: str | None) -> tuple[list
 MEASURES = (
     Measure(
         name="form", title="Keeps the form of its class", better="higher", unit="share", of=_of, place=55,
+        sees=("form",),
         asks="In this data a class has a layout: so many lines of so many characters. The share of samples that keep "
         "the layout of the class they were asked for.",
         says=lambda m: (

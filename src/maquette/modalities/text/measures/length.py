@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maquette.core.measure import Found, Measure
+from maquette.core.measure import Found, Matters, Measure
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.modalities.text.measures.beside import both, written
@@ -32,6 +32,7 @@ def _lengths(texts: list[str]) -> Array:
 MEASURES = (
     Measure(
         name="length", title=_TITLE, better="floor", unit="characters", of=_of, place=45,
+        matters=Matters(0.0, times=0.1), sees=("length",),
         asks="Whether texts are as long as real ones.",
         says=lambda m: f"A sample has {m.show(m.value)} characters on average; a real text has {m.show(m.floor)}.",
     ),

@@ -6,7 +6,6 @@ Nats per token depend on the tokenizer; nats or bits per character (Graves 2013,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +42,9 @@ def held_out(
     table: Table,
     spec: DataSpec,
     device: torch.device | str = "cpu",
-    notify: Callable[[str], None] | None = None,
 ) -> HeldOut:
     """Scores every row of the table. The end of a sentence is a token to predict, and no character."""
-    return _with_characters(token_loss(model, table, spec, device, notify), table, spec)
+    return _with_characters(token_loss(model, table, spec, device), table, spec)
 
 
 def _with_characters(found: TokenLoss, table: Table, spec: DataSpec) -> HeldOut:

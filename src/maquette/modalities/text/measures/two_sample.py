@@ -7,6 +7,7 @@ once, by a model that was fitted without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from maquette.evaluation.bootstrap import mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.measures.two_sample import ASKS
 from maquette.evaluation.results import Metric
-from maquette.evaluation.wording import told_apart
+from maquette.evaluation.wording import two_sample_words
 from maquette.modalities.text.measures.beside import written
 
 FOLDS = 5
@@ -33,7 +34,7 @@ def two_sample(
     right = judged(fake, real, rng, features)
     p = binomtest(int(right.sum()), right.size, 0.5, alternative="greater").pvalue
     found = mean(right.ravel(), rng)
-    return Estimate(found.value, found.low, found.high, float(p))
+    return replace(found, p_value=float(p))
 
 
 def judged(fake: Sequence[str], real: Sequence[str], rng: np.random.Generator, features: int = 20_000) -> np.ndarray:
@@ -82,8 +83,9 @@ def _of(evidence: Evidence) -> Found | None:
 
 def _says(m: Metric) -> str:
     end = f" Real training text is told from held-out text in {m.show(m.floor)}." if m.floor is not None else ""
-    return f"A classifier by letters tells samples from real text {told_apart(m)}.{end}"
+    return f"A classifier by letters tells samples from real text {two_sample_words(m)}.{end}"
 
 
 # It takes the place of the general test, for which texts would need a network.
-MEASURES = (Measure("two_sample", _TITLE, "floor", "share", ASKS, _of, _says, place=52),)
+MEASURES = (Measure("two_sample", _TITLE, "floor", "share", ASKS, _of, _says, place=52,
+                    sees=("item", "loops", "repeats")),)  # fmt: skip

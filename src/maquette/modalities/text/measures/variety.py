@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.evaluation.bootstrap import Array, centred, counts, mean, ratio
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.results import Metric
@@ -42,7 +42,7 @@ def distinct(texts: Sequence[Sequence[str]], n: int, rng: np.random.Generator, r
             values.append(seen.sum() / (drawn @ total))
     value = len(number) / total.sum()
     low, high = centred(np.array(values), value, least=0.0)
-    return Estimate(float(value), low, min(high, 1.0))
+    return Estimate(float(value), low, min(high, 1.0), draws=np.array(values))
 
 
 def repetition(texts: Sequence[Sequence[str]], n: int, rng: np.random.Generator) -> Estimate:
@@ -144,13 +144,12 @@ def _distinct(n: int, what: str) -> Measure:
         return both(evidence, f"distinct_{n}", name, distinct, (fewer, n), (as_many, n), sizes)
 
     def says(m: Metric) -> str:
-        return (
-            f"{m.show(m.value)} of them are different; in as much real text, {m.show(m.floor)}. Much lower means "
-            "always the same phrases."
-        )
+        v, f = m.show(m.value), m.show(m.floor)
+        means = "Higher means made-up words" if above_floor(m) else "Much lower means always the same phrases"
+        return f"{v} of them are different; in as much real text, {f}. {means}."
 
     return Measure(
-        name=f"distinct_{n}", title=title("word"), better="floor", unit="share", of=of,
+        name=f"distinct_{n}", title=title("word"), better="floor", unit="share", of=of, sees=("loops", "repeats"),
         asks="How many of all the words (pairs, threes) of the samples are different ones, beside as much real text. "
         "Lower than real: the model says the same things over and over. Higher: it makes up words.",
         says=says,
@@ -194,7 +193,7 @@ def _repeats(name: str, title: str, of: Callable[[Evidence], Found | None]) -> M
         return f"{m.show(m.value)} of a sample repeats what it said before; of real text, {m.show(m.floor)}.{end}"
 
     return Measure(
-        name=name, title=title, better="floor", unit="share", of=of,
+        name=name, title=title, better="floor", unit="share", of=of, matters=Matters(0.02), sees=("loops",),
         asks="How much of a text says again what that same text has said before. Models that loop are far above real "
         "text.",
         says=says,
@@ -207,6 +206,7 @@ MEASURES = (
     _distinct(3, "Different threes of"),
     Measure(
         name="self_bleu", title="Likeness of samples (self-BLEU)", better="floor", unit="points", of=_self_bleu,
+        sees=("repeats",),
         asks="How much each sample is like the other samples, as BLEU sees it. Higher than real text: all samples are "
         "variations of one.",
         says=lambda m: (

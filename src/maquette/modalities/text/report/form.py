@@ -23,7 +23,7 @@ class Form:
 
     id: str = "form"
     title: str = "Form, class by class"
-    after: str = "metrics"
+    after: str = "judge"
 
     def make(self, run: RunView) -> Markup | None:
         forms = run.details("forms")

@@ -1,0 +1,77 @@
+"""How settings, classes and columns are named: in short, near enough, or as another keyboard writes them."""
+
+# ruff: noqa: RUF001 -- letters of full and half width are the point
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import pytest
+
+from maquette import api
+from maquette.core import recipe as recipes
+from maquette.core.errors import UserError, closest
+from maquette.core.recipe import DataConfig, load_recipe
+from maquette.modalities.label import Spec
+from maquette.modalities.label.values import asked
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "key", "value"),
+    [
+        ("data.context=32", "text", "context", 32), ("data.text.context=32", "text", "context", 32),
+        ("data.fit=pad", "image", "fit", "pad"), ("data.size=48x64", "image", "size", (48, 64)),
+        ("data.image.size=64", "image", "size", (64, 64)), ("data.size=null", "image", "size", None),
+    ],
+)  # fmt: skip
+def test_a_setting_that_one_kind_of_data_has_needs_no_name_of_the_kind(
+    setting: str, kind: str, key: str, value: Any
+) -> None:
+    made = load_recipe("image/gan", [setting])
+    assert getattr(made.data.of(kind), key) == value
+    if value is not None:
+        assert f"  {kind}:\n" in made.dump(), "the run's recipe has it in full"
+    name = setting.partition("=")[0]
+    assert api.resolve_recipe("image/gan", "digits", settings={name: value}).data.of(kind) == made.data.of(kind)
+
+
+def test_a_setting_that_several_kinds_have_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "_keys_of_kinds", lambda: ["image.size", "sound.size", "text.context"])
+    with pytest.raises(UserError, match=r"'data\.image\.size' or 'data\.sound\.size'"):
+        load_recipe("image/gan", ["data.size=3"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("data.contxt=32", "'data.text.context'"), ("data.strct=true", "'data.strict'"),
+     ("data.context=3", "'data.text.context'"),
+     ("data.size=big", "48x64"), ("data.text=3", "'data.text'")],
+)  # fmt: skip
+def test_a_setting_of_data_that_is_none_is_named_with_the_nearest(setting: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("image/gan", [setting])
+    assert says in str(error.value)
+
+
+def test_the_short_name_is_no_key_of_a_recipe_file() -> None:
+    with pytest.raises(UserError, match=r"data\.text\.context"):
+        DataConfig.model_validate({"context": 32})
+
+
+def test_names_are_near_whatever_their_width_and_capitals() -> None:
+    assert closest("Ｓeven", ["seven", "eight"]) == closest("SEVEN", ["seven", "eight"]) == "seven"
+    assert closest("ｶﾀｶﾅ", ["ひらがな", "カタカナ"]) == "カタカナ" and closest("dog", ["seven", "８"]) is None
+
+
+def test_a_class_is_named_as_any_keyboard_writes_it() -> None:
+    classes = Spec(classes=("1", "7", "café", "猫ＡＢ"), shares=(0.25,) * 4)
+
+    def code(name: Any) -> int:
+        return int(asked(name, classes, lambda note: None))
+
+    assert [code(name) for name in ("café", unicodedata.normalize("NFD", "café"), " 7", 7, 0)] == [2, 2, 1, 1, 0]
+    for name, meant in (("７", "7"), ("CAFÉ", "café"), ("猫AB", "猫ＡＢ")):
+        with pytest.raises(UserError) as error:
+            code(name)
+        assert error.value.remedy == f"Did you mean '{meant}'?"
