@@ -24,6 +24,7 @@ from maquette.core.generator import build_model
 from maquette.core.recipe import load_recipe
 from maquette.engine.loop import Loop
 from maquette.engine.plan import prepare_model
+from maquette.engine.schedule import Course
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.nets import winograd
@@ -82,7 +83,7 @@ def steps(name: str, size: int, seconds: float) -> None:
     def loop() -> Loop:
         torch.manual_seed(0)
         model = prepare_model(build_model(recipe, spec), world, recipe.train, False)
-        return Loop(State(model, recipe.train.ema_decay), world, 0, 10**9, batch, "fp32")
+        return Loop(State(model, recipe.train.ema_decay), world, 0, Course.of(10**9), batch, "fp32")
 
     fewer, plain = loop(), loop()
     times: dict[str, list[float]] = {"direct": [], "fewer": []}
