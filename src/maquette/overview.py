@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +10,8 @@ import yaml
 
 from maquette.core.errors import UserError
 from maquette.core.files import stats_within
-from maquette.core.find import recipe_names, recipe_text
 from maquette.core.lock import is_owned
-from maquette.core.recipe import about_of
+from maquette.core.recipe import names_by_about
 from maquette.core.run import RunFolder, run_paths
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def _summary(folder: RunFolder) -> RunSummary:
     when, metric = last.get("time"), _first_metric(folder)
     return RunSummary(
         path=folder.path,
-        recipe=_shipped().get(_word(recipe.get("about"))) or _word(recipe.get("family")),
+        recipe=names_by_about().get(_word(recipe.get("about"))) or _word(recipe.get("family")),
         data=_word(data.get("source")),
         state=state if recipe else "damaged",
         step=step,
@@ -100,12 +98,6 @@ def _word(value: object) -> str:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) else None
-
-
-@functools.cache
-def _shipped() -> dict[str, str]:
-    """Recipes by the words about them, which a run's recipe has as well."""
-    return {about_of(recipe_text(name)): name for name in recipe_names()}
 
 
 def _first_metric(folder: RunFolder) -> Metric | None:

@@ -22,7 +22,7 @@ from maquette.core.counts import counted
 from maquette.core.errors import MaquetteError, UserError
 from maquette.core.find import recipe_names
 from maquette.core.modality import part
-from maquette.core.recipe import Recipe, TrainConfig, load_recipe
+from maquette.core.recipe import Recipe, TrainConfig, load_recipe, names_by_about
 from maquette.core.run import RunFolder
 from maquette.core.spec import ColumnSpec, DataSpec
 
@@ -58,15 +58,9 @@ def need_of(recipe: Recipe, spec: DataSpec) -> Need | None:
 
 
 def shipped_name(recipe: Recipe) -> str:
-    """The name of the recipe that ships from which this one was made; "" where there is none.
-
-    A run's recipe does not hold it: they are told apart by what they say about themselves.
-    """
-    for name in _table():
-        shipped = _shipped(name)
-        if (shipped.family, shipped.about) == (recipe.family, recipe.about):
-            return name
-    return ""
+    """The name of the recipe of the table from which this one was made; "" where there is none."""
+    name = names_by_about().get(recipe.about, "")
+    return name if name in _table() and load_recipe(name).family == recipe.family else ""
 
 
 def other_ways(need: Need, spec: DataSpec) -> tuple[list[Way], list[Way]]:
@@ -183,11 +177,6 @@ def rounded(number: float) -> int:
 def _table() -> Mapping[str, Any]:
     found: Mapping[str, Any] = yaml.safe_load((files("maquette") / "recipes" / "needs.yaml").read_text("utf-8"))
     return {name: entry for name, entry in found.items() if name in recipe_names()}
-
-
-@functools.cache
-def _shipped(name: str) -> Recipe:
-    return load_recipe(name)
 
 
 def _need(recipe: str, column: ColumnSpec) -> Need | None:

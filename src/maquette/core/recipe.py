@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from maquette.core.errors import UserError, closest, nearest
-from maquette.core.find import find_family, find_modality, modality_names, recipe_text, refuse_foreign_family
+from maquette.core.find import (
+    find_family,
+    find_modality,
+    modality_names,
+    recipe_names,
+    recipe_text,
+    refuse_foreign_family,
+)
 from maquette.core.modality import data_options
 from maquette.core.option import checked
 from maquette.core.spec import plain
@@ -341,6 +349,12 @@ def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 def about_of(content: str) -> str:
     """The one line about a recipe, without checking the rest of it."""
     return str(yaml.safe_load(content)["about"])
+
+
+@functools.cache
+def names_by_about() -> Mapping[str, str]:
+    """The recipes that ship, by their line about themselves: a run's recipe has that line too, and no name."""
+    return {about_of(recipe_text(name)): name for name in recipe_names()}
 
 
 def plain_train_section(content: str) -> dict[str, Any]:
