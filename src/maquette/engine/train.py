@@ -52,7 +52,8 @@ def _train(job: Job, world: World) -> Outcome:
             f"train.batch_size = {batch} cannot be shared out evenly to {world.size} processes.",
             f"Use a multiple of {world.size}.",
         )
-    if not is_planned(recipe.train):
+    # As the leader found it: a slower process may have read what the leader has planned meanwhile.
+    if not world.of_leader(int(is_planned(recipe.train))):
         if world.leads:
             job.folder.write_recipe(make_plan(job, world, notifier(job.quiet)))
         world.barrier()
