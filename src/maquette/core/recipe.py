@@ -23,6 +23,7 @@ from maquette.core.find import (
 )
 from maquette.core.modality import data_options
 from maquette.core.option import checked
+from maquette.core.parse import parse_yaml
 from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
@@ -268,10 +269,7 @@ def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recip
 
     received: the content may come from somebody else, so it must not make us import a module of its choice
     """
-    try:
-        raw = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise UserError(f"'{name}' is not valid YAML: {error}", EXAMPLE) from None
+    raw = parse_yaml(content, name, EXAMPLE)
     if not isinstance(raw, dict):
         raise UserError(f"'{name}' is not a recipe.", EXAMPLE)
     for override in overrides:
@@ -314,8 +312,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if key in ("train.steps", "train.epochs", "train.budget"):
         at["course"] = []  # that of the run that the recipe comes from, which had another length
     try:
-        at[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        at[last] = parse_yaml(value, key)
+    except UserError:  # such as "a: b", which is a value all the same
         at[last] = value
     if option := data_options().get(key) if sections[:1] == ["data"] else None:
         at[last] = option.checked(at[last])
@@ -348,7 +346,7 @@ def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 def about_of(content: str) -> str:
     """The one line about a recipe, without checking the rest of it."""
-    return str(yaml.safe_load(content)["about"])
+    return str(parse_yaml(content, "recipe")["about"])
 
 
 @functools.cache
@@ -359,5 +357,6 @@ def names_by_about() -> Mapping[str, str]:
 
 def plain_train_section(content: str) -> dict[str, Any]:
     """The `train` section as written, without checking it: what `watch` reads of a run that goes on."""
-    section = yaml.safe_load(content).get("train", {})
+    raw = parse_yaml(content, "recipe.yaml")
+    section = raw.get("train") if isinstance(raw, dict) else None
     return section if isinstance(section, dict) else {}
