@@ -35,7 +35,7 @@ YAML = [
     ("a: [1", "expected ',' or ']'"),
     ("a: b: c", r"mapping values are not allowed here \(line 1\)"),
     ("--- a\n--- b", "expected a single document in the stream, but found another"),
-    (" " * (MOST_YAML + 1), "more than 262,144 bytes"),
+    (" " * (MOST_YAML + 1), "more than 131,072 bytes"),
 ]
 JSON = [
     ("[" * 100_000, "nested more than 50 deep"),

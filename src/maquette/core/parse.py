@@ -17,7 +17,7 @@ import yaml
 from maquette.core.errors import UserError
 
 MOST_JSON = 64 * 2**20  # bytes: a tokenizer of a million tokens has 40 MB
-MOST_YAML = 256 * 2**10  # bytes: a recipe has 3 kB, and YAML is read slowly
+MOST_YAML = 128 * 2**10  # bytes: a recipe has 3 kB, and YAML is read slowly
 DEPTH = 50  # containers within one another
 DIGITS = 40  # of a whole number
 COPY, COPY_OF_RUN = "Use an undamaged copy of it.", "Restore it from a copy of the run."
