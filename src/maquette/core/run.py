@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic, read_json, write_json, write_text
+from maquette.core.files import atomic, write_json, write_text
 from maquette.core.find import find_modality
 from maquette.core.lock import sole_owner
+from maquette.core.parse import MOST_YAML, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 
@@ -108,7 +109,7 @@ class RunFolder:
 
     def recipe(self) -> Recipe:
         """Raises UserError where it names a family that is neither ours nor vouched for (core/find.py)."""
-        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
+        return parse_recipe(characters_of(self.recipe_file, MOST_YAML), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
         """The columns, assets read in; UserError where it is damaged or of another format."""
@@ -119,7 +120,7 @@ class RunFolder:
                 for asset in find_modality(str(column.get("kind"))).Spec.assets:
                     if column.get(asset):  # a name within `assets`
                         file = self.assets / Path(column[asset]).name
-                        column[asset] = file.read_text(encoding="utf-8")
+                        column[asset] = characters_of(file)
             return DataSpec.model_validate(plain)
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
