@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from fuzz.mutations import mutated
 
 CPU_SECONDS, MEMORY = 10, 2 << 30
+DETAIL = 10_000  # characters that are kept of an error
 # Other ways to move a cursor, to turn the order of letters, or to end a line, than those that people expect.
 _UNCLEAN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MARKS = ("<script>alert(1)", "<img src=x onerror")
@@ -96,9 +97,9 @@ def attempt(runs: Path, work: Path, one: Try, seen: list[tuple[str, str]]) -> Ou
         said = "".join(stream.getvalue().decode("utf-8", "replace") for stream in streams[:2])
     ended = resource.getrusage(resource.RUSAGE_SELF)
     fault = _fault(error, said, work, seen)
-    detail = "".join(traceback.format_exception(error)) if error is not None else said[-2000:]
+    detail = "".join(traceback.format_exception(error)) if error is not None else said
     spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    return Outcome(fault, detail if fault else "", _peak(), spent)
+    return Outcome(fault, detail[-DETAIL:] if fault else "", _peak(), spent)
 
 
 def _fault(error: BaseException | None, said: str, work: Path, seen: list[tuple[str, str]]) -> str:
