@@ -60,16 +60,6 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n"
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; a clear error when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"'{path}' is missing.", "Is the run folder complete?") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is damaged: {error}", "Restore it from a copy of the run.") from None
-
-
 def stats_within(path: Path) -> list[os.stat_result]:
     """What the system says of a file, or of each file in a folder and below it; not of what goes meanwhile."""
     found = []

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import BufferedReader
+from io import BufferedIOBase, BytesIO, TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -19,11 +18,13 @@ from filelock import FileLock
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, explained, write_json
+from maquette.core.parse import characters_of, parse_json
 
 NAME, LOCK = "manifest.json", ".manifest.lock"
 FORMAT = 1
 KEPT = 2  # digests of a file: what lies there, and what did before, which a slow reader may have opened
 WORDS = (".json", ".yaml")  # files of words, whose line ends git and editors may write otherwise
+CHUNK = 2**20  # characters read at once
 RESTORE = "Restore it from a copy of the run; or, if you trust the run as it is, remove manifest.json."
 
 Standing = Literal["whole", "changed", "missing", "not listed"]
@@ -42,12 +43,9 @@ class Manifest:
     def listed(self) -> Mapping[str, list[str]] | None:
         """Digests by name of a file, the newest first; None where there is no manifest. UserError where it is damaged,
         or of another format."""
-        try:
-            found = json.loads(self.file.read_bytes())
-        except FileNotFoundError:
+        if not self.file.exists():
             return None
-        except (ValueError, RecursionError, OSError) as error:
-            raise UserError(f"'{self.file}' is damaged: {error}", RESTORE) from None
+        found = parse_json(characters_of(self.file), str(self.file), RESTORE)
         number = found.get("format") if isinstance(found, dict) else None
         if isinstance(number, int) and number != FORMAT:
             raise UserError(
@@ -72,7 +70,7 @@ class Manifest:
             known = listed.get(self._name(file))
             if known is None:
                 return "not listed"
-            return "whole" if _of_stream(file, stream) in known else "changed"
+            return "whole" if _digest(file, stream) in known else "changed"
 
     def check(self, file: Path) -> None:
         """Raises UserError where a file is not as it was written."""
@@ -84,16 +82,11 @@ class Manifest:
         if standing == "not listed":
             raise UserError(f"'{file}' is not listed in {NAME}: it is not of this run.", RESTORE)
 
-    def read(self, file: Path) -> bytes:
-        """The content of a file. Raises UserError where it is not as it was written."""
-        self.check(file)
-        return file.read_bytes()
-
     # -- writing ---------------------------------------------------------------------------------
 
     def write(self, file: Path, content: bytes) -> Path:
         """Writes a file, and lists it; returns its path."""
-        ours, name = _of_content(file, content), self._name(file)
+        ours, name = _digest(file, BytesIO(content)), self._name(file)
         # What was listed stays until the new file is there: a kill in between leaves the old one.
         self._change(lambda files: {**files, name: [ours, *(one for one in files.get(name, []) if one != ours)]})
         with atomic(file) as temporary:
@@ -142,14 +135,13 @@ def _is_within(name: str) -> bool:
 def digest(file: Path) -> str:
     """SHA-256 of a file as a manifest has it."""
     with file.open("rb") as stream:
-        return _of_stream(file, stream)
+        return _digest(file, stream)
 
 
-def _of_stream(file: Path, stream: BufferedReader) -> str:
-    if file.suffix in WORDS:
-        return _of_content(file, stream.read())
-    return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _of_content(file: Path, content: bytes) -> str:
-    return hashlib.sha256(content.replace(b"\r\n", b"\n") if file.suffix in WORDS else content).hexdigest()
+def _digest(file: Path, stream: BufferedIOBase) -> str:
+    if file.suffix not in WORDS:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+    found, characters = hashlib.sha256(), TextIOWrapper(stream, "latin-1", newline=None)  # \r\n and \r become \n
+    while part := characters.read(CHUNK):
+        found.update(part.encode("latin-1"))
+    return found.hexdigest()

@@ -17,6 +17,7 @@ from maquette.core.files import to_json
 from maquette.core.find import find_modality
 from maquette.core.lock import sole_owner
 from maquette.core.manifest import LOCK, NAME, Manifest
+from maquette.core.parse import MOST_YAML, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 from maquette.core.tensors import pack_tensors, read_tensors
@@ -133,7 +134,7 @@ class RunFolder:
 
     def recipe(self) -> Recipe:
         """Raises UserError where it names a family that is neither ours nor vouched for (core/find.py)."""
-        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
+        return parse_recipe(characters_of(self.recipe_file, MOST_YAML), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
         """The columns, assets read in; UserError where it is damaged or of another format."""
@@ -144,7 +145,8 @@ class RunFolder:
                 for asset in find_modality(str(column.get("kind"))).Spec.assets:
                     if column.get(asset):  # a name within `assets`
                         file = self.assets / Path(column[asset]).name
-                        column[asset] = self.manifest.read(file).decode("utf-8").replace("\r\n", "\n")
+                        self.manifest.check(file)
+                        column[asset] = characters_of(file).replace("\r\n", "\n")
             return DataSpec.model_validate(plain)
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
@@ -205,10 +207,8 @@ class RunFolder:
 
     def _json(self, file: Path) -> Any:
         """A JSON file of the run that is as it was written."""
-        try:
-            return json.loads(self.manifest.read(file))
-        except ValueError as error:
-            raise UserError(f"'{file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+        self.manifest.check(file)
+        return read_json(file)
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import explained, read_json, sync, write_json
+from maquette.core.files import explained, sync, write_json
 from maquette.core.manifest import Manifest, digest
+from maquette.core.parse import read_json
 from maquette.core.tensors import read_tensors, write_tensors
 from maquette.engine.state import State
 
