@@ -305,13 +305,29 @@ def open_run(path: str | Path) -> RunFolder:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A safetensors file; anything else (a pickle, a truncated file) is refused by name."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    with _refused(path):
+        return load_file(path)
+
+
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file by name, as its header says; refuses what read_tensors refuses."""
+    from safetensors import safe_open
+
+    with _refused(path), safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
 
     if not path.is_file():
         raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
     try:
-        return load_file(path)
+        yield
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(
             f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
