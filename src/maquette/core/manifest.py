@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import BufferedIOBase, BytesIO, TextIOWrapper
+from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -138,7 +138,7 @@ def digest(file: Path) -> str:
         return _digest(file, stream)
 
 
-def _digest(file: Path, stream: BufferedIOBase) -> str:
+def _digest(file: Path, stream: BufferedReader | BytesIO) -> str:
     if file.suffix not in WORDS:
         return hashlib.file_digest(stream, "sha256").hexdigest()
     found, characters = hashlib.sha256(), TextIOWrapper(stream, "latin-1", newline=None)  # \r\n and \r become \n

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,10 @@ SHOWN = 3  # tensors that are named
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A safetensors file; anything else (a pickle, a truncated file), and one that holds NaN or infinity, is refused by
     name."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
-    try:
+    with _refused(path):
         tensors = load_file(path)
-    # KeyError: of a type that this torch does not know
-    except (SafetensorError, ValueError, OSError, KeyError, AttributeError, RuntimeError) as error:
-        raise UserError(
-            f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
-        ) from None
     if odd := [name for name, tensor in tensors.items() if not _is_finite(tensor)]:
         raise UserError(
             f"'{path}' is refused: it holds NaN or infinity ({_some(odd)}).",
@@ -52,28 +45,50 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, st
         temporary.write_bytes(pack_tensors(tensors, about))
 
 
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file by name, as its header says; refuses what read_tensors refuses."""
+    from safetensors import safe_open
+
+    with _refused(path), safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
 def fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], problem: str, remedy: str) -> None:
-    """Puts tensors, by `<net>.<name>`, into networks. Raises UserError(problem: what differs, remedy), and has changed
-    nothing then, unless there is one of the right shape for each place and none too many. Tensors of other networks are
-    left aside."""
-    places = {name: net.state_dict() for name, net in nets.items()}
-    shapes = {f"{net}.{key}": value.shape for net, state in places.items() for key, value in state.items()}
-    others = [
-        f"{name} is {_size(tensors[name].shape)} instead of {_size(shape)}"
-        for name, shape in shapes.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    lacking = [name for name in shapes if name not in tensors]
-    spare = [name for name in tensors if name not in shapes and name.startswith(tuple(f"{net}." for net in nets))]
-    wrong = [
-        *([f"it lacks {_some(lacking)}"] if lacking else []),
-        *([f"it has no place for {_some(spare)}"] if spare else []),
-        *([_some(others)] if others else []),
-    ]
-    if wrong:
-        raise UserError(f"{problem}: {'; '.join(wrong)}.", remedy)
+    """Puts tensors, by `<net>.<name>`, into networks. Raises UserError(problem: what differs, remedy) where they do not
+    fit, and has changed nothing then."""
+    if wrong := misfit(nets, {name: tensor.shape for name, tensor in tensors.items()}):
+        raise UserError(f"{problem}: {wrong}.", remedy)
     for name, net in nets.items():
-        net.load_state_dict({key: tensors[f"{name}.{key}"] for key in places[name]})
+        net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
+
+
+def misfit(nets: Mapping[str, nn.Module], found: Mapping[str, Sequence[int]]) -> str:
+    """What keeps tensors of these shapes, by `<net>.<name>`, out of networks: one is missing, of another shape, or too
+    many; "" where nothing does. Those of other networks are left aside."""
+    shapes = {f"{name}.{key}": value.shape for name, net in nets.items() for key, value in net.state_dict().items()}
+    ours = tuple(f"{name}." for name in nets)
+    lacking = [name for name in shapes if name not in found]
+    spare = [name for name in found if name not in shapes and name.startswith(ours)]
+    other = [name for name, shape in shapes.items() if name in found and tuple(found[name]) != tuple(shape)]
+    others = [f"{name} is {_size(found[name])} instead of {_size(shapes[name])}" for name in other]
+    reasons = (("it lacks ", lacking), ("it has no place for ", spare), ("", others))
+    return "; ".join(words + _some(which) for words, which in reasons if which)
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
+    try:
+        yield
+    # KeyError and the like: of a type that this torch does not know
+    except (SafetensorError, ValueError, OSError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
+        ) from None
 
 
 def _is_finite(tensor: Tensor) -> bool:
