@@ -47,12 +47,12 @@ class Manifest:
             return None
         found = parse_json(characters_of(self.file), str(self.file), RESTORE)
         number = found.get("format") if isinstance(found, dict) else None
-        if isinstance(number, int) and number != FORMAT:
+        if type(number) is int and number != FORMAT:
             raise UserError(
                 f"'{self.file}' is of format {number}, and this version reads format {FORMAT}.",
                 "Open the run with the version of Maquette that wrote it.",
             )
-        if number is None or not _is_listing(found.get("files")):
+        if type(number) is not int or not _is_listing(found.get("files")):
             raise UserError(f"'{self.file}' is damaged: it lists no files with their digests.", RESTORE)
         files: Mapping[str, list[str]] = found["files"]
         return files

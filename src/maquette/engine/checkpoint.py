@@ -66,8 +66,7 @@ def load_latest(folder: Path, state: State, notify: Callable[[str], None]) -> bo
             facts = _whole(path)
             state.load(read_tensors(path / _TENSORS))
         except _DAMAGE as error:
-            reason = error.problem if isinstance(error, UserError) else str(error)
-            notify(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
+            notify(f"Checkpoint '{path}' is damaged and was passed over: {_reason(error)}")
             continue
         state.step, state.items, state.seconds = facts.step, facts.items, facts.seconds
         return True
@@ -84,6 +83,18 @@ def newest(folder: Path) -> Facts | None:
         with contextlib.suppress(*_DAMAGE):
             return _whole(path)
     return None
+
+
+def checked(folder: Path) -> dict[Path, str]:
+    """Every checkpoint, and what is wrong with it; "" where it is whole."""
+    found = dict.fromkeys(_all(folder), "")
+    for path in found:
+        try:
+            _whole(path)
+            read_tensors(path / _TENSORS)
+        except _DAMAGE as error:
+            found[path] = _reason(error)
+    return found
 
 
 def _whole(path: Path) -> Facts:
@@ -111,6 +122,10 @@ def clear_leftovers(folder: Path) -> None:
     """Removes what a killed process left half-written."""
     for path in folder.glob(".writing-*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return error.problem if isinstance(error, UserError) else str(error)
 
 
 def _name(step: int) -> str:
