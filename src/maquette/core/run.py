@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, write_json, write_text
 from maquette.core.find import find_modality
 from maquette.core.lock import sole_owner
-from maquette.core.parse import MOST_YAML, characters_of, read_json
+from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
 
@@ -122,8 +124,10 @@ class RunFolder:
                         file = self.assets / Path(column[asset]).name
                         column[asset] = characters_of(file)
             return DataSpec.model_validate(plain)
+        except ValidationError as error:
+            raise UserError(f"'{self.spec_file}' is damaged: {brief(error)}.", COPY_OF_RUN) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+            raise UserError(f"'{self.spec_file}' is damaged: {type(error).__name__} {error}.", COPY_OF_RUN) from None
 
     def _check_format(self, found: object) -> None:
         """Refuses a run of another format, by its number."""
