@@ -28,8 +28,11 @@ class TooMuch(Unreadable):
     """What is beyond the limit."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.what = f"more than {os.environ.get(VARIABLE, '').strip() or '1 GiB'} once decoded"
-        super().__init__(f"{self.what}; raise {VARIABLE} if it is meant")
+
+    def __str__(self) -> str:
+        return f"{self.what}; raise {VARIABLE} if it is meant"
 
     def refusal(self, name: str) -> UserError:
         """What is said where nothing is left without it."""
