@@ -127,9 +127,8 @@ def _load(datasets: Any, place: Place) -> Any:
 def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str, Any]:
     """The .parquet files of a place by the splits that they are called after: train-00000-of-00002.parquet."""
     names = [place.tree.names[i] for i in numbers]
-    for name, number in zip(names, numbers, strict=True):
-        place.notify(f"Looking at {name}")
-        _check_parquet(File(name, *place.tree.payloads([number])), place.tree.size(number))
+    for number, path in zip(numbers, place.tree.payloads(numbers), strict=True):
+        _check_parquet(str(path), place.tree.size(number))
     known = [*map(role, splits_of(name[: -len(_PARQUET)] for name in names))]
     by_split: dict[str, list[str]] = {}
     for split, path in zip(known, place.tree.payloads(numbers), strict=True):
@@ -144,12 +143,12 @@ def _check_rows(rows: int, columns: int, size: int) -> None:
     limits.check(rows * (ROW + CELL * columns), of=size)
 
 
-def _check_parquet(file: File, size: int) -> None:
+def _check_parquet(path: str, size: int) -> None:
     """Whether a .parquet file comes to no more than it may. What a dictionary stands for, a million times perhaps, is
     not to be told from its head: columns that may be too large by it are read through, a little at a time."""
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(file.payload) as found:
+    with ParquetFile(path) as found:
         known = found.metadata
         _check_rows(known.num_rows, known.num_columns, size)
         chunks = [known.row_group(i).column(k) for i in range(known.num_row_groups) for k in range(known.num_columns)]
