@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import read_json, write_json
+from maquette.core.files import write_json
 from maquette.core.measure import Better
+from maquette.core.parse import read_json
 from maquette.evaluation.verdict import SENSES, Verdict, missed, standing, told_apart, verdict
 
 HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Verdict")
