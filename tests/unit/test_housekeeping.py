@@ -14,7 +14,7 @@ import maquette
 from maquette.cli.main import cli
 from maquette.core.cache import KINDS, kept
 from maquette.core.errors import UserError
-from maquette.core.files import write_json, write_text
+from maquette.core.files import ready, write_json, write_text
 from maquette.core.lock import is_owned, sole_owner
 from maquette.core.run import RunFolder, open_run
 
@@ -124,7 +124,7 @@ def test_the_cache_is_shown_and_cleared_by_kind_and_age(tmp_path: Path, monkeypa
 
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
     for name in ("prepared/a/items.bin", "prepared/b/items.bin", "locations/x.json", "precision/y.json", "theirs/z"):
-        write_text(tmp_path / name, "0123456789")
+        write_text(ready(tmp_path / name), "0123456789")
     os.utime(tmp_path / "prepared/a/items.bin", (0, 0))
     assert {(one.kind, one.path.name): one.size for one in kept()} == {
         ("data", "a"): 10, ("data", "b"): 10, ("locations", "x.json"): 10, ("speeds", "y.json"): 10}  # fmt: skip

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic, read_json, write_json, write_text
+from maquette.core.files import atomic, make_folder, read_json, ready, write_json, write_text
 from maquette.core.find import find_modality
+from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.spec import DataSpec
@@ -190,7 +191,7 @@ class RunFolder:
                 if content := column[asset]:
                     tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
                     file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
-                    write_text(self.assets / file, content)
+                    write_text(ready(self.assets / file), content)
                     column[asset] = file
         write_json(self.spec_file, {"format": FORMAT, **plain})
 
@@ -223,24 +224,20 @@ def remove_run(folder: RunFolder) -> list[Path]:
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
+    return RunFolder(make_folder(path))
 
 
 @contextlib.contextmanager
 def or_nothing(folder: RunFolder) -> Iterator[None]:
     """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
     try may have its name."""
-    try:
-        yield
-    except BaseException:
-        if not any(folder.checkpoints.glob("step-*")):
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with held(folder.path):
+        try:
+            yield
+        except BaseException:
+            if in_place(folder.path) and not any(folder.checkpoints.glob("step-*")):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def check_new(path: Path) -> None:

@@ -12,19 +12,16 @@ import contextlib
 import errno
 import json
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.files import sync, write_json
+from maquette.core.files import ready, sync, temporary_folder, write_json
 from maquette.core.spec import DataSpec
 from maquette.data.raw import Notify
 from maquette.data.store import Prepared, Stored, StoredNames, read_array, write_array
 
-STALE_SECONDS = 24 * 3600
 # What a folder that cannot be written raises; anything else is a fault to be shown.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR)
 
@@ -82,7 +79,7 @@ class Cache:
         """
         with contextlib.suppress(OSError, UserError):
             facts = {"content": prepared.content, "source": prepared.source}
-            write_json(self.root / "keys" / f"{key}.json", facts)
+            write_json(ready(self.root / "keys" / f"{key}.json"), facts)
 
     @contextlib.contextmanager
     def lock(self, key: str, notify: Notify) -> Iterator[None]:
@@ -111,15 +108,8 @@ class Cache:
         """A temporary folder beside the prepared ones, gone afterwards unless `keep` moved it."""
         parent = self.root / "prepared"
         parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(".part-*"):  # of processes that were killed
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".part-"))
-        try:
+        with temporary_folder(parent) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, staged: Path, prepared: Prepared) -> Prepared:
         """Completes a staged folder that holds the items, and gives it its name in one step."""
@@ -144,7 +134,6 @@ class Cache:
             (staged / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
         for file in staged.iterdir():
             sync(file)
-        staged.chmod(0o755)
         final = self.root / "prepared" / prepared.content
         for _ in range(2):
             try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.files import explained, read_json, sync, write_json
+from maquette.core.files import atomic_folder, make_folder, read_json, write_json
 from maquette.core.run import read_tensors, write_tensors
 from maquette.engine.state import State
 
@@ -30,21 +29,12 @@ class Facts:
 
 def save(folder: Path, state: State, keep: int) -> Path:
     """Writes `folder/step-<n>` under a temporary name, renames it, and removes all but the last `keep`."""
-    final = folder / f"step-{state.step:08d}"
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
-    try:
+    final = make_folder(folder) / f"step-{state.step:08d}"
+    with atomic_folder(final) as temporary:
         write_tensors(temporary / _TENSORS, state.tensors())
         digest = _digest(temporary / _TENSORS)
         facts = {"step": state.step, "items": state.items, "seconds": state.seconds, "sha256": digest}
         write_json(temporary / _FACTS, facts)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-        sync(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -87,12 +77,6 @@ def _whole(path: Path) -> Facts:
     if _digest(path / _TENSORS) != facts["sha256"]:
         raise UserError("its content does not match its checksum")
     return Facts(int(facts["step"]), int(facts["items"]), float(facts["seconds"]))
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
-    for path in folder.glob(".writing-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _all(folder: Path) -> list[Path]:

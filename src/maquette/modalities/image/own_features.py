@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import MaquetteError, UserError
+from maquette.core.files import ready
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.progress import track
 from maquette.core.rng import derive
@@ -159,7 +160,7 @@ def own_features(
         network.eval()
         _standardise(network, dataset.train.columns[target], rows[: max(reserved, min(n, 100))], device)
     try:
-        write_tensors(path, network.state_dict(), {"maquette": identity})
+        write_tensors(ready(path), network.state_dict(), {"maquette": identity})
     except (MaquetteError, OSError) as error:
         if notify:
             notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import write_json, write_text
+from maquette.core.files import ready, write_json, write_text
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, UNK, ColumnSpec
 
 PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".log", ".srt", ".abc")
@@ -52,7 +52,7 @@ def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str]
 
 def save(text: str, path: Path, about: About) -> Path:
     """Writes a text, packed where the name ends in .gz, and `about` into a .json of the same name."""
-    write_text(path, text)
+    write_text(ready(path), text)
     bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     write_json(bare.with_suffix(".json"), about.fields)
     return path
