@@ -72,8 +72,7 @@ def remove_abandoned(path: Path) -> bool:
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_NOFOLLOW | (os.O_RDONLY if path.is_dir() else os.O_RDWR))
         try:
-            known = path.name.startswith(MARK) and _lock(handle)
-            if known or time.time() - path.stat().st_mtime > STALE_SECONDS:
+            if (path.name.startswith(MARK) and free(handle)) or time.time() - path.stat().st_mtime > STALE_SECONDS:
                 remove(path)
                 return True
         finally:
@@ -81,8 +80,9 @@ def remove_abandoned(path: Path) -> bool:
     return False
 
 
-def _lock(handle: int) -> bool:
-    """Whether the lock was to be had; raises BlockingIOError where somebody holds it."""
+def free(handle: int) -> bool:
+    """Takes the lock of an open file or folder, and says whether it was to be had: not where the disk knows no locks.
+    Raises BlockingIOError where somebody holds it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

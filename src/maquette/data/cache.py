@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from maquette.core.cache import cache_folder
+from maquette.core.cache import cache_folder, trim, use
 from maquette.core.errors import UserError
 from maquette.core.files import ready, sync, temporary_folder, write_json
 from maquette.core.spec import DataSpec
@@ -39,9 +40,11 @@ class Cache:
     def lookup(self, key: str) -> Prepared | None:
         """What was prepared under a cheap key; None when nothing was, or when it is damaged."""
         try:
-            found = json.loads((self.root / "keys" / f"{key}.json").read_text(encoding="utf-8"))
+            file = self.root / "keys" / f"{key}.json"
+            found = json.loads(file.read_text(encoding="utf-8"))
             made = self.find(str(found["content"]))
             if made is not None:
+                os.utime(file)  # it goes as long after its last use as the data does
                 made.source = dict(found["source"])
             return made
         except (OSError, ValueError, KeyError, TypeError):
@@ -50,6 +53,7 @@ class Cache:
     def find(self, content: str) -> Prepared | None:
         """What was prepared for a content; None when nothing was, or when it is damaged."""
         folder = self.root / "prepared" / content
+        use(folder)
         try:
             table = json.loads((folder / "table.json").read_text(encoding="utf-8"))
             summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -80,6 +84,8 @@ class Cache:
         with contextlib.suppress(OSError, UserError):
             facts = {"content": prepared.content, "source": prepared.source}
             write_json(ready(self.root / "keys" / f"{key}.json"), facts)
+            use(self.root / "prepared" / prepared.content)
+            trim()
 
     @contextlib.contextmanager
     def lock(self, key: str, notify: Notify) -> Iterator[None]:
