@@ -9,17 +9,19 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from maquette.core.errors import UserError
+from maquette.core.errors import UserError, nearest
 from maquette.core.files import atomic
 from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
 from maquette.engine.alarms import Alarm, per_unit
+
+LOCAL = ("tensorboard",)  # trackers that write into the run folder and connect to nothing
 
 
 class Means:
@@ -76,23 +78,35 @@ class Log:
                 tracker.finish()
 
 
-def check_trackers(trackers: tuple[str, ...]) -> None:
-    """Refuses a tracker whose package is absent, which accelerate would leave out in silence."""
-    for name in trackers:
-        if importlib.util.find_spec(name) is None:
+def check_trackers(trackers: Sequence[str], named: bool) -> None:
+    """Refuses a tracker that is unknown or not installed, and one that connects and was not named by the user.
+
+    named: whether the user named them in this command or call; a recipe may come from somebody else
+    """
+    others = [name for name in trackers if name not in LOCAL]
+    known = _accelerate().tracking.LOGGER_TYPE_TO_CLASS if others else {}
+    for name in others:
+        if name not in known:  # and "all" would start whatever is installed
+            raise UserError(f"There is no tracker '{name}'.", f"{nearest(name, known)}")
+        if not named:
             raise UserError(
-                f"The tracker '{name}' is not installed.",
-                f"pip install {name}, or leave it out of train.trackers (tensorboard is there).",
+                f"The recipe names the tracker '{name}', which may send what is logged elsewhere; it was not started.",
+                f"Name it yourself: --tracker {name} (trackers=['{name}']); or go on without: --tracker none.",
             )
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"The tracker '{name}' is not installed.", f"pip install {name}, or --tracker tensorboard.")
+
+
+def _accelerate() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+        import accelerate.tracking
+    return accelerate
 
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
     # Started at the first line rather than with the run: the imports cost a second or two.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
-        from accelerate import Accelerator
-
-    accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
+    accelerator = _accelerate().Accelerator(log_with=list(trackers), project_dir=folder.path)
     plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
     accelerator.init_trackers("tracking", plain)
     return accelerator
