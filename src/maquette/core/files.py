@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
+from maquette.core.shown import cleaned
 
 
 @contextlib.contextmanager
@@ -52,7 +53,7 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Writes a JSON-able value, indented, as UTF-8; returns the path."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
+    return write_text(path, cleaned(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from maquette.core.files import atomic, read_json, write_json, write_text
 from maquette.core.find import find_modality
 from maquette.core.lock import sole_owner
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
@@ -188,8 +188,7 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
                     write_text(self.assets / file, content)
                     column[asset] = file
         write_json(self.spec_file, {"format": FORMAT, **plain})

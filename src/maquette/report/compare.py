@@ -16,6 +16,7 @@ from maquette.core.location import shared_name
 from maquette.core.needs import undertrained
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
@@ -125,7 +126,7 @@ class Comparison:
         table = [self.header, *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return cleaned("\n".join([*lines, *(f"Note: {note}" for note in self.notes)]))
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""
