@@ -27,6 +27,7 @@ from maquette.core.option import Option, checked
 from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
+from maquette.core.shown import cleaned
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES, only, told
@@ -267,7 +268,7 @@ class Run:
         self._dataset = dataset
 
     def __repr__(self) -> str:
-        return f"Run('{self.folder.path}', {self.recipe.family} of {', '.join(self.spec.target)})"
+        return cleaned(f"Run('{self.folder.path}', {self.recipe.family} of {', '.join(self.spec.target)})")
 
     if TYPE_CHECKING:
 

@@ -28,6 +28,7 @@ from maquette.core.needs import enough
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
+from maquette.core.shown import file_stems
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
 from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
@@ -256,7 +257,7 @@ def _previewer(
         for name, items in samples.items():
             column = spec.columns[name]
             modality = find_modality(column.kind)
-            end = "" if len(samples) == 1 else f"-{name}"
+            end = "" if len(samples) == 1 else f"-{file_stems(spec.target)[name]}"
             file = path.with_name(f"{path.name}{end}{modality.PREVIEW_SUFFIX}")
             modality.preview(items, file, column, captions_shown(given, spec, column.kind), about.of(step=step))
 

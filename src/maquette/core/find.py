@@ -146,7 +146,9 @@ def recipe_text(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"There is no recipe file '{name}'.", "`maquette recipes` lists those that ship.")
-        return path.read_text(encoding="utf-8")
+        from maquette.core.parse import MOST_YAML, characters_of  # YAML, which listing recipes can do without
+
+        return characters_of(path, MOST_YAML)
     if name not in recipe_names():
         raise UserError(f"There is no recipe '{name}'.", f"{nearest(name, recipe_names())} See `maquette recipes`.")
     return (files("maquette") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.files import explained, read_json, sync, write_json
+from maquette.core.files import explained, sync, write_json
+from maquette.core.parse import read_json
 from maquette.core.run import read_tensors, write_tensors
 from maquette.engine.state import State
 

@@ -19,6 +19,7 @@ from maquette.core.errors import UserError, nearest
 from maquette.core.files import atomic
 from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
+from maquette.core.shown import cleaned
 from maquette.engine.alarms import Alarm, per_unit
 
 LOCAL = ("tensorboard",)  # trackers that write into the run folder and connect to nothing
@@ -54,7 +55,7 @@ class Log:
         self._accelerator: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps({**line, "time": round(time.time())}, ensure_ascii=False) + "\n")
+        self._file.write(_line({**line, "time": round(time.time())}))
         self._file.flush()
         if self._trackers and "step" in line and "alarm" not in line:
             self._track(line)
@@ -78,6 +79,10 @@ class Log:
                 tracker.finish()
 
 
+def _line(values: Mapping[str, Any]) -> str:
+    return cleaned(json.dumps(values, ensure_ascii=False)) + "\n"
+
+
 def check_trackers(trackers: Sequence[str], named: bool) -> None:
     """Refuses a tracker that is unknown or not installed, and one that connects and was not named by the user.
 
@@ -87,7 +92,7 @@ def check_trackers(trackers: Sequence[str], named: bool) -> None:
     known = _accelerate().tracking.LOGGER_TYPE_TO_CLASS if others else {}
     for name in others:
         if name not in known:  # and "all" would start whatever is installed
-            raise UserError(f"There is no tracker '{name}'.", f"{nearest(name, known)}")
+            raise UserError(f"There is no tracker '{name}'.", nearest(name, known))
         if not named:
             raise UserError(
                 f"The recipe names the tracker '{name}', which may send what is logged elsewhere; it was not started.",
@@ -118,7 +123,7 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
         return []
     kept = [line for line in folder.log() if line.get("step", 0) <= step]
     with atomic(folder.log_file) as temporary:
-        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+        temporary.write_text("".join(_line(line) for line in kept), encoding="utf-8")
     return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
 
 
@@ -127,7 +132,7 @@ def notifier(quiet: bool) -> Callable[[str], None]:
 
     def notify(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+            print(cleaned(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
     return notify
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from maquette.core.about import About
 from maquette.core.files import atomic
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import Metric
 from maquette.report.fonts import family, fonts
 from maquette.report.log import Alarm, Curve, Log
@@ -55,6 +56,7 @@ def _settle_words(page: Any) -> None:
     words: list[Any] = page.findobj(lambda artist: hasattr(artist, "set_parse_math"))
     for part in words:
         part.set_parse_math(False)
+        part.set_text(cleaned(part.get_text()))
         further = [family(font) for font in fonts([part.get_text()])[1:]]
         part.set_fontfamily([*dict.fromkeys([*part.get_fontfamily(), *further])])
 
