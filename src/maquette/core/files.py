@@ -16,6 +16,7 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.held import check_held
 from maquette.core.leftovers import claimed, clear_leftovers
+from maquette.core.shown import cleaned
 
 
 @contextlib.contextmanager
@@ -81,17 +82,7 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Writes a JSON-able value, indented, as UTF-8; returns the path."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; a clear error when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"'{path}' is missing.", "Is the run folder complete?") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is damaged: {error}", "Restore it from a copy of the run.") from None
+    return write_text(path, cleaned(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)) + "\n")
 
 
 def stats_within(path: Path) -> list[os.stat_result]:

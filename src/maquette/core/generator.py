@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,22 @@ from maquette.core.hardware import device_named
 from maquette.core.modality import noun, part
 from maquette.core.model import Model
 from maquette.core.option import Option, Plan, checked, identifier
+from maquette.core.outline import check_weights, outline
 from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
-from maquette.core.run import RunFolder
+from maquette.core.run import RunFolder, shapes_in
 from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
 
 Notify = Callable[[str], None]
 
 
-def build_model(recipe: Recipe, spec: DataSpec) -> Model:
-    """The recipe's model with freshly drawn weights that depend on the recipe's seed alone."""
+def build_model(recipe: Recipe, spec: DataSpec, weights: Path | None = None) -> Model:
+    """The recipe's model with freshly drawn weights that depend on the recipe's seed alone.
+
+    weights: a file that these will be taken from. UserError, before there is a model, where it holds others, or where
+             they are more than there is memory for
+    """
     family = find_family(recipe.family)
     if others := [name for name in spec.target if not isinstance(spec.columns[name], family.SUPPORTS)]:
         kind = spec.columns[others[0]].kind
@@ -36,6 +42,9 @@ def build_model(recipe: Recipe, spec: DataSpec) -> Model:
             f"Family '{recipe.family}' cannot make '{others[0]}', which is {kind}.",
             "`maquette recipes` lists what can be trained.",
         )
+    shapes = outline(recipe, spec, trains=weights is None)
+    if shapes and weights:
+        check_weights(shapes, shapes_in(weights), weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.train.seed, "init"))
         model: Model = family.build(recipe.config, spec)
@@ -85,7 +94,7 @@ class Generator:
         """
         spec = folder.spec()
         chosen = device_named(device)
-        model = build_model(folder.recipe(), spec)
+        model = build_model(folder.recipe(), spec, folder.weights_file)
         weights = folder.weights()
         for name, net in model.kept.items():
             own = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}

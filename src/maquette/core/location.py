@@ -9,7 +9,8 @@ from pathlib import Path
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.files import read_json, ready, write_json
+from maquette.core.files import ready, write_json
+from maquette.core.parse import read_json
 
 _known: dict[str, Path] = {}  # of this process, for machines on which no cache can be written
 

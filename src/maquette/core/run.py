@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic, make_folder, read_json, ready, write_json, write_text
+from maquette.core.files import atomic, make_folder, ready, write_json, write_text
 from maquette.core.find import find_modality
 from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
+from maquette.core.parse import MOST_YAML, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
@@ -109,7 +110,7 @@ class RunFolder:
 
     def recipe(self) -> Recipe:
         """Raises UserError where it names a family that is neither ours nor vouched for (core/find.py)."""
-        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
+        return parse_recipe(characters_of(self.recipe_file, MOST_YAML), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
         """The columns, assets read in; UserError where it is damaged or of another format."""
@@ -120,7 +121,7 @@ class RunFolder:
                 for asset in find_modality(str(column.get("kind"))).Spec.assets:
                     if column.get(asset):  # a name within `assets`
                         file = self.assets / Path(column[asset]).name
-                        column[asset] = file.read_text(encoding="utf-8")
+                        column[asset] = characters_of(file)
             return DataSpec.model_validate(plain)
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
@@ -189,8 +190,7 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
                     write_text(ready(self.assets / file), content)
                     column[asset] = file
         write_json(self.spec_file, {"format": FORMAT, **plain})
@@ -301,13 +301,29 @@ def open_run(path: str | Path) -> RunFolder:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A safetensors file; anything else (a pickle, a truncated file) is refused by name."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    with _refused(path):
+        return load_file(path)
+
+
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file by name, as its header says; refuses what read_tensors refuses."""
+    from safetensors import safe_open
+
+    with _refused(path), safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
 
     if not path.is_file():
         raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
     try:
-        return load_file(path)
+        yield
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(
             f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic_folder, make_folder, read_json, write_json
+from maquette.core.files import atomic_folder, make_folder, write_json
+from maquette.core.parse import read_json
 from maquette.core.run import read_tensors, write_tensors
 from maquette.engine.state import State
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from maquette.core.errors import UserError
 from maquette.core.files import ready, write_text
 from maquette.core.location import shared_name
 from maquette.core.needs import undertrained
+from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
@@ -125,7 +125,7 @@ class Comparison:
         table = [self.header, *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return cleaned("\n".join([*lines, *(f"Note: {note}" for note in self.notes)]))
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""
@@ -160,7 +160,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     return Comparison(
         runs=runs,
         metrics=_metric_rows(runs, found),
-        settings=_settings([yaml.safe_load(facts.recipe_words(folder, folder.recipe())) for folder in folders]),
+        settings=_settings([parse_yaml(facts.recipe_words(f, f.recipe()), str(f.recipe_file)) for f in folders]),
         same_data=same_data,
         same_features=same_features,
         notes=tuple(_notes(runs, found, same_data, same_features)),

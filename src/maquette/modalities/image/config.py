@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,9 +14,8 @@ from pydantic import (
     model_serializer,
 )
 
+from maquette.core.bounds import Length
 from maquette.core.spec import GridSpec
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Config(BaseModel):
@@ -24,7 +23,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    size: tuple[Positive, Positive] | None = Field(None, description="height, width in pixels; null: the data's own")
+    size: tuple[Length, Length] | None = Field(None, description="height, width in pixels; null: the data's own")
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
     )

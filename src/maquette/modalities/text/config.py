@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from maquette.core.bounds import VOCABULARY, Length
 from maquette.core.spec import ColumnSpec, TokenSpec
 
 
@@ -18,11 +19,11 @@ class Config(BaseModel):
     tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
         "auto", description="what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
     )
-    vocab: Annotated[int, Field(ge=64)] = Field(8000, description="most tokens of a bpe or unigram tokenizer")
+    vocab: int = Field(8000, ge=64, le=VOCABULARY, description="most tokens of a bpe or unigram tokenizer")
     joint: bool = Field(True, description="one vocabulary for all columns used, or one for each")
     lowercase: bool = Field(False, description="everything in lower case")
-    context: Annotated[int, Field(ge=8)] = Field(256, description="tokens of a long text that are seen at once")
-    longest: Annotated[int, Field(ge=8)] = Field(512, description="most tokens of a row; longer rows are left out")
+    context: Length = Field(256, ge=8, description="tokens of a long text that are seen at once")
+    longest: Length = Field(512, ge=8, description="most tokens of a row; longer rows are left out")
 
 
 class Spec(TokenSpec):
