@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts unit test test-torch smoke bench bench-pictures bench-text clean
+.PHONY: setup check lint types contracts unit test test-torch fuzz smoke bench bench-pictures bench-text clean
 
 setup: $(VENV)/installed
 
@@ -42,6 +42,9 @@ test-torch:  ## everything, on the torch of VERSION=2.14.1, say, in an environme
 	.venv-torch-$(VERSION)/bin/python -c "import torch; assert torch.__version__.startswith('$(VERSION)'), \
 	  f'pyproject.toml does not allow it: torch {torch.__version__} was installed'"
 	$(MAKE) test VENV=.venv-torch-$(VERSION)
+
+fuzz: setup  ## mutates every file of small runs, TRIES times a file and verb; says how long it took: hours
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz --tries $(or $(TRIES),300)
 
 smoke: setup  ## the main job, as a new user would run it
 	$(BIN)/maquette demo -o runs/smoke --budget 20s

@@ -29,7 +29,7 @@ from maquette.core.model import Model
 from maquette.core.option import Option, checked
 from maquette.core.recipe import Recipe
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.samples import Samples
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ClassSpec, ColumnSpec, DataSpec, TokenSpec
 from maquette.core.spec import NumberSpec as NumberForm
@@ -55,7 +55,7 @@ def prepared(recipe: str, data: str | Path, out: Path, **settings: Any) -> Path:
     """A run as training leaves it, its weights as they began."""
     resolved = api.resolve_recipe(recipe, data, settings={**SETTINGS[recipe], **settings})
     folder, _ = training.prepare(resolved, out, lambda note: None)
-    write_tensors(folder.weights_file, build_model(folder.recipe(), folder.spec()).state_dict())
+    folder.write_weights(build_model(folder.recipe(), folder.spec()).state_dict(), step=0)
     return out
 
 
