@@ -132,7 +132,9 @@ class _Worker:
         self.number, self.tries = number, tries
         self.channel, theirs = multiprocessing.Pipe(duplex=False)
         self.process = multiprocessing.get_context("fork").Process(
-            target=worker.serve, args=(work / "runs", work / f"try-{os.getpid()}-{number}", list(tries), theirs), daemon=True
+            target=worker.serve,
+            args=(work / "runs", work / f"try-{os.getpid()}-{number}", list(tries), theirs),
+            daemon=True,
         )
         self.process.start()
         theirs.close()

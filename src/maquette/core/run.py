@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import to_json
+from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
+from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
 from maquette.core.manifest import LOCK, NAME, Manifest
 from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
 from maquette.core.tensors import pack_tensors, read_tensors
 
@@ -226,9 +227,8 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
-                    self._write(self.assets / file, content.encode())
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
+                    self._write(ready(self.assets / file), content.encode())
                     column[asset] = file
         self._write_json(self.spec_file, {"format": FORMAT, **plain})
 
@@ -293,24 +293,20 @@ def remove_run(folder: RunFolder) -> list[Path]:
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
+    return RunFolder(make_folder(path))
 
 
 @contextlib.contextmanager
 def or_nothing(folder: RunFolder) -> Iterator[None]:
     """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
     try may have its name."""
-    try:
-        yield
-    except BaseException:
-        if not any(folder.checkpoints.glob("step-*")):
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with held(folder.path):
+        try:
+            yield
+        except BaseException:
+            if in_place(folder.path) and not any(folder.checkpoints.glob("step-*")):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def check_new(path: Path) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_text
+from maquette.core.files import ready, write_text
 from maquette.core.location import shared_name
 from maquette.core.needs import undertrained
 from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
@@ -124,7 +125,7 @@ class Comparison:
         table = [self.header, *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return cleaned("\n".join([*lines, *(f"Note: {note}" for note in self.notes)]))
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""
@@ -181,7 +182,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
         curves={key: curve for key, (curve, _) in charts.items()},
         charts=finite({key: chart for key, (_, chart) in charts.items()}),
     )
-    return write_text(Path(out), page)
+    return write_text(ready(Path(out)), page)
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
