@@ -102,10 +102,14 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
     if not folder.log_file.exists():
         return []
-    kept = [line for line in folder.log() if line.get("step", 0) <= step]
-    with atomic(folder.log_file) as temporary:
-        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
-    return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
+    alarms = []
+    with atomic(folder.log_file) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in folder.log():
+            if line["step"] <= step:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                if "alarm" in line:
+                    alarms.append(Alarm(line["alarm"], line["step"], line["saw"], line["advice"]))
+    return alarms
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:
