@@ -370,6 +370,15 @@ def test_a_checkpoint_without_a_manifest_is_of_an_earlier_version_or_damaged(tra
     assert loaded(trained)[0] == 19
 
 
+def test_a_finished_run_writes_damaged_weights_again(trained: RunFolder) -> None:
+    good = trained.weights_file.read_bytes()
+    trained.weights_file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(UserError, match="maquette resume"):
+        trained.weights()
+    train(toy_job(trained.path))
+    assert trained.weights_file.read_bytes() == good and trained.weights()
+
+
 @pytest.mark.parametrize("name", ["step-99999999", "step-zzz", "step-", "step-0000000x", "step-100000000"])
 def test_folders_that_only_look_like_checkpoints_are_passed_over(trained: RunFolder, name: str) -> None:
     shutil.copytree(newest(trained), trained.checkpoints / name)

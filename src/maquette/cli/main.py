@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from maquette.console import clean_streams
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.find import modalities_with, runs_from
 
@@ -86,8 +87,11 @@ def load(run: str, device: str = "auto") -> Any:
 
     start()
     from maquette import api
+    from maquette.core.held import held
 
-    return api.load(run, device)
+    loaded = api.load(run, device)
+    click.get_current_context().with_resource(held(loaded.folder.path))  # once moved, it is written to no more
+    return loaded
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -117,6 +121,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Runs the command line and ends the process: exit code 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
+    clean_streams()
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     try:
