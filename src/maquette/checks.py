@@ -16,7 +16,9 @@ from maquette.engine import checkpoint
 class Checked:
     """A file of a run, by its name there, or a checkpoint.
 
-    state: "whole", "changed", "missing" or "damaged"; "unknown" of what is no part of a run      why: of damage
+    state: "whole", "changed", "missing"; "refused" of what is as it was written and is not used all the same; "damaged"
+           of a checkpoint; "unknown" of what is no part of a run
+    why:   it is refused, or what is damaged
     """
 
     name: str
@@ -44,7 +46,7 @@ def check_run(folder: RunFolder) -> list[Checked]:
             try:
                 read()
             except UserError as error:
-                found[file.name] = Checked(file.name, "damaged", error.problem)
+                found[file.name] = Checked(file.name, "refused", error.problem)
     steps = checkpoint.checked(folder.checkpoints)
     states = [Checked(_within(path, folder), "damaged" if why else "whole", why) for path, why in steps.items()]
     unknown = [Checked(_within(path, folder), "unknown") for path in folder.unknown() if path not in steps]

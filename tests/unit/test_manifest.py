@@ -211,7 +211,7 @@ def test_a_run_that_was_received_can_be_checked(folder: RunFolder) -> None:
     rows = [[cell.strip() for cell in line.split("│")] for line in said.splitlines() if "│" in line]
     states = {row[1]: row[2].partition(":")[0] for row in rows}
     assert code == 2 and states["data.json"] == "missing" and states["recipe.yaml"] == "changed"
-    assert states["weights.safetensors"] == states["checkpoints/step-00000006"] == "damaged"
+    assert states["weights.safetensors"] == "refused" and states["checkpoints/step-00000006"] == "damaged"
     folder.manifest_file.unlink()
     assert checked()[0] == 2
 

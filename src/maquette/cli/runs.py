@@ -69,7 +69,8 @@ def check(run: str) -> None:
     print_table(("file", "state"), [(one.name, f"{one.state}: {one.why}" if one.why else one.state) for one in found])
     if wrong := [one.name for one in found if one.state not in ("whole", "unknown")]:
         raise UserError(
-            f"'{run}' is not as it was written: {', '.join(wrong)}.", "Use another copy; a changed recipe.yaml is used."
+            f"'{run}' is not as it was written, or not used: {', '.join(wrong)}.",
+            "Use another copy; a changed recipe.yaml is used.",
         )
     click.echo("Every file that things are made from is as it was written.")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic_folder, make_folder, write_json
+from maquette.core.files import atomic_folder, make_folder, temporary_folder, write_json
 from maquette.core.manifest import Manifest, digest
 from maquette.core.parse import read_json
 from maquette.core.tensors import read_tensors, write_tensors
@@ -40,8 +39,10 @@ def save(folder: Path, state: State, keep: int) -> Path:
         write_json(temporary / _FACTS, Facts(step=state.step, items=state.items, seconds=state.seconds).model_dump())
         Manifest(temporary).record([temporary / _TENSORS, temporary / _FACTS], alone=True)
     found = _all(folder)
-    for old in set(found) - set(found[: found.index(final) + 1][-keep:]):
-        shutil.rmtree(old, ignore_errors=True)
+    with temporary_folder(folder, "gone") as gone:  # a kill leaves none half removed, which would look damaged
+        for old in set(found) - set(found[: found.index(final) + 1][-keep:]):
+            with contextlib.suppress(OSError):
+                old.rename(gone / old.name)
     return final
 
 
