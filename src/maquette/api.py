@@ -209,7 +209,10 @@ def compare(*runs: str | Path | Run) -> Comparison:
     """Metrics and settings of two or more runs side by side."""
     from maquette.report import compare as compare_folders
 
-    return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
+    folders = [run.folder if isinstance(run, Run) else open_run(run) for run in runs]
+    for remark in (remark for folder in folders for remark in folder.remarks()):
+        notifier(quiet=False)(remark)
+    return compare_folders(folders)
 
 
 _FINISHED = (
@@ -285,7 +288,7 @@ class Run:
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
-        return Generator.load(self.folder, self.device)
+        return Generator.load(self.folder, self.device, self.notify)
 
     @property
     def notify(self) -> Callable[[str], None]:
@@ -385,6 +388,9 @@ class Run:
         longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
         if world.leads:
             with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
+                for remark in self.folder.remarks():
+                    notifier(quiet)(remark)
+                self.folder.record()
                 check_more(self.folder, steps)
                 dataset = self._data_to_go_on(data, longer, notifier(quiet))
             if longer:
@@ -540,7 +546,7 @@ class Run:
             self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
             own_data=self.trained_on(dataset), best=self._best,
         )  # fmt: skip
-        result.save(self.folder.metrics_file)
+        self.folder.write_metrics(result.model_dump(mode="json"))
         write_card(self.folder)
         return result
 

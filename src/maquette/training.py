@@ -18,7 +18,6 @@ from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
-from maquette.core.files import write_json
 from maquette.core.find import find_family, find_modality, own_modalities
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
@@ -71,7 +70,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     with or_nothing(folder):
         folder.write_spec(spec)
         remembered, shown = _named(recipe, dataset)
-        write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
+        folder.write_data({"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
         # The recipe last: it is what makes a folder a run.
         folder.write_recipe(remembered)
     for line in _told(dataset, spec):
@@ -145,7 +144,7 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
     kept = only(dataset, rows)
     remembered, shown = _named(recipe, dataset)
     new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
-    write_json(folder.data_file, new)
+    folder.write_data(new)
     folder.write_recipe(remembered)
     first, *notes = _told(kept, spec)
     for less, was in (

@@ -52,7 +52,12 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Writes a JSON-able value, indented, as UTF-8; returns the path."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
+    return write_text(path, to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """A JSON-able value as our files have it: indented, every letter as it is."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n"
 
 
 def stats_within(path: Path) -> list[os.stat_result]:

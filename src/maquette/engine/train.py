@@ -13,7 +13,7 @@ from maquette.core.errors import Interrupted, UserError
 from maquette.core.lock import sole_owner
 from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.engine import checkpoint
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC
@@ -274,7 +274,7 @@ class _Session:
 def save_weights(folder: RunFolder, state: State) -> None:
     """Writes what sampling needs, so that a run can be sampled from while it still trains."""
     weights = {name: value.to(memory_format=torch.contiguous_format) for name, value in state.ema.weights().items()}
-    write_tensors(folder.weights_file, weights, {"step": str(state.step)})
+    folder.write_weights(weights, state.step)
 
 
 def preview_path(folder: RunFolder, step: int) -> Path:

@@ -29,8 +29,8 @@ from maquette.core.errors import MaquetteError, UserError
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.progress import track
 from maquette.core.rng import derive
-from maquette.core.run import read_tensors, write_tensors
 from maquette.core.table import Column, Dataset
+from maquette.core.tensors import read_tensors, write_tensors
 from maquette.evaluation.features import Notify, Seen, order
 from maquette.modalities.image.flaws import FLAWS, flawed
 
