@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+from maquette.core.shown import cleaned
+
 LISTED = 40  # names in one message
 
 
@@ -15,8 +17,8 @@ class MaquetteError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = problem.strip()
-        self.remedy = remedy.strip()
+        self.problem = cleaned(problem.strip())
+        self.remedy = cleaned(remedy.strip())
         super().__init__(f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem)
 
 

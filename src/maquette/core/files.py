@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
+from maquette.core.shown import cleaned
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 def to_json(value: Any) -> str:
     """A JSON-able value as our files have it: indented, every letter as it is."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n"
+    return cleaned(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)) + "\n"
 
 
 def stats_within(path: Path) -> list[os.stat_result]:

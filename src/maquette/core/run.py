@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from maquette.core.log_lines import LONGEST, read_lines
 from maquette.core.manifest import LOCK, NAME, Manifest
 from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
 from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
@@ -229,8 +229,7 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
                     self._write(self.assets / file, content.encode())
                     column[asset] = file
         self._write_json(self.spec_file, {"format": FORMAT, **plain})

@@ -9,17 +9,20 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from maquette.core.errors import UserError
+from maquette.core.errors import UserError, nearest
 from maquette.core.files import atomic
 from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
+from maquette.core.shown import cleaned
 from maquette.engine.alarms import Alarm, per_unit
+
+LOCAL = ("tensorboard",)  # trackers that write into the run folder and connect to nothing
 
 
 class Means:
@@ -52,7 +55,7 @@ class Log:
         self._accelerator: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps({**line, "time": round(time.time())}, ensure_ascii=False) + "\n")
+        self._file.write(_line({**line, "time": round(time.time())}))
         self._file.flush()
         if self._trackers and "step" in line and "alarm" not in line:
             self._track(line)
@@ -76,23 +79,39 @@ class Log:
                 tracker.finish()
 
 
-def check_trackers(trackers: tuple[str, ...]) -> None:
-    """Refuses a tracker whose package is absent, which accelerate would leave out in silence."""
-    for name in trackers:
-        if importlib.util.find_spec(name) is None:
+def _line(values: Mapping[str, Any]) -> str:
+    return cleaned(json.dumps(values, ensure_ascii=False)) + "\n"
+
+
+def check_trackers(trackers: Sequence[str], named: bool) -> None:
+    """Refuses a tracker that is unknown or not installed, and one that connects and was not named by the user.
+
+    named: whether the user named them in this command or call; a recipe may come from somebody else
+    """
+    others = [name for name in trackers if name not in LOCAL]
+    known = _accelerate().tracking.LOGGER_TYPE_TO_CLASS if others else {}
+    for name in others:
+        if name not in known:  # and "all" would start whatever is installed
+            raise UserError(f"There is no tracker '{name}'.", nearest(name, known))
+        if not named:
             raise UserError(
-                f"The tracker '{name}' is not installed.",
-                f"pip install {name}, or leave it out of train.trackers (tensorboard is there).",
+                f"The recipe names the tracker '{name}', which may send what is logged elsewhere; it was not started.",
+                f"Name it yourself: --tracker {name} (trackers=['{name}']); or go on without: --tracker none.",
             )
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"The tracker '{name}' is not installed.", f"pip install {name}, or --tracker tensorboard.")
+
+
+def _accelerate() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+        import accelerate.tracking
+    return accelerate
 
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
     # Started at the first line rather than with the run: the imports cost a second or two.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
-        from accelerate import Accelerator
-
-    accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
+    accelerator = _accelerate().Accelerator(log_with=list(trackers), project_dir=folder.path)
     plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
     accelerator.init_trackers("tracking", plain)
     return accelerator
@@ -106,7 +125,7 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     with atomic(folder.log_file) as temporary, temporary.open("w", encoding="utf-8") as file:
         for line in folder.log():
             if line["step"] <= step:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(_line(line))
                 if "alarm" in line:
                     alarms.append(Alarm(line["alarm"], line["step"], line["saw"], line["advice"]))
     return alarms
@@ -117,7 +136,7 @@ def notifier(quiet: bool) -> Callable[[str], None]:
 
     def notify(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+            print(cleaned(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
     return notify
 

@@ -87,7 +87,7 @@ class _Session:
         self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
+        self.log = Log(job.folder, job.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before, self.first_step = self.state.seconds, self.state.step
         self.stage.first = self.state.step
         self.began = self.saved = self.logged = self.reported = time.monotonic()

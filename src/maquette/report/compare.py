@@ -15,6 +15,7 @@ from maquette.core.needs import undertrained
 from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
+from maquette.core.shown import cleaned
 from maquette.core.summary import Summary
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
@@ -125,7 +126,7 @@ class Comparison:
         table = [self.header, *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return cleaned("\n".join([*lines, *(f"Note: {note}" for note in self.notes)]))
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""

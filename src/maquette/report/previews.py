@@ -15,6 +15,7 @@ from maquette.core.find import find_modality
 from maquette.core.progress import track
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
+from maquette.core.shown import file_stems
 from maquette.core.spec import DataSpec, TokenSpec
 from maquette.report.show import hook, previewed
 
@@ -46,7 +47,7 @@ def previews(folder: RunFolder, spec: DataSpec, column: str) -> list[tuple[int, 
 
 def _tail(spec: DataSpec, column: str) -> str:
     """What the name of a file says of its column, where there are several."""
-    return f"-{column}" if len(spec.target) > 1 else ""
+    return f"-{file_stems(spec.target)[column]}" if len(spec.target) > 1 else ""
 
 
 def animation_name(spec: DataSpec, column: str) -> str:
