@@ -23,7 +23,7 @@ from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, re
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
-from maquette.core.summary import Summary, read_summary
+from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
@@ -169,8 +169,7 @@ class RunFolder:
 
     def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        self.manifest.check(self.data_file)
-        return read_summary(self.data_file)
+        return summary_of(self._json(self.data_file), self.data_file)
 
     def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
         """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
