@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import member_names
@@ -53,8 +54,13 @@ class Archive:
                         sizes.append(member.size)
                         raw = member.name.encode("utf-8", "surrogateescape")
                         listed.append(member.name if is_utf8(raw) else raw)
+                if total <= self.limit and 0 < self._tail() < tarfile.BLOCKSIZE:
+                    raise tarfile.ReadError(f"it is cut off after {counted(len(members), 'file', 'files')}")
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
-            raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
+            why = str(error).partition(":\n")[0]
+            raise UserError(
+                f"'{path}' is not a readable archive: {why}.", "Fetch it again, or pack it again as .zip or .tar."
+            ) from None
         if sum(sizes) > self.limit or (self.zip is None and total > self.limit):
             raise UserError(
                 f"'{path}' is refused: it would unpack to more than {self.limit / 2**20:,.0f} MiB.",
@@ -88,6 +94,11 @@ class Archive:
                 return file.read(size)
         except (*_DAMAGE, RuntimeError, NotImplementedError):
             return b""
+
+    def _tail(self) -> int:
+        """Bytes of what stands where the next member of a .tar would, as far as they were looked at."""
+        assert self.tar.fileobj is not None
+        return self.tar.fileobj.tell() - self.tar.offset
 
     def _read(self, i: int) -> Payload:
         member = self.members[i]

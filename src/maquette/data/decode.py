@@ -108,7 +108,7 @@ def unpacked(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             made = file.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unreadable(f"damaged gzip file: {error}") from None
+        raise Unreadable(f"damaged gzip file: {error}", "Fetch it, or pack it, again.") from None
     if len(made) > MOST_BYTES:
         raise Unreadable(f"unpacks to more than {MOST_BYTES // 2**30} GiB")
     return made
@@ -153,7 +153,8 @@ def refusal(name: str, error: Unreadable) -> UserError:
     """What is said of a single file that cannot be used."""
     return UserError(
         f"'{shown(name)}' cannot be decoded: {error}.",
-        "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
+        error.remedy
+        or "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
     )
 
 
@@ -181,7 +182,7 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
         raise Unreadable(f"{where}, as the rest of it is: damaged")
     found = encodings.guess(data, first)
     if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
-        raise Unreadable(f"{where}: no characters at all")
+        raise Unreadable(f"{where}: no characters at all", "Give it the suffix of what it is.")
     if found is None:
         raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
     return found

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from maquette.core.modality import Unreadable
+from maquette.data.disguised import check_fetched
 from maquette.data.names import Names
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -38,8 +39,11 @@ class File:
         if isinstance(self.payload, Unreadable):
             raise self.payload
         if isinstance(self.payload, bytes):
-            return self.payload
-        return _read_once(self.payload, most) if self.part else _read(self.payload, most)
+            data = self.payload
+        else:
+            data = _read_once(self.payload, most) if self.part else _read(self.payload, most)
+        check_fetched(data)
+        return data
 
 
 def _read(path: str, most: int) -> bytes:

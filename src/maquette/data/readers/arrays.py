@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import noun, part
 from maquette.data.layout import SPLITS
-from maquette.data.names import shown
+from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.typing import column_of, kind_of_array
@@ -24,6 +27,10 @@ _SUFFIXES = (".npz", ".npy")
 _ITEMS = ("x", "data", "samples")
 _LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
 _REMEDY = "Save the items as `x` and labels as `y` or `labels`, e.g. np.savez('set.npz', x=..., y=...)."
+
+_NUMPY, _ZIP, _PICKLE = b"\x93NUMPY", b"PK", b"\x80"  # how files begin
+_OF_OBJECTS = ("Object arrays", "Python objects", "pickled data")  # what numpy says of arrays of such
+_AS_PLAIN = "Save it as numbers, or as strings of one width: np.save(file, array.astype(str)), say."
 
 Parts = Mapping[str | None, np.ndarray]  # split -> its array
 
@@ -39,12 +46,15 @@ def claims(place: Place) -> float:
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The arrays of one .npz, of one .npy, or of a folder of .npy files named after what they hold."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays, objects = dict[str, np.ndarray](), list[str]()
     ends, names = _SUFFIXES if place.tree.form == "file" else ".npy", place.tree.names
     read = [i for i, name in enumerate(names) if "/" not in name and name.lower().endswith(ends)]
     for i, payload in zip(read, place.tree.payloads(read), strict=True):
         if not isinstance(payload, ValueError):
-            arrays |= _load(names[i], payload)
+            found, refused = _load(names[i], payload)
+            arrays, objects = arrays | found, objects + refused
+    if objects and (not arrays or any(_role(name)[0] for name in objects)):
+        raise UserError(_refused(objects, place), _AS_PLAIN)
     items, labels, further = _sorted(place, arrays)
     made = arranged("arrays", items, labels, further)
     of_arrays = {*read}
@@ -53,6 +63,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     for name, array in arrays.items():
         if not any(array is one for one in used):
             made.notes.append(f"Array '{shown(name)}' is not used.")
+    if objects:
+        made.notes.append(f"{_refused(objects, place)} {_AS_PLAIN}")
     return made
 
 
@@ -86,6 +98,17 @@ def arranged(
     )
 
 
+def _refused(names: Sequence[str], place: Place) -> str:
+    what = f"Array {some(names)} of '{shown(place.name)}' holds" if len(names) == 1 else f"Arrays {some(names)} hold"
+    return f"{what} Python objects (dtype=object), which are never loaded: loading them can run any program."
+
+
+def _form(array: np.ndarray) -> str:
+    """Shape and type of an array, for people."""
+    kind = "strings" if array.dtype.kind in "SU" else "records" if array.dtype.names else array.dtype.name
+    return f"{' x '.join(map(str, array.shape)) or 'one'} of {kind}"
+
+
 def _sorted(
     place: Place, arrays: dict[str, np.ndarray]
 ) -> tuple[dict[str | None, np.ndarray], dict[str | None, np.ndarray], dict[str, dict[str | None, np.ndarray]]]:
@@ -96,7 +119,7 @@ def _sorted(
     if not items and len(claimed) == 1:
         items = {roles[claimed[0]][1]: arrays[claimed[0]]}
     if not items:
-        listed = ", ".join(map(shown, arrays))
+        listed = ", ".join(f"'{shown(name)}' is {_form(array)}" for name, array in arrays.items()) or "it is empty"
         raise UserError(f"'{shown(place.name)}' holds no array of {_nouns()}: {listed}.", _REMEDY)
     labels: dict[str | None, np.ndarray] = {}
     further: dict[str, dict[str | None, np.ndarray]] = {}
@@ -121,25 +144,37 @@ def _sorted(
     return items, labels, whole
 
 
-def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
-    """Arrays by name. Pickled objects are refused: reading them would run whatever they say."""
+def _load(name: str, payload: str | bytes) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Arrays by name, and the names of those that hold Python objects: to load such would run whatever they say."""
+    stem, arrays, objects = name.partition(".")[0], dict[str, np.ndarray](), list[str]()
+
+    def keep(key: str, load: Callable[[], np.ndarray]) -> None:
+        try:
+            arrays[key] = load()
+        except ValueError as error:
+            if not any(words in str(error) for words in _OF_OBJECTS):
+                raise
+            objects.append(key)
+
     try:
-        if name.lower().endswith(".npy"):
-            stem = name.partition(".")[0]
-            if isinstance(payload, str):
-                return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}
-            return {stem: np.load(io.BytesIO(payload), allow_pickle=False)}
-        with np.load(payload if isinstance(payload, str) else io.BytesIO(payload), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise UserError(
-                f"'{shown(name)}' is refused: it holds pickled objects, which could run code.",
-                "Save plain arrays of numbers (labels as integers or fixed-width strings), not dtype=object.",
-            ) from None
-        raise UserError(f"'{shown(name)}' is damaged: {error}", "Save it again.") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, KeyError) as error:
-        raise UserError(f"'{shown(name)}' is damaged: {error or type(error).__name__}", "Save it again.") from None
+        with Path(payload).open("rb") if isinstance(payload, str) else io.BytesIO(payload) as file:
+            if (start := file.read(len(_NUMPY))).startswith(_PICKLE):
+                return {}, [stem]
+        if not start.startswith((_NUMPY, _ZIP)):  # else numpy takes it for a pickle
+            raise ValueError("it does not begin as arrays of NumPy do")
+        source: Any = payload if isinstance(payload, str) else io.BytesIO(payload)
+        if start == _NUMPY:
+            keep(stem, lambda: np.load(source, mmap_mode="r" if source is payload else None, allow_pickle=False))
+            return arrays, objects
+        with np.load(source, allow_pickle=False) as archive:
+            for key in archive.files:
+                keep(key, functools.partial(archive.__getitem__, key))
+    except (
+        ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, KeyError,
+    ) as error:  # fmt: skip
+        why = "it ends too early" if "mmap length" in str(error) else str(error) or type(error).__name__
+        raise UserError(f"'{shown(name)}' is damaged: {why}.", "Save it, or fetch it, again.") from None
+    return {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}, objects
 
 
 def _role(name: str) -> tuple[str, str | None]:
