@@ -107,7 +107,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+# color: that click leaves words alone, which it would strip for a pipe; we colour none, and `clean_streams` sees them
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": True}
+
+
+@click.command(cls=Verbs, context_settings=_SETTINGS)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
