@@ -1,4 +1,4 @@
-"""Words of a received run and of received data, whatever they are, do nothing to a terminal, a page or a file's name."""
+"""Words of a received run, whatever they are, do nothing to a terminal, a page or the name of a file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import maquette
 from PIL import Image
 
-from maquette.core.files import read_json, write_json
+from maquette.core.files import read_json
 from maquette.core.shown import cleaned
-
-from commands import maquette
 
 RUNS = Path(__file__).parents[1] / "fixtures" / "run-format-1"
 # What moves a cursor, sets a title, makes a link; turns the direction of writing; is not seen; ends a line elsewhere.
 MARKS = (
     "\x1b[2J", "\x1b]0;title\x07", "\x1b]8;;http://e.vil\x1b\\", "\x9b31m", "\x00\x08\r\x7f", "\u202egnp.exe\u202c",
-    "\u2066a\u2069\u200e\u200f\u061c", "a\u200bb\u2060\ufeff", "\u2028\u2029\x85", "\U000e0041", "\u3164", "[red]x[/red]",
-    "[link=http://e.vil]y[/link]", "<script>alert(1)</script>", "](http://e.vil)", "$\\frac{1}{2}$", "=cmd|' /C calc'!A0",
+    "\u2066a\u2069\u200e\u200f\u061c", "a\u200bb\u2060\ufeff", "\u2028\u2029\x85", "\U000e0041", "\u3164",
+    "[red]x[/red]",
+    "[link=http://e.vil]y[/link]", "<script>alert(1)</script>", "](http://e.vil)", "$\\frac{1}{2}$",
+    "=cmd|' /C calc'!A0",
     "../../../x", "CON", "a/b\\c", "$(touch pwned)`touch pwned`", "n" * 300,
 )  # fmt: skip
 EVERY = "".join(MARKS)

@@ -42,9 +42,10 @@ def test_what_moves_turns_or_is_not_seen_is_shown_by_its_number(words: str, seen
 @pytest.mark.parametrize(
     "words",
     [
-        "one\ttwo\nthree", "naïve e\u0301 Ångström", "עברית العربية فارسی", "می\u200cخواهم", "क्\u200dष हिन्दी",
-        "ภาษา\u200bไทย", "猫\u3000犬 葛\U000e0100", "👩\u200d❤️\u200d👨 👍🏽 1️⃣ ☎️", "🏴\U000e0067\U000e0062\U000e0065\U000e006e"
-        "\U000e0067\U000e007f", "5\xa0%", "ᠮᠣᠩᠭᠣᠯ\u180e\u1820",
+        "one\ttwo\nthree", "naïve e\u0301 Ångström", "क्\u200dष हिन्दी",
+        "עברית العربية فارسی", "می\u200cخواهم",  # noqa: RUF001
+        "ภาษา\u200bไทย", "猫\u3000犬 葛\U000e0100", "👩\u200d❤️\u200d👨 👍🏽 1️⃣ ☎️",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "5\xa0%", "ᠮᠣᠩᠭᠣᠯ\u180e\u1820",
     ],
 )  # fmt: skip
 def test_letters_accents_and_emoji_of_all_scripts_stay(words: str) -> None:
