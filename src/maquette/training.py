@@ -18,8 +18,7 @@ from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
 from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
-from maquette.core.files import write_json
-from maquette.core.find import find_family, find_modality, own_modalities
+from maquette.core.find import find_family, find_modality, own_modalities, refuse_foreign_family
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
@@ -40,19 +39,21 @@ Notify = Callable[[str], None]
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
 
 
-def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tuple[RunFolder, Dataset]:
+def prepare(
+    recipe: Recipe, out: Path, notify: Notify, processes: int = 1, fetch: bool = False
+) -> tuple[RunFolder, Dataset]:
     """Opens the data and lays down a run folder that `train_folder` can start, and resume.
 
-    Whatever is refused is refused before the folder is made.
+    Whatever is refused is refused before the folder is made. fetch: as of `open_data`
     """
     check_new(out)
     members, codecs = members_of(recipe), codecs_of(recipe)
     recipe = prepared_as(members, recipe)
-    dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
+    dataset = open_data(recipe, notify, fetch, like=members[0].spec() if members else None)
     target, given = _chosen(recipe, dataset)
     if not recipe.target:  # by what the run folder will name, since resuming opens that: other columns are left aside
         recipe = recipe.model_copy(update={"target": target, "given": given})
-        dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
+        dataset = open_data(recipe, notify, fetch, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
     train = enough(recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))}), spec)
     if recipe.train.budget == "auto":
@@ -63,7 +64,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     # A setting that does not fit the data is refused before anything is written.
     _complete(build_model(recipe, spec))
     for member in members:
-        check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, like=like))
+        check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, fetch, like=like))
     for codec in codecs:
         if codec.data().get("fingerprint") != dataset.fingerprint:
             notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
@@ -71,7 +72,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     with or_nothing(folder):
         folder.write_spec(spec)
         remembered, shown = _named(recipe, dataset)
-        write_json(folder.data_file, {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
+        folder.write_data({"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
         # The recipe last: it is what makes a folder a run.
         folder.write_recipe(remembered)
     for line in _told(dataset, spec):
@@ -144,7 +145,7 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
     kept = only(dataset, rows)
     remembered, shown = _named(recipe, dataset)
     new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
-    write_json(folder.data_file, new)
+    folder.write_data(new)
     folder.write_recipe(remembered)
     first, *notes = _told(kept, spec)
     for less, was in (
@@ -200,13 +201,13 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
 
 
 def train_folder(
-    folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, *,
+    folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, trackers: Sequence[str] = (), *,
     progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
     began: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Trains a run from where it is to its end, or until it is asked to stop.
 
-    device: another one than the recipe's, this time      progress, stop, began: as of a Job
+    device: another one than the recipe's, this time      trackers, progress, stop, began: as of a Job
     """
     recipe, spec = folder.recipe(), folder.spec()
     if device is not None:
@@ -226,6 +227,7 @@ def train_folder(
             reference=reference,
             preview=_previewer(folder, recipe, spec, reference),
             inspect=_inspector(dataset, spec),
+            trackers=tuple(trackers),
             quiet=quiet,
             watches=_watches(spec),
             progress=progress or (lambda values: None),
@@ -362,9 +364,13 @@ def inspected(
 
 
 def open_data(
-    recipe: Recipe, notify: Notify, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
+    recipe: Recipe, notify: Notify, fetch: bool = False, like: DataSpec | None = None, own: str | None = None
 ) -> Dataset:
-    """The data that a recipe names, as open_dataset does. like: a specification whose tokens it is read with."""
+    """The data that a recipe names, as open_dataset does.
+
+    fetch: whether the user asked for it, where it has to be fetched: a recipe may come from somebody else
+    like:  a specification whose tokens it is read with
+    """
     assert recipe.data.source is not None
     given = () if recipe.given == "auto" else recipe.given
     return open_dataset(
@@ -438,7 +444,9 @@ def check_watched(processes: int, *asked: object) -> None:
         )
 
 
-def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = None) -> None:
+def launch(
+    folder: RunFolder, processes: int, quiet: bool, device: str | None = None, trackers: Sequence[str] = ()
+) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
     Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
@@ -450,14 +458,18 @@ def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = 
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, *named_by(recipe, "families")]
-    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
+    families = (recipe.family, *named_by(recipe, "families"))
+    for family in families:
+        refuse_foreign_family(family, str(folder.recipe_file))
+    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), *families]))
     env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
-    # What is the user's own is found where this process found it, e.g. beside a script.
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+    env["PYTHONPATH"] = os.pathsep.join(_searched(folder, ("maquette", *families, *own_modalities())))
+    env["PYTHONSAFEPATH"] = "1"  # of those that they start in turn, too: not the folder one stands in
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes),
+               "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--local_addr", "127.0.0.1",
                "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
-               *(["--device", device] if device else [])]  # fmt: skip
+               *(["--device", device] if device else []),
+               *(word for name in trackers or ["none"] for word in ("--tracker", name))]  # fmt: skip
     child = subprocess.Popen(command, env=env)
     try:
         code = child.wait()
@@ -467,3 +479,15 @@ def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = 
         raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
     if code:
         raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
+
+
+def _searched(run: RunFolder, vouched: Sequence[str]) -> list[str]:
+    """Folders in which other processes look for modules: where this one does, so that what is the user's own is found,
+    e.g. beside a script. Left out are the folder one stands in and the run, whose files may be somebody else's; but
+    where a module lies that the user vouched for, others are found, too.
+    """
+    tops = [sys.modules[top] for name in vouched if (top := name.partition(".")[0]) in sys.modules]
+    files = [place for one in tops for place in (getattr(one, "__path__", None) or [one.__file__]) if place]
+    own, here, its = {Path(file).resolve().parent for file in files}, Path.cwd(), run.path.resolve()
+    searched = [Path(entry).resolve() for entry in filter(None, sys.path)]
+    return [str(path) for path in searched if path in own or (path != here and not path.is_relative_to(its))]

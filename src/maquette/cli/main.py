@@ -95,8 +95,11 @@ def load(run: str, device: str = "auto") -> Any:
 
     start()
     from maquette import api
+    from maquette.core.held import held
 
-    return api.load(run, device)
+    loaded = api.load(run, device)
+    click.get_current_context().with_resource(held(loaded.folder.path))  # once moved, it is written to no more
+    return loaded
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -14,13 +14,14 @@ import click
 @click.option("--once", is_flag=True, help="Print the state and leave.")
 def command(run: str, every: float, once: bool) -> None:
     """Follow the training of RUN: progress, losses, alarms."""
+    from maquette.core.parse import characters_of
     from maquette.core.recipe import plain_train_section
     from maquette.core.run import open_run
 
     folder = open_run(run)
     shown = -1
     while True:
-        total = plain_train_section(folder.recipe_file.read_text(encoding="utf-8")).get("steps")
+        total = plain_train_section(characters_of(folder.recipe_file)).get("steps")
         lines = [line for line in folder.log() if "alarm" in line or "items" in line]
         if lines and lines[-1]["step"] < shown:
             shown = -1  # the run was resumed, and goes again over what it had not saved

@@ -99,7 +99,7 @@ class Unreadable(ValueError):
     """One item that cannot be used; the message is the reason, as it is listed. remedy: what mends it, if that is
     known"""
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
+    def __init__(self, reason: str = "", remedy: str = "") -> None:
         super().__init__(reason)
         self.remedy = remedy
 

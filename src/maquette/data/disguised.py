@@ -7,15 +7,19 @@ import re
 from maquette.core.modality import Unreadable
 
 START = 64  # bytes that tell it
-_POINTERS = re.compile(rb"version https://git-lfs\.github\.com/spec/|(\.\./)*(\.git)?/annex/objects/")
+_POINTERS = (
+    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "Git LFS", "git lfs pull"),
+    (re.compile(rb"(\.\./)*(\.git)?/annex/objects/"), "git-annex", "git annex get"),
+)
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 
 
 def check_fetched(head: bytes) -> None:
     """Raises Unreadable for what only says where a file is kept. head: its first bytes, START or more"""
-    if _POINTERS.match(head):
-        raise Unreadable("a pointer to a file that was not fetched", "Fetch it: git lfs pull, or git annex get.")
+    for begins, program, fetch in _POINTERS:
+        if begins.match(head):
+            raise Unreadable(f"a pointer of {program} to a file that was not fetched", f"Fetch it: {fetch}")
 
 
 def check_written(head: bytes) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from maquette.core.errors import UserError
-from maquette.core.files import write_text
+from maquette.core.files import ready, write_text
 from maquette.core.location import shared_name
 from maquette.core.needs import undertrained
+from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.core.shown import cleaned
@@ -161,7 +160,7 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
     return Comparison(
         runs=runs,
         metrics=_metric_rows(runs, found),
-        settings=_settings([yaml.safe_load(facts.recipe_words(folder, folder.recipe())) for folder in folders]),
+        settings=_settings([parse_yaml(facts.recipe_words(f, f.recipe()), str(f.recipe_file)) for f in folders]),
         same_data=same_data,
         same_features=same_features,
         notes=tuple(_notes(runs, found, same_data, same_features)),
@@ -183,7 +182,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
         curves={key: curve for key, (curve, _) in charts.items()},
         charts=finite({key: chart for key, (_, chart) in charts.items()}),
     )
-    return write_text(Path(out), page)
+    return write_text(ready(Path(out)), page)
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:

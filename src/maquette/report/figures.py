@@ -15,7 +15,7 @@ from maquette.core.about import About
 from maquette.core.files import atomic
 from maquette.core.shown import cleaned
 from maquette.evaluation.results import Metric
-from maquette.report.fonts import family, fonts
+from maquette.report.fonts import family, fonts, matplotlib
 from maquette.report.log import Alarm, Curve, Log
 from maquette.report.metrics import Scale, tick
 
@@ -27,7 +27,7 @@ _ACCENT, _REAL = "#b4532a", "#2f6f8f"
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Any]:
     """A figure in inches in the house's style. No pyplot: a notebook's own figures and backend stay as they are."""
-    import matplotlib as mpl
+    mpl = matplotlib()
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

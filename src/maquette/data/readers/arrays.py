@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import io
+import math
 import re
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import IO
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import noun, part
+from maquette.data.decode import refusal
 from maquette.data.layout import SPLITS
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, RawTable, Values
@@ -28,8 +28,6 @@ _ITEMS = ("x", "data", "samples")
 _LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
 _REMEDY = "Save the items as `x` and labels as `y` or `labels`, e.g. np.savez('set.npz', x=..., y=...)."
 
-_NUMPY, _ZIP, _PICKLE = b"\x93NUMPY", b"PK", b"\x80"  # how files begin
-_OF_OBJECTS = ("Object arrays", "Python objects", "pickled data")  # what numpy says of arrays of such
 _AS_PLAIN = "Save it as numbers, or as strings of one width: np.save(file, array.astype(str)), say."
 
 Parts = Mapping[str | None, np.ndarray]  # split -> its array
@@ -145,36 +143,68 @@ def _sorted(
 
 
 def _load(name: str, payload: str | bytes) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Arrays by name, and the names of those that hold Python objects: to load such would run whatever they say."""
+    """Arrays by name, one in a .npy on the disk; and the names of those that hold Python objects, which are never read:
+    that would run whatever they say."""
     stem, arrays, objects = name.partition(".")[0], dict[str, np.ndarray](), list[str]()
-
-    def keep(key: str, load: Callable[[], np.ndarray]) -> None:
-        try:
-            arrays[key] = load()
-        except ValueError as error:
-            if not any(words in str(error) for words in _OF_OBJECTS):
-                raise
-            objects.append(key)
-
     try:
-        with Path(payload).open("rb") if isinstance(payload, str) else io.BytesIO(payload) as file:
-            if (start := file.read(len(_NUMPY))).startswith(_PICKLE):
-                return {}, [stem]
-        if not start.startswith((_NUMPY, _ZIP)):  # else numpy takes it for a pickle
-            raise ValueError("it does not begin as arrays of NumPy do")
-        source: Any = payload if isinstance(payload, str) else io.BytesIO(payload)
-        if start == _NUMPY:
-            keep(stem, lambda: np.load(source, mmap_mode="r" if source is payload else None, allow_pickle=False))
-            return arrays, objects
-        with np.load(source, allow_pickle=False) as archive:
-            for key in archive.files:
-                keep(key, functools.partial(archive.__getitem__, key))
-    except (
-        ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, KeyError,
-    ) as error:  # fmt: skip
-        why = "it ends too early" if "mmap length" in str(error) else str(error) or type(error).__name__
-        raise UserError(f"'{shown(name)}' is damaged: {why}.", "Save it, or fetch it, again.") from None
-    return {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}, objects
+        with open(payload, "rb") if isinstance(payload, str) else io.BytesIO(payload) as file:  # noqa: PTH123
+            if not name.lower().endswith(".npy"):
+                with zipfile.ZipFile(file) as archive:
+                    found = {member.filename: member.file_size for member in archive.infolist()}
+                    found = {key: size for key, size in found.items() if key.endswith(".npy")}
+                    limits.check(sum(found.values()))
+                    for key, size in found.items():
+                        try:
+                            arrays[key.removesuffix(".npy")] = _array(archive.open(key), size)
+                        except _Objects:
+                            objects.append(key.removesuffix(".npy"))
+                    return arrays, objects
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            if isinstance(payload, bytes):
+                limits.check(size)
+                return {stem: _array(file, size)}, []
+            _check_head(file, size)
+            return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}, []
+    except limits.TooMuch as error:
+        raise refusal(name, error) from None
+    except _Objects:
+        return {}, [stem]
+    except Exception as error:  # whatever NumPy and zipfile make of what they parse
+        raise UserError(f"'{shown(name)}' is damaged: {_line(error)}.", "Save it, or fetch it, again.") from None
+
+
+class _Objects(Exception):
+    """An array holds what would have to be unpickled."""
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in an open file of .npy of so many bytes."""
+    with file:
+        _check_head(file, size)
+        file.seek(0)
+        made: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return made
+
+
+def _check_head(file: IO[bytes], size: int) -> None:
+    """Whether what the head of a .npy declares is there: NumPy allocates it before it looks."""
+    start = file.read(1)
+    file.seek(0)
+    if start == b"\x80":
+        raise _Objects
+    head = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in head:
+        raise ValueError("its columns have names that are not plain")  # which only version 3 writes
+    shape, _, kind = head[version](file)
+    if kind.hasobject:
+        raise _Objects
+    declared = math.prod(shape) * kind.itemsize
+    if declared > size - file.tell() or min(shape, default=0) < 0:
+        raise ValueError(f"it declares {declared:,} bytes and has {size - file.tell():,}")
+    if shape and shape[0] and not declared:
+        raise ValueError(f"its {shape[0]:,} items have no bytes")
 
 
 def _role(name: str) -> tuple[str, str | None]:
@@ -248,3 +278,7 @@ def _values(items: Parts, parts: Parts) -> list[str | float | int | bool | None]
 def _is_numeric(array: np.ndarray) -> bool:
     """Whether an array is of numbers, or of yes and no."""
     return np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.bool_)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
