@@ -19,6 +19,7 @@ from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
+from maquette.core.held import held
 from maquette.core.location import remember
 from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
@@ -423,10 +424,11 @@ class Run:
         world.barrier()
         if not world.leads:
             dataset = Run(self.folder).dataset(fetch=fetch)  # as the leader left it
-        if processes > 1:
-            launch(self.folder, processes, quiet, device, tracked)
-        else:
-            train_folder(self.folder, dataset, quiet, device, tracked, progress=progress, stop=stop, began=began)
+        with held(self.folder.path):
+            if processes > 1:
+                launch(self.folder, processes, quiet, device, tracked)
+            else:
+                train_folder(self.folder, dataset, quiet, device, tracked, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
 
     def _data_to_go_on(
@@ -568,13 +570,14 @@ class Run:
         from maquette.evaluation import evaluate
         from maquette.report.card import write_card
 
-        dataset = self.dataset(data, quiet, fetch)
-        result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
-            own_data=self.trained_on(dataset), best=self._best,
-        )  # fmt: skip
-        self.folder.write_metrics(result.model_dump(mode="json"))
-        write_card(self.folder)
+        with held(self.folder.path):
+            dataset = self.dataset(data, quiet, fetch)
+            result = evaluate(
+                self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
+                own_data=self.trained_on(dataset), best=self._best,
+            )  # fmt: skip
+            self.folder.write_metrics(result.model_dump(mode="json"))
+            write_card(self.folder)
         return result
 
     @shows_progress
@@ -594,10 +597,11 @@ class Run:
             dataset = found if self.trained_on(found) else None
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
-        if for_sharing:
-            uncaption(self.folder)
-        write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
+        with held(self.folder.path):
+            if for_sharing:
+                uncaption(self.folder)
+            write_card(self.folder)
+            return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
 
     @property
     def _best(self) -> Callable[[dict[str, Tensor]], Tensor] | None:

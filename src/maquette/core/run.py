@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import to_json
+from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
+from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
 from maquette.core.log_lines import LONGEST, read_lines
 from maquette.core.manifest import LOCK, NAME, Manifest
@@ -230,7 +231,7 @@ class RunFolder:
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
                     file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
-                    self._write(self.assets / file, content.encode())
+                    self._write(ready(self.assets / file), content.encode())
                     column[asset] = file
         self._write_json(self.spec_file, {"format": FORMAT, **plain})
 
@@ -295,24 +296,20 @@ def remove_run(folder: RunFolder) -> list[Path]:
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
+    return RunFolder(make_folder(path))
 
 
 @contextlib.contextmanager
 def or_nothing(folder: RunFolder) -> Iterator[None]:
     """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
     try may have its name."""
-    try:
-        yield
-    except BaseException:
-        if not any(folder.checkpoints.glob("step-*")):
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with held(folder.path):
+        try:
+            yield
+        except BaseException:
+            if in_place(folder.path) and not any(folder.checkpoints.glob("step-*")):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def check_new(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_text
+from maquette.core.files import ready, write_text
 from maquette.core.location import shared_name
 from maquette.core.needs import undertrained
 from maquette.core.parse import parse_yaml
@@ -183,7 +183,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
         curves={key: curve for key, (curve, _) in charts.items()},
         charts=finite({key: chart for key, (_, chart) in charts.items()}),
     )
-    return write_text(Path(out), page)
+    return write_text(ready(Path(out)), page)
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
