@@ -19,6 +19,7 @@ from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
+from maquette.core.held import held
 from maquette.core.location import remember
 from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
@@ -233,7 +234,10 @@ def compare(*runs: str | Path | Run) -> Comparison:
     """Metrics and settings of two or more runs side by side."""
     from maquette.report import compare as compare_folders
 
-    return compare_folders([run.folder if isinstance(run, Run) else open_run(run) for run in runs])
+    folders = [run.folder if isinstance(run, Run) else open_run(run) for run in runs]
+    for remark in (remark for folder in folders for remark in folder.remarks()):
+        notifier(quiet=False)(remark)
+    return compare_folders(folders)
 
 
 _FINISHED = (
@@ -309,7 +313,7 @@ class Run:
     @functools.cached_property
     def generator(self) -> Generator:
         """The trained model, with the weights that sampling needs."""
-        return Generator.load(self.folder, self.device)
+        return Generator.load(self.folder, self.device, self.notify)
 
     @property
     def notify(self) -> Callable[[str], None]:
@@ -409,6 +413,9 @@ class Run:
         longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
         if world.leads:
             with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
+                for remark in self.folder.remarks():
+                    notifier(quiet)(remark)
+                self.folder.record()
                 check_more(self.folder, steps)
                 dataset = self._data_to_go_on(data, longer, notifier(quiet), fetch)
             if longer:
@@ -417,10 +424,11 @@ class Run:
         world.barrier()
         if not world.leads:
             dataset = Run(self.folder).dataset(fetch=fetch)  # as the leader left it
-        if processes > 1:
-            launch(self.folder, processes, quiet, device, tracked)
-        else:
-            train_folder(self.folder, dataset, quiet, device, tracked, progress=progress, stop=stop, began=began)
+        with held(self.folder.path):
+            if processes > 1:
+                launch(self.folder, processes, quiet, device, tracked)
+            else:
+                train_folder(self.folder, dataset, quiet, device, tracked, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
 
     def _data_to_go_on(
@@ -562,13 +570,14 @@ class Run:
         from maquette.evaluation import evaluate
         from maquette.report.card import write_card
 
-        dataset = self.dataset(data, quiet, fetch)
-        result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
-            own_data=self.trained_on(dataset), best=self._best,
-        )  # fmt: skip
-        result.save(self.folder.metrics_file)
-        write_card(self.folder)
+        with held(self.folder.path):
+            dataset = self.dataset(data, quiet, fetch)
+            result = evaluate(
+                self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
+                own_data=self.trained_on(dataset), best=self._best,
+            )  # fmt: skip
+            self.folder.write_metrics(result.model_dump(mode="json"))
+            write_card(self.folder)
         return result
 
     @shows_progress
@@ -588,10 +597,11 @@ class Run:
             dataset = found if self.trained_on(found) else None
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
-        if for_sharing:
-            uncaption(self.folder)
-        write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
+        with held(self.folder.path):
+            if for_sharing:
+                uncaption(self.folder)
+            write_card(self.folder)
+            return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
 
     @property
     def _best(self) -> Callable[[dict[str, Tensor]], Tensor] | None:

@@ -105,6 +105,7 @@ def _first_metric(folder: RunFolder) -> Metric | None:
     from maquette.evaluation import Evaluation
 
     try:
+        folder.manifest.check(folder.metrics_file)
         return next(iter(Evaluation.load(folder.metrics_file).metrics), None)
     except UserError:
         return None

@@ -10,7 +10,7 @@ from maquette.core import hardware
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, build_model
 from maquette.core.recipe import load_recipe, recipe_names
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.testing.specs import column_spec, data_spec
 
 PICTURES = data_spec(column_spec("image", 1, 16, 16))
@@ -50,13 +50,13 @@ def test_weights_of_another_recipe_are_refused_before_there_is_a_model(tmp_path,
     folder.write_spec(PICTURES)
     model = build_model(recipe, PICTURES)
     weights = {f"{name}.{k}": v for name, net in model.kept.items() for k, v in net.state_dict().items()}
-    write_tensors(folder.weights_file, weights)
+    folder.write_weights(weights, step=0)
     for name, net in Generator.load(folder, "cpu").model.kept.items():
         assert all(torch.equal(value, weights[f"{name}.{key}"]) for key, value in net.state_dict().items())
 
     folder.write_recipe(load_recipe("image/gan-mlp", ["model.hidden=[64, 30000]"]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=r"does not fit the recipe beside it: .* is \(128, 100\) there and \(64, 100\)"):
+    with pytest.raises(UserError, match=r"does not fit the recipe beside it: .* is 128x100 instead of 64x100"):
         Generator.load(folder, "cpu")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 

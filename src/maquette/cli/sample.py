@@ -27,8 +27,10 @@ class OptionsOfRun(click.Command):
         if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
             start(quiet="-q" in args or "--quiet" in args)
             from maquette import api
+            from maquette.core.held import held
 
             ctx.meta[RUN] = run = api.load(named, chosen or "auto")
+            ctx.with_resource(held(run.folder.path))  # once it is moved, nothing more is written to it
             ctx.meta[OWN] = self._own(run)
         try:
             return super().parse_args(ctx, args)

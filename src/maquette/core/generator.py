@@ -19,12 +19,13 @@ from maquette.core.hardware import device_named
 from maquette.core.modality import noun, part
 from maquette.core.model import Model
 from maquette.core.option import Option, Plan, checked, identifier
-from maquette.core.outline import check_weights, outline
+from maquette.core.outline import FIT, check_weights, outline
 from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
-from maquette.core.run import RunFolder, shapes_in
+from maquette.core.run import RunFolder
 from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
+from maquette.core.tensors import fill, shapes_in
 
 Notify = Callable[[str], None]
 
@@ -87,24 +88,27 @@ class Generator:
         self.device = torch.device(device)
 
     @classmethod
-    def load(cls, folder: RunFolder, device: torch.device | str = "auto") -> Generator:
-        """Rebuilds the model of a run and loads the weights that sampling needs.
+    def load(
+        cls, folder: RunFolder, device: torch.device | str = "auto", notify: Notify = lambda note: None
+    ) -> Generator:
+        """Rebuilds the model of a run and loads the weights that sampling needs; UserError where any of its files is
+        damaged.
 
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
+        notify: is told of files that were changed
         """
         spec = folder.spec()
         chosen = device_named(device)
-        model = build_model(folder.recipe(), spec, folder.weights_file)
-        weights = folder.weights()
-        for name, net in model.kept.items():
-            own = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
-            try:
-                net.load_state_dict(own)
-            except RuntimeError as error:
-                raise UserError(
-                    f"'{folder.weights_file}' does not fit the recipe beside it: {error}",
-                    "Use the recipe.yaml that the run was trained with.",
-                ) from None
+        recipe, weights = folder.recipe(), folder.weights()
+        for remark in folder.remarks():
+            notify(remark)
+        model = build_model(recipe, spec, folder.weights_file)
+        fill(
+            model.kept,
+            weights,
+            f"'{folder.weights_file}' does not fit the recipe beside it",
+            FIT,
+        )
         return cls(model, spec, chosen)
 
     # -- what can be asked -------------------------------------------------------------------------------

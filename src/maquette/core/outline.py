@@ -17,10 +17,10 @@ from maquette.core.hardware import memory
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe
 from maquette.core.spec import DataSpec
+from maquette.core.tensors import misfit
 
 FIT = "Use the recipe.yaml and spec.json that the run was trained with."
 TRAINED = 5  # times its weights: they, their gradients, two moments of each, their moving average
-LISTED = 3  # names in one message
 
 
 def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
@@ -44,14 +44,8 @@ def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
 def check_weights(model: Model, found: Mapping[str, Sequence[int]], file: Path) -> None:
     """Raises UserError where the weights in a file, shapes by name as its header says, are not those that the networks
     that the model keeps have: what a recipe asks for takes memory only once weights of that size are there."""
-    own = {f"{name}.{key}": tuple(v.shape) for name, net in model.kept.items() for key, v in net.state_dict().items()}
-    theirs = {name: tuple(shape) for name, shape in found.items()}
-    if own == theirs:
-        return
-    wrong = [f"{n} is {theirs[n]} there and {own[n]} by the recipe" for n in own if n in theirs and own[n] != theirs[n]]
-    wrong += [f"it lacks {n}" for n in own if n not in theirs] + [f"{n} is too many" for n in theirs if n not in own]
-    more = f", and {len(wrong) - LISTED:,} more" if len(wrong) > LISTED else ""
-    raise UserError(f"'{file}' does not fit the recipe beside it: {', '.join(wrong[:LISTED])}{more}.", FIT)
+    if wrong := misfit(model.kept, found):
+        raise UserError(f"'{file}' does not fit the recipe beside it: {wrong}.", FIT)
 
 
 def _outline(recipe: Recipe, spec: DataSpec) -> Model | None:

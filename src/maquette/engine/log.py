@@ -16,7 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from maquette.core.errors import UserError, nearest
-from maquette.core.files import atomic
+from maquette.core.files import atomic, explained
+from maquette.core.held import check_held
 from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
 from maquette.core.shown import cleaned
@@ -50,13 +51,15 @@ class Log:
 
     def __init__(self, folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._file = folder.log_file.open("a", encoding="utf-8")
+        with explained(folder.log_file):
+            self._file = folder.log_file.open("a", encoding="utf-8")
         self._trackers, self._config = trackers, config
         self._accelerator: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(_line({**line, "time": round(time.time())}))
-        self._file.flush()
+        with explained(self._folder.log_file):
+            self._file.write(_line({**line, "time": round(time.time())}))
+            self._file.flush()
         if self._trackers and "step" in line and "alarm" not in line:
             self._track(line)
 
@@ -66,14 +69,15 @@ class Log:
 
     def _track(self, line: Mapping[str, Any]) -> None:
         if self._accelerator is None:
+            check_held(self._folder.log_file)  # it makes the folders that it writes into
             self._accelerator = _start_trackers(self._folder, self._trackers, self._config)
         values = {k: v for k, v in line.items() if isinstance(v, int | float) and k != "step"}
         self._accelerator.log(values, step=line["step"])
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with explained(self._folder.log_file), self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
         if self._accelerator is not None:
             for tracker in self._accelerator.trackers:  # not end_training(): it takes the process group with it
                 tracker.finish()
@@ -121,10 +125,14 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
     if not folder.log_file.exists():
         return []
-    kept = [line for line in folder.log() if line.get("step", 0) <= step]
-    with atomic(folder.log_file) as temporary:
-        temporary.write_text("".join(_line(line) for line in kept), encoding="utf-8")
-    return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
+    alarms = []
+    with atomic(folder.log_file) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in folder.log():
+            if line["step"] <= step:
+                file.write(_line(line))
+                if "alarm" in line:
+                    alarms.append(Alarm(line["alarm"], line["step"], line["saw"], line["advice"]))
+    return alarms
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
+from maquette.core.files import ready, write_json
 from maquette.core.measure import Better
 from maquette.core.parse import read_json
 from maquette.core.shown import cleaned
@@ -226,7 +226,7 @@ class Evaluation(_Frozen):
         ]
 
     def save(self, path: Path) -> Path:
-        return write_json(Path(path), self.model_dump(mode="json"))
+        return write_json(ready(Path(path)), self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup as Html
 
 from maquette.core.about import About
+from maquette.core.files import make_folder
 from maquette.core.find import find_modality
 from maquette.core.progress import track
 from maquette.core.run import RunFolder
@@ -110,5 +111,5 @@ def write_animation(folder: RunFolder, about: About) -> list[Path]:
         animate = hook(spec.columns[column].kind, "animate")
         files = [path for _, path in previews(folder, spec, column)]
         if animate is not None and files:
-            written.append(animate(files, folder.samples / animation_name(spec, column), about))
+            written.append(animate(files, make_folder(folder.samples) / animation_name(spec, column), about))
     return [path for path in written if path is not None]

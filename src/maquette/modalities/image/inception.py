@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.run import read_tensors
+from maquette.core.tensors import read_tensors
 from maquette.evaluation.features import Seen
 
 FILES = ("inception.safetensors", "pt_inception-2015-12-05-6726825d.pth")
