@@ -71,7 +71,7 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
         try:
             data = File(name, payload).read()
-            if data.startswith(WORKBOOK):
+            if data.startswith(WORKBOOK) or _suffix(name) not in _READERS:
                 rows = _rows(sheet(records(data, name), name, columns, len(data)), name)
             else:
                 rows = _READERS[_suffix(name)](decoder.decode(data, name), name, columns, len(data))
