@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from maquette.core.errors import UserError
 from maquette.core.files import stats_within
 from maquette.core.lock import is_owned
+from maquette.core.parse import characters_of, parse_yaml
 from maquette.core.recipe import names_by_about
 from maquette.core.run import RunFolder, run_paths
 
@@ -86,8 +85,8 @@ def _summary(folder: RunFolder) -> RunSummary:
 def _plain(file: Path) -> dict[str, Any]:
     """What stands in a recipe, unchecked: a run that cannot be opened is listed all the same."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, OSError):
+        found = parse_yaml(characters_of(file), str(file))
+    except UserError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -106,6 +105,7 @@ def _first_metric(folder: RunFolder) -> Metric | None:
     from maquette.evaluation import Evaluation
 
     try:
+        folder.manifest.check(folder.metrics_file)
         return next(iter(Evaluation.load(folder.metrics_file).metrics), None)
     except UserError:
         return None

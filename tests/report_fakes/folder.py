@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
 from maquette.core.measure import Better
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table
 from maquette.evaluation.results import Evaluation, Metric, Settings
@@ -93,7 +92,7 @@ def fake_run(
     spec = data.spec(("image",), given)
     folder.write_recipe(recipe)
     folder.write_spec(spec)
-    write_json(folder.data_file, {"source": data.source, "fingerprint": data.fingerprint, **data.summary})
+    folder.write_data({"source": data.source, "fingerprint": data.fingerprint, **data.summary})
 
     model = build_model(recipe, spec)
     table = data.train
@@ -104,12 +103,12 @@ def fake_run(
     with torch.no_grad():
         model.G.mean.copy_(means)
         model.G.basis.copy_((vectors * variance.clamp_min(1e-6).sqrt()).T.flip(0)[:latent_dim])
-    write_tensors(folder.weights_file, model.state_dict() | {})
+    folder.write_weights(model.state_dict(), step=steps)
 
     _write_log(folder, steps)
     _write_previews(folder, Generator(model, spec), steps)
     if measured:
-        fake_evaluation(data, shift, network).save(folder.metrics_file)
+        folder.write_metrics(fake_evaluation(data, shift, network).model_dump(mode="json"))
     return folder
 
 

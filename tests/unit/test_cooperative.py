@@ -16,7 +16,7 @@ from maquette.core.generator import Generator, build_model
 from maquette.core.model import Cooperates, Model, Scores, Streams
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.rng import ItemRng
-from maquette.core.run import RunFolder, open_run, write_tensors
+from maquette.core.run import RunFolder, open_run
 from maquette.core.spec import DataSpec
 from maquette.models import cooperative
 from maquette.models.cooperative import Config, Experts, Memories, WriterAndCritic, opinions, resolve
@@ -226,7 +226,7 @@ def member_run(path: Path, spec: DataSpec, seed: int, family: str = "seq2seq", *
     made = stirred(
         build_model(recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})}), spec)
     )
-    write_tensors(folder.weights_file, made.state_dict())
+    folder.write_weights(made.state_dict(), step=0)
     return path
 
 
@@ -238,7 +238,7 @@ def as_run(path: Path, spec: DataSpec, config: Config) -> tuple[RunFolder, Model
     path.mkdir()
     folder.write_recipe(recipe)
     folder.write_spec(spec)
-    write_tensors(folder.weights_file, model.state_dict())
+    folder.write_weights(model.state_dict(), step=0)
     return folder, model
 
 

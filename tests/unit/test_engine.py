@@ -20,8 +20,9 @@ from maquette.core.errors import MaquetteError, UserError
 from maquette.core.lock import sole_owner
 from maquette.core.model import Optim, Phase, Step, Watch
 from maquette.core.rng import StepRng
-from maquette.core.run import RunFolder, read_tensors
+from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
+from maquette.core.tensors import read_tensors
 from maquette.engine import Job, Progress, train
 from maquette.engine import alarms as alarms_module
 from maquette.engine.loop import Loop, seed_everything

@@ -59,7 +59,7 @@ def test_what_is_read_a_few_at_a_time_may_be_a_multiple_of_its_file() -> None:
 
 
 def test_the_reason_goes_from_one_process_to_another() -> None:
-    assert str(pickle.loads(pickle.dumps(limits.TooMuch()))) == str(limits.TooMuch())  # noqa: S301
+    assert str(pickle.loads(pickle.dumps(limits.TooMuch()))) == str(limits.TooMuch())
 
 
 # -- pictures ----------------------------------------------------------------------------------------
@@ -125,9 +125,10 @@ def test_a_page_is_measured_by_itself() -> None:
 
 
 def test_words_in_a_png_are_not_unpacked_without_end() -> None:
+    data = saved("PNG", Image.new("L", (9, 9)))
     words = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27)))
-    with pytest.raises(Unreadable, match="too large|exceed|damaged"):
-        image.probe(saved("PNG", Image.new("L", (9, 9))).replace(b"\0\0\0", words[:0] + b"\0\0\0", 1)[:33] + words, "a")
+    with pytest.raises(Unreadable, match="damaged"):
+        image.probe(data[:33] + words + data[33:], "a")  # behind its header, of 33 bytes
 
 
 def test_postscript_is_no_picture_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +243,9 @@ def test_heads_that_lie_are_named(tmp_path: Path, name: str, data: bytes, reason
 
 
 def test_many_columns_of_one_name_take_no_time(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("\n".join([",".join(["a"] * 20_000), *[",".join(["1"] * 20_000)] * 3]))
+    (tmp_path / "a.csv").write_text("\n".join([",".join(["a"] * 2_000), *[",".join(["1"] * 2_000)] * 3]))
     (tmp_path / "b.csv").write_text("a" + ",b" * 300_000)
-    with pytest.raises(UserError, match="usable|target|columns"):
+    with pytest.raises(UserError, match="usable"):
         open_dataset(tmp_path / "a.csv")
     with pytest.raises(UserError, match="has 300,001 cells, and a table 262,144 at most"):
         open_dataset(tmp_path / "b.csv")

@@ -15,7 +15,8 @@ import maquette
 import toy_family  # noqa: F401  vouched for by this
 from maquette.core.errors import UserError
 from maquette.core.recipe import Leg, parse_recipe, seconds_of
-from maquette.core.run import RunFolder, read_tensors
+from maquette.core.run import RunFolder
+from maquette.core.tensors import read_tensors
 from maquette.engine import plan as plan_module
 from maquette.engine import train
 from maquette.engine.longer import lengthen

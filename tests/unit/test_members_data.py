@@ -13,7 +13,7 @@ import maquette
 from maquette import api, members, training
 from maquette.core.errors import UserError
 from maquette.core.generator import build_model
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.table import Dataset, Table
 from maquette.engine.world import World
 from maquette.modalities import text
@@ -47,7 +47,7 @@ def prepared(recipe: str, data: Path, out: Path, *settings: str, target: str = "
 def trained(data: Path, out: Path, *settings: str, **options: Any) -> tuple[RunFolder, Dataset]:
     """A run as training leaves it, its weights as they began."""
     folder, dataset = prepared("text/seq2seq", data, out, *SMALL, *settings, **options)
-    write_tensors(folder.weights_file, build_model(folder.recipe(), folder.spec()).state_dict())
+    folder.write_weights(build_model(folder.recipe(), folder.spec()).state_dict(), step=0)
     return folder, dataset
 
 

@@ -29,7 +29,7 @@ from maquette.core.model import Model
 from maquette.core.option import Option, checked
 from maquette.core.recipe import Recipe
 from maquette.core.rng import Rng
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.samples import Samples
 from maquette.core.spec import BOS, EOS, PAD, SPECIALS, ClassSpec, ColumnSpec, DataSpec, TokenSpec
 from maquette.core.spec import NumberSpec as NumberForm
@@ -55,7 +55,7 @@ def prepared(recipe: str, data: str | Path, out: Path, **settings: Any) -> Path:
     """A run as training leaves it, its weights as they began."""
     resolved = api.resolve_recipe(recipe, data, settings={**SETTINGS[recipe], **settings})
     folder, _ = training.prepare(resolved, out, lambda note: None)
-    write_tensors(folder.weights_file, build_model(folder.recipe(), folder.spec()).state_dict())
+    folder.write_weights(build_model(folder.recipe(), folder.spec()).state_dict(), step=0)
     return out
 
 
@@ -177,8 +177,8 @@ def test_the_size_of_pictures_is_an_option_of_their_modality() -> None:
 
 
 def words(tokens: int = 12) -> TextSpec:
-    made = tokenizer(["a thick seven"])[0]
-    return TextSpec(shape=(tokens,), vocab=40, unit="char", tokenizer=made, mean_length=8.0)
+    made, vocab = tokenizer(["a thick seven"])
+    return TextSpec(shape=(tokens,), vocab=len(vocab), unit="char", tokenizer=made, mean_length=8.0)
 
 
 COLUMNS: dict[str, ColumnSpec] = {

@@ -21,7 +21,6 @@ from PIL import Image
 
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
 from maquette.core.generator import Generator
 from maquette.core.run import RunFolder
 from maquette.core.section import Markup, Missing
@@ -229,7 +228,7 @@ def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
     with folder.log_file.open("a") as file:
         file.write('[1]\n{"step": 99')
     text = report(folder, None).text
-    assert "'metrics.json' is damaged: Expecting" in text and "maquette evaluate ." in text
+    assert "'metrics.json' is damaged or was changed" in text and "maquette evaluate ." in text
 
 
 @pytest.mark.parametrize(("text", "problem"), [
@@ -240,6 +239,7 @@ def test_damaged_files_are_survived(tmp_path: Path, data: Dataset) -> None:
 def test_foreign_metrics_are_named_in_one_line(tmp_path: Path, data: Dataset, text: str, problem: str) -> None:
     folder = fake_run(tmp_path / "run", data)
     folder.metrics_file.write_text(text, encoding="utf-8")
+    folder.manifest.record([folder.metrics_file])
     read = read_evaluation(folder)
     assert isinstance(read, Missing) and "\n" not in read.why
     assert read.why.startswith(problem) and read.command == "maquette evaluate ."
@@ -429,12 +429,12 @@ def test_unlike_feature_networks_are_never_compared(tmp_path: Path, data: Datase
 
 def test_unlike_data_are_never_compared(tmp_path: Path, data: Dataset) -> None:
     a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data, shift=5.0)
-    write_json(b.data_file, {**b.data(), "fingerprint": "another"})
+    b.write_data({**b.data(), "fingerprint": "another"})
     found = compare([a, b])
     assert found.same_data is False and any("trained on different data" in note for note in found.notes)
     evaluation = Evaluation.load(b.metrics_file)
     settings = evaluation.settings.model_copy(update={"fingerprint": "another", "own_data": False})
-    evaluation.model_copy(update={"settings": settings}).save(b.metrics_file)
+    b.write_metrics(evaluation.model_copy(update={"settings": settings}).model_dump(mode="json"))
     found = compare([a, b])
     assert {row.verdict for row in found.metrics} == {"unlike"}
     assert any("judged on different data" in note and "not the data that the model" in note for note in found.notes)
@@ -444,7 +444,7 @@ def test_an_evaluation_on_another_split_is_no_training_on_other_data(tmp_path: P
     a, b = fake_run(tmp_path / "a", data), fake_run(tmp_path / "b", data)
     found = Evaluation.load(b.metrics_file)
     settings = found.settings.model_copy(update={"source": "digits: val", "split": "val"})
-    found.model_copy(update={"settings": settings}).save(b.metrics_file)
+    b.write_metrics(found.model_copy(update={"settings": settings}).model_dump(mode="json"))
     comparison = compare([a, b])
     assert comparison.same_data is True and not any("trained on" in note for note in comparison.notes)
     assert {row.verdict for row in comparison.metrics} == {"unlike"}
@@ -457,7 +457,7 @@ def test_better_than_real_is_no_better(tmp_path: Path, data: Dataset) -> None:
     assert {row.name: row.verdict for row in compare([a, b]).metrics}["precision"] == "overlap"
     found = Evaluation.load(b.metrics_file)
     aside = found["precision"].model_copy(update={"missed": ("blurred",)})
-    found.model_copy(update={"metrics": (aside,)}).save(b.metrics_file)
+    b.write_metrics(found.model_copy(update={"metrics": (aside,)}).model_dump(mode="json"))
     assert {row.name: row.verdict for row in compare([a, b]).metrics}["precision"] == "aside"
 
 

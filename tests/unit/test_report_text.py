@@ -14,11 +14,10 @@ import pytest
 import toy_text_family as toy
 from maquette.core.about import About
 from maquette.core.batch import Batch
-from maquette.core.files import write_json
 from maquette.core.find import find_modality
 from maquette.core.generator import Generator
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.table import Dataset
 from maquette.evaluation import evaluate
 from maquette.modalities.text import RULE
@@ -70,8 +69,8 @@ def fake_run(
                data=DataConfig(source="lines"), model=dict(config), train=TrainConfig(steps=100, batch_size=8))
     )  # fmt: skip
     folder.write_spec(spec)
-    write_json(folder.data_file, {"source": "lines", "fingerprint": data.fingerprint, **data.summary})
-    write_tensors(folder.weights_file, model.state_dict())
+    folder.write_data({"source": "lines", "fingerprint": data.fingerprint, **data.summary})
+    folder.write_weights(model.state_dict(), step=0)
     log = [{"step": s, "seconds": s / 10, "items": 8 * s, "lm/loss": 3 - s / 60, "preview/held_out_nats": 3 - s / 80}
            for s in range(0, 101, 10)]  # fmt: skip
     folder.log_file.write_text("".join(json.dumps(line) + "\n" for line in log))
@@ -80,7 +79,7 @@ def fake_run(
         (folder.samples / f"preview-{step:08d}.txt").write_text(f"at step {step} {NASTY}\n")
     generator = Generator(model, spec)
     if measured:
-        evaluate(generator, data, samples=25).save(folder.metrics_file)
+        folder.write_metrics(evaluate(generator, data, samples=25).model_dump(mode="json"))
     return folder, generator, data
 
 
@@ -259,10 +258,10 @@ def test_runs_of_unlike_tokens_are_compared_by_the_character(tmp_path: Path) -> 
     b, *_ = fake_run(tmp_path / "b")
     found = Evaluation.load(b.metrics_file)
     settings = found.settings.model_copy(update={"network": "bpe-300-0000", "fingerprint": "other"})
-    found.model_copy(update={"settings": settings}).save(b.metrics_file)
+    b.write_metrics(found.model_copy(update={"settings": settings}).model_dump(mode="json"))
     amounts = {"columns": {"text": {"characters": 500, "train_characters": 400, "unit": "char"}}, "train": 40}
-    write_json(a.data_file, {"source": "lines", "fingerprint": "one", **amounts})
-    write_json(b.data_file, {"source": "lines", "fingerprint": "other", **amounts})
+    a.write_data({"source": "lines", "fingerprint": "one", **amounts})
+    b.write_data({"source": "lines", "fingerprint": "other", **amounts})
     comparison = compare([a, b])
     verdicts = {row.name: row.verdict for row in comparison.metrics}
     assert verdicts["nats_per_token"] == verdicts["perplexity"] == "unlike"

@@ -11,7 +11,8 @@ import pytest
 
 import maquette
 from maquette.core.errors import UserError
-from maquette.core.files import read_json, write_json
+from maquette.core.files import write_json
+from maquette.core.parse import read_json
 from maquette.core.run import FORMAT, open_run
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

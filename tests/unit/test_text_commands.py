@@ -16,7 +16,6 @@ from maquette.cli.main import cli
 from maquette.cli.watch import describe
 from maquette.core.errors import UserError
 from maquette.core.generator import build_model
-from maquette.core.run import write_tensors
 from maquette.modalities.text import RULE
 
 SMALL = ("model.layers=1", "model.width=16", "model.embedding=16", "model.attention=none", "data.text.tokenizer=char")
@@ -33,7 +32,7 @@ def trained(data: Path, out: Path, *settings: str, said: list[str] | None = None
     asked.setdefault("given", "none")
     recipe = api.resolve_recipe("text/seq2seq", data, settings=[*SMALL, *settings], **asked)
     folder, _ = training.prepare(recipe, out, [].append if said is None else said.append)
-    write_tensors(folder.weights_file, build_model(folder.recipe(), folder.spec()).state_dict())
+    folder.write_weights(build_model(folder.recipe(), folder.spec()).state_dict(), step=0)
     return out
 
 

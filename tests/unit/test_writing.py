@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
 from maquette.core.generator import Generator, build_model
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe, load_recipe
-from maquette.core.run import RunFolder, write_tensors
+from maquette.core.run import RunFolder
 from maquette.core.spec import BOS, EOS, SPECIALS, ColumnSpec, DataSpec
 from maquette.data import read_lines
 from maquette.modalities.label import Spec as LabelSpec
@@ -43,7 +42,7 @@ def column(framed: bool = True, tokens: int = 12, unit: str = "char", known: str
 
 def spec_of(text: ColumnSpec, source: ColumnSpec | None = None, shares: Sequence[float] = ()) -> DataSpec:
     classes = tuple(f"class {i}" for i in range(len(shares)))
-    columns = {"text": text, "source": source, "label": LabelSpec(classes=classes, shares=shares)}
+    columns = {"text": text, "source": source, "label": shares and LabelSpec(classes=classes, shares=shares)}
     given = tuple(name for name, has in (("source", source), ("label", shares)) if has)
     return DataSpec(columns={k: v for k, v in columns.items() if v}, target=("text",), given=given)
 
@@ -385,9 +384,9 @@ def run_of(path: Path, spec: DataSpec, family: str = "transformer") -> Path:
     recipe, folder = recipe_of(spec, family), RunFolder(path)
     path.mkdir()
     folder.write_spec(spec)
-    write_json(folder.data_file, {})
+    folder.write_data({})
     folder.write_recipe(recipe)
-    write_tensors(folder.weights_file, stirred(build_model(recipe, spec)).state_dict())
+    folder.write_weights(stirred(build_model(recipe, spec)).state_dict(), step=0)
     return path
 
 

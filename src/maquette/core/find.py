@@ -52,15 +52,15 @@ def find_family(name: str) -> ModuleType:
 def refuse_foreign_family(name: str, where: str) -> None:
     """Raises UserError when a file names a family that is not ours and that nobody has vouched for.
 
-    Finding a family imports it, and loading a run that somebody sent must execute nothing. A module that
-    is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
+    Finding a family imports it, and a run or a recipe that somebody sent must not choose what is executed. A module
+    that is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
     """
-    vouched = os.environ.get("MAQUETTE_FAMILIES", "").split(",")
+    vouched = filter(None, os.environ.get("MAQUETTE_FAMILIES", "").split(","))
     if name in _names_in("maquette.models") or name in sys.modules or name in vouched:
         return
     raise UserError(
         f"'{where}' uses the family '{name}', which is not part of Maquette; it was not imported.",
-        f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it before you load the run.",
+        f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it first.",
     )
 
 
@@ -148,7 +148,9 @@ def recipe_text(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"There is no recipe file '{name}'.", "`maquette recipes` lists those that ship.")
-        return path.read_text(encoding="utf-8")
+        from maquette.core.parse import MOST_YAML, characters_of  # YAML, which listing recipes can do without
+
+        return characters_of(path, MOST_YAML)
     if name not in recipe_names():
         raise UserError(f"There is no recipe '{name}'.", f"{nearest(name, recipe_names())} See `maquette recipes`.")
     return (files("maquette") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,23 @@ from maquette.core.hardware import device_named
 from maquette.core.modality import noun, part
 from maquette.core.model import Model
 from maquette.core.option import Option, Plan, checked, identifier
+from maquette.core.outline import FIT, check_weights, outline
 from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
 from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
+from maquette.core.tensors import fill, shapes_in
 
 Notify = Callable[[str], None]
 
 
-def build_model(recipe: Recipe, spec: DataSpec) -> Model:
-    """The recipe's model with freshly drawn weights that depend on the recipe's seed alone."""
+def build_model(recipe: Recipe, spec: DataSpec, weights: Path | None = None) -> Model:
+    """The recipe's model with freshly drawn weights that depend on the recipe's seed alone.
+
+    weights: a file that these will be taken from. UserError, before there is a model, where it holds others, or where
+             they are more than there is memory for
+    """
     family = find_family(recipe.family)
     if others := [name for name in spec.target if not isinstance(spec.columns[name], family.SUPPORTS)]:
         kind = spec.columns[others[0]].kind
@@ -36,6 +43,9 @@ def build_model(recipe: Recipe, spec: DataSpec) -> Model:
             f"Family '{recipe.family}' cannot make '{others[0]}', which is {kind}.",
             "`maquette recipes` lists what can be trained.",
         )
+    shapes = outline(recipe, spec, trains=weights is None)
+    if shapes and weights:
+        check_weights(shapes, shapes_in(weights), weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.train.seed, "init"))
         model: Model = family.build(recipe.config, spec)
@@ -78,24 +88,27 @@ class Generator:
         self.device = torch.device(device)
 
     @classmethod
-    def load(cls, folder: RunFolder, device: torch.device | str = "auto") -> Generator:
-        """Rebuilds the model of a run and loads the weights that sampling needs.
+    def load(
+        cls, folder: RunFolder, device: torch.device | str = "auto", notify: Notify = lambda note: None
+    ) -> Generator:
+        """Rebuilds the model of a run and loads the weights that sampling needs; UserError where any of its files is
+        damaged.
 
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps"
+        notify: is told of files that were changed
         """
         spec = folder.spec()
         chosen = device_named(device)
-        model = build_model(folder.recipe(), spec)
-        weights = folder.weights()
-        for name, net in model.kept.items():
-            own = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
-            try:
-                net.load_state_dict(own)
-            except RuntimeError as error:
-                raise UserError(
-                    f"'{folder.weights_file}' does not fit the recipe beside it: {error}",
-                    "Use the recipe.yaml that the run was trained with.",
-                ) from None
+        recipe, weights = folder.recipe(), folder.weights()
+        for remark in folder.remarks():
+            notify(remark)
+        model = build_model(recipe, spec, folder.weights_file)
+        fill(
+            model.kept,
+            weights,
+            f"'{folder.weights_file}' does not fit the recipe beside it",
+            FIT,
+        )
         return cls(model, spec, chosen)
 
     # -- what can be asked -------------------------------------------------------------------------------

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from pathlib import Path
+
+import psutil
 import torch
 
 from maquette.core.errors import UserError
@@ -30,3 +35,14 @@ def device_named(device: str | torch.device = "auto", setting: str = "device") -
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{setting} = {str(device)!r} cannot be used: {reason}", "Use auto, cpu or cuda.") from None
+
+
+def memory() -> int:
+    """Bytes of memory that this process may still take: those that the machine has left, or the group it runs in."""
+    left = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # of a container; "max" where it has no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cache = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+        left = min(left, limit - used + int(cache[1] if cache else 0))
+    return left

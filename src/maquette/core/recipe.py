@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from maquette.core.bounds import MOST, AnyCount, Count, Few, Seed
 from maquette.core.errors import UserError, closest, nearest
 from maquette.core.find import (
     find_family,
@@ -23,10 +24,10 @@ from maquette.core.find import (
 )
 from maquette.core.modality import data_options
 from maquette.core.option import checked
+from maquette.core.parse import parse_yaml
 from maquette.core.spec import plain
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
-Positive = Annotated[int, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -71,8 +72,8 @@ def as_budget(budget: Any) -> str:
 class Leg(_Section):
     """A stretch of a training with one plan for its end. Schedules go evenly from `progress` to 1 at its last step."""
 
-    step: int = Field(ge=0, description="done before it")
-    steps: Positive = Field(description="of the whole run, as planned from here on")
+    step: AnyCount = Field(description="done before it")
+    steps: Count = Field(description="of the whole run, as planned from here on")
     progress: float = Field(0.0, ge=0, le=1, description="where the schedules stand as it begins: 0 start, 1 end")
     until: float | None = Field(None, gt=0, description="seconds of training, over the whole run, at which it ends")
 
@@ -92,7 +93,7 @@ class DataConfig(_Section):
     )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
-    split_seed: int = Field(0, ge=0)
+    split_seed: Seed = 0
 
     @field_validator("kinds")
     @classmethod
@@ -143,16 +144,16 @@ def _no_setting(name: str) -> UserError:
 class TrainConfig(_Section):
     """How long, how fast, and what is written down on the way."""
 
-    seed: int = Field(0, ge=0)
-    batch_size: Positive = Field(64, description="items in one optimizer update, over all processes")
-    batch_tokens: Positive | None = Field(
+    seed: Seed = 0
+    batch_size: Count = Field(64, description="items in one optimizer update, over all processes")
+    batch_tokens: Count | None = Field(
         None, description="of sequences: tokens in one update, from which batch_size follows; null: batch_size counts"
     )
-    micro_batch: Positive | Literal["auto"] = Field(
+    micro_batch: Count | Literal["auto"] = Field(
         "auto", description="items in one forward pass; auto: the whole batch, halved when memory runs out"
     )
-    steps: Positive | None = Field(None, description="optimizer steps; null: from epochs or budget")
-    epochs: float | None = Field(None, gt=0, description="passes over the training split")
+    steps: Count | None = Field(None, description="optimizer steps; null: from epochs or budget")
+    epochs: float | None = Field(None, gt=0, le=MOST, description="passes over the training split")
     budget: str | None = Field(
         None, description="wall time such as 90s, 10m, 1h30m: the plan chooses the steps; auto: enough"
     )
@@ -165,11 +166,11 @@ class TrainConfig(_Section):
     channels_last: bool = True
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="per step, with warm-up; 0: no moving average")
-    preview_every: Positive | Literal["auto"] = Field("auto", description="steps between previews; auto: 30 in a run")
-    preview_items: Positive = 64
-    log_every: Positive | Literal["auto"] = "auto"
-    checkpoint_seconds: float = Field(60.0, gt=0)
-    keep_checkpoints: int = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
+    preview_every: Count | Literal["auto"] = Field("auto", description="steps between previews; auto: 30 in a run")
+    preview_items: Few = 64
+    log_every: Count | Literal["auto"] = "auto"
+    checkpoint_seconds: float = Field(60.0, gt=0, le=LONGEST)
+    keep_checkpoints: Few = Field(2, ge=2, description="the one before the last is what a damaged one falls back to")
     keep_path: bool = Field(False, description="write where the data lies into the run folder, and not its name alone")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate trackers: tensorboard, wandb, ...")
 
@@ -246,8 +247,12 @@ def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked."""
-    return parse_recipe(recipe_text(name), overrides, name)
+    """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked.
+
+    Raises UserError where a file names a family that is neither ours nor vouched for (core/find.py).
+    """
+    named = any(override.partition("=")[0].strip() == "family" for override in overrides)
+    return parse_recipe(recipe_text(name), overrides, name, received=not named)
 
 
 def data_config(plain: dict[str, Any], overrides: Sequence[str] = ()) -> DataConfig:
@@ -268,10 +273,7 @@ def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recip
 
     received: the content may come from somebody else, so it must not make us import a module of its choice
     """
-    try:
-        raw = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise UserError(f"'{name}' is not valid YAML: {error}", EXAMPLE) from None
+    raw = parse_yaml(content, name, EXAMPLE)
     if not isinstance(raw, dict):
         raise UserError(f"'{name}' is not a recipe.", EXAMPLE)
     for override in overrides:
@@ -314,8 +316,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if key in ("train.steps", "train.epochs", "train.budget"):
         at["course"] = []  # that of the run that the recipe comes from, which had another length
     try:
-        at[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        at[last] = parse_yaml(value, key)
+    except UserError:  # such as "a: b", which is a value all the same
         at[last] = value
     if option := data_options().get(key) if sections[:1] == ["data"] else None:
         at[last] = option.checked(at[last])
@@ -348,7 +350,7 @@ def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 def about_of(content: str) -> str:
     """The one line about a recipe, without checking the rest of it."""
-    return str(yaml.safe_load(content)["about"])
+    return str(parse_yaml(content, "recipe")["about"])
 
 
 @functools.cache
@@ -359,5 +361,6 @@ def names_by_about() -> Mapping[str, str]:
 
 def plain_train_section(content: str) -> dict[str, Any]:
     """The `train` section as written, without checking it: what `watch` reads of a run that goes on."""
-    section = yaml.safe_load(content).get("train", {})
+    raw = parse_yaml(content, "recipe.yaml")
+    section = raw.get("train") if isinstance(raw, dict) else None
     return section if isinstance(section, dict) else {}

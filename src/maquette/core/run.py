@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from maquette.core.errors import UserError
-from maquette.core.files import atomic, read_json, write_json, write_text
+from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
+from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
+from maquette.core.log_lines import LONGEST, read_lines
+from maquette.core.manifest import LOCK, NAME, Manifest
+from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
+from maquette.core.summary import Summary, summary_of
+from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
     from torch import Tensor
 
-TAIL = 65536  # bytes at the end of a log that hold a whole line
+TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
+READ = 16 * 2**20  # bytes of a log from which on a report reads a share of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -104,25 +112,51 @@ class RunFolder:
         """Held while a process trains here."""
         return self.path / ".lock"
 
+    @property
+    def manifest_file(self) -> Path:
+        """The digests of what things are made from (core/manifest.py)."""
+        return self.path / NAME
+
+    @property
+    def manifest_lock(self) -> Path:
+        """Held while a file is listed in the manifest."""
+        return self.path / LOCK
+
     # -- reading ---------------------------------------------------------------------------------
+
+    @property
+    def manifest(self) -> Manifest:
+        """What tells whether files are as they were written."""
+        return Manifest(self.path)
+
+    def remarks(self) -> list[str]:
+        """What to tell people who use this run of its files, a line each; what may not be used is refused elsewhere."""
+        if self.manifest.listed() is None:
+            return [f"Note: '{self.path}' has no {NAME}, so that nobody can tell whether its files are undamaged."]
+        if self.manifest.standing(self.recipe_file) != "whole":
+            return [f"Note: '{self.recipe_file}' was changed since it was written; it is used as it is."]
+        return []
 
     def recipe(self) -> Recipe:
         """Raises UserError where it names a family that is neither ours nor vouched for (core/find.py)."""
-        return parse_recipe(self.recipe_file.read_text(encoding="utf-8"), name=str(self.recipe_file), received=True)
+        return parse_recipe(characters_of(self.recipe_file, MOST_YAML), name=str(self.recipe_file), received=True)
 
     def spec(self) -> DataSpec:
         """The columns, assets read in; UserError where it is damaged or of another format."""
         try:
-            plain = dict(read_json(self.spec_file))
+            plain = dict(self._json(self.spec_file))
             self._check_format(plain.pop("format", None))
             for column in plain["columns"].values():
                 for asset in find_modality(str(column.get("kind"))).Spec.assets:
                     if column.get(asset):  # a name within `assets`
                         file = self.assets / Path(column[asset]).name
-                        column[asset] = file.read_text(encoding="utf-8")
+                        self.manifest.check(file)
+                        column[asset] = characters_of(file).replace("\r\n", "\n")
             return DataSpec.model_validate(plain)
+        except ValidationError as error:
+            raise UserError(f"'{self.spec_file}' is damaged: {brief(error)}.", COPY_OF_RUN) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+            raise UserError(f"'{self.spec_file}' is damaged: {type(error).__name__} {error}.", COPY_OF_RUN) from None
 
     def _check_format(self, found: object) -> None:
         """Refuses a run of another format, by its number."""
@@ -133,34 +167,35 @@ class RunFolder:
                 "Open it with the version of Maquette that wrote it, or train again.",
             )
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        return dict(read_json(self.data_file))
+        return summary_of(self._json(self.data_file), self.data_file)
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """The log's lines in order; a last line cut short by a crash is left out."""
-        if not self.log_file.exists():
-            return
-        with self.log_file.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+    def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
+        """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-    def last_line(self) -> dict[str, Any]:
-        """The newest whole line of the log, without reading those before it; {} where there is none."""
+        thinned: of a log that is larger than a run of days writes, so many lines alone, drawn evenly, and its alarms
+        tell: told once, at the end, of what was damaged
+        """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                for line in reversed(file.read().splitlines()):
-                    try:
-                        found = json.loads(line)
-                    except ValueError:  # cut short by a crash, or by where we began to read
-                        continue
-                    if isinstance(found, dict) and isinstance(found.get("step"), int):
-                        return found
-        return {}
+                share = READ / max(self.log_file.stat().st_size, 1) if thinned else 1.0
+                yield from read_lines(file, share, tell)
+
+    def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
+        """The newest lines of the log, without reading those before them."""
+        if not self.log_file.is_file():
+            return []
+        with self.log_file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL)
+            file.seek(start)
+            if start:
+                file.readline(TAIL)  # the end of a line
+            return list(read_lines(file, tell=tell))
+
+    def last_line(self, key: str = "step") -> dict[str, Any]:
+        """The newest line of the log that has this value; {} where there is none."""
+        return next((line for line in reversed(self.recent()) if key in line), {})
 
     def trained_steps(self) -> int | None:
         """The step that the weights are of; None where there are none, or they do not say."""
@@ -173,14 +208,21 @@ class RunFolder:
             return None
 
     def weights(self) -> dict[str, Tensor]:
-        """Tensors of `weights.safetensors`, by `<net>.<parameter>`."""
+        """Tensors of `weights.safetensors`, by `<net>.<parameter>`; UserError where they are damaged."""
+        if self.weights_file.is_file():
+            self.manifest.check(self.weights_file)
         return read_tensors(self.weights_file)
+
+    def _json(self, file: Path) -> Any:
+        """A JSON file of the run that is as it was written."""
+        self.manifest.check(file)
+        return read_json(file)
 
     # -- writing ---------------------------------------------------------------------------------
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes recipe.yaml."""
-        write_text(self.recipe_file, recipe.dump())
+        self._write(self.recipe_file, recipe.dump().encode())
 
     def write_spec(self, spec: DataSpec) -> None:
         """Writes spec.json, and each asset to a file of its own beside it; equal ones share a file."""
@@ -188,11 +230,42 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
-                    write_text(self.assets / file, content)
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
+                    self._write(ready(self.assets / file), content.encode())
                     column[asset] = file
-        write_json(self.spec_file, {"format": FORMAT, **plain})
+        self._write_json(self.spec_file, {"format": FORMAT, **plain})
+
+    def write_data(self, facts: Mapping[str, Any]) -> None:
+        """Writes data.json."""
+        self._write_json(self.data_file, facts)
+
+    def write_metrics(self, evaluation: Mapping[str, Any]) -> None:
+        """Writes metrics.json."""
+        self._write_json(self.metrics_file, evaluation)
+
+    def write_weights(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Writes weights.safetensors, those of a step."""
+        self._write(self.weights_file, pack_tensors(tensors, {"step": str(step)}))
+
+    def record(self) -> None:
+        """Lists the recipe as it is now, and of a run without a manifest all that it holds."""
+        if self.manifest.listed() is None:
+            self.manifest.record(filter(Path.is_file, self._recorded()))
+        elif self.manifest.standing(self.recipe_file) != "whole":
+            self.manifest.record([self.recipe_file])
+
+    def _recorded(self) -> list[Path]:
+        """What things are made from."""
+        own = [self.recipe_file, self.spec_file, self.data_file, self.weights_file, self.metrics_file]
+        return [*own, *self.assets.glob("[!.]*")]
+
+    def _write_json(self, file: Path, value: Mapping[str, Any]) -> None:
+        self._write(file, to_json(value).encode())
+
+    def _write(self, file: Path, content: bytes) -> None:
+        if self.manifest.listed() is None:
+            self.record()  # what an earlier version has written would count as not of this run
+        self.manifest.write(file, content)
 
 
 def remove_run(folder: RunFolder) -> list[Path]:
@@ -223,24 +296,20 @@ def remove_run(folder: RunFolder) -> list[Path]:
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
+    return RunFolder(make_folder(path))
 
 
 @contextlib.contextmanager
 def or_nothing(folder: RunFolder) -> Iterator[None]:
     """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
     try may have its name."""
-    try:
-        yield
-    except BaseException:
-        if not any(folder.checkpoints.glob("step-*")):
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with held(folder.path):
+        try:
+            yield
+        except BaseException:
+            if in_place(folder.path) and not any(folder.checkpoints.glob("step-*")):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def check_new(path: Path) -> None:
@@ -300,28 +369,3 @@ def open_run(path: str | Path) -> RunFolder:
         remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
     return RunFolder(path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file; anything else (a pickle, a truncated file) is refused by name."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UserError(f"'{path}' is missing.", "The run has no weights yet: maquette resume it.")
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise UserError(
-            f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
-        ) from None
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> None:
-    """Writes a safetensors file atomically; tensors are copied to the CPU, contiguous."""
-    from safetensors.torch import save
-
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic(path) as temporary:
-        # As bytes of ours to write: a full disk is then an OSError like any other, and explained.
-        temporary.write_bytes(save(plain, about))

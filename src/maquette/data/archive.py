@@ -55,7 +55,10 @@ class Archive:
         except limits.TooMuch as error:
             raise error.refusal(shown(path.name)) from None
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
-            raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
+            why = str(error).partition(":\n")[0]
+            raise UserError(
+                f"'{path}' is not a readable archive: {why}.", "Fetch it again, or pack it again as .zip or .tar."
+            ) from None
         names, self.notes = member_names.decoded(listed)
         by_name = dict(zip(names, members, strict=True))
         self.names: Sequence[str] = sorted(name for name in by_name if name and not any(map(hidden, name.split("/"))))

@@ -114,7 +114,7 @@ def unpacked(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             return limits.read(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unreadable(f"damaged gzip file: {error}") from None
+        raise Unreadable(f"damaged gzip file: {error}", "Fetch it, or pack it, again.") from None
 
 
 def unpacked_head(head: bytes, size: int) -> bytes:
@@ -156,6 +156,7 @@ def refusal(name: str, error: Exception, remedy: str = _RECODE) -> UserError:
     """What is said of a single file that cannot be used."""
     if isinstance(error, limits.TooMuch):
         return error.refusal(shown(name))
+    remedy = (error.remedy if isinstance(error, Unreadable) else "") or remedy
     return UserError(f"'{shown(name)}' cannot be decoded: {error or type(error).__name__}.", remedy)
 
 
@@ -183,7 +184,7 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
         raise Unreadable(f"{where}, as the rest of it is: damaged")
     found = encodings.guess(data, first)
     if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
-        raise Unreadable(f"{where}: no characters at all")
+        raise Unreadable(f"{where}: no characters at all", "Give it the suffix of what it is.")
     if found is None:
         raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
     return found

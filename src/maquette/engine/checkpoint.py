@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import re
 import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from maquette.core.errors import UserError
-from maquette.core.files import explained, read_json, sync, write_json
-from maquette.core.run import read_tensors, write_tensors
+from maquette.core.files import atomic_folder, make_folder, write_json
+from maquette.core.manifest import Manifest, digest
+from maquette.core.parse import read_json
+from maquette.core.tensors import read_tensors, write_tensors
 from maquette.engine.state import State
 
 _TENSORS, _FACTS = "state.safetensors", "state.json"
-_DAMAGE = (UserError, OSError, KeyError, TypeError, ValueError, RuntimeError)
+_DAMAGE = (UserError, OSError, ValueError)
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(BaseModel):
     """Of a checkpoint: steps done, items seen, seconds trained, all since the run began."""
 
-    step: int
-    items: int
-    seconds: float
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    step: int = Field(ge=0)
+    items: int = Field(ge=0)
+    seconds: float = Field(ge=0)
 
 
 def save(folder: Path, state: State, keep: int) -> Path:
-    """Writes `folder/step-<n>` under a temporary name, renames it, and removes all but the last `keep`."""
-    final = folder / f"step-{state.step:08d}"
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
-    try:
+    """Writes `folder/step-<n>` under a temporary name, renames it, and removes all but the last `keep`; later ones too,
+    which were passed over as damaged."""
+    final = make_folder(folder) / _name(state.step)
+    with atomic_folder(final) as temporary:
         write_tensors(temporary / _TENSORS, state.tensors())
-        digest = _digest(temporary / _TENSORS)
-        facts = {"step": state.step, "items": state.items, "seconds": state.seconds, "sha256": digest}
-        write_json(temporary / _FACTS, facts)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-        sync(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for old in _all(folder)[:-keep]:
+        write_json(temporary / _FACTS, Facts(step=state.step, items=state.items, seconds=state.seconds).model_dump())
+        Manifest(temporary).record([temporary / _TENSORS, temporary / _FACTS])
+    found = _all(folder)
+    for old in set(found) - set(found[: found.index(final) + 1][-keep:]):
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -83,22 +78,30 @@ def newest(folder: Path) -> Facts | None:
 
 def _whole(path: Path) -> Facts:
     """What a checkpoint says of itself, once its content is found to be undamaged."""
-    facts = read_json(path / _FACTS)
-    if _digest(path / _TENSORS) != facts["sha256"]:
-        raise UserError("its content does not match its checksum")
-    return Facts(int(facts["step"]), int(facts["items"]), float(facts["seconds"]))
+    manifest = Manifest(path)
+    plain = read_json(path / _FACTS)
+    if manifest.listed() is not None:
+        manifest.check(path / _FACTS)
+        manifest.check(path / _TENSORS)
+    elif not isinstance(plain, dict) or digest(path / _TENSORS) != plain.get(
+        "sha256"
+    ):  # of a version without manifests
+        raise UserError(f"'{path / _TENSORS}' is not what {_FACTS} says.")
+    try:
+        facts = Facts.model_validate(plain)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(f"{_FACTS}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+    if path.name != _name(facts.step):
+        raise UserError(f"{_FACTS} is of step {facts.step:,}.")
+    return facts
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
-    for path in folder.glob(".writing-*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("step-*") if p.is_dir()) if folder.is_dir() else []
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Checkpoints by their steps."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: (len(path.name), path.name))

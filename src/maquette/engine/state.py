@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, UserError
 from maquette.core.model import Model, Optim, Phase
+from maquette.core.tensors import fill
 from maquette.engine.muon import Muon
+
+# What each optimizer keeps of a parameter.
+MOMENTS: Mapping[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.Adamax: ("step", "exp_avg", "exp_inf"),
+    torch.optim.SGD: ("momentum_buffer",),
+    Muon: ("momentum",),
+}
 
 
 class Ema:
@@ -114,22 +124,32 @@ class State:
         return out
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `tensors`. Strides are kept, so that the same kernels run after a resume."""
-        self.model.load_state_dict(_under(tensors, "model."))
-        for name, net in self.ema.model.kept.items():
-            net.load_state_dict(_under(tensors, f"ema.{name}."))
+        """The inverse of `tensors`. Strides are kept, so that the same kernels run after a resume.
+
+        Raises UserError, and has changed nothing then, where they are not those of this state.
+        """
+        rest, moments = dict(tensors), list[tuple[torch.optim.Optimizer, nn.Parameter, dict[str, Tensor]]]()
         for i, optimizer in enumerate(self._optimizers):
+            for j, parameter in enumerate(_parameters(optimizer)):
+                own = {k: rest.pop(name) for k in MOMENTS[type(optimizer)] if (name := f"optim.{i}.{j}.{k}") in rest}
+                wrong = [k for k, v in own.items() if v.shape != (() if k == "step" else parameter.shape)]
+                if wrong or len(own) not in (0, len(MOMENTS[type(optimizer)])):
+                    raise UserError(f"the moments of parameter {j} of optimizer {i} do not fit the model")
+                moments.append((optimizer, parameter, own))
+        nets = {"model": self.model, **{f"ema.{name}": net for name, net in self.ema.model.kept.items()}}
+        if others := [name for name in rest if not name.startswith(tuple(f"{net}." for net in nets))]:
+            raise UserError(f"it holds {others[0]}, which the model does not have")
+        fill(nets, rest, "it does not fit the model", "")
+        for optimizer, parameter, own in moments:
             # A fused optimizer reads its step counter on the device, any other one on the CPU.
             fused = any(group.get("fused") for group in optimizer.param_groups)
-            for j, parameter in enumerate(_parameters(optimizer)):
-                moments = _under(tensors, f"optim.{i}.{j}.")
-                if moments:
-                    optimizer.state[parameter] = {
-                        k: torch.empty_like(parameter).copy_(v)
-                        if v.shape == parameter.shape
-                        else v.clone().to(parameter.device if fused else "cpu")
-                        for k, v in moments.items()
-                    }
+            if own:
+                optimizer.state[parameter] = {
+                    k: torch.empty_like(parameter).copy_(v)
+                    if v.shape == parameter.shape
+                    else v.clone().to(parameter.device if fused else "cpu")
+                    for k, v in own.items()
+                }
 
 
 def _named(model: Model, phase: Phase) -> dict[str, nn.Parameter]:
@@ -177,7 +197,3 @@ def _build(optim: Optim, parameters: list[nn.Parameter]) -> torch.optim.Optimize
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from maquette.core import tensors
 from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.location import digest_of, recall, remember
@@ -126,11 +127,7 @@ def build_member(member: Member, spec: DataSpec) -> Model:
 
 def fill(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
     """Puts the weights of a run into its model."""
-    try:
-        for name, net in model.kept.items():
-            net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")})
-    except RuntimeError as error:
-        raise UserError(f"The weights of '{where}' do not fit its recipe: {error}", "Train it again.") from None
+    tensors.fill(model.kept, weights, f"The weights of '{where}' do not fit its recipe", "Train it again.")
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import WIDEST, Few, Length, Width
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Memory, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
@@ -46,8 +47,6 @@ NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOBODY = -1  # decided by no agent: the prompt, and padding
 SLICE = 16  # tokens at a time whose deciders are found
 
-Positive = Annotated[int, Field(gt=0)]
-
 
 class Config(BaseModel):
     """Settings of language models that write together."""
@@ -64,16 +63,18 @@ class Config(BaseModel):
     )
     # Members know the texts that they were trained on too well, and the gate learns from the same ones: what more it
     # could say than a share for each member would be about them.
-    gate_hidden: int = Field(0, ge=0, description="experts: units of a gate that weighs anew for each token; 0: shares")
+    gate_hidden: int = Field(
+        0, ge=0, le=WIDEST, description="experts: units of a gate that weighs anew for each token; 0: shares"
+    )
     free_sum: bool = Field(False, description="experts: the weights of a product need not sum to 1")
 
     critic: Literal["ngrams", "recurrent"] = Field(
         "ngrams", description="critic: judges by n-grams of tokens, or by all of the text and the members' opinions"
     )
-    candidates: Positive = Field(8, description="critic: drafts of each block, of which one is kept")
-    block: Positive = Field(8, description="critic: tokens in a draft")
-    continuation: Positive = Field(32, description="critic: tokens that are written after a real beginning in training")
-    width: Positive = Field(256, description="recurrent critic: numbers in its state")
+    candidates: Few = Field(8, description="critic: drafts of each block, of which one is kept")
+    block: Length = Field(8, description="critic: tokens in a draft")
+    continuation: Length = Field(32, description="critic: tokens that are written after a real beginning in training")
+    width: Width = Field(256, description="recurrent critic: numbers in its state")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="critic: of real and written")
 
     lr: float = Field(2e-3, gt=0)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import LONGEST, AnyCount, Depth, Few, Share, Width
 from maquette.core.errors import UserError, nearest
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
@@ -47,9 +48,7 @@ LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
 TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Factor = Annotated[int, Field(gt=1)]
+Factor = Annotated[int, Field(gt=1, le=LONGEST)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
 
 OPTIONS = (
@@ -64,11 +63,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    width: Positive = Field(64, description="channels on the finest grid; multiples of 32 suit the hardware")
-    deep: Positive = Field(128, description="channels on the coarser grids")
-    blocks: Positive = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
-    deep_blocks: Positive = Field(4, description="residual blocks of the coarsest grid")
-    condition: Positive = Field(128, description="numbers that describe time and what is given")
+    width: Width = Field(64, description="channels on the finest grid; multiples of 32 suit the hardware")
+    deep: Width = Field(128, description="channels on the coarser grids")
+    blocks: Depth = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
+    deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
+    condition: Width = Field(128, description="numbers that describe time and what is given")
 
     data_std: float = Field(0.5, gt=0, description="standard deviation of the values, which scales the network")
     time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
@@ -84,13 +83,13 @@ class Config(BaseModel):
     )
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
     degrade: tuple[Kind, ...] = Field((), description="corruptions that it learns to correct; empty: none")
-    factors: tuple[Factor, ...] = Field((2, 4), min_length=1, description="of `downscale`")
+    factors: tuple[Factor, ...] = Field((2, 4), min_length=1, max_length=64, description="of `downscale`")
     unseen: Share = Field(0.15, description="share of items of which nothing is seen, where corruptions are corrected")
-    shortcut_every: int = Field(4, ge=0, description="one item in so many teaches longer stretches; 0: none")
+    shortcut_every: AnyCount = Field(4, description="one item in so many teaches longer stretches; 0: none")
     shortcut_after: Share = Field(0.3, description="share of the run in which all items teach the velocity")
 
     sampler: Sampler = Field("shortcut", description="of samples, unless another is asked for")
-    steps: Positive = Field(4, description="of samples, unless others are asked for")
+    steps: Few = Field(4, description="of samples, unless others are asked for")
     guidance: float = Field(
         1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of what is given"
     )

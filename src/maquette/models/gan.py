@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import Count, Depth, Few, Share, Width, Widths
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
@@ -34,9 +35,6 @@ SUPPORTS = (GridSpec,)
 GIVEN = ANY
 FEW = 5000  # items below which a critic begins to learn them by heart
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
 
 class Config(BaseModel):
     """Settings of a generative adversarial network."""
@@ -44,17 +42,17 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     network: Literal["mlp", "dcgan", "conv"] = "conv"
-    latent_dim: Positive = Field(64, description="numbers in the latent code z ~ N(0, I)")
+    latent_dim: Width = Field(64, description="numbers in the latent code z ~ N(0, I)")
 
-    hidden: tuple[Positive, ...] = Field((128, 128), min_length=1, description="mlp: widths of the generator")
-    critic_hidden: tuple[Positive, ...] = Field((128,), min_length=1, description="mlp: widths of the critic")
+    hidden: Widths = Field((128, 128), min_length=1, description="mlp: widths of the generator")
+    critic_hidden: Widths = Field((128,), min_length=1, description="mlp: widths of the critic")
     batch_norm: bool = Field(False, description="mlp: batch-norm in the generator")
     leaky_slope: float = Field(0.0, ge=0, lt=1, description="mlp: slope of ReLU below 0; 0.2 is the usual leaky one")
 
-    width: Positive = Field(32, description="conv, dcgan: channels on the finest grid; multiples of 32 are fast")
-    deep: Positive = Field(96, description="conv: channels on the coarser grids")
-    blocks: Positive = Field(2, description="conv: residual blocks a grid")
-    features: Positive = Field(128, description="conv: features of the critic's last layer")
+    width: Width = Field(32, description="conv, dcgan: channels on the finest grid; multiples of 32 are fast")
+    deep: Width = Field(96, description="conv: channels on the coarser grids")
+    blocks: Depth = Field(2, description="conv: residual blocks a grid")
+    features: Width = Field(128, description="conv: features of the critic's last layer")
 
     loss: Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"] = (
         "non_saturating"
@@ -68,8 +66,8 @@ class Config(BaseModel):
     gamma_final: float | None = Field(
         None, gt=0, description="weight at the end, reached geometrically: smooth first, sharp later; null: as gamma"
     )
-    penalty_every: Positive = Field(4, description="steps between penalties (Karras et al. 2020, appendix B)")
-    critic_steps: Positive = Field(1, description="updates of the critic for one of the generator")
+    penalty_every: Count = Field(4, description="steps between penalties (Karras et al. 2020, appendix B)")
+    critic_steps: Few = Field(1, description="updates of the critic for one of the generator")
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
     augment: Literal["auto", "adaptive"] | Annotated[float, Field(ge=0, lt=1)] = Field(
         "auto",

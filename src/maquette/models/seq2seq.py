@@ -10,13 +10,14 @@ with y what else is given, if anything is. Without a source column the same deco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import Depth, Share, Width
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
@@ -31,9 +32,6 @@ GIVEN = ANY
 NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embed", "condition", "out")  # rows of a table, one a token, rather than a matrix
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
 
 class Config(BaseModel):
     """Settings of a recurrent encoder-decoder, or of a recurrent language model."""
@@ -41,9 +39,9 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     cell: Literal["lstm", "gru"] = "lstm"
-    layers: Positive = Field(2, description="recurrent layers of the encoder, and of the decoder")
-    width: Positive = Field(512, description="numbers in a layer's output; two directions share them")
-    embedding: Positive = Field(256, description="numbers in the embedding of a token")
+    layers: Depth = Field(2, description="recurrent layers of the encoder, and of the decoder")
+    width: Width = Field(512, description="numbers in a layer's output; two directions share them")
+    embedding: Width = Field(256, description="numbers in the embedding of a token")
     bidirectional: bool = Field(True, description="the encoder reads the source both ways")
     reverse_source: bool = Field(False, description="the source is read backwards (Sutskever et al. 2014, section 3.3)")
     attention: Literal["none", "additive", "general", "dot"] = "general"

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import DEEPEST, AnyDepth, Count, Depth, Length, Share, Width
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
@@ -32,25 +33,22 @@ GIVEN = ANY
 NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams")  # mostly rows of a table, one a token
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
 
 class Config(BaseModel):
     """Settings of a transformer."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    width: Positive = Field(256, description="numbers that describe a token; multiples of 32 suit the hardware")
-    layers: Positive = Field(4, description="blocks of the decoder")
-    encoder_layers: int = Field(0, ge=0, description="blocks of the encoder, where there is a source; 0: as many")
-    heads: Positive = Field(4, description="attention heads; width / heads = 64 is fastest on a CPU")
-    mlp: float = Field(4.0, gt=0, description="width of the hidden layer of a block over `width`")
+    width: Width = Field(256, description="numbers that describe a token; multiples of 32 suit the hardware")
+    layers: Depth = Field(4, description="blocks of the decoder")
+    encoder_layers: AnyDepth = Field(0, description="blocks of the encoder, where there is a source; 0: as many")
+    heads: Width = Field(4, description="attention heads; width / heads = 64 is fastest on a CPU")
+    mlp: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of a block over `width`")
     shift: Share = Field(
         0.0, description="share of the numbers that attention reads of a token which are those of the token before"
     )
     ngrams: int = Field(1, ge=1, le=4, description="the last 2 .. ngrams tokens have an embedding of their own; 1: no")
-    ngram_rows: Positive = Field(8192, description="rows in a table of n-grams; more n-grams than that share them")
+    ngram_rows: Count = Field(8192, description="rows in a table of n-grams; more n-grams than that share them")
     shared: Literal["auto", "yes", "no"] = Field(
         "auto", description="source and target share one table of embeddings; auto: where they share tokens"
     )
@@ -60,8 +58,9 @@ class Config(BaseModel):
     label_dropout: float = Field(
         0.1, ge=0, le=1, description="share of items that each given column but the source is hidden of"
     )
-    short: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Positive], ...] = Field(
+    short: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Length], ...] = Field(
         (),
+        max_length=DEEPEST,
         description="[share of the run, tokens]: until then windows of a long sequence are cut into pieces so long: "
         "cheaper, and what is near is learned first (Press et al. 2021, shortformer)",
     )

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.bounds import DEEPEST, AnyCount, Depth, Few, Width, Widths
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
@@ -39,8 +40,6 @@ ACTIVE = 0.01  # a latent is active when its posterior mean varies more than thi
 NOT_MUON = ("stem", "encoder.stem", "out", "start", "condition", "log_std")
 _ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
 
-Positive = Annotated[int, Field(gt=0)]
-
 
 class Config(BaseModel):
     """Settings of a variational auto-encoder."""
@@ -49,21 +48,22 @@ class Config(BaseModel):
 
     network: Literal["mlp", "conv", "codec"] = "conv"
 
-    latent_dim: Positive = Field(20, description="mlp: numbers in the latent code; 2 gives a plane to draw")
-    hidden: tuple[Positive, ...] = Field((400,), description="mlp: widths of the encoder; the decoder mirrors them")
+    latent_dim: Width = Field(20, description="mlp: numbers in the latent code; 2 gives a plane to draw")
+    hidden: Widths = Field((400,), description="mlp: widths of the encoder; the decoder mirrors them")
 
-    width: Positive = Field(64, description="conv, codec: channels on the grid; multiples of 32 suit the hardware")
-    encoder_blocks: Positive = Field(3, description="conv, codec: residual blocks of the encoder")
-    groups: tuple[tuple[Literal["global", "local"], Positive], ...] = Field(
+    width: Width = Field(64, description="conv, codec: channels on the grid; multiples of 32 suit the hardware")
+    encoder_blocks: Depth = Field(3, description="conv, codec: residual blocks of the encoder")
+    groups: tuple[tuple[Literal["global", "local"], Width], ...] = Field(
         (("global", 16), ("global", 16), ("local", 4), ("local", 4), ("local", 4)),
         min_length=1,
+        max_length=DEEPEST,
         description="conv: groups of latents from the top down: [global, numbers] or [local, channels per cell]",
     )
-    head: Positive = Field(256, description="conv: channels of the layer before the values")
+    head: Width = Field(256, description="conv: channels of the layer before the values")
 
-    channels: Positive = Field(4, description="codec: latents in each cell of the code")
-    factor: int = Field(0, ge=0, description="codec: values a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
-    decoder_blocks: Positive = Field(4, description="codec: residual blocks of the decoder on the grid of the code")
+    channels: Width = Field(4, description="codec: latents in each cell of the code")
+    factor: AnyCount = Field(0, description="codec: values a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
+    decoder_blocks: Depth = Field(4, description="codec: residual blocks of the decoder on the grid of the code")
 
     likelihood: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
     std: Annotated[float, Field(gt=0)] | Literal["learned"] = Field(
@@ -82,7 +82,7 @@ class Config(BaseModel):
     beta: float = Field(1.0, ge=0, description="weight of the KL (Higgins et al. 2017); 1 is the ELBO")
     kl_warmup: float = Field(0.2, ge=0, le=1, description="share of the run in which beta grows from 0")
     free_bits: float = Field(0.0, ge=0, description="nats that each group of latents may carry at no cost (k = 1)")
-    importance_samples: Positive = Field(1, description="k of the importance-weighted bound; 1: the ELBO")
+    importance_samples: Few = Field(1, description="k of the importance-weighted bound; 1: the ELBO")
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
 
     optimizer: Literal["adam", "adamw", "adamax"] = "adam"

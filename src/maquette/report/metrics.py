@@ -22,6 +22,7 @@ def read_evaluation(folder: RunFolder, name: str = ".") -> Evaluation | Missing:
     if not file.is_file():
         return Missing("Not measured yet.", command)
     try:
+        folder.manifest.check(file)
         return _finite(Evaluation.load(file))
     except UserError as error:
         # The name alone: the line ends up on pages that are given away, and the path is its owner's business.

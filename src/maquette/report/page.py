@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup as Html
 
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import NONE, number
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _LETTER = re.compile(r"[^\W\d_]")
 def plotly_js() -> str:
     """plotly.js, safe inside a <script> element: the whole bundle, for the plotly package ships no smaller one."""
     source = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    # Within its strings, where alone they stand, the numbers of controls are the same controls to JavaScript.
+    return cleaned(source.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 
 def asset(name: str) -> str:
@@ -76,7 +78,7 @@ def render(template: str, **values: Any) -> str:
         )
     )
     page = _environment().get_template(template)
-    return page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values)
+    return cleaned(page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values))
 
 
 def language(words: str) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 from markupsafe import Markup as Html
 
 from maquette.core.about import About
+from maquette.core.files import make_folder
 from maquette.core.find import find_modality
 from maquette.core.progress import track
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
+from maquette.core.shown import file_stems
 from maquette.core.spec import DataSpec, TokenSpec
 from maquette.report.show import hook, previewed
 
@@ -46,7 +48,7 @@ def previews(folder: RunFolder, spec: DataSpec, column: str) -> list[tuple[int, 
 
 def _tail(spec: DataSpec, column: str) -> str:
     """What the name of a file says of its column, where there are several."""
-    return f"-{column}" if len(spec.target) > 1 else ""
+    return f"-{file_stems(spec.target)[column]}" if len(spec.target) > 1 else ""
 
 
 def animation_name(spec: DataSpec, column: str) -> str:
@@ -109,5 +111,5 @@ def write_animation(folder: RunFolder, about: About) -> list[Path]:
         animate = hook(spec.columns[column].kind, "animate")
         files = [path for _, path in previews(folder, spec, column)]
         if animate is not None and files:
-            written.append(animate(files, folder.samples / animation_name(spec, column), about))
+            written.append(animate(files, make_folder(folder.samples) / animation_name(spec, column), about))
     return [path for path in written if path is not None]

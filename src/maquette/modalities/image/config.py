@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,11 +12,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
+from maquette.core.bounds import Length
 from maquette.core.spec import GridSpec
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Config(BaseModel):
@@ -24,7 +24,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    size: tuple[Positive, Positive] | None = Field(None, description="height, width in pixels; null: the data's own")
+    size: tuple[Length, Length] | None = Field(None, description="height, width in pixels; null: the data's own")
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="shortest side then centre crop; longest side then pad; or both sides stretched"
     )
@@ -51,8 +51,16 @@ class Spec(GridSpec):
     """
 
     kind: str = "image"
-    levels: int = 256
+    levels: int = Field(256, ge=0, le=2**16)
     scale: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_picture(self) -> Self:
+        if len(self.shape) != 3:
+            raise ValueError("shape: channels, height and width")
+        if self.scale and not self.scale[0] < self.scale[1]:
+            raise ValueError("scale: white must be above black")
+        return self
 
     @model_serializer(mode="wrap")
     def _plain(self, serialised: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from maquette.core.bounds import VOCABULARY, Length
 from maquette.core.spec import ColumnSpec, TokenSpec
 
 
@@ -18,11 +19,11 @@ class Config(BaseModel):
     tokenizer: Literal["auto", "char", "bpe", "unigram"] = Field(
         "auto", description="what a token is; auto: characters up to 3 MB of text or for scripts without spaces"
     )
-    vocab: Annotated[int, Field(ge=64)] = Field(8000, description="most tokens of a bpe or unigram tokenizer")
+    vocab: int = Field(8000, ge=64, le=VOCABULARY, description="most tokens of a bpe or unigram tokenizer")
     joint: bool = Field(True, description="one vocabulary for all columns used, or one for each")
     lowercase: bool = Field(False, description="everything in lower case")
-    context: Annotated[int, Field(ge=8)] = Field(256, description="tokens of a long text that are seen at once")
-    longest: Annotated[int, Field(ge=8)] = Field(512, description="most tokens of a row; longer rows are left out")
+    context: Length = Field(256, ge=8, description="tokens of a long text that are seen at once")
+    longest: Length = Field(512, ge=8, description="most tokens of a row; longer rows are left out")
 
 
 class Spec(TokenSpec):
@@ -38,7 +39,16 @@ class Spec(TokenSpec):
     kind: str = "text"
     unit: Literal["", "char", "bpe", "unigram"] = ""
     tokenizer: str = Field("", repr=False)
-    chars_per_token: float = 1.0
+    chars_per_token: float = Field(1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_the_tokens_of_its_tokenizer(self) -> Self:
+        if self.tokenizer:
+            from maquette.modalities.text.tokens import vocabulary  # torch, which listing recipes can do without
+
+            if len(vocabulary(self.tokenizer)) != self.vocab:
+                raise ValueError(f"vocab: the tokenizer has {len(vocabulary(self.tokenizer)):,} tokens")
+        return self
 
     def same_tokens(self, other: ColumnSpec) -> bool:
         return isinstance(other, Spec) and (self.tokenizer, self.vocab) == (other.tokenizer, other.vocab)

@@ -1,0 +1,83 @@
+"""Whether a model can be built at all: its sizes are known, and held against memory and files, before it takes any."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from maquette.core.errors import UserError
+from maquette.core.find import find_family
+from maquette.core.hardware import memory
+from maquette.core.model import Model
+from maquette.core.recipe import Recipe
+from maquette.core.spec import DataSpec
+from maquette.core.tensors import misfit
+
+FIT = "Use the recipe.yaml and spec.json that the run was trained with."
+TRAINED = 5  # times its weights: they, their gradients, two moments of each, their moving average
+
+
+def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
+    """The recipe's model in names and shapes alone; None of a user's own family that looks at values while it is built.
+
+    Raises UserError for settings or shapes that cannot work, and for a model that is larger than the memory there is.
+    """
+    model = _outline(recipe, spec)
+    if model is None:
+        return None
+    size, there = _bytes(model) * (TRAINED if trains else 1), memory()
+    if size > there:
+        raise UserError(
+            f"{'Training this' if trains else 'This'} model takes {size / 2**30:,.1f} GiB of memory at least, and "
+            f"{there / 2**30:,.1f} GiB are free.",
+            f"Ask for less: {_largest(recipe, spec, model)}.",
+        )
+    return model
+
+
+def check_weights(model: Model, found: Mapping[str, Sequence[int]], file: Path) -> None:
+    """Raises UserError where the weights in a file, shapes by name as its header says, are not those that the networks
+    that the model keeps have: what a recipe asks for takes memory only once weights of that size are there."""
+    if wrong := misfit(model.kept, found):
+        raise UserError(f"'{file}' does not fit the recipe beside it: {wrong}.", FIT)
+
+
+def _outline(recipe: Recipe, spec: DataSpec) -> Model | None:
+    try:
+        with torch.device("meta"):
+            model: Model = find_family(recipe.family).build(recipe.config, spec)
+    except (NotImplementedError, RuntimeError):
+        return None
+    return model
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+
+
+def _largest(recipe: Recipe, spec: DataSpec, model: Model) -> str:
+    """What makes a model so large: the setting whose usual value would make it smallest; else its largest tensor."""
+    sizes = {}
+    for name, value in _unusual(recipe):
+        with contextlib.suppress(UserError, ValidationError, ValueError):
+            usual = recipe.model_copy(update={"model": {k: v for k, v in recipe.model.items() if k != name}})
+            if smaller := _outline(usual, spec):
+                sizes[f"model.{name} is {value}"] = _bytes(smaller)
+    if sizes and min(sizes.values()) < _bytes(model) / 2:
+        return min(sizes, key=lambda name: sizes[name])
+    name, tensor = max(model.state_dict().items(), key=lambda item: item[1].numel())
+    return f"the largest of them is {name}, {tuple(tensor.shape)}"
+
+
+def _unusual(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    usual = type(recipe.config).model_construct()
+    for name in type(recipe.config).model_fields:
+        value = getattr(recipe.config, name)
+        if value != getattr(usual, name) and not isinstance(value, str | float | bool):
+            yield name, value

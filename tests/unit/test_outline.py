@@ -1,0 +1,65 @@
+"""What is too large is refused by name before it takes memory or time."""
+
+import resource
+import time
+
+import pytest
+import torch
+
+from maquette.core import hardware
+from maquette.core.errors import UserError
+from maquette.core.generator import Generator, build_model
+from maquette.core.recipe import load_recipe, recipe_names
+from maquette.core.run import RunFolder
+from maquette.testing.specs import column_spec, data_spec
+
+PICTURES = data_spec(column_spec("image", 1, 16, 16))
+LARGE = [
+    ("image/gan-mlp", ["model.hidden=[65536, 65536, 65536]"], r"model.hidden is \(65536, 65536, 65536\)"),
+    ("image/flow", ["model.deep=65536"], "model.deep is 65536"),
+    ("image/vae", ["model.width=65536", "model.encoder_blocks=256"], "model.width is 65536"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "wrong"), LARGE, ids=[name for name, _, _ in LARGE])
+def test_a_model_beyond_memory_is_refused_with_the_setting_that_makes_it_so(name, settings, wrong):
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(UserError, match=f"takes .* GiB of memory at least, .* are free.\n  Ask for less: {wrong}"):
+        build_model(load_recipe(name, settings), PICTURES)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert time.perf_counter() - began < 20
+
+
+def test_columns_that_make_it_large_are_named(monkeypatch):
+    monkeypatch.setattr("maquette.core.outline.memory", lambda: 2**28)
+    spec = data_spec(column_spec("text", 16, vocab=200_000))
+    with pytest.raises(UserError, match=r"the largest of them is net.embed.*\(200000, 256\)"):
+        build_model(load_recipe("text/lm"), spec)
+    assert 2**20 < hardware.memory() < 2**50
+
+
+@pytest.mark.parametrize("setting", ["model.latent_dim=0", "model.hidden=[1000000000]", "train.steps=9999999999"])
+def test_settings_are_bounded(setting):
+    with pytest.raises(UserError, match=r"cannot be .*\n  Input should be (less|greater) than"):
+        load_recipe("image/gan-mlp", [setting])
+
+
+def test_weights_of_another_recipe_are_refused_before_there_is_a_model(tmp_path, monkeypatch):
+    folder, recipe = RunFolder(tmp_path), load_recipe("image/gan-mlp")
+    folder.write_recipe(recipe)
+    folder.write_spec(PICTURES)
+    model = build_model(recipe, PICTURES)
+    weights = {f"{name}.{k}": v for name, net in model.kept.items() for k, v in net.state_dict().items()}
+    folder.write_weights(weights, step=0)
+    for name, net in Generator.load(folder, "cpu").model.kept.items():
+        assert all(torch.equal(value, weights[f"{name}.{key}"]) for key, value in net.state_dict().items())
+
+    folder.write_recipe(load_recipe("image/gan-mlp", ["model.hidden=[64, 30000]"]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"does not fit the recipe beside it: .* is 128x100 instead of 64x100"):
+        Generator.load(folder, "cpu")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_recipes_that_ship_are_within_bounds():
+    assert all(load_recipe(name).config for name in recipe_names())
