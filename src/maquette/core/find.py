@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # it imports torch, which listing recipes can do without
     from maquette.core.modality import Modality
 
 
+@functools.cache
 def _names_in(package: str) -> list[str]:
     found = importlib.util.find_spec(package)
     paths = found.submodule_search_locations if found else None
