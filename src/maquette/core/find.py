@@ -56,7 +56,7 @@ def refuse_foreign_family(name: str, where: str) -> None:
     Finding a family imports it, and a run or a recipe that somebody sent must execute nothing. A module that
     is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
     """
-    vouched = os.environ.get("MAQUETTE_FAMILIES", "").split(",")
+    vouched = filter(None, os.environ.get("MAQUETTE_FAMILIES", "").split(","))
     known = _names_in("maquette.models")
     if name in known or name in sys.modules or name in vouched:
         return
