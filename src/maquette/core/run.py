@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # it takes a second to import, which listing runs can do with
     from torch import Tensor
 
 TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
-READ = 16 * 2**20  # bytes of a log from which on a report reads a share of it
+READ = 8 * 2**20  # bytes of a log from which on a report reads a part of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -174,13 +175,12 @@ class RunFolder:
     def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
         """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-        thinned: of a log that is larger than a run of days writes, so many lines alone, drawn evenly, and its alarms
+        thinned: of a log that is larger than a run of days writes, lines from all over it and its alarms alone
         tell: told once, at the end, of what was damaged
         """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                share = READ / max(self.log_file.stat().st_size, 1) if thinned else 1.0
-                yield from read_lines(file, share, tell)
+                yield from read_lines(file, READ if thinned else math.inf, tell)
 
     def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
         """The newest lines of the log, without reading those before them."""
