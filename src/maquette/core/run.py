@@ -18,7 +18,7 @@ from maquette.core.find import find_modality
 from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
 from maquette.core.log_lines import LONGEST, read_lines
-from maquette.core.manifest import LOCK, NAME, Manifest
+from maquette.core.manifest import LOCK, NAME, RESTORE, Manifest
 from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
@@ -210,7 +210,8 @@ class RunFolder:
     def weights(self) -> dict[str, Tensor]:
         """Tensors of `weights.safetensors`, by `<net>.<parameter>`; UserError where they are damaged."""
         if self.weights_file.is_file():
-            self.manifest.check(self.weights_file)
+            again = f"`maquette resume {self.path}` writes it again from a checkpoint. "
+            self.manifest.check(self.weights_file, (again if any(self.checkpoints.glob("step-*")) else "") + RESTORE)
         return read_tensors(self.weights_file)
 
     def _json(self, file: Path) -> Any:
@@ -254,6 +255,18 @@ class RunFolder:
         elif self.manifest.standing(self.recipe_file) != "whole":
             self.manifest.record([self.recipe_file])
 
+    def paths(self) -> list[Path]:
+        """All that a run may have in its folder."""
+        named = [value.__get__(self) for value in vars(RunFolder).values() if isinstance(value, property)]
+        return [path for path in named if isinstance(path, Path)]
+
+    def unknown(self) -> list[Path]:
+        """What is in the folder and is no part of a run, and what else is among its assets and checkpoints."""
+        listed = self.manifest.listed() or {}
+        own = {*self.paths(), *(self.path / name for name in listed), self.lock_file.with_name(".owner")}
+        within = (self.path, self.assets, self.checkpoints)
+        return sorted(path for folder in within if folder.is_dir() for path in folder.iterdir() if path not in own)
+
     def _recorded(self) -> list[Path]:
         """What things are made from."""
         own = [self.recipe_file, self.spec_file, self.data_file, self.weights_file, self.metrics_file]
@@ -278,10 +291,9 @@ def remove_run(folder: RunFolder) -> list[Path]:
     if not folder.spec_file.is_file():
         raise UserError(f"'{folder.path}' is not a run folder: it has no spec.json.", "Remove it by hand.")
     folder = RunFolder(folder.path.resolve())
-    named = [value.__get__(folder) for value in vars(RunFolder).values() if isinstance(value, property)]
     last = (folder.recipe_file, folder.spec_file)  # what is left half removed can be removed again
     with sole_owner(folder.lock_file):
-        for path in sorted((path for path in named if isinstance(path, Path)), key=lambda path: path in last):
+        for path in sorted(folder.paths(), key=lambda path: path in last):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path != folder.lock_file:
