@@ -380,4 +380,17 @@ def open_run(path: str | Path) -> RunFolder:
         shown = ", ".join(within[:LISTED]) + (f" and {len(within) - LISTED} more" if len(within) > LISTED else "")
         remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
+    _refuse_links_out(path)
     return RunFolder(path)
+
+
+def _refuse_links_out(path: Path) -> None:
+    """Refuses a run in which links lead out of it: what is written there would land in other files of the user's, and
+    what is read from there be shown."""
+    whole = path.resolve()
+    for file in path.rglob("*"):
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(whole):
+            raise UserError(
+                f"'{file}' is a link that leads out of the run, to '{os.path.realpath(file)}'; nothing was read.",
+                "Put what it leads to in its place, or remove it.",
+            )
