@@ -11,6 +11,7 @@ Afterwards a sample can be made, and no file or folder of ours that was under wa
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
 import random
@@ -30,6 +31,7 @@ QUICK = ("train.trackers=[]", "train.precision=fp32", "train.compile=off", "trai
          "train.checkpoint_seconds=0.001", "train.log_every=2", "train.preview_every=3", "train.batch_size=16")  # fmt: skip
 SMALL = ("model.width=16", "model.layers=1", "model.heads=2")
 STEPS = 4
+ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTEMPTY, errno.ESTALE)
 CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.truncate"}
 RECIPES = {
     "gan": ("image/gan-mlp", "digits", ()),
@@ -52,14 +54,25 @@ class Ended:
         return self.code == -signal.SIGKILL
 
 
-def command(*words: str | Path, kill_at: int | None = None, kill_after: float | None = None) -> Ended:
+@dataclass
+class Failing:
+    """A disk that fails at its at-th change, and with `on` at all that follow."""
+
+    at: int
+    error: int
+    on: bool
+
+
+def command(
+    *words: str | Path, kill_at: int | None = None, kill_after: float | None = None, fail: Failing | None = None
+) -> Ended:
     """The command line in a forked process. kill_at: before which change of the disk; kill_after: seconds"""
     with tempfile.TemporaryFile("w+b") as said, tempfile.TemporaryFile("w+b") as counted:
         pid = os.fork()
         if not pid:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
-            _watch(kill_at, counted.fileno())
+            _watch(kill_at, counted.fileno(), fail)
             _run([str(word) for word in words])
         if kill_after is not None:
             time.sleep(kill_after)
@@ -69,24 +82,27 @@ def command(*words: str | Path, kill_at: int | None = None, kill_after: float | 
         return Ended(code, said.read().decode(errors="replace"), os.fstat(counted.fileno()).st_size)
 
 
-def _watch(kill_at: int | None, counted: int) -> None:
-    """Counts the changes of the disk, by a byte for each, and ends this process before one of them."""
+def _watch(kill_at: int | None, counted: int, fail: Failing | None) -> None:
+    """Counts the changes of the disk, by a byte for each, and ends this process before one of them, or lets it fail."""
     own = os.getpid()
 
-    def change() -> None:
+    def change(name: object) -> None:
         if os.getpid() == own:
             os.write(counted, b".")
-            if os.fstat(counted).st_size == kill_at:
+            number = os.fstat(counted).st_size
+            if number == kill_at:
                 os.kill(own, signal.SIGKILL)
+            if fail and (number == fail.at or (fail.on and number > fail.at)):
+                raise OSError(fail.error, os.strerror(fail.error), name)
 
     def heard(event: str, args: tuple[object, ...]) -> None:
         if event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & os.O_CREAT):
-            change()
+            change(args[0])
 
     sync = os.fsync
 
     def fsync(handle: int) -> None:
-        change()
+        change(None)
         sync(handle)
 
     os.fsync = fsync
@@ -272,6 +288,20 @@ def killed_together(shelf: Shelf, draw: random.Random) -> int:
     return len(victims)
 
 
+def failing_disk(shelf: Shelf, draw: random.Random) -> int:
+    """Lets a change of the disk fail while a run is trained: one clear line, and it goes on as if nothing had been."""
+    run = shelf.new()
+    fail = Failing(draw.randint(1, shelf.changes["train"]), draw.choice(ERRORS), draw.random() < 0.5)
+    ended = command(*shelf.train, "-o", run, fail=fail)
+    assert ended.code in (0, 2) and "fault of ours" not in ended.said, f"{fail}, exit {ended.code}: {ended.said[-400:]}"
+    if not (run / "recipe.yaml").exists():
+        shutil.rmtree(run, ignore_errors=True)
+        done(command(*shelf.train, "-o", run))
+    done(command("resume", run, "-q"))
+    shelf.check(run)
+    return 0
+
+
 TRIALS: dict[str, Callable[[Shelf, random.Random], int]] = {
     "train": killed_training,
     "resume": lambda shelf, draw: killed_training(shelf, draw, "resume"),
@@ -282,6 +312,7 @@ TRIALS: dict[str, Callable[[Shelf, random.Random], int]] = {
     "compare": killed_verb("compare"),
     "data inspect": killed_preparation,
     "two processes": killed_together,
+    "disk errors": failing_disk,
 }
 
 
