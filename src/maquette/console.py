@@ -68,8 +68,8 @@ def painter(stderr: bool = False) -> Any:
     from rich.console import Console
 
     class Painter(Console):
-        def render_str(self, text: str, **how: Any) -> Any:
-            return super().render_str(cleaned(text), **how)
+        def render_str(self, *words: Any, **how: Any) -> Any:
+            return super().render_str(cleaned(words[0]), *words[1:], **how)
 
     return Painter(file=bare(sys.stderr if stderr else sys.stdout), markup=False, emoji=False, highlight=False)
 

@@ -33,6 +33,7 @@ from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
 from maquette.core.shown import file_stems
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
+from maquette.core.summary import Before
 from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
 from maquette.engine import Job, Outcome, Progress
@@ -138,7 +139,8 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
     What was held out is not learned from, and what was learned from is not held out, however the data is split now.
     """
     spec, facts = folder.spec(), folder.data()
-    parts = [*facts.pop("before", []), {key: facts.get(key) for key in ("fingerprint", "source", "rows")}]
+    now = Before(fingerprint=facts.get("fingerprint"), source=facts.get("source"), rows=facts.get("rows"))
+    parts = [*facts.get("before", ()), now]
     before = [prepared_before(str(part["fingerprint"]), part["rows"]) for part in parts]
     known = [one for one in before if one is not None]
     if len(known) < len(before):

@@ -19,7 +19,7 @@ from maquette.modalities.image import own_features
 from maquette.modalities.image.flaws import FLAWS, flawed
 from maquette.modalities.text import damage as text_damage
 from maquette.modalities.text.config import Spec as TextSpec
-from maquette.modalities.text.tokens import decode, tokenize, train_tokenizer
+from maquette.modalities.text.tokens import decode, tokenize, train_tokenizer, vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_damaged_pictures_are_pictures(shape: tuple[int, int, int], strength: in
 def test_damaged_texts_are_texts() -> None:
     texts = ["the cat sat on\nthe mat and was glad of it", "one two three four five\nsix seven eight nine ten"] * 4
     tokenizer = train_tokenizer(texts, "char", 100)
-    spec = TextSpec(shape=(60,), vocab=100, framed=True, tokenizer=tokenizer, unit="char")
+    spec = TextSpec(shape=(60,), vocab=len(vocabulary(tokenizer)), framed=True, tokenizer=tokenizer, unit="char")
     tokens = [torch.as_tensor(tokenize(text, spec)) for text in texts]
     items = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
     swapped, looped, formless, cut = (

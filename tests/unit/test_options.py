@@ -177,8 +177,8 @@ def test_the_size_of_pictures_is_an_option_of_their_modality() -> None:
 
 
 def words(tokens: int = 12) -> TextSpec:
-    made = tokenizer(["a thick seven"])[0]
-    return TextSpec(shape=(tokens,), vocab=40, unit="char", tokenizer=made, mean_length=8.0)
+    made, vocab = tokenizer(["a thick seven"])
+    return TextSpec(shape=(tokens,), vocab=len(vocab), unit="char", tokenizer=made, mean_length=8.0)
 
 
 COLUMNS: dict[str, ColumnSpec] = {

@@ -33,7 +33,7 @@ def _seed() -> None:
 
 
 def spec(source: bool = True, classes: int = 0) -> DataSpec:
-    text = TextSpec(shape=(LENGTH,), vocab=VOCAB, framed=True, start=BOS, mean_length=8.0, tokenizer="{}", unit="bpe")
+    text = TextSpec(shape=(LENGTH,), vocab=VOCAB, framed=True, start=BOS, mean_length=8.0, unit="bpe")
     columns = {"en": text}
     columns |= {"de": text} if source else {}
     columns |= {"kind": LabelSpec(classes=tuple("abc"[:classes]))} if classes else {}

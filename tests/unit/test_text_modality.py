@@ -149,7 +149,7 @@ def test_a_vocabulary_too_small_or_damaged_is_refused() -> None:
         text.train_tokenizer(STORY, "bpe", 200)
     assert "264" in caught.value.remedy
     for damaged in ("", "{}", '{"model": {"type": "BPE", "vocab": {"a": 0}}}'):
-        with pytest.raises(UserError, match="A tokenizer is damaged"):
+        with pytest.raises(UserError, match="'tokenizer' is damaged"):
             text.vocabulary(damaged)
 
 

@@ -42,7 +42,7 @@ def column(framed: bool = True, tokens: int = 12, unit: str = "char", known: str
 
 def spec_of(text: ColumnSpec, source: ColumnSpec | None = None, shares: Sequence[float] = ()) -> DataSpec:
     classes = tuple(f"class {i}" for i in range(len(shares)))
-    columns = {"text": text, "source": source, "label": LabelSpec(classes=classes, shares=shares)}
+    columns = {"text": text, "source": source, "label": shares and LabelSpec(classes=classes, shares=shares)}
     given = tuple(name for name, has in (("source", source), ("label", shares)) if has)
     return DataSpec(columns={k: v for k, v in columns.items() if v}, target=("text",), given=given)
 

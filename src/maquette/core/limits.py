@@ -8,6 +8,7 @@ to more than SWOLLEN times the bytes that it is decoded from: a large file may h
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from pathlib import Path
@@ -21,6 +22,21 @@ DEFAULT = 2**30  # bytes
 SWOLLEN = 20
 STEP = 2**20  # bytes that are unpacked at a time
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+class TooMuch(Unreadable):
+    """What is beyond the limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.what = f"more than {os.environ.get(VARIABLE, '').strip() or '1 GiB'} once decoded"
+
+    def __str__(self) -> str:
+        return f"{self.what}; raise {VARIABLE} if it is meant"
+
+    def refusal(self, name: str) -> UserError:
+        """What is said where nothing is left without it."""
+        return UserError(f"'{name}' is {self.what}.", f"Raise {VARIABLE} if it is meant: {VARIABLE}=4GiB, say.")
 
 
 class Readable(Protocol):
@@ -42,20 +58,18 @@ def limit() -> int:
 
 
 def check(size: float, of: float = 0) -> None:
-    """Unreadable where so many bytes are beyond the limit.
+    """TooMuch where so many bytes are beyond the limit.
 
     of: bytes that they are decoded from, of what is taken a few at a time
     """
     if size > max(limit(), SWOLLEN * of):
-        raise Unreadable(
-            f"more than {os.environ.get(VARIABLE, '').strip() or '1 GiB'} once decoded; raise {VARIABLE} if it is meant"
-        )
+        raise TooMuch
 
 
-def read(stream: Readable) -> bytes:
-    """All bytes of a stream; Unreadable as soon as they are beyond the limit."""
+def read(stream: Readable, size: float = math.inf) -> bytes:
+    """As many bytes of a stream as there are, or as `size` says; TooMuch as soon as they are beyond the limit."""
     made = io.BytesIO()
-    while part := stream.read(STEP):
+    while part := stream.read(int(min(STEP, size - made.tell()))):
         check(made.tell() + len(part))
         made.write(part)
     return made.getvalue()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from maquette.core.errors import UserError
 
@@ -62,6 +63,12 @@ def characters_of(path: Path, most: int = MOST_JSON) -> str:
         raise UserError(f"'{path}' is missing.", "Is the run folder complete?") from None
     except (OSError, ValueError) as error:
         raise _fault(str(path), "not to be read", error, COPY) from None
+
+
+def brief(error: ValidationError) -> str:
+    """What a schema says of the first thing that is wrong: `columns.x.shape: ...`."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 def _characters(content: str | bytes, most: int) -> str:

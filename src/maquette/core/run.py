@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from maquette.core.errors import UserError
 from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
 from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
+from maquette.core.log_lines import LONGEST, read_lines
 from maquette.core.manifest import LOCK, NAME, Manifest
-from maquette.core.parse import MOST_YAML, characters_of, read_json
+from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
+from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
     from torch import Tensor
 
-TAIL = 65536  # bytes at the end of a log that hold a whole line
+TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
+READ = 16 * 2**20  # bytes of a log from which on a report reads a share of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -149,8 +153,10 @@ class RunFolder:
                         self.manifest.check(file)
                         column[asset] = characters_of(file).replace("\r\n", "\n")
             return DataSpec.model_validate(plain)
+        except ValidationError as error:
+            raise UserError(f"'{self.spec_file}' is damaged: {brief(error)}.", COPY_OF_RUN) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise UserError(f"'{self.spec_file}' is damaged: {error}", "Restore it from a copy of the run.") from None
+            raise UserError(f"'{self.spec_file}' is damaged: {type(error).__name__} {error}.", COPY_OF_RUN) from None
 
     def _check_format(self, found: object) -> None:
         """Refuses a run of another format, by its number."""
@@ -161,34 +167,35 @@ class RunFolder:
                 "Open it with the version of Maquette that wrote it, or train again.",
             )
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        return dict(self._json(self.data_file))
+        return summary_of(self._json(self.data_file), self.data_file)
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """The log's lines in order; a last line cut short by a crash is left out."""
-        if not self.log_file.exists():
-            return
-        with self.log_file.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+    def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
+        """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-    def last_line(self) -> dict[str, Any]:
-        """The newest whole line of the log, without reading those before it; {} where there is none."""
+        thinned: of a log that is larger than a run of days writes, so many lines alone, drawn evenly, and its alarms
+        tell: told once, at the end, of what was damaged
+        """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                for line in reversed(file.read().splitlines()):
-                    try:
-                        found = json.loads(line)
-                    except ValueError:  # cut short by a crash, or by where we began to read
-                        continue
-                    if isinstance(found, dict) and isinstance(found.get("step"), int):
-                        return found
-        return {}
+                share = READ / max(self.log_file.stat().st_size, 1) if thinned else 1.0
+                yield from read_lines(file, share, tell)
+
+    def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
+        """The newest lines of the log, without reading those before them."""
+        if not self.log_file.is_file():
+            return []
+        with self.log_file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL)
+            file.seek(start)
+            if start:
+                file.readline(TAIL)  # the end of a line
+            return list(read_lines(file, tell=tell))
+
+    def last_line(self, key: str = "step") -> dict[str, Any]:
+        """The newest line of the log that has this value; {} where there is none."""
+        return next((line for line in reversed(self.recent()) if key in line), {})
 
     def trained_steps(self) -> int | None:
         """The step that the weights are of; None where there are none, or they do not say."""

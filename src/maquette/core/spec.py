@@ -11,17 +11,31 @@ knows its files. Models see tensors, and of these there are four forms, whatever
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, cast, overload
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
+from maquette.core.bounds import CLASSES, LONGEST, VALUES, VOCABULARY
 from maquette.core.errors import UserError
 
 # Tokens that every vocabulary reserves. The last three frame a gap to be filled:
 # PREFIX what stands before it, SUFFIX what stands after it, MIDDLE what is to be written (Bavarian et al. 2022).
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "<prefix>", "<suffix>", "<middle>")
+LARGEST = 1e30  # a float32 holds up to 3e38, and its square is to be finite in float64
 PAD, BOS, EOS, UNK, PREFIX, SUFFIX, MIDDLE = range(len(SPECIALS))
+
+Side = Annotated[int, Field(gt=0, le=2 * LONGEST)]
+Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 def plain(name: str) -> str:
@@ -38,11 +52,11 @@ class ColumnSpec(BaseModel):
     assets: names of the fields, of type str, that a run folder keeps as files of their own, such as a tokenizer
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     assets: ClassVar[tuple[str, ...]] = ()
 
     kind: str
-    shape: tuple[int, ...] = ()
+    shape: tuple[Side, ...] = ()
 
     if TYPE_CHECKING:
         # What a column has beyond this is its form's and its modality's: known to who reads it, not to mypy.
@@ -55,7 +69,13 @@ class GridSpec(ColumnSpec):
     levels: values that a file has between -1 and 1, which likelihoods take into account; 0: as many as there are
     """
 
-    levels: int = 0
+    levels: int = Field(0, ge=0, le=2**16)
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        if not 2 <= len(self.shape) <= 4 or math.prod(self.shape) > VALUES:
+            raise ValueError(f"shape: channels and one to three sides, of at most {VALUES:,} values in all")
+        return self
 
     @property
     def channels(self) -> int:
@@ -77,10 +97,18 @@ class TokenSpec(ColumnSpec):
     mean_length: mean number of tokens of an item of the training split
     """
 
-    vocab: int = 0
+    vocab: int = Field(0, ge=0, le=VOCABULARY)
     framed: bool = True
-    start: int = BOS
-    mean_length: float = 0.0
+    start: int = Field(BOS, ge=0)
+    mean_length: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_tokens(self) -> Self:
+        if len(self.shape) != 1:
+            raise ValueError("shape: the most tokens of a sequence")
+        if not len(SPECIALS) < self.vocab or not self.start < self.vocab:
+            raise ValueError(f"vocab: more than the {len(SPECIALS)} tokens that are reserved, and `start` among them")
+        return self
 
     def same_tokens(self, other: ColumnSpec) -> bool:
         """Whether a token number means the same in both columns."""
@@ -93,8 +121,17 @@ class ClassSpec(ColumnSpec):
     classes: their names, in the order of their numbers      shares: of each in the training split, summing to 1
     """
 
-    classes: tuple[str, ...] = ()
-    shares: tuple[float, ...] = ()
+    classes: tuple[str, ...] = Field(min_length=1, max_length=CLASSES)
+    shares: tuple[NonNegativeFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_has_a_share(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: two of one name")
+        alike = len(self.shares) == len(self.classes) and math.isclose(sum(self.shares), 1, abs_tol=0.01)
+        if self.shares and not alike:
+            raise ValueError("shares: one for each class, and 1 in all")
+        return self
 
     @property
     def num_classes(self) -> int:
@@ -108,10 +145,10 @@ class NumberSpec(ColumnSpec):
     mean, std: of the training split      low, high: its smallest and its largest
     """
 
-    mean: float = 0.0
-    std: float = 1.0
-    low: float = 0.0
-    high: float = 0.0
+    mean: Real = 0.0
+    std: Real = Field(1.0, gt=0)
+    low: Real = 0.0
+    high: Real = 0.0
 
 
 S = TypeVar("S", bound=ColumnSpec)
@@ -143,6 +180,9 @@ class DataSpec(BaseModel):
 
     @model_validator(mode="after")
     def _columns_exist(self) -> DataSpec:
+        for names in (self.target, self.given):
+            if len(set(names)) < len(names):
+                raise ValueError(f"a column stands twice among {', '.join(names)}")
         for name in (*self.target, *self.given):
             if name not in self.columns:
                 raise ValueError(f"column {name!r} is not in the data; it has {', '.join(self.columns)}")

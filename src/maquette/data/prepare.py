@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun
+from maquette.core.parse import brief
 from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
@@ -229,7 +231,10 @@ class _Work:
             if column.optional("fit_together") and not found.use.look:
                 together.setdefault(column.kind, {})[name] = sample
                 continue
-            made[name] = column.optional("fit")(*sample, column.config, known.get(name), notes)
+            try:
+                made[name] = column.optional("fit")(*sample, column.config, known.get(name), notes)
+            except ValidationError as error:
+                raise UserError(f"'{shown(name)}' cannot be learned: {brief(error)}.", "Leave it out.") from None
             if widen and name not in known:
                 made[name] = widen(made[name], column.facts)
                 if missing := column.facts.count(None):

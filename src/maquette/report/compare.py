@@ -16,6 +16,7 @@ from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.core.shown import cleaned
+from maquette.core.summary import Summary
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
@@ -203,7 +204,7 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         name=name,
         path=folder.path,
         family=recipe.family,
-        source=facts.source_name(str(data.get("source") or recipe.data.source or "")),
+        source=facts.source_name(data.get("source") or recipe.data.source or ""),
         trained=_trained(data),
         network=settings.network if settings else "",
         steps=log.steps,
@@ -217,13 +218,13 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
     )
 
 
-def _trained(data: Mapping[str, Any]) -> str:
+def _trained(data: Summary) -> str:
     """What a run was trained on: its digest; where all is characters, their amounts, which no tokenizer changes."""
-    columns = data.get("columns")
     amounts = ("characters", "train_characters", "test_characters", "distinct_characters")
-    counted = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(dict(columns or {}).items())]
+    columns = sorted(data.get("columns", {}).items())
+    counted = [(name, *(part.get(key) for key in amounts)) for name, part in columns]
     if not counted or not all(any(n is not None for n in part[1:]) for part in counted):
-        return str(data.get("fingerprint", ""))
+        return data.get("fingerprint", "")
     return str((counted, data.get("train"), data.get("test")))
 
 

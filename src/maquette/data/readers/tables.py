@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -12,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
-from maquette.data import decode
 from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
+from maquette.data.disguised import START, check_written
 from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
-from maquette.data.separated import GRID, SIDE, Sheet, sheet, sheet_of
+from maquette.data.separated import CELL, GRID, ROW, SIDE, Sheet, sheet, sheet_of
 from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
 from maquette.data.workbook import WORKBOOK, records
 
@@ -42,6 +44,7 @@ class _Rows:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     nested: set[str] = field(default_factory=set)
+    header: list[str] = field(default_factory=list)
 
 
 def claims(place: Place) -> float:
@@ -67,24 +70,36 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     splits = splits_of(name.removesuffix(".gz").rpartition(".")[0] for name in names)
     named = any(role(split) in ("test", "val") for split in splits) and len(names) > 1
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
-    file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
+    file, line, parts, headed = list[int](), list[int](), list[list[dict[str, Any]]](), False
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
-        data = File(name, payload).read(decode.MOST_BYTES)
-        if data.startswith(WORKBOOK):
-            rows = _rows(sheet(records(data, name), name, columns), name)
-        else:
-            try:
+        try:
+            data = File(name, payload).read()
+            check_written(data[:START])
+        except limits.TooMuch as error:
+            raise refusal(name, error) from None
+        except Unreadable as error:
+            raise UserError(f"'{shown(name)}' is no table: {error}.", error.remedy or "Mend or remove it.") from None
+        try:
+            if data.startswith(WORKBOOK):
+                rows = _rows(sheet(records(data, name), name, columns, len(data)), name)
+            else:
                 characters = decoder.decode(data, name)
-            except Unreadable as error:
-                raise refusal(name, error) from None
-            rows = _READERS[_suffix(name)](characters, name, columns)
+                form = _written_as(characters, name, len(data))
+                rows = _READERS[form](characters, name, columns, len(data))
+                if form != _suffix(name):
+                    rows.notes.append(f"'{shown(name)}' is read as {form}, which it is.")
+        except Unreadable as error:
+            raise refusal(name, error) from None
         made.left_out += rows.left_out
         made.notes += rows.notes
         nested |= rows.nested
+        headed |= bool(rows.header)
         made.splits += [split if named else own for own in rows.splits]
         file += [number] * len(rows.cells)
         line += rows.lines
         parts.append(rows.cells)
+    if not any(parts):
+        raise _nothing(names, made.left_out, headed)
     made.names = Places(names, file, line)
     for column in dict.fromkeys(name for rows in parts for cells in rows for name in cells):
         values = [cells.get(column) for rows in parts for cells in rows]
@@ -95,6 +110,17 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     made.notes += decoder.notes()
     made.facts["encodings"] = decoder.encodings
     return made
+
+
+def _nothing(names: Sequence[str], left_out: Sequence[tuple[str, str]], headed: bool) -> UserError:
+    """What is said of tables without a row."""
+    listed = some(names)
+    if left_out:
+        (where, why), more = left_out[0], len(left_out) - 1
+        rest = f" (and {more:,} more like it)" if more else ""
+        return UserError(f"No row of {listed} can be read. {shown(where)}: {why}{rest}.", "Mend the table there.")
+    holds = "a header and no rows" if headed else "no rows"
+    return UserError(f"There is {holds} in {listed}.", "Was it saved, or fetched, to its end?")
 
 
 def _tables(place: Place) -> list[int]:
@@ -152,14 +178,14 @@ def _take_split_column(made: RawTable) -> None:
 # -- separated values -------------------------------------------------------------------------------------
 
 
-def _read_separated(characters: str, name: str, columns: Sequence[str]) -> _Rows:
-    return _rows(sheet_of(characters, name, columns), name)
+def _read_separated(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
+    return _rows(sheet_of(characters, name, columns, size), name)
 
 
 def _rows(found: Sheet, name: str) -> _Rows:
     """The rows of a sheet, with arrays called after the kind that claims such."""
     made = _Rows(left_out=[(f"{name}:{line}", reason) for line, reason in found.left_out], notes=found.notes)
-    header = found.header
+    made.header = header = found.header
     if GRID in header and found.rows:
         at = header.index(GRID)
         array = found.rows[0][1][at]
@@ -174,7 +200,8 @@ def _rows(found: Sheet, name: str) -> _Rows:
 # -- JSON --------------------------------------------------------------------------------------------
 
 
-def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
+def _read_lines(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
+    _check_held(characters, size)
     made = _Rows()
     for number, line in enumerate(characters.split("\n"), 1):
         if not line.strip():
@@ -188,14 +215,20 @@ def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
     return made
 
 
-def _read_json(characters: str, name: str, columns: Sequence[str]) -> _Rows:
+def _check_held(characters: str, size: int) -> None:
+    """Whether what JSON may come to in memory is within the limit. size: bytes of its file"""
+    limits.check(ROW * characters.count("{") + CELL * sum(map(characters.count, ",[\n")), of=size)
+
+
+def _read_json(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
     """A list of objects, or an object of such lists: by split, or one list of rows among other things."""
+    _check_held(characters, size)
     try:
         found = json.loads(characters, strict=False)
     except (ValueError, RecursionError) as error:
         where = f" in line {error.lineno:,}" if isinstance(error, json.JSONDecodeError) else ""
         if "\n{" in characters.strip():
-            return _read_lines(characters, name, columns)  # JSON lines under another name
+            return _read_lines(characters, name, columns, size)  # JSON lines under another name
         raise UserError(
             f"'{shown(name)}' is damaged{where}: {_brief(error)}.", "Mend the file; it must be one JSON value."
         ) from None
@@ -278,12 +311,25 @@ def _brief(error: Exception) -> str:
     return message[:80] or type(error).__name__
 
 
+def _written_as(characters: str, name: str, size: int) -> str:
+    """The suffix of the form that a table is written in, by what it holds, where that is plain, else by its name."""
+    suffix, head = _suffix(name), characters.lstrip()[:1]
+    if suffix == ".json" or head not in ("[", "{"):
+        return suffix if suffix in _READERS else ".csv"
+    _check_held(characters, size)
+    for form, begun in ((".json", characters), (".jsonl", characters.lstrip().partition("\n")[0])):
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(json.loads(begun, strict=False), dict if form == ".jsonl" else list):
+                return form
+    return suffix if suffix in _READERS else ".csv"
+
+
 def _suffix(name: str) -> str:
     bare = name.lower().removesuffix(".gz")
     return next((suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix)), TABLES[0])
 
 
-_READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {
+_READERS: dict[str, Callable[[str, str, Sequence[str], int], _Rows]] = {
     ".csv": _read_separated, ".tsv": _read_separated, ".jsonl": _read_lines, ".ndjson": _read_lines,
     ".json": _read_json,
 }  # fmt: skip

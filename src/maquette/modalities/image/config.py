@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,6 +12,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from maquette.core.bounds import Length
@@ -50,8 +51,16 @@ class Spec(GridSpec):
     """
 
     kind: str = "image"
-    levels: int = 256
+    levels: int = Field(256, ge=0, le=2**16)
     scale: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_picture(self) -> Self:
+        if len(self.shape) != 3:
+            raise ValueError("shape: channels, height and width")
+        if self.scale and not self.scale[0] < self.scale[1]:
+            raise ValueError("scale: white must be above black")
+        return self
 
     @model_serializer(mode="wrap")
     def _plain(self, serialised: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from torch import Tensor
 from maquette.core.about import About
 from maquette.core.files import write_json, write_text
 from maquette.core.modality import Examined, Notes, Unreadable
-from maquette.core.spec import ColumnSpec, NumberSpec
+from maquette.core.spec import LARGEST, ColumnSpec, NumberSpec
 from maquette.data.names import shown
 
 KIND = "number"
 NOUN = ("number", "numbers")
 SUFFIXES: tuple[str, ...] = ()
 PREVIEW_SUFFIX = ".txt"
-LARGEST = 1e30  # a float32 holds up to 3e38, and its square is to be finite in float64
 STEPS = 100  # different values of a float32 within one standard deviation; fewer tell too little apart
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from maquette.core.bounds import VOCABULARY, Length
 from maquette.core.spec import ColumnSpec, TokenSpec
@@ -39,7 +39,16 @@ class Spec(TokenSpec):
     kind: str = "text"
     unit: Literal["", "char", "bpe", "unigram"] = ""
     tokenizer: str = Field("", repr=False)
-    chars_per_token: float = 1.0
+    chars_per_token: float = Field(1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_the_tokens_of_its_tokenizer(self) -> Self:
+        if self.tokenizer:
+            from maquette.modalities.text.tokens import vocabulary  # torch, which listing recipes can do without
+
+            if len(vocabulary(self.tokenizer)) != self.vocab:
+                raise ValueError(f"vocab: the tokenizer has {len(vocabulary(self.tokenizer)):,} tokens")
+        return self
 
     def same_tokens(self, other: ColumnSpec) -> bool:
         return isinstance(other, Spec) and (self.tokenizer, self.vocab) == (other.tokenizer, other.vocab)

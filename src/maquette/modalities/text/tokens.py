@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from maquette.core.about import About
+from maquette.core.bounds import LONGEST, VOCABULARY
 from maquette.core.errors import UserError
 from maquette.core.files import ready, write_json, write_text
+from maquette.core.parse import COPY_OF_RUN, parse_json
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, UNK, ColumnSpec
 
 PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".log", ".srt", ".abc")
@@ -150,32 +152,42 @@ def train_tokenizer(texts: Iterable[str], unit: str, vocab: int, lowercase: bool
             f"data.text.vocab = {vocab} is too small for byte-pair encoding.",
             f"It begins with {BYTES} bytes and {len(SPECIALS)} reserved tokens: ask for at least 264.",
         )
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import models, pre_tokenizers, trainers
 
     trainer: Any
     if unit == "bpe":
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = _assembled(models.BPE(), lowercase)
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab, special_tokens=list(SPECIALS), initial_alphabet=alphabet, show_progress=False
         )
     else:
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="never")
-        tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="never")
+        tokenizer = _assembled(models.Unigram(), lowercase)
         trainer = trainers.UnigramTrainer(
             vocab_size=vocab, special_tokens=list(SPECIALS), unk_token=SPECIALS[UNK], show_progress=False
         )
-    if lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.train_from_iterator((part for text in texts for part in in_parts(text)), trainer)
     plain = json.loads(tokenizer.to_str())
     # The library would find reserved tokens within a text that spells them. (No piece can spell one either: bytes
     # are paired within words, and "<" begins another word than "pad".)
     plain["added_tokens"] = []
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _assembled(model: Any, lowercase: bool) -> Any:
+    """The library's tokenizer around its model of tokens, which alone is trained, or taken from a file."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
+    if isinstance(model, models.BPE):
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="never")
+        tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="never")
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
 
 
 def in_parts(text: str) -> Iterator[str]:
@@ -192,38 +204,54 @@ def in_parts(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=16)
 def vocabulary(tokenizer: str) -> Vocabulary:
-    """The tokenizer of this JSON; raises UserError where it is none."""
+    """The tokenizer of this JSON, of which the tokens alone are taken; raises UserError where they cannot be."""
+    plain = parse_json(tokenizer, "tokenizer", COPY_OF_RUN)
     try:
-        plain = json.loads(tokenizer)
-        kind = plain["model"]["type"]
-        if kind == "Unigram":
-            tokens = [token for token, _ in plain["model"]["vocab"]]
-        else:
-            tokens = sorted(plain["model"]["vocab"], key=plain["model"]["vocab"].get)
-        lowercase = (plain.get("normalizer") or {}).get("type") == "Lowercase"
-        if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
-            raise ValueError("it does not reserve the tokens of Maquette")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"A tokenizer is damaged: {error}.", "Restore it from a copy of the run.") from None
-    return {"WordLevel": _Characters, "BPE": _Bytes, "Unigram": _Unigram}[kind](tokenizer, tokens, lowercase)
+        model, normalizer = plain["model"], plain.get("normalizer") or {}
+        kind = {"WordLevel": _Characters, "BPE": _Bytes, "Unigram": _Unigram}[model["type"]]
+        made = kind(model, _listed(model["vocab"]), normalizer.get("type") == "Lowercase")
+        made.check()
+        return made
+    except Exception as error:  # the library raises no other
+        what = f"{type(error).__name__}: " * (not isinstance(error, ValueError)) + str(error)
+        raise UserError(f"'tokenizer' is damaged: {what[:200]}.", COPY_OF_RUN) from None
+
+
+def _listed(vocab: Any) -> list[str]:
+    """The tokens in the order of their numbers; ValueError where they are none of ours."""
+    tokens = list(vocab) if isinstance(vocab, dict) else [token for token, _ in vocab]
+    if isinstance(vocab, dict):
+        tokens.sort(key=vocab.__getitem__)
+        if [vocab[token] for token in tokens] != list(range(len(tokens))):
+            raise ValueError("its tokens are not numbered 0, 1, 2, ...")
+    if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
+        raise ValueError("it does not reserve the tokens of Maquette")
+    if len(tokens) > VOCABULARY:
+        raise ValueError(f"it has {len(tokens):,} tokens")
+    if not all(isinstance(token, str) and 0 < len(token) <= LONGEST for token in tokens):
+        raise ValueError(f"a token is no string of 1 to {LONGEST:,} characters")
+    return tokens
 
 
 @dataclass
 class Vocabulary:
-    """A tokenizer ready for use. Subclasses say how its tokens spell text."""
+    """A tokenizer ready for use. Subclasses say how its tokens spell text. model: as the library writes it"""
 
-    json: str = field(repr=False)
+    model: dict[str, Any] = field(repr=False)
     tokens: list[str] = field(repr=False)
     lowercase: bool
 
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def check(self) -> None:
+        """Raises an error where the tokens spell nothing."""
+        _ = self.begun, self.library
+
     @cached_property
     def library(self) -> Any:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_str(self.json)
+        """What finds the tokens of a text; None where that is done here."""
+        raise NotImplementedError
 
     def encode(self, text: str) -> np.ndarray:
         """Bare tokens, i64[L]."""
@@ -264,6 +292,11 @@ class Vocabulary:
 class _Characters(Vocabulary):
     """One token a character."""
 
+    library = None
+
+    def check(self) -> None:
+        _ = self._codes
+
     @cached_property
     def _of_code(self) -> np.ndarray:
         table = np.full(0x110000, UNK, np.int64)
@@ -291,6 +324,14 @@ class _Bytes(Vocabulary):
     """Pieces of UTF-8 bytes, spelled as the characters by which byte-level encoding writes them."""
 
     @cached_property
+    def library(self) -> Any:
+        from tokenizers import models
+
+        vocab = {token: number for number, token in enumerate(self.tokens)}
+        merges = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in self.model["merges"]]
+        return _assembled(models.BPE(vocab, merges), self.lowercase)
+
+    @cached_property
     def _bytes(self) -> list[bytes]:
         byte_of = {character: byte for byte, character in enumerate(_byte_characters())}
         return [b""] * len(SPECIALS) + [bytes(byte_of[c] for c in token) for token in self.tokens[len(SPECIALS) :]]
@@ -308,6 +349,15 @@ class _Bytes(Vocabulary):
 
 class _Unigram(Vocabulary):
     """Pieces of characters, in which a space is written as U+2581."""
+
+    @cached_property
+    def library(self) -> Any:
+        from tokenizers import models
+
+        scores = [float(score) for _, score in self.model["vocab"]]
+        if not np.isfinite(scores).all():
+            raise ValueError("the score of a token is not finite")
+        return _assembled(models.Unigram(list(zip(self.tokens, scores, strict=True)), UNK), self.lowercase)
 
     def decode(self, tokens: np.ndarray) -> str:
         return "".join([self.tokens[token] for token in tokens.tolist()]).replace(SPACE, " ")
