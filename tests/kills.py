@@ -28,7 +28,8 @@ from itertools import product
 from pathlib import Path
 
 QUICK = ("train.trackers=[]", "train.precision=fp32", "train.compile=off", "train.preview_items=4", "train.device=cpu",
-         "train.checkpoint_seconds=0.001", "train.log_every=2", "train.preview_every=3", "train.batch_size=16")  # fmt: skip
+         "train.checkpoint_seconds=0.001", "train.log_every=2", "train.preview_every=3",
+         "train.batch_size=16")  # fmt: skip
 SMALL = ("model.width=16", "model.layers=1", "model.heads=2")
 STEPS = 4
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTEMPTY, errno.ESTALE)
@@ -136,7 +137,9 @@ class Shelf:
         self.folder.mkdir()
         if data == "story.txt":
             source = self.folder / data
-            words = random.Random(0).choices("the old house stood by a river and nobody knew why".split(), k=3000)
+            words = random.Random(0).choices(
+                ("the", "old", "house", "stood", "by", "a", "river", "and", "nobody"), k=3000
+            )
             source.write_text(" ".join(words) + ".\n")
             data = str(source)
         self.train = ("train", recipe, "--data", data, "--steps", str(STEPS), "-q", *QUICK, *settings)
@@ -267,7 +270,7 @@ def killed_together(shelf: Shelf, draw: random.Random) -> int:
     while not list(run.glob("checkpoints/step-*")) and process.poll() is None:
         time.sleep(0.05)
     time.sleep(draw.uniform(0, 1.5))
-    workers = subprocess.run(["pgrep", "-f", f"maquette resume {run}"], capture_output=True, text=True).stdout.split()  # noqa: S607
+    workers = subprocess.run(["pgrep", "-f", f"maquette resume {run}"], capture_output=True, text=True).stdout.split()
     victims = draw.choice((workers[:1], workers[1:2], workers, [str(process.pid)], [*workers, str(process.pid)]))
     for victim in victims:
         os.kill(int(victim), signal.SIGKILL)
@@ -329,7 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MAQUETTE_CACHE"] = f"{folder}/cache"
         shelves = [Shelf(family, Path(folder)) for family in args.families]
-        for seed, shelf, verb in ((s, *one) for s in itertools.count(args.seed) for one in product(shelves, args.verbs)):
+        rounds = itertools.count(args.seed)
+        for seed, shelf, verb in ((seed, *one) for seed in rounds for one in product(shelves, args.verbs)):
             if sum(kills.values()) >= args.kills or sum(faults.values()) > 20:
                 break
             try:
