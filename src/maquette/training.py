@@ -490,9 +490,11 @@ def launch(
         except SignalException:
             raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
         except ChildFailedError as error:
-            raise handed_on(said) or MaquetteError(
-                f"A process of {processes} that train together ended with exit code "
-                f"{error.get_first_failure()[1].exitcode}.",
+            codes = [failure.exitcode for failure in error.failures.values()]
+            killed = min(codes) < 0  # what the others say then is that they are alone
+            raise (None if killed else handed_on(said)) or MaquetteError(
+                f"A process of {processes} that train together "
+                + (f"was killed by signal {-min(codes)}." if killed else f"ended with exit code {codes[0]}."),
                 f"Go on with: maquette resume {folder.path}",
             ) from None
 
