@@ -36,7 +36,20 @@ APART = re.compile("\r*\n|[\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # what else s
 
 def parted(characters: str, by: str = "\n") -> str:
     """With whatever separates lines, pages or fields as one kind of end, so that no words are glued together."""
-    return APART.sub(by, characters)
+    return substituted(APART, by, characters)[0]
+
+
+def substituted(pattern: re.Pattern[str], by: str, characters: str) -> tuple[str, int]:
+    """As `pattern.subn`, a slice at a time: a hundred million line ends, all known at once, take ten gigabytes."""
+    parts, count, start = list[str](), 0, 0
+    while start < len(characters):
+        end = start + SAMPLE
+        while characters[end - 1 : end] == "\r" and end - start < 2 * SAMPLE:  # a line end stays in one slice
+            end += 1
+        made, found = pattern.subn(by, characters[start:end] if start or end < len(characters) else characters)
+        parts.append(made)
+        start, count = end, count + found
+    return (characters if not count else "".join(parts)), count
 
 
 class Decoder:
@@ -59,11 +72,11 @@ class Decoder:
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
-        return self.clean(LINE_END.sub("\n", characters), name)
+        return self.clean(_ended(characters), name)
 
     def clean(self, characters: str, name: str) -> str:
         """Without control characters, which are counted, but for tab and what separates."""
-        made, count = CONTROLS.subn("", characters)
+        made, count = substituted(CONTROLS, "", characters)
         if count:
             self._controls[name] = self._controls.get(name, 0) + count
         return made
@@ -86,6 +99,11 @@ class Decoder:
                 f"in {some(self._controls)} {'were' if total > 1 else 'was'} taken out."
             )
         return made
+
+
+def _ended(characters: str) -> str:
+    """With every line ended by one newline."""
+    return substituted(LINE_END, "\n", characters)[0] if "\r" in characters else characters
 
 
 def decoded(data: bytes) -> tuple[str, str]:
@@ -135,7 +153,7 @@ def head_of(head: bytes) -> str:
         characters = head.decode(codec, "ignore") if codec else decoded(whole)[0]
     except Unreadable:
         characters = whole.decode("utf-8", "replace")
-    return LINE_END.sub("\n", characters)
+    return _ended(characters)
 
 
 def looks_like_characters(head: bytes) -> bool:
