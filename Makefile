@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts unit test test-torch fuzz smoke bench bench-pictures bench-text clean
+.PHONY: setup check lint types contracts audit unit test test-torch test-lowest fuzz smoke bench bench-pictures bench-text clean
 
 setup: $(VENV)/installed
 
@@ -30,6 +30,9 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
+audit: setup  ## known holes in what is installed; says so where no database of them can be reached
+	$(BIN)/python .ci/audit.py
+
 unit: setup
 	$(PYTEST) tests/unit tests/contract
 
@@ -42,6 +45,13 @@ test-torch:  ## everything, on the torch of VERSION=2.14.1, say, in an environme
 	.venv-torch-$(VERSION)/bin/python -c "import torch; assert torch.__version__.startswith('$(VERSION)'), \
 	  f'pyproject.toml does not allow it: torch {torch.__version__} was installed'"
 	$(MAKE) test VENV=.venv-torch-$(VERSION)
+
+test-lowest:  ## unit and contract tests, on the oldest releases that pyproject.toml allows
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv $(TORCH)
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	touch .venv-lowest/installed
+	$(MAKE) unit VENV=.venv-lowest
 
 fuzz: setup  ## mutates every file of small runs, TRIES times a file and verb; says how long it took: hours
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz --tries $(or $(TRIES),300)

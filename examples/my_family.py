@@ -6,7 +6,8 @@ E pulls codes towards N(0, I) and G learns to read them through noise, so a code
 new item. Up to a constant this is the negative ELBO of a VAE whose encoder has one fixed standard deviation
 sigma (the CV-VAE of Ghosh et al. 2020, "From variational to deterministic autoencoders").
 
-    PYTHONPATH=examples maquette train examples/my_family.yaml --data digits -o runs/mine --budget 1m
+    export PYTHONPATH=examples MAQUETTE_FAMILIES=my_family
+    maquette train examples/my_family.yaml --data digits -o runs/mine --budget 1m
 """
 
 from __future__ import annotations

@@ -7,21 +7,19 @@ run.evaluate()                       # numbers with intervals, each beside its f
 run.report()                         # one HTML file
 """
 
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # nothing is imported here that Python has not imported already: see __main__.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from maquette.api import Run, compare, inspect, load, recipes, train
     from maquette.core.errors import MaquetteError, UserError
     from maquette.core.samples import Samples
     from maquette.modalities.text.writing import Decoding
     from maquette.overview import runs
-
-try:
-    __version__ = version("maquette")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
 
 # Found on first use: importing torch takes a second, and `maquette --help` should not.
 _HOMES = {
@@ -56,6 +54,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("maquette")
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            return "0+unknown"
     raise AttributeError(f"module 'maquette' has no attribute {name!r}")
 
 

@@ -19,6 +19,7 @@ from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
+from maquette.core.held import held
 from maquette.core.location import remember
 from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
@@ -27,6 +28,7 @@ from maquette.core.option import Option, checked
 from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
+from maquette.core.shown import cleaned
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
 from maquette.data import NAMES, only, told
@@ -70,6 +72,8 @@ def train(
     seed: int | None = None,
     strict: bool | None = None,
     processes: int = 1,
+    fetch: bool = False,
+    trackers: str | Sequence[str] | None = None,
     quiet: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -90,6 +94,9 @@ def train(
     seed:     of the weights, the order and the noise; None: as the recipe says
     strict:   whether to stop at the first unusable item instead of leaving it out; None: as the recipe says
     processes: trained together on this machine, through accelerate
+    fetch:    whether a data set that the recipe file names, and not you, may be fetched from the network
+    trackers: of accelerate, that you want started: "tensorboard", "wandb", ...; () or "none": none. None: as the recipe
+              says, if they connect to nothing
     progress: is told several times a second where the training is (step, total, items, values, alarms, eta_seconds)
     stop:     asked after each step; once it is true, everything is saved and the run is left as it is: `run.resume()`
               goes on with it. Neither with several processes
@@ -100,24 +107,39 @@ def train(
     check_watched(processes, progress, stop)
     notify = notifier(quiet)
     lengths = (steps, epochs, budget)
-    resolved = resolve_recipe(recipe, data, target, given, *lengths, settings, device, seed, strict, **of_data)
+    resolved = resolve_recipe(
+        recipe, data, target, given, *lengths, settings, device, seed, strict, trackers, **of_data
+    )
+    fetch = fetch or data is not None or _is_set(settings, "data.source")
     world = join_world(resolved.train.device)
     if out is None:
         if world.size > 1:
             raise UserError("Several processes need one name for the run.", "Name it: out=FOLDER (-o FOLDER).")
         out = free_folder(Path("runs") / Path(recipe).stem)
     if world.leads:
-        folder, dataset = prepare(resolved, Path(out), notify, processes)
+        folder, dataset = prepare(resolved, Path(out), notify, processes, fetch)
     world.barrier()
     if not world.leads:
         folder = RunFolder(Path(out))
-        dataset = Run(folder).dataset()  # by what the leader wrote there, as on resuming
+        dataset = Run(folder).dataset(fetch=fetch)  # by what the leader wrote there, as on resuming
     with or_nothing(folder) if world.leads else contextlib.nullcontext():
         if processes > 1:
-            launch(folder, processes, quiet)
+            launch(folder, processes, quiet, trackers=resolved.train.trackers)
         else:
-            train_folder(folder, dataset, quiet, progress=progress, stop=stop, began=began)
+            train_folder(
+                folder, dataset, quiet, trackers=resolved.train.trackers, progress=progress, stop=stop, began=began
+            )
     return Run(folder, dataset)
+
+
+def _is_set(settings: Mapping[str, Any] | Sequence[str], key: str) -> bool:
+    """Whether the user set this key of the recipe."""
+    settings = [settings] if isinstance(settings, str) else settings
+    return any(setting.partition("=")[0].strip() == key for setting in settings)
+
+
+def _trackers(asked: str | Sequence[str]) -> list[str]:
+    return [name for name in ([asked] if isinstance(asked, str) else asked) if name != "none"]
 
 
 def resolve_recipe(
@@ -132,6 +154,7 @@ def resolve_recipe(
     device: str | None = None,
     seed: int | None = None,
     strict: bool | None = None,
+    trackers: str | Sequence[str] | None = None,
     **of_data: Any,
 ) -> Recipe:
     """The recipe with what was asked for put in its place, and checked. Arguments as of `train`."""
@@ -149,6 +172,8 @@ def resolve_recipe(
     overrides += _of_data(of_data)
     for key, value in (("train.seed", seed), ("data.strict", strict)):
         overrides += [] if value is None else [f"{key}={json.dumps(value)}"]
+    if trackers is not None:
+        overrides.append(f"train.trackers={json.dumps(_trackers(trackers))}")
     if target is not None:
         overrides.append(f"target={json.dumps([target] if isinstance(target, str) else list(target))}")
     if given is not None:
@@ -160,7 +185,7 @@ def resolve_recipe(
         resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": str(data)})})
     if resolved.data.source is None:
         raise UserError("No data was named.", "Name data=FOLDER (--data FOLDER), or digits to try it out.")
-    check_trackers(resolved.train.trackers)
+    check_trackers(resolved.train.trackers, trackers is not None or _is_set(settings, "train.trackers"))
     device_named(resolved.train.device, "train.device")
     return resolved
 
@@ -247,7 +272,7 @@ class Run:
         self._dataset = dataset
 
     def __repr__(self) -> str:
-        return f"Run('{self.folder.path}', {self.recipe.family} of {', '.join(self.spec.target)})"
+        return cleaned(f"Run('{self.folder.path}', {self.recipe.family} of {', '.join(self.spec.target)})")
 
     if TYPE_CHECKING:
 
@@ -297,35 +322,31 @@ class Run:
 
     # -- data --------------------------------------------------------------------------------------------
 
-    def dataset(self, data: str | Path | None = None, quiet: bool = False) -> Dataset:
+    def dataset(self, data: str | Path | None = None, quiet: bool = False, fetch: bool = False) -> Dataset:
         """The data the run was trained on, or other data with the same columns.
 
-        data: a path or name, or a split that the run's own data names, such as "val"
+        data:  a path or name, or a split that the run's own data names, such as "val"
+        fetch: whether data that the run names, and not you, may be fetched from the network
         """
         if data is None:
             if self._dataset is None:
-                self._dataset = self._own_data()
+                recipe = located(self.folder, self.recipe)
+                found = open_data(recipe, lambda note: None, fetch, like=self._like)
+                self._dataset = self._used(fitting(found, self.spec))
             return self._dataset
-        own = self._own_split(str(data))
+        own = self._own_split(str(data), fetch)
         if own is not None:
             return own
         self._check_named(str(data))
         fingerprint = str(self.folder.data().get("fingerprint"))
         other = located(self.folder, self.recipe, data)
         notify = notifier(quiet)
-        found = self._used(fitting(open_data(other, notify, like=self.spec, own=fingerprint), self.spec))
+        found = self._used(fitting(open_data(other, notify, True, like=self.spec, own=fingerprint), self.spec))
         for line in told(found.summary):
             notify(line)
         if self.trained_on(found):
             remember(fingerprint, data)
         return found
-
-    def _own_data(
-        self, data: str | Path | None = None, notify: Callable[[str], None] = lambda note: None, fetch: bool = True
-    ) -> Dataset:  # fmt: skip
-        """The data the run was trained on. data: where it lies, if that is not where it was"""
-        recipe = located(self.folder, self.recipe, data)
-        return self._used(fitting(open_data(recipe, notify, fetch, like=self._like), self.spec))
 
     def _used(self, dataset: Dataset) -> Dataset:
         """The rows of the run's own data that it uses: all, unless it went on with this data after other."""
@@ -337,11 +358,11 @@ class Run:
         those that it began with; any other one has its own."""
         return self.spec if named_by(self.recipe) or self.folder.data().get("before") else None
 
-    def _own_split(self, name: str) -> Dataset | None:
+    def _own_split(self, name: str, fetch: bool) -> Dataset | None:
         """The run's data with the split of that name held out; None when it has none."""
         if name not in self.folder.data().get("splits", {}) or Path(name).exists():
             return None
-        own = self.dataset()
+        own = self.dataset(fetch=fetch)
         return dataclasses.replace(own, source=f"{own.source}: {name}", test=own.splits[name])
 
     def _check_named(self, name: str) -> None:
@@ -363,6 +384,7 @@ class Run:
     def resume(
         self, quiet: bool = False, processes: int = 1, data: str | Path | None = None, device: str | None = None, *,
         steps: int | None = None, budget: str | float | None = None, schedule: Schedule = "continue",
+        fetch: bool = False, trackers: str | Sequence[str] | None = None,
         progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
         began: float | None = None,
     ) -> Run:  # fmt: skip
@@ -374,7 +396,8 @@ class Run:
         budget:   how much longer it is trained from now on, e.g. "10m"
         schedule: of a run of another length: "continue", where learning rates and the like stand where they would in
                   one run of that length, or "restart", where they begin again
-        progress, stop, began: as of `train`
+        fetch:    whether data that the run names, and not you, may be fetched from the network
+        trackers, progress, stop, began: as of `train`
         """
         began = time.monotonic() if began is None else began
         check_watched(processes, progress, stop)
@@ -385,6 +408,8 @@ class Run:
             notifier(quiet)(_FINISHED.format(steps=self.recipe.train.steps, path=self.folder.path))
             return self
         check_processes(self.recipe.train, processes)
+        tracked = self.recipe.train.trackers if trackers is None else _trackers(trackers)
+        check_trackers(tracked, trackers is not None)
         longer, world = steps is not None or budget is not None, join_world(device or self.recipe.train.device)
         if world.leads:
             with sole_owner(self.folder.lock_file):  # what is decided of other data is written there
@@ -392,23 +417,26 @@ class Run:
                     notifier(quiet)(remark)
                 self.folder.record()
                 check_more(self.folder, steps)
-                dataset = self._data_to_go_on(data, longer, notifier(quiet))
+                dataset = self._data_to_go_on(data, longer, notifier(quiet), fetch)
             if longer:
                 decided = lengthen(self.folder, steps=steps, budget=budget, schedule=schedule, began=began)
                 notifier(quiet)(decided)
         world.barrier()
         if not world.leads:
-            dataset = Run(self.folder).dataset()  # as the leader left it
-        if processes > 1:
-            launch(self.folder, processes, quiet, device)
-        else:
-            train_folder(self.folder, dataset, quiet, device, progress=progress, stop=stop, began=began)
+            dataset = Run(self.folder).dataset(fetch=fetch)  # as the leader left it
+        with held(self.folder.path):
+            if processes > 1:
+                launch(self.folder, processes, quiet, device, tracked)
+            else:
+                train_folder(self.folder, dataset, quiet, device, tracked, progress=progress, stop=stop, began=began)
         return Run(self.folder, device=self.device)
 
-    def _data_to_go_on(self, data: str | Path | None, longer: bool, notify: Callable[[str], None]) -> Dataset:
+    def _data_to_go_on(
+        self, data: str | Path | None, longer: bool, notify: Callable[[str], None], fetch: bool
+    ) -> Dataset:
         """The run's own data; or other data, where it is named and there is something left to learn from it."""
         recipe = located(self.folder, self.recipe, data)
-        found = open_data(recipe, notify, like=self._like)
+        found = open_data(recipe, notify, fetch or data is not None, like=self._like)
         if self.trained_on(found):
             if data is not None:
                 remember(found.fingerprint, data)
@@ -418,7 +446,7 @@ class Run:
             raise UserError(f"{other}.", f"Put it back, or go on with what is there now: --data {recipe.data.source}")
         if self.finished and not longer:
             raise UserError(f"{other}, and the run was finished.", "Say how long it is to learn from it: --budget 10m.")
-        return changed(self.folder, recipe, fitting(open_data(recipe, notify, like=self.spec), self.spec), notify)
+        return changed(self.folder, recipe, fitting(open_data(recipe, notify, True, like=self.spec), self.spec), notify)
 
     @property
     def finished(self) -> bool:
@@ -531,23 +559,25 @@ class Run:
         features: str | None = None,
         samples: int | None = None,
         seed: int = 0,
+        fetch: bool = False,
         quiet: bool = False,
     ) -> Evaluation:
         """Measures samples against held-out data, each number with an interval and beside its floor.
 
         features: the network that distances are measured in, e.g. "own" or "inception"; None: the first that the
-        kind of data has. The result is also written to metrics.json and into the model card.
+        kind of data has. fetch: as of `dataset`. The result is also written to metrics.json and into the model card.
         """
         from maquette.evaluation import evaluate
         from maquette.report.card import write_card
 
-        dataset = self.dataset(data, quiet)
-        result = evaluate(
-            self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
-            own_data=self.trained_on(dataset), best=self._best,
-        )  # fmt: skip
-        self.folder.write_metrics(result.model_dump(mode="json"))
-        write_card(self.folder)
+        with held(self.folder.path):
+            dataset = self.dataset(data, quiet, fetch)
+            result = evaluate(
+                self.generator, dataset, features=features, samples=samples, seed=seed, notify=notifier(quiet),
+                own_data=self.trained_on(dataset), best=self._best,
+            )  # fmt: skip
+            self.folder.write_metrics(result.model_dump(mode="json"))
+            write_card(self.folder)
         return result
 
     @shows_progress
@@ -562,16 +592,16 @@ class Run:
         from maquette.report.previews import uncaption
 
         try:
-            # Only what is at hand: opening a run that somebody sent must not fetch anything.
-            found = self._own_data(fetch=False)
+            found = self.dataset()  # only what is at hand: nothing is fetched
             # A run folder names its data only: what is called so here may be other data, or the data has changed.
             dataset = found if self.trained_on(found) else None
         except MaquetteError:
             dataset = None  # the run was moved away from its data; the report says which parts that costs
-        if for_sharing:
-            uncaption(self.folder)
-        write_card(self.folder)
-        return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
+        with held(self.folder.path):
+            if for_sharing:
+                uncaption(self.folder)
+            write_card(self.folder)
+            return write_report(self.folder, self.generator, dataset, best=self._best, for_sharing=for_sharing)
 
     @property
     def _best(self) -> Callable[[dict[str, Tensor]], Tensor] | None:

@@ -1,4 +1,5 @@
-"""What people see of long work: bars on a terminal, one line in a notebook, a line now and then elsewhere."""
+"""What people see: words that are cleaned, and of long work bars on a terminal, one line in a notebook, a line now and
+then elsewhere."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TextIO, TypeVar
 
 from maquette.core.progress import Stage, in_notebook, watched, watching
+from maquette.core.shown import cleaned
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +26,52 @@ DELAY = 1.0  # seconds that a stage must last to be shown
 REFRESH = 0.25  # seconds between looks at the stages
 EVERY = 10.0  # seconds between lines where nothing can be drawn over; at least
 PART = 60  # and no less than this part of the time that has passed
+
+
+class Cleaned:
+    """A stream for people: whatever is written, no word of a file can move a cursor or be read as another
+    (core/shown.py). bare: the stream itself"""
+
+    def __init__(self, bare: TextIO) -> None:
+        self.bare = bare
+
+    def write(self, words: str) -> int:
+        return self.bare.write(cleaned(words))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # a way around
+            raise AttributeError(name)
+        return getattr(self.bare, name)
+
+
+def clean_streams() -> None:
+    """From now on all that this process prints is cleaned, whoever prints it."""
+    for name in ("stdout", "stderr"):
+        if not isinstance(stream := getattr(sys, name), Cleaned):
+            setattr(sys, name, Cleaned(stream))
+
+
+def bare(stream: TextIO) -> TextIO:
+    """The stream behind one that cleans, for what is no words of a file."""
+    return stream.bare if isinstance(stream, Cleaned) else stream
+
+
+def give(words: str, end: str = "\n") -> None:
+    """Prints what a model made: to a program as it is, on a terminal cleaned."""
+    stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
+    stream.write(words + end)
+    stream.flush()
+
+
+def painter(stderr: bool = False) -> Any:
+    """What rich draws on. Words are drawn as they are: they are no markup, and cleaned; the colours are rich's own."""
+    from rich.console import Console
+
+    class Painter(Console):
+        def render_str(self, text: str, **how: Any) -> Any:
+            return super().render_str(cleaned(text), **how)
+
+    return Painter(file=bare(sys.stderr if stderr else sys.stdout), markup=False, emoji=False, highlight=False)
 
 
 class Display(Protocol):
@@ -102,7 +150,7 @@ class Lines:
         now = time.monotonic()
         if stages and now - self._last >= max(EVERY, (now - self._began) / PART):
             self._last = now
-            sys.stderr.write(f"{stages[-1]}\n")  # at once: others write, too
+            sys.stderr.write(cleaned(f"{stages[-1]}\n"))  # at once: others write, too
             sys.stderr.flush()
 
     def close(self) -> None:
@@ -113,18 +161,19 @@ class Bars:
     """A bar for each stage on the last lines of a terminal, which are gone afterwards."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         # What is printed meanwhile must stand above; a stdout that goes elsewhere must not come here.
-        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
+        self._live = Live(
+            console=painter(stderr=True), auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty()
+        )
 
     def draw(self, stages: Sequence[Stage]) -> None:
         if not stages:
             self._live.stop()
             return
         self._live.start()
+        clean_streams()  # those that rich put in their place, which would draw links that they are told of
         self._live.update(_bars(stages), refresh=True)
 
     def close(self) -> None:
@@ -178,8 +227,8 @@ class Line:
     total: int | None = None
 
     def __repr__(self) -> str:
-        return self.says
+        return cleaned(self.says)
 
     def _repr_html_(self) -> str:
         amount = f' value="{self.done}" max="{self.total}"' if self.total else ""
-        return f"<progress{amount}></progress> <code>{html.escape(self.says)}</code>" if self.says else ""
+        return f"<progress{amount}></progress> <code>{html.escape(cleaned(self.says))}</code>" if self.says else ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ from torch import Tensor
 from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
-from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
-from maquette.core.find import find_family, find_modality, own_modalities
+from maquette.core.errors import SAID, Interrupted, MaquetteError, UserError, handed_on, nearest
+from maquette.core.files import temporary_folder
+from maquette.core.find import find_family, find_modality, own_modalities, refuse_foreign_family
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
@@ -27,30 +31,36 @@ from maquette.core.needs import enough
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
+from maquette.core.shown import file_stems
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
+from maquette.core.summary import Before
 from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
 Notify = Callable[[str], None]
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
 
 
-def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tuple[RunFolder, Dataset]:
+def prepare(
+    recipe: Recipe, out: Path, notify: Notify, processes: int = 1, fetch: bool = False
+) -> tuple[RunFolder, Dataset]:
     """Opens the data and lays down a run folder that `train_folder` can start, and resume.
 
-    Whatever is refused is refused before the folder is made.
+    Whatever is refused is refused before the folder is made. fetch: as of `open_data`
     """
     check_new(out)
     members, codecs = members_of(recipe), codecs_of(recipe)
     recipe = prepared_as(members, recipe)
-    dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
+    dataset = open_data(recipe, notify, fetch, like=members[0].spec() if members else None)
     target, given = _chosen(recipe, dataset)
     if not recipe.target:  # by what the run folder will name, since resuming opens that: other columns are left aside
         recipe = recipe.model_copy(update={"target": target, "given": given})
-        dataset = open_data(recipe, notify, like=members[0].spec() if members else None)
+        dataset = open_data(recipe, notify, fetch, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
     train = enough(recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))}), spec)
     if recipe.train.budget == "auto":
@@ -61,7 +71,7 @@ def prepare(recipe: Recipe, out: Path, notify: Notify, processes: int = 1) -> tu
     # A setting that does not fit the data is refused before anything is written.
     _complete(build_model(recipe, spec))
     for member in members:
-        check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, like=like))
+        check_member(member, recipe, dataset, lambda its, like: open_data(its, notify, fetch, like=like))
     for codec in codecs:
         if codec.data().get("fingerprint") != dataset.fingerprint:
             notify("Note: the codec has learned other data, or other items were held out of it: it may know these.")
@@ -129,7 +139,8 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
     What was held out is not learned from, and what was learned from is not held out, however the data is split now.
     """
     spec, facts = folder.spec(), folder.data()
-    parts = [*facts.pop("before", []), {key: facts.get(key) for key in ("fingerprint", "source", "rows")}]
+    now = Before(fingerprint=facts.get("fingerprint"), source=facts.get("source"), rows=facts.get("rows"))
+    parts = [*facts.get("before", ()), now]
     before = [prepared_before(str(part["fingerprint"]), part["rows"]) for part in parts]
     known = [one for one in before if one is not None]
     if len(known) < len(before):
@@ -198,13 +209,13 @@ def _told(dataset: Dataset, spec: DataSpec) -> list[str]:
 
 
 def train_folder(
-    folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, *,
+    folder: RunFolder, dataset: Dataset, quiet: bool, device: str | None = None, trackers: Sequence[str] = (), *,
     progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None,
     began: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Trains a run from where it is to its end, or until it is asked to stop.
 
-    device: another one than the recipe's, this time      progress, stop, began: as of a Job
+    device: another one than the recipe's, this time      trackers, progress, stop, began: as of a Job
     """
     recipe, spec = folder.recipe(), folder.spec()
     if device is not None:
@@ -224,6 +235,7 @@ def train_folder(
             reference=reference,
             preview=_previewer(folder, recipe, spec, reference),
             inspect=_inspector(dataset, spec),
+            trackers=tuple(trackers),
             quiet=quiet,
             watches=_watches(spec),
             progress=progress or (lambda values: None),
@@ -252,7 +264,7 @@ def _previewer(
         for name, items in samples.items():
             column = spec.columns[name]
             modality = find_modality(column.kind)
-            end = "" if len(samples) == 1 else f"-{name}"
+            end = "" if len(samples) == 1 else f"-{file_stems(spec.target)[name]}"
             file = path.with_name(f"{path.name}{end}{modality.PREVIEW_SUFFIX}")
             modality.preview(items, file, column, captions_shown(given, spec, column.kind), about.of(step=step))
 
@@ -360,9 +372,13 @@ def inspected(
 
 
 def open_data(
-    recipe: Recipe, notify: Notify, fetch: bool = True, like: DataSpec | None = None, own: str | None = None
+    recipe: Recipe, notify: Notify, fetch: bool = False, like: DataSpec | None = None, own: str | None = None
 ) -> Dataset:
-    """The data that a recipe names, as open_dataset does. like: a specification whose tokens it is read with."""
+    """The data that a recipe names, as open_dataset does.
+
+    fetch: whether the user asked for it, where it has to be fetched: a recipe may come from somebody else
+    like:  a specification whose tokens it is read with
+    """
     assert recipe.data.source is not None
     given = () if recipe.given == "auto" else recipe.given
     return open_dataset(
@@ -436,32 +452,75 @@ def check_watched(processes: int, *asked: object) -> None:
         )
 
 
-def launch(folder: RunFolder, processes: int, quiet: bool, device: str | None = None) -> None:
+def launch(
+    folder: RunFolder, processes: int, quiet: bool, device: str | None = None, trackers: Sequence[str] = ()
+) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
-    Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
+    Started by what torchrun is made of, as `accelerate launch` starts one process only where there is no GPU. What the
+    first of them to fail says is raised here.
     """
     import torch
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    recipe, env = folder.recipe(), dict(os.environ)
+    recipe, env = folder.recipe(), dict[str, str](os.environ)
     if not torch.cuda.is_available() or (device or recipe.train.device) == "cpu":
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    vouched = [env.get("MAQUETTE_FAMILIES"), recipe.family, *named_by(recipe, "families")]
-    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, vouched))
+    families = (recipe.family, *named_by(recipe, "families"))
+    for family in families:
+        refuse_foreign_family(family, str(folder.recipe_file))
+    env["MAQUETTE_FAMILIES"] = ",".join(filter(None, [env.get("MAQUETTE_FAMILIES"), *families]))
     env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
-    # What is the user's own is found where this process found it, e.g. beside a script.
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
-               *(["--device", device] if device else [])]  # fmt: skip
-    child = subprocess.Popen(command, env=env)
+    env["PYTHONPATH"] = os.pathsep.join(_searched(folder, ("maquette", *families, *own_modalities())))
+    env["PYTHONSAFEPATH"] = "1"  # of those that they start in turn, too: not the folder one stands in
+    command = ["-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
+               *(["--device", device] if device else []),
+               *(word for name in trackers or ["none"] for word in ("--tracker", name))]  # fmt: skip
+    with temporary_folder(Path(tempfile.gettempdir()), "processes") as said, _as_launcher(env | {SAID: str(said)}):
+        together = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id="maquette", rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=0, logs_specs=DefaultLogsSpecs(str(said)),
+        )  # fmt: skip
+        try:
+            elastic_launch(together, sys.executable)(*command)
+        except SignalException:
+            raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
+        except ChildFailedError as error:
+            raise handed_on(said) or MaquetteError(
+                f"A process of {processes} that train together ended with exit code "
+                f"{error.get_first_failure()[1].exitcode}.",
+                f"Go on with: maquette resume {folder.path}",
+            ) from None
+
+
+@contextlib.contextmanager
+def _as_launcher(env: Mapping[str, str]) -> Iterator[None]:
+    """This process with the environment of those that it starts, and with signals and log of its own afterwards."""
+    own, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _SIGNALS}
+    os.environ.update(env)
+    logging.disable(logging.CRITICAL)  # it tells of a failed process in thirty lines
     try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.wait()  # until every process has saved
-        raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
-    if code:
-        raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.clear()
+        os.environ.update(own)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _searched(run: RunFolder, vouched: Sequence[str]) -> list[str]:
+    """Folders in which other processes look for modules: where this one does, so that what is the user's own is found,
+    e.g. beside a script. Left out are the folder one stands in and the run, whose files may be somebody else's; but
+    where a module lies that the user vouched for, others are found, too.
+    """
+    tops = [sys.modules[top] for name in vouched if (top := name.partition(".")[0]) in sys.modules]
+    files = [place for one in tops for place in (getattr(one, "__path__", None) or [one.__file__]) if place]
+    own, here, its = {Path(file).resolve().parent for file in files}, Path.cwd(), run.path.resolve()
+    searched = [Path(entry).resolve() for entry in filter(None, sys.path)]
+    return [str(path) for path in searched if path in own or (path != here and not path.is_relative_to(its))]

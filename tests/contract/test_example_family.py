@@ -18,8 +18,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(autouse=True)
 def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `PYTHONPATH=examples` does for a user."""
+    """What `PYTHONPATH=examples MAQUETTE_FAMILIES=my_family` does for a user."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("MAQUETTE_FAMILIES", "my_family")
 
 
 @pytest.mark.parametrize("spec", [image_spec(1, 16, 16), image_spec(3, 12, 10, classes=3)], ids=["grey", "rgb+label"])

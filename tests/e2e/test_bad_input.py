@@ -60,7 +60,7 @@ def copy(run: Path, tmp_path: Path) -> Path:
         (["train", "no/such.yaml", "--data", "digits", "-o", "x"], "no recipe file"),
         (
             ["train", "image/gan", "--data", "digits", "-o", "x", "train.trackers=[nothing]"],
-            "'nothing' is not installed",
+            "no tracker 'nothing'",
         ),
         (["sample", "nowhere"], "There is no run at"),
         (["recipes", "show", "image/vea"], "Did you mean 'image/vae'?"),

@@ -53,7 +53,7 @@ def test_every_illness_is_named(tmp_path: Path, cache: Path) -> None:
     }
     assert reasons["cat/zero.png"] == "zero bytes"
     assert "truncated" in reasons["cat/cut.png"] or "damaged" in reasons["cat/cut.png"]
-    assert "bomb" in reasons["dog/bomb.png"] and "too small: 5x5" in reasons["dog/small.png"]
+    assert "1 GiB once decoded" in reasons["dog/bomb.png"] and "too small: 5x5" in reasons["dog/small.png"]
     assert any("'dog/wrong.jpg' is named .jpg but is PNG" in w for w in dataset.summary["warnings"])
     assert len(dataset.train) + len(dataset.test) == 41 == dataset.summary["used"]
     assert dataset.summary["found"] == 47 and dataset.summary["ignored"] == ["notes.txt"]

@@ -124,6 +124,7 @@ def test_commands_parse(page: Path) -> None:
 @pytest.fixture(autouse=True)
 def examples_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.setenv("MAQUETTE_FAMILIES", "my_family")
 
 
 def test_the_readmes_have_commands_to_check() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -248,6 +249,9 @@ def test_inception_reads_a_state_dict_and_gives_its_features(tmp_path: Path, mon
     path = tmp_path / "weights.pth"
     torch.save({**state, "fc.weight": torch.zeros(1008, 2048)}, path)  # as the original file has it
     monkeypatch.setenv("MAQUETTE_INCEPTION", str(path))
+    with pytest.raises(UserError, match="checksum"):  # only the published file is unpickled
+        inception.inception_features(tmp_path)
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     network = inception.inception_features(tmp_path)
     seen = network.see(iter([torch.rand(2, 1, 8, 8) * 2 - 1]))
     assert seen.features.shape == (2, 2048) and np.isfinite(seen.features).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -12,9 +13,9 @@ from click.testing import CliRunner, Result
 
 import maquette
 from maquette.cli.main import cli
-from maquette.core.cache import KINDS, kept
+from maquette.core.cache import KINDS, kept, limit, trim, use
 from maquette.core.errors import UserError
-from maquette.core.files import write_json, write_text
+from maquette.core.files import ready, temporary_folder, write_json, write_text
 from maquette.core.lock import is_owned, sole_owner
 from maquette.core.run import RunFolder, open_run
 
@@ -120,12 +121,11 @@ def test_each_folder_of_the_cache_is_of_a_kind() -> None:
 
 
 def test_the_cache_is_shown_and_cleared_by_kind_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
     for name in ("prepared/a/items.bin", "prepared/b/items.bin", "locations/x.json", "precision/y.json", "theirs/z"):
-        write_text(tmp_path / name, "0123456789")
-    os.utime(tmp_path / "prepared/a/items.bin", (0, 0))
+        write_text(ready(tmp_path / name), "0123456789")
+    for path in ("prepared/a/items.bin", "prepared/a"):
+        os.utime(tmp_path / path, (0, 0))
     assert {(one.kind, one.path.name): one.size for one in kept()} == {
         ("data", "a"): 10, ("data", "b"): 10, ("locations", "x.json"): 10, ("speeds", "y.json"): 10}  # fmt: skip
     shown = asked("cache").output
@@ -139,6 +139,53 @@ def test_the_cache_is_shown_and_cleared_by_kind_and_age(tmp_path: Path, monkeypa
     assert kept() == [] and (tmp_path / "theirs/z").exists()
     for wrong in (("--older", "30"), ("nothing",)):
         assert asked("cache", "clear", *wrong).exit_code == 2
+
+
+def test_the_cache_keeps_its_limit_without_what_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
+    for age, name in enumerate(("prepared/b/x", "prepared/a/x", "evaluation/net", "locations/x.json", "theirs/z")):
+        write_text(ready(tmp_path / name), "0123456789")
+        for path in {tmp_path / name, (tmp_path / name).parent} - {tmp_path / "evaluation"}:
+            os.utime(path, (1e9 - age, 1e9 - age))
+    assert "none" in asked("cache", "limit").output and trim() == []
+    use(tmp_path / "evaluation/net")
+    os.utime(tmp_path / "evaluation/net", (0, 0))
+    assert "1 entry" in asked("cache", "limit", "35").output and "35 bytes" in asked("cache").output.replace("\n", "")
+    assert not (tmp_path / "prepared/a").exists(), "what was used longest ago goes first, if nobody uses it"
+    assert (tmp_path / "prepared/b").exists()
+    monkeypatch.setenv("MAQUETTE_CACHE_LIMIT", "0")
+    assert [one.path.name for one in trim()] == ["b"]
+    assert {one.kind for one in kept()} == {"networks", "locations"} and (tmp_path / "theirs/z").exists()
+    assert "In use, and still there: 1 entry" in asked("cache", "clear", "-y").output
+    monkeypatch.delenv("MAQUETTE_CACHE_LIMIT")
+    assert asked("cache", "limit", "none").exit_code == 0 and limit() is None
+    for wrong in ("20 pounds", "-1", "1e9", "i", "iB", "٣GB"):
+        assert isinstance(asked("cache", "limit", "--", wrong).exception, UserError), wrong
+
+
+def test_leftovers_of_the_cache_are_shown_and_cleared_unless_somebody_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
+    written = ("prepared/.maquette-01234567-folder/0.bin", "prepared/.part-abcdefgh/0.bin", "downloads/set/a.bin",
+               "downloads/set/tmpabcdefgh", "downloads/parquet/x/0.incomplete/y",
+               "keys/.maquette-89abcdef-k.json")  # fmt: skip
+    for name in written:
+        write_text(ready(tmp_path / name), "0123456789")
+    for old in ("prepared/.part-abcdefgh", "downloads/set/tmpabcdefgh"):
+        os.utime(tmp_path / old, (0, 0))
+    found = {one.path.name: one.kind for one in kept()}
+    assert (found.pop("set"), found.pop("parquet")) == ("downloads", "downloads")
+    assert {*found.values()} == {"leftovers"} and {*found} == {
+        ".maquette-01234567-folder", ".part-abcdefgh", "tmpabcdefgh", "0.incomplete",
+        ".maquette-89abcdef-k.json"}  # fmt: skip
+    assert sum(one.size for one in kept()) == 60 and "leftovers" in asked("cache").output
+    with temporary_folder(tmp_path / "prepared") as living:
+        assert not (tmp_path / "prepared/.maquette-01234567-folder").exists(), "the next one to write there clears away"
+        assert "In use, and still there: 2 entries" in asked("cache", "clear", "leftovers", "-y").output
+        assert living.is_dir() and {one.path.name for one in kept() if one.kind == "leftovers"} == {
+            living.name, "0.incomplete"}  # fmt: skip
+    assert (tmp_path / "downloads/set/a.bin").exists()
 
 
 def test_a_run_without_measures_has_none_and_one_with_them_shows_the_first(shelf: Path) -> None:

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from flat_config import flat_config
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.spec import BOS, UNK, TokenSpec
 from maquette.core.table import Dataset, Table
-from maquette.data import decode as decoding
 from maquette.data import open_dataset
 from maquette.modalities import text
 
@@ -665,10 +665,10 @@ def test_next_to_nothing_is_refused(tmp_path: Path, cache: Path) -> None:
 def test_files_too_large_are_refused_before_they_fill_the_memory(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "MOST_BYTES", 4000)
+    monkeypatch.setenv(limits.VARIABLE, "4 kB")
     put(tmp_path, {"a.txt": lines(LINES) * 2, "bomb.txt.gz": gzip.compress(b"a" * 5000)})
-    assert "larger than" in str(refused(tmp_path / "a.txt", cache))
-    assert "unpacks to more than" in str(refused(tmp_path / "bomb.txt.gz", cache))
+    for name in ("a.txt", "bomb.txt.gz"):
+        assert f"'{name}' is more than 4 kB once decoded." in str(refused(tmp_path / name, cache))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")

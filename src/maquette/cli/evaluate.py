@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from maquette.cli.options import device, start
+from maquette.cli.options import device, fetch, start
 
 
 @click.command("evaluate")
@@ -13,12 +13,13 @@ from maquette.cli.options import device, start
 @click.option("--features", help="Network that distances are measured in. [default: the first that the kind has]")
 @click.option("-n", "--samples", type=click.IntRange(min=1), help="Items to generate. [default: by the data's size]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@fetch
 @device
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON that is also written to metrics.json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(
-    run: str, data: str | None, features: str | None, samples: int | None, seed: int, device: str | None, as_json: bool,
-    quiet: bool,
+    run: str, data: str | None, features: str | None, samples: int | None, seed: int, fetch: bool, device: str | None,
+    as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure RUN on held-out data -> metrics.json, and a table."""
     start(quiet or as_json)
@@ -26,7 +27,7 @@ def command(
     from maquette.cli.tables import print_evaluation
 
     loaded = api.load(run, device or "auto")
-    result = loaded.evaluate(data, features=features, samples=samples, seed=seed, quiet=quiet or as_json)
+    result = loaded.evaluate(data, features=features, samples=samples, seed=seed, fetch=fetch, quiet=quiet or as_json)
     if as_json:
         click.echo(result.model_dump_json(indent=2))
     elif not quiet:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from maquette.core.errors import MaquetteError, nearest
+from maquette.console import clean_streams
+from maquette.core.errors import MaquetteError, hand_on, nearest
 from maquette.core.find import modalities_with, runs_from
 
 # The general verbs; those of kinds of data come from their modalities, after "sample".
@@ -86,8 +87,11 @@ def load(run: str, device: str = "auto") -> Any:
 
     start()
     from maquette import api
+    from maquette.core.held import held
 
-    return api.load(run, device)
+    loaded = api.load(run, device)
+    click.get_current_context().with_resource(held(loaded.folder.path))  # once moved, it is written to no more
+    return loaded
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -117,6 +121,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Runs the command line and ends the process: exit code 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
+    clean_streams()
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     try:
@@ -138,7 +143,10 @@ def main() -> NoReturn:
     except Exception as error:
         line = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
         _fail(error, line, 1, debug)
-    code = code if isinstance(code, int) else 0
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # One process of several: everything is written, and gloo's threads now and then abort an interpreter
         # that says a longer goodbye.
@@ -150,5 +158,6 @@ def main() -> NoReturn:
 def _fail(error: BaseException, line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise error
-    click.echo(f"maquette: {line}", err=True)
-    sys.exit(code)
+    if not hand_on(line, code):
+        click.echo(f"maquette: {line}", err=True)
+    _leave(code)

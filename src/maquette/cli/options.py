@@ -30,6 +30,15 @@ def recipe_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., A
 device = click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: auto]")
 
 
+fetch = click.option(
+    "--fetch", is_flag=True, help="Fetch the data from the network, where it is a file and not you that names it."
+)
+trackers = click.option(
+    "--tracker", "trackers", multiple=True,
+    help="Mirror the log to tensorboard, wandb or another one; 'none' to none. [default: the recipe's, if it is local]",
+)  # fmt: skip
+
+
 def start(quiet: bool = False) -> None:
     """Imports what most verbs need, which takes seconds where the disk is slow."""
     with shown(quiet), stage("starting"):

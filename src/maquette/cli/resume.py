@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from maquette.cli import STARTED
-from maquette.cli.options import start
+from maquette.cli.options import fetch, start, trackers
 from maquette.cli.train import ended, leads
 
 
@@ -25,9 +25,11 @@ from maquette.cli.train import ended, leads
 )
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
 @click.option("--data", type=click.Path(), help="Where the run's data lies now. [default: where it was]")
+@fetch
+@trackers
 @click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: the recipe's]")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
+def command(run: str, processes: int, trackers: tuple[str, ...], quiet: bool, **asked: Any) -> None:
     """Go on training RUN exactly where it stopped; with --budget or --steps, train it longer than it was planned.
 
     A finished run goes on only with one of these two.
@@ -36,6 +38,6 @@ def command(run: str, processes: int, quiet: bool, **asked: Any) -> None:
     from maquette import api
 
     known = api.load(run)
-    done = known.resume(quiet=quiet, processes=processes, began=STARTED, **asked)
+    done = known.resume(quiet=quiet, processes=processes, trackers=trackers or None, began=STARTED, **asked)
     if done is not known and not quiet and processes == 1 and leads():  # several: the first of them has said so
         click.echo(ended(run))

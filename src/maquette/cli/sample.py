@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maquette.cli.options import asked_of, device, flag_of, start, with_own
+from maquette.console import give
 
 if TYPE_CHECKING:
     from maquette.api import Run
@@ -26,8 +27,10 @@ class OptionsOfRun(click.Command):
         if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
             start(quiet="-q" in args or "--quiet" in args)
             from maquette import api
+            from maquette.core.held import held
 
             ctx.meta[RUN] = run = api.load(named, chosen or "auto")
+            ctx.with_resource(held(run.folder.path))  # once it is moved, nothing more is written to it
             ctx.meta[OWN] = self._own(run)
         try:
             return super().parse_args(ctx, args)
@@ -114,7 +117,7 @@ def command(
     elif file is not None:
         click.echo(str(samples.write_preview(file)))
     elif printed and out is None and suffix is None:
-        click.echo(_together(samples))
+        give(_together(samples))
     else:
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
@@ -131,8 +134,8 @@ def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) 
     check_asked(n, asks["seed"])
     for item in range(n):
         for piece in run.stream(item, **asks):
-            click.echo(piece, nl=False)
-        click.echo(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
+            give(piece, end="")
+        give(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
 
 
 def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:

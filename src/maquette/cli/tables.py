@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maquette.console import painter
+
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
     from maquette.report import Comparison
@@ -18,35 +20,30 @@ EXAMPLE = 160  # characters of an example
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Draws a table as wide as the terminal allows."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     columns = [Column(name, overflow="fold") for name in header]  # a word that is too long goes on, uncut
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    painter().print(table)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Prints what the evaluation comes to, and the metrics with their intervals and floors as a table."""
-    from rich.console import Console
-
     from maquette.evaluation.results import HEADER
 
-    Console().print(evaluation.verdict.words, style="bold", markup=False, highlight=False)
+    painter().print(evaluation.verdict.words, style="bold")
     print_table(HEADER, evaluation.rows())
     for note in (*evaluation.notes, *(f"Beware: {remark}" for remark in evaluation.remarks)):
-        Console().print(note, markup=False, highlight=False)
+        painter().print(note)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints the metrics of several runs side by side."""
-    from rich.console import Console
-
     print_table(comparison.header, comparison.rows())
     for note in comparison.notes:
-        Console().print(f"Note: {note}", markup=False, highlight=False)
+        painter().print(f"Note: {note}")
 
 
 def print_classes(summary: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from maquette.cli import STARTED
-from maquette.cli.options import OptionsOfData, recipe_argument, start
+from maquette.cli.options import OptionsOfData, fetch, recipe_argument, start, trackers
 from maquette.core.modality import part
 
 
@@ -30,12 +30,14 @@ from maquette.core.modality import part
 @click.option("--seed", type=click.IntRange(min=0), help="Of the weights, the order and the noise. [default: 0]")
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file instead of leaving it out.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Train in several processes of this machine.")
+@fetch
+@trackers
 @click.option("--device", help="auto (a GPU where there is one), cpu, cuda, cuda:1 or mps. [default: the recipe's]")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(
     recipe: str, settings: tuple[str, ...], data: str | None, out: str | None, target: tuple[str, ...],
     given: tuple[str, ...], budget: str | None, steps: int | None, epochs: float | None, seed: int | None, strict: bool,
-    processes: int, device: str | None, quiet: bool, **of_data: Any,
+    processes: int, fetch: bool, trackers: tuple[str, ...], device: str | None, quiet: bool, **of_data: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE on your data; `maquette recipes` lists what there is.
 
@@ -46,8 +48,8 @@ def command(
 
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
-        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, quiet=quiet,
-        began=STARTED, **of_data,
+        settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, fetch=fetch,
+        trackers=trackers or None, quiet=quiet, began=STARTED, **of_data,
     )  # fmt: skip
     if not quiet and leads():
         out = out or str(run.folder.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
+from maquette.core.files import ready, write_json
 from maquette.core.parse import read_json
 
 _known: dict[str, Path] = {}  # of this process, for machines on which no cache can be written
@@ -19,7 +19,7 @@ def remember(key: str, path: str | Path) -> None:
     """Notes that what the key stands for (a fingerprint, a digest) lies there."""
     _known[key] = Path(path).expanduser().resolve()
     with contextlib.suppress(OSError, UserError):
-        write_json(_file(key), {"path": str(_known[key])})
+        write_json(ready(_file(key)), {"path": str(_known[key])})
 
 
 def recall(key: str | None) -> Path | None:

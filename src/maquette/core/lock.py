@@ -11,29 +11,38 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maquette.core.errors import UserError
+from maquette.core.files import explained
+from maquette.core.held import held
+from maquette.core.leftovers import clear_leftovers
 
 
 @contextlib.contextmanager
 def sole_owner(lock_file: Path) -> Iterator[None]:
-    """Holds the run folder for this process; the system frees it even after kill -9.
+    """Holds the run folder for this process; the system frees it even after kill -9. What killed processes left in it
+    half-written is cleared away.
 
     Raises UserError naming the process that holds it.
     """
-    owner = lock_file.with_name(".owner")
+    folder, owner = lock_file.parent, lock_file.with_name(".owner")
     lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = owner.read_text() if owner.exists() else "another process"
-        raise UserError(
-            f"'{lock_file.parent}' is being trained by {who}.", "Wait for it or stop it; `maquette watch` follows it."
-        ) from None
-    try:
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+    with held(folder) as handle:
+        try:
+            with explained(lock_file):
+                lock.acquire(timeout=0)
+        except Timeout:
+            who = owner.read_text() if owner.exists() else "another process"
+            raise UserError(
+                f"'{folder}' is being trained by {who}.", "Wait for it or stop it; `maquette watch` follows it."
+            ) from None
+        try:
+            with explained(owner):
+                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            clear_leftovers(folder, below=True)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(owner.name, dir_fd=handle)  # wherever the folder is by now
+            lock.release()
 
 
 def is_owned(lock_file: Path) -> bool:

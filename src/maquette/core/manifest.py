@@ -17,7 +17,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic, explained, write_json
+from maquette.core.files import atomic, explained, make_folder, write_json
 from maquette.core.parse import characters_of, parse_json
 
 NAME, LOCK = "manifest.json", ".manifest.lock"
@@ -107,8 +107,7 @@ class Manifest:
     def _alone(self) -> Iterator[None]:
         """Evaluation may write while training does: neither loses what the other lists."""
         with explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / LOCK)
+            lock = FileLock(make_folder(self.folder) / LOCK)  # which itself would make the folder
             lock.acquire()
         try:
             yield

@@ -250,8 +250,7 @@ def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked.
 
-    A file may be somebody else's: a module of its choice is imported only where the user names it, as family=NAME or
-    as core/find.py says.
+    Raises UserError where a file names a family that is neither ours nor vouched for (core/find.py).
     """
     named = any(override.partition("=")[0].strip() == "family" for override in overrides)
     return parse_recipe(recipe_text(name), overrides, name, received=not named)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import to_json
+from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
+from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
+from maquette.core.log_lines import LONGEST, read_lines
 from maquette.core.manifest import LOCK, NAME, Manifest
 from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
+from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
+from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
     from torch import Tensor
 
-TAIL = 65536  # bytes at the end of a log that hold a whole line
+TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
+READ = 8 * 2**20  # bytes of a log from which on a report reads a part of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -164,34 +168,34 @@ class RunFolder:
                 "Open it with the version of Maquette that wrote it, or train again.",
             )
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        return dict(self._json(self.data_file))
+        return summary_of(self._json(self.data_file), self.data_file)
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """The log's lines in order; a last line cut short by a crash is left out."""
-        if not self.log_file.exists():
-            return
-        with self.log_file.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+    def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
+        """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-    def last_line(self) -> dict[str, Any]:
-        """The newest whole line of the log, without reading those before it; {} where there is none."""
+        thinned: of a log that is larger than a run of days writes, lines from all over it and its alarms alone
+        tell: told once, at the end, of what was damaged
+        """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                for line in reversed(file.read().splitlines()):
-                    try:
-                        found = json.loads(line)
-                    except ValueError:  # cut short by a crash, or by where we began to read
-                        continue
-                    if isinstance(found, dict) and isinstance(found.get("step"), int):
-                        return found
-        return {}
+                yield from read_lines(file, READ if thinned else math.inf, tell)
+
+    def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
+        """The newest lines of the log, without reading those before them."""
+        if not self.log_file.is_file():
+            return []
+        with self.log_file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL)
+            file.seek(start)
+            if start:
+                file.readline(TAIL)  # the end of a line
+            return list(read_lines(file, tell=tell))
+
+    def last_line(self, key: str = "step") -> dict[str, Any]:
+        """The newest line of the log that has this value; {} where there is none."""
+        return next((line for line in reversed(self.recent()) if key in line), {})
 
     def trained_steps(self) -> int | None:
         """The step that the weights are of; None where there are none, or they do not say."""
@@ -226,9 +230,8 @@ class RunFolder:
         for name, column in plain["columns"].items():
             for asset in spec.columns[name].assets:
                 if content := column[asset]:
-                    tail = re.sub(r"[^A-Za-z0-9]+", "_", name)
-                    file = written.setdefault(content, f"{len(written)}-{asset}-{tail}.json")
-                    self._write(self.assets / file, content.encode())
+                    file = written.setdefault(content, f"{len(written)}-{asset}-{file_stem(name)}.json")
+                    self._write(ready(self.assets / file), content.encode())
                     column[asset] = file
         self._write_json(self.spec_file, {"format": FORMAT, **plain})
 
@@ -293,24 +296,20 @@ def remove_run(folder: RunFolder) -> list[Path]:
 def create_run(path: Path) -> RunFolder:
     """A new run folder; refuses one that holds anything already."""
     check_new(path)
-    folder = RunFolder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be made: {error.strerror}.", "Choose a folder you own with -o.") from None
-    return folder
+    return RunFolder(make_folder(path))
 
 
 @contextlib.contextmanager
 def or_nothing(folder: RunFolder) -> Iterator[None]:
     """Takes a new run folder away again where the block fails before there is anything to go on from, so that the next
     try may have its name."""
-    try:
-        yield
-    except BaseException:
-        if not any(folder.checkpoints.glob("step-*")):
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with held(folder.path):
+        try:
+            yield
+        except BaseException:
+            if in_place(folder.path) and not any(folder.checkpoints.glob("step-*")):
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def check_new(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import ready
+from maquette.core.files import make_folder, ready
 from maquette.core.find import find_modality
+from maquette.core.held import held
 from maquette.core.modality import noun, part
+from maquette.core.shown import file_stem, file_stems
 from maquette.core.spec import ClassSpec, DataSpec, NumberSpec
 
 TAIL = 60  # characters of a caption in a file's name
@@ -91,22 +92,22 @@ class Samples:
 
         suffix: of the files, where there is one target; None: as their modality has it
         """
-        folder, shown, paths = Path(folder), self.captions, []
-        for i in range(len(self)):
-            # A caption may come from a folder name and must not become a path.
-            tail = re.sub(r"[^\w.-]+", "_", shown[i])[:TAIL] if shown else ""
-            stem = f"{start + i:05d}-{tail}" if tail else f"{start + i:05d}"
-            if len(self.spec.target) == 1:
-                own = suffix or find_modality(self.spec.only().kind).PREVIEW_SUFFIX
-                paths.append(self.write(folder / f"{stem}{own}", i, start))
-            else:
-                paths += self._write_together(folder / stem, i, start)
+        shown, paths = self.captions, []
+        with held(folder := make_folder(Path(folder))):
+            for i in range(len(self)):
+                tail = file_stem(shown[i][:TAIL]) if shown else ""
+                stem = f"{start + i:05d}-{tail}" if tail else f"{start + i:05d}"
+                if len(self.spec.target) == 1:
+                    own = suffix or find_modality(self.spec.only().kind).PREVIEW_SUFFIX
+                    paths.append(self.write(folder / f"{stem}{own}", i, start))
+                else:
+                    paths += self._write_together(folder / stem, i, start)
         return paths
 
     def _write_together(self, folder: Path, item: int, start: int) -> Iterator[Path]:
         """Writes one item of several targets: a file for each, named by its column."""
-        for name in self.spec.target:
-            file = re.sub(r"[^\w.-]+", "_", name) + find_modality(self.spec.columns[name].kind).PREVIEW_SUFFIX
+        for name, stem in file_stems(self.spec.target).items():
+            file = f"{stem}{find_modality(self.spec.columns[name].kind).PREVIEW_SUFFIX}"
             yield self._write(name, folder / file, item, start)
 
     def write(self, path: str | Path, item: int = 0, start: int = 0) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -10,16 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data import member_names
+from maquette.data import member_names, tar
 from maquette.data.decode import is_utf8
-from maquette.data.raw import MAX_FILE_BYTES, Payload
+from maquette.data.names import shown
+from maquette.data.raw import Payload
 from maquette.data.trees import hidden
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-BOMB_BYTES = 2**30  # less than this is never called a bomb
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError,
+)  # fmt: skip
 
 
 class Archive:
@@ -32,34 +36,25 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Files of data hardly compress, so an archive that unpacks to 200 times its size is a bomb.
-        self.limit = max(BOMB_BYTES, 200 * path.stat().st_size)
+        self.zip: zipfile.ZipFile | None = None
         try:
             if path.name.lower().endswith(".zip"):
-                self.zip: zipfile.ZipFile | None = zipfile.ZipFile(path)
+                self.zip = zipfile.ZipFile(path)
                 members: list[Any] = [m for m in self.zip.infolist() if not _is_folder(m)]
-                sizes = [m.file_size for m in members]
                 listed: list[str | bytes] = [_zip_name(m) for m in members]
+                limits.check(sum(m.file_size + tar.MEMBER for m in members), of=path.stat().st_size)
             else:
-                self.zip = None
-                self.tar = tarfile.open(path, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - stays open
-                members, sizes, listed, total = [], [], [], 0
-                for member in self.tar:  # one by one, to stop early at a bomb
-                    total += member.size
-                    if total > self.limit:
-                        break
+                self.tar = tar.opened(path)
+                members, listed = [], []
+                for member in tar.members(self.tar, path.stat().st_size):
                     if member.isfile():
                         members.append(member)
-                        sizes.append(member.size)
                         raw = member.name.encode("utf-8", "surrogateescape")
                         listed.append(member.name if is_utf8(raw) else raw)
+        except limits.TooMuch as error:
+            raise error.refusal(shown(path.name)) from None
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
             raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
-        if sum(sizes) > self.limit or (self.zip is None and total > self.limit):
-            raise UserError(
-                f"'{path}' is refused: it would unpack to more than {self.limit / 2**20:,.0f} MiB.",
-                "It looks like a decompression bomb; unpack it yourself and name the folder.",
-            )
         names, self.notes = member_names.decoded(listed)
         by_name = dict(zip(names, members, strict=True))
         self.names: Sequence[str] = sorted(name for name in by_name if name and not any(map(hidden, name.split("/"))))
@@ -92,16 +87,15 @@ class Archive:
     def _read(self, i: int) -> Payload:
         member = self.members[i]
         try:
+            limits.check(self.size(i))
             if self.zip is not None:
-                if member.file_size > MAX_FILE_BYTES:
-                    return Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
                 with self.zip.open(member) as file:
-                    return file.read(MAX_FILE_BYTES + 1)
-            if member.size > MAX_FILE_BYTES:
-                return Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+                    return file.read()
             stream = self.tar.extractfile(member)
-            data = stream.read(MAX_FILE_BYTES + 1) if stream else b""
+            data = stream.read() if stream else b""
             return data if len(data) == member.size else Unreadable("truncated inside the archive")
+        except limits.TooMuch as error:
+            return error
         except RuntimeError:
             return Unreadable("locked by a password")
         except (*_DAMAGE, NotImplementedError) as error:

@@ -11,20 +11,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from maquette.core.cache import cache_folder
+from maquette.core.cache import cache_folder, trim, use
 from maquette.core.errors import UserError
-from maquette.core.files import sync, write_json
+from maquette.core.files import ready, sync, temporary_folder, write_json
 from maquette.core.spec import DataSpec
 from maquette.data.raw import Notify
 from maquette.data.store import Prepared, Stored, StoredNames, read_array, write_array
 
-STALE_SECONDS = 24 * 3600
 # What a folder that cannot be written raises; anything else is a fault to be shown.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR)
 
@@ -42,9 +40,11 @@ class Cache:
     def lookup(self, key: str) -> Prepared | None:
         """What was prepared under a cheap key; None when nothing was, or when it is damaged."""
         try:
-            found = json.loads((self.root / "keys" / f"{key}.json").read_text(encoding="utf-8"))
+            file = self.root / "keys" / f"{key}.json"
+            found = json.loads(file.read_text(encoding="utf-8"))
             made = self.find(str(found["content"]))
             if made is not None:
+                os.utime(file)  # it goes as long after its last use as the data does
                 made.source = dict(found["source"])
             return made
         except (OSError, ValueError, KeyError, TypeError):
@@ -53,6 +53,7 @@ class Cache:
     def find(self, content: str) -> Prepared | None:
         """What was prepared for a content; None when nothing was, or when it is damaged."""
         folder = self.root / "prepared" / content
+        use(folder)
         try:
             table = json.loads((folder / "table.json").read_text(encoding="utf-8"))
             summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -82,7 +83,9 @@ class Cache:
         """
         with contextlib.suppress(OSError, UserError):
             facts = {"content": prepared.content, "source": prepared.source}
-            write_json(self.root / "keys" / f"{key}.json", facts)
+            write_json(ready(self.root / "keys" / f"{key}.json"), facts)
+            use(self.root / "prepared" / prepared.content)
+            trim()
 
     @contextlib.contextmanager
     def lock(self, key: str, notify: Notify) -> Iterator[None]:
@@ -111,15 +114,8 @@ class Cache:
         """A temporary folder beside the prepared ones, gone afterwards unless `keep` moved it."""
         parent = self.root / "prepared"
         parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(".part-*"):  # of processes that were killed
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".part-"))
-        try:
+        with temporary_folder(parent) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, staged: Path, prepared: Prepared) -> Prepared:
         """Completes a staged folder that holds the items, and gives it its name in one step."""
@@ -144,7 +140,6 @@ class Cache:
             (staged / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
         for file in staged.iterdir():
             sync(file)
-        staged.chmod(0o755)
         final = self.root / "prepared" / prepared.content
         for _ in range(2):
             try:

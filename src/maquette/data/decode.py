@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import re
+import sys
 import zlib
 from collections.abc import Iterable
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import encodings
 from maquette.data.names import shown, some
 
-MOST_BYTES = 2 * 2**30  # unpacked; what is larger has to be cut into several files
+LINE = 200  # bytes that a line takes which is an item of its own
 SAMPLE = 2**18  # bytes or characters at the beginning that are counted
 NOISE = 0.01  # share of control characters above which bytes are no characters
 HALVES = 0.25  # share above which they are halves of the characters of UTF-16
@@ -25,6 +28,7 @@ _MARKS = (
 )  # fmt: skip
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # half of a pair, written as if it were a character
 _DOCUMENTS = (b"%PDF", b"PK", b"{\\rtf", b"\xd0\xcf\x11\xe0")  # documents of other programs
+_RECODE = "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again."
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 LINE_END = re.compile("\r*\n|\r")  # \r\r\n is what comes of CRLF that was once more made CRLF
 APART = re.compile("\r*\n|[\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # what else separates lines, pages and fields
@@ -42,6 +46,7 @@ class Decoder:
         self.encodings: dict[str, int] = {}
         self._foreign: dict[str, list[str]] = {}
         self._controls: dict[str, int] = {}
+        self._read = self._held = 0  # bytes of files, and of their characters
 
     def decode(self, data: bytes, name: str) -> str:
         """The characters of a file's bytes, its lines ended by newlines; what separates else stands as it is.
@@ -49,6 +54,8 @@ class Decoder:
         Raises Unreadable with the offset of the first byte that is no character.
         """
         characters, encoding = decoded(unpacked(data))
+        self._read, self._held = self._read + len(data), self._held + sys.getsizeof(characters)
+        limits.check(self._held, of=self._read)  # of all files, which are held together
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
@@ -89,6 +96,7 @@ def decoded(data: bytes) -> tuple[str, str]:
                 return data.decode(codec), name
             except UnicodeDecodeError as error:
                 raise Unreadable(f"not {name}, as its first bytes say: byte {error.start:,}") from None
+    limits.check(_size(data))
     try:
         characters = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -103,15 +111,10 @@ def unpacked(data: bytes) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
     try:
-        import io
-
         with gzip.open(io.BytesIO(data)) as file:
-            made = file.read(MOST_BYTES + 1)
+            return limits.read(file)
     except (OSError, EOFError, zlib.error) as error:
         raise Unreadable(f"damaged gzip file: {error}") from None
-    if len(made) > MOST_BYTES:
-        raise Unreadable(f"unpacks to more than {MOST_BYTES // 2**30} GiB")
-    return made
 
 
 def unpacked_head(head: bytes, size: int) -> bytes:
@@ -149,12 +152,11 @@ def looks_like_characters(head: bytes) -> bool:
         return False
 
 
-def refusal(name: str, error: Unreadable) -> UserError:
+def refusal(name: str, error: Exception, remedy: str = _RECODE) -> UserError:
     """What is said of a single file that cannot be used."""
-    return UserError(
-        f"'{shown(name)}' cannot be decoded: {error}.",
-        "Save it as UTF-8 (most editors can; or iconv -f ENCODING -t UTF-8), or mend the place, and try again.",
-    )
+    if isinstance(error, limits.TooMuch):
+        return error.refusal(shown(name))
+    return UserError(f"'{shown(name)}' cannot be decoded: {error or type(error).__name__}.", remedy)
 
 
 def lone_surrogate(values: Iterable[str]) -> bool:
@@ -199,6 +201,19 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _size(data: bytes) -> int:
+    """Bytes of the characters of UTF-8, each of which takes as many as the widest of them."""
+    import numpy as np
+
+    if 4 * len(data) <= limits.limit():
+        return 4 * len(data)
+    widest = count = 0
+    for start in range(0, len(data), limits.STEP):
+        part = np.frombuffer(data, np.uint8, min(limits.STEP, len(data) - start), start)
+        widest, count = max(widest, int(part.max())), count + int(np.count_nonzero((part & 0xC0) != 0x80))
+    return count * (4 if widest >= 0xF0 else 2 if widest >= 0xC4 else 1)
 
 
 def _beyond_ascii(data: bytes) -> int:

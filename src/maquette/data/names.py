@@ -1,4 +1,4 @@
-"""Names: as people may safely see them, many of them in little memory; and digests of anything."""
+"""Names: many of them in little memory, a few of them on one line; and digests of anything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import overload
+
+from maquette.core.shown import shown
 
 LISTED = 12  # names in one message
 
@@ -28,14 +30,6 @@ class Names(Sequence[str]):
         if not 0 <= place < len(self):
             raise IndexError(row)
         return self.name(place)
-
-
-def shown(name: str) -> str:
-    """A file name that can be printed and written as UTF-8: what is no character, and controls, escaped."""
-    made = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if made.isprintable():
-        return made
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in made)
 
 
 def digest(parts: Iterable[object], size: int = 16) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -71,7 +72,10 @@ def open_dataset(
     prepared = store.lookup(key)
     from_cache = prepared is not None
     if prepared is None and not fetch and found.remote:
-        raise UserError(f"'{source}' is not on this machine.", f"Fetch it with: maquette data inspect {source}")
+        raise UserError(
+            f"'{source}' is not on this machine, and nothing was fetched.",
+            f"Fetch it, once: --fetch (fetch=True), or maquette data inspect {shlex.quote(str(source))}",
+        )
     if prepared is None:
         with store.lock(key, notify):
             prepared = store.lookup(key)  # another process may have prepared it meanwhile

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -63,19 +65,27 @@ def _submit(pool: Executor, task: Any) -> Future[Any]:
 def _pool(job: Callable[[Any], Any], workers: int) -> Executor:
     if sys.platform == "linux" and not multiprocessing.current_process().daemon:
         fork = multiprocessing.get_context("fork")
-        return ProcessPoolExecutor(workers, fork, initializer=_start, initargs=(job,))
+        return ProcessPoolExecutor(workers, fork, initializer=_start, initargs=(job, os.getpid()))
     global _job
     _job = job
     return ThreadPoolExecutor(workers)
 
 
-def _start(job: Callable[[Any], Any]) -> None:
-    """In a worker: keeps the job (inherited, never pickled) and leaves Ctrl-C to the parent."""
+def _start(job: Callable[[Any], Any], parent: int) -> None:
+    """In a worker: keeps the job (inherited, never pickled), leaves Ctrl-C to the parent, and ends where that does."""
     global _job
     _job = job
+    threading.Thread(target=_outlive, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not the bar's: its lock may have been held at the fork
     warnings.simplefilter("ignore")  # remarks of decoders on odd files: what matters is reported
+
+
+def _outlive(parent: int) -> None:
+    """Of a parent that was killed nothing is heard: each worker holds the other ends of its pipes."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _call(task: Any) -> Any:

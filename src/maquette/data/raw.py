@@ -12,10 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.modality import Unreadable
 from maquette.data.names import Names
-
-MAX_FILE_BYTES = 512 * 2**20
 
 Notify = Callable[[str], None]  # is told what happens, for people
 Payload = str | bytes | Unreadable  # of a file: its path, its bytes, or why there are none
@@ -33,27 +32,16 @@ class File:
     payload: Payload
     part: int = 0
 
-    def read(self, most: int = MAX_FILE_BYTES) -> bytes:
+    def read(self) -> bytes:
         """Its bytes; raises Unreadable with the reason."""
         if isinstance(self.payload, Unreadable):
             raise self.payload
         if isinstance(self.payload, bytes):
             return self.payload
-        return _read_once(self.payload, most) if self.part else _read(self.payload, most)
+        return _read_once(self.payload) if self.part else limits.contents(self.payload)
 
 
-def _read(path: str, most: int) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a third of reading a small file
-            data = file.read(most + 1)
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror or error}") from None
-    if len(data) > most:
-        raise Unreadable(f"larger than {most // 2**20} MiB")
-    return data
-
-
-_read_once = functools.lru_cache(maxsize=1)(_read)  # items of one file are asked for one after the other
+_read_once = functools.lru_cache(maxsize=1)(limits.contents)  # items of one file are asked for one after the other
 
 
 Cell = File | str | float | int | bool | np.ndarray | Unreadable | None  # None: missing; Unreadable: it is of no use

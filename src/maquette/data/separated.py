@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
+from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data.names import LISTED, shown, some
 
@@ -30,6 +32,8 @@ USUAL = "\t;|,"  # separators; where several divide all rows alike, the first
 NOWHERE = "\x01"  # separates nothing: control characters are gone
 ALIKE = 0.8  # share of rows with as many cells as the first
 NAMED_ALIKE = 0.2  # ... where the first looks like names: cells with separators in them may not be quoted
+ROW, CELL = 320, 90  # bytes that a row takes, and each of its cells
+MOST_COLUMNS = 2**18
 SIDE = 8  # cells, at least, of square arrays that are written out as columns
 MOST_ABOVE = 6  # lines above a table, such as a title
 SEVERAL = 5  # rows a class, by which a column is one of classes
@@ -54,19 +58,21 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
 
 
-def sheet_of(characters: str, name: str, columns: Sequence[str] = ()) -> Sheet:
-    """The sheet that separated values make up. name: of the file; columns: names by which a header is known.
+def sheet_of(characters: str, name: str, columns: Sequence[str] = (), size: int = 0) -> Sheet:
+    """The sheet that separated values make up.
 
-    Raises UserError where a quotation mark is never closed.
+    name: of the file      columns: names by which a header is known      size: bytes of the file
+
+    Raises UserError where a quotation mark is never closed, limits.TooMuch where there are too many rows for that size.
     """
     if excel := _EXCEL.match(characters):
-        return sheet(_records(characters[excel.end() :], excel[1], '"', name, 1), name, columns)
-    return sheet(_records(characters, *_form(characters, columns), name), name, columns)
+        return sheet(_records(characters[excel.end() :], excel[1], '"', name, 1), name, columns, size)
+    return sheet(_records(characters, *_form(characters, columns), name), name, columns, size)
 
 
-def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence[str] = ()) -> Sheet:
+def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence[str] = (), size: int = 0) -> Sheet:
     """The sheet that rows of cells make up. records: (line in the file, cells), the header among them."""
-    rest = iter(records)
+    rest = _held(records, size)
     first = next(((line, cells) for line, cells in rest if any(map(str.strip, cells))), None)
     made = Sheet()
     if first is None:
@@ -116,6 +122,18 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     made.header = names
     _name_all(made, name)
     return made
+
+
+def _held(records: Iterable[tuple[int, list[str]]], size: int) -> Iterator[tuple[int, list[str]]]:
+    """The same, as long as they may be held in memory."""
+    total = 0
+    for number, (line, cells) in enumerate(records):
+        total += ROW + CELL * len(cells)
+        if len(cells) > MOST_COLUMNS:
+            raise Unreadable(f"line {line:,} has {len(cells):,} cells, and a table {MOST_COLUMNS:,} at most")
+        if number % JUDGED == 0:
+            limits.check(total, of=size)
+        yield line, cells
 
 
 # -- which form --------------------------------------------------------------------------------------
@@ -275,7 +293,8 @@ def _counts(cells: Sequence[Any]) -> bool:
 
 def _name_all(made: Sheet, file: str) -> None:
     """Gives every column a name of its own; what counts the rows, or is empty and has no name, is no column."""
-    names, gone = made.header, set[int]()
+    names, gone, seen, taken = made.header, set[int](), set[str](), {*made.header}
+    last, again = dict[str, int](), list[str]()
     for i, name in enumerate(names):
         column = [] if name and i else [cells[i] for _, cells in made.rows]
         if i == 0 and len(names) > 1 and _INDEX.fullmatch(name) and _counts(column):
@@ -283,13 +302,19 @@ def _name_all(made: Sheet, file: str) -> None:
             made.notes.append(f"The first column of '{shown(file)}' counts the rows: it is not read.")
         elif not name and not any(isinstance(cell, str) and cell.strip() for cell in column):
             gone.add(i)
-        elif not name or name in names[:i]:
-            others = (f"{name}_{k}" for k in count(2)) if name else (f"col{k}" for k in count(i + 1))
-            names[i] = next(other for other in others if other not in names)
-            if name:
+        elif not name or name in seen:
+            first, stem = max(2 if name else i + 1, last.get(name, 0) + 1), f"{name}_" if name else "col"
+            last[name] = next(k for k in count(first) if f"{stem}{k}" not in taken)
+            names[i] = f"{stem}{last[name]}"
+            again += [name] if name else []
+            if name and len(again) <= SEVERAL:
                 made.notes.append(
                     f"'{shown(file)}' has two columns '{shown(name)}': one is called '{shown(names[i])}'."
                 )
+        seen.add(names[i])
+        taken.add(names[i])
+    if len(again) > SEVERAL:
+        made.notes.append(f"So have {len(again) - SEVERAL:,} more columns of '{shown(file)}' the name of another.")
     if gone:
         made.header = [name for i, name in enumerate(names) if i not in gone]
         made.rows = [(line, [c for i, c in enumerate(cells) if i not in gone]) for line, cells in made.rows]

@@ -7,8 +7,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from maquette.core import limits
 from maquette.core.errors import UserError
-from maquette.data.decode import MOST_BYTES
+from maquette.data.decode import refusal
 from maquette.data.names import shown
 
 WORKBOOK = b"PK\x03\x04"  # how one begins: it is a zip file
@@ -25,13 +26,12 @@ def records(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
         ) from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            if sum(part.file_size for part in parts.infolist()) > MOST_BYTES:
-                raise UserError(f"'{shown(name)}' unpacks to more than {MOST_BYTES // 2**30} GiB.", "Save it as CSV.")
+            limits.check(sum(part.file_size for part in parts.infolist()))
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
             yield number, [_written(cell) for cell in row]
-    except UserError:
-        raise
+    except limits.TooMuch as error:
+        raise refusal(name, error) from None
     except Exception as error:  # openpyxl raises whatever its parsers do
         raise UserError(
             f"'{shown(name)}' is no whole workbook of Excel: {str(error)[:80]}.", "Save the sheet as CSV."

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import explained, sync, write_json
+from maquette.core.files import atomic_folder, make_folder, write_json
 from maquette.core.manifest import Manifest, digest
 from maquette.core.parse import read_json
 from maquette.core.tensors import read_tensors, write_tensors
@@ -35,20 +34,11 @@ class Facts(BaseModel):
 def save(folder: Path, state: State, keep: int) -> Path:
     """Writes `folder/step-<n>` under a temporary name, renames it, and removes all but the last `keep`; later ones too,
     which were passed over as damaged."""
-    final = folder / _name(state.step)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
-    try:
+    final = make_folder(folder) / _name(state.step)
+    with atomic_folder(final) as temporary:
         write_tensors(temporary / _TENSORS, state.tensors())
         write_json(temporary / _FACTS, Facts(step=state.step, items=state.items, seconds=state.seconds).model_dump())
         Manifest(temporary).record([temporary / _TENSORS, temporary / _FACTS])
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-        sync(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     found = _all(folder)
     for old in set(found) - set(found[: found.index(final) + 1][-keep:]):
         shutil.rmtree(old, ignore_errors=True)
@@ -105,12 +95,6 @@ def _whole(path: Path) -> Facts:
     if path.name != _name(facts.step):
         raise UserError(f"{_FACTS} is of step {facts.step:,}.")
     return facts
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
-    for path in folder.glob(".writing-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _name(step: int) -> str:

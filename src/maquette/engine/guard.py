@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
+
+SAME_PRESS = 0.2  # seconds
 
 
 class CtrlC:
-    """Within the block, the first Ctrl-C (or SIGTERM) only sets `pressed`; a second leaves at once."""
+    """Within the block, the first Ctrl-C (or SIGTERM) only sets `pressed`; a second leaves at once.
+
+    Of several processes each hears of one press twice: from the terminal, and from the one that started them.
+    """
 
     def __init__(self) -> None:
         self.pressed = False
+        self._heard = 0.0
         self._before: dict[int, object] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
+        if self.pressed and time.monotonic() - self._heard > SAME_PRESS:
             os._exit(130)
-        self.pressed = True
+        if not self.pressed:
+            self.pressed, self._heard = True, time.monotonic()
 
     def __enter__(self) -> CtrlC:
         if threading.current_thread() is threading.main_thread():

@@ -62,6 +62,7 @@ class Job:
     watches:   alarms over these values and others that the model's own watches do not cover
     progress:  receives each logged line as values, each alarm, and the step several times a second
     stop:      asked after each step; once it is true, everything is saved and training ends
+    trackers:  those that are started, whatever the recipe names
     quiet:     prints nothing
     began:     time.monotonic() at which its budget began; None: as it starts
     """
@@ -78,6 +79,7 @@ class Job:
     watches: Sequence[Watch] = ()
     progress: Callable[[Progress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
+    trackers: tuple[str, ...] = ()
     quiet: bool = False
     began: float | None = None
 

@@ -9,17 +9,21 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from maquette.core.errors import UserError
-from maquette.core.files import atomic
+from maquette.core.errors import UserError, nearest
+from maquette.core.files import atomic, explained
+from maquette.core.held import check_held
 from maquette.core.progress import in_notebook
 from maquette.core.run import RunFolder
+from maquette.core.shown import cleaned
 from maquette.engine.alarms import Alarm, per_unit
+
+LOCAL = ("tensorboard",)  # trackers that write into the run folder and connect to nothing
 
 
 class Means:
@@ -47,13 +51,15 @@ class Log:
 
     def __init__(self, folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._file = folder.log_file.open("a", encoding="utf-8")
+        with explained(folder.log_file):
+            self._file = folder.log_file.open("a", encoding="utf-8")
         self._trackers, self._config = trackers, config
         self._accelerator: Any = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps({**line, "time": round(time.time())}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        with explained(self._folder.log_file):
+            self._file.write(_line({**line, "time": round(time.time())}))
+            self._file.flush()
         if self._trackers and "step" in line and "alarm" not in line:
             self._track(line)
 
@@ -63,36 +69,53 @@ class Log:
 
     def _track(self, line: Mapping[str, Any]) -> None:
         if self._accelerator is None:
+            check_held(self._folder.log_file)  # it makes the folders that it writes into
             self._accelerator = _start_trackers(self._folder, self._trackers, self._config)
         values = {k: v for k, v in line.items() if isinstance(v, int | float) and k != "step"}
         self._accelerator.log(values, step=line["step"])
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with explained(self._folder.log_file), self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
         if self._accelerator is not None:
             for tracker in self._accelerator.trackers:  # not end_training(): it takes the process group with it
                 tracker.finish()
 
 
-def check_trackers(trackers: tuple[str, ...]) -> None:
-    """Refuses a tracker whose package is absent, which accelerate would leave out in silence."""
-    for name in trackers:
-        if importlib.util.find_spec(name) is None:
+def _line(values: Mapping[str, Any]) -> str:
+    return cleaned(json.dumps(values, ensure_ascii=False)) + "\n"
+
+
+def check_trackers(trackers: Sequence[str], named: bool) -> None:
+    """Refuses a tracker that is unknown or not installed, and one that connects and was not named by the user.
+
+    named: whether the user named them in this command or call; a recipe may come from somebody else
+    """
+    others = [name for name in trackers if name not in LOCAL]
+    known = _accelerate().tracking.LOGGER_TYPE_TO_CLASS if others else {}
+    for name in others:
+        if name not in known:  # and "all" would start whatever is installed
+            raise UserError(f"There is no tracker '{name}'.", nearest(name, known))
+        if not named:
             raise UserError(
-                f"The tracker '{name}' is not installed.",
-                f"pip install {name}, or leave it out of train.trackers (tensorboard is there).",
+                f"The recipe names the tracker '{name}', which may send what is logged elsewhere; it was not started.",
+                f"Name it yourself: --tracker {name} (trackers=['{name}']); or go on without: --tracker none.",
             )
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"The tracker '{name}' is not installed.", f"pip install {name}, or --tracker tensorboard.")
+
+
+def _accelerate() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
+        import accelerate.tracking
+    return accelerate
 
 
 def _start_trackers(folder: RunFolder, trackers: tuple[str, ...], config: Mapping[str, Any]) -> Any:
     # Started at the first line rather than with the run: the imports cost a second or two.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")  # for notebooks: our progress needs no widgets
-        from accelerate import Accelerator
-
-    accelerator = Accelerator(log_with=list(trackers), project_dir=folder.path)
+    accelerator = _accelerate().Accelerator(log_with=list(trackers), project_dir=folder.path)
     plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in config.items()}
     accelerator.init_trackers("tracking", plain)
     return accelerator
@@ -102,10 +125,14 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
     if not folder.log_file.exists():
         return []
-    kept = [line for line in folder.log() if line.get("step", 0) <= step]
-    with atomic(folder.log_file) as temporary:
-        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
-    return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
+    alarms = []
+    with atomic(folder.log_file) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in folder.log():
+            if line["step"] <= step:
+                file.write(_line(line))
+                if "alarm" in line:
+                    alarms.append(Alarm(line["alarm"], line["step"], line["saw"], line["advice"]))
+    return alarms
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:
@@ -113,7 +140,7 @@ def notifier(quiet: bool) -> Callable[[str], None]:
 
     def notify(line: str) -> None:
         if not quiet:
-            print(line, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+            print(cleaned(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
     return notify
 

@@ -12,11 +12,9 @@ import math
 import platform
 import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -25,7 +23,7 @@ from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
+from maquette.core.files import ready, temporary_folder, write_json
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model, Phase
 from maquette.core.needs import outlook
@@ -144,7 +142,7 @@ class _Memory:
 
     def keep(self, precision: str) -> None:
         with contextlib.suppress(OSError, UserError):  # a cache that cannot be written costs a second next time
-            write_json(self._file, {"precision": precision})
+            write_json(ready(self._file), {"precision": precision})
 
 
 @dataclass(frozen=True)
@@ -178,10 +176,9 @@ def _measure(job: Job, world: World, batch: Batch, precision: str, compiled: boo
     preview_seconds = math.inf
     for _ in range(2):  # the first one imports what it writes with
         began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            job.preview(
-                preview_samples(state.model, job.reference, job.recipe.train.seed, world), Path(folder) / "preview"
-            )
+        with temporary_folder(job.folder.path, "preview") as folder:
+            samples = preview_samples(state.model, job.reference, job.recipe.train.seed, world)
+            job.preview(samples, folder / "preview")
         preview_seconds = min(preview_seconds, time.perf_counter() - began)
         if preview_seconds > seconds:
             break

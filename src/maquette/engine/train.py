@@ -6,10 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from maquette.core.errors import Interrupted, UserError
+from maquette.core.files import make_folder
+from maquette.core.held import Gone, check_held, in_place
 from maquette.core.lock import sole_owner
 from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
@@ -82,12 +85,11 @@ class _Session:
         self.said = self.total
         self.raised: list[Alarm] = []
         if world.leads:
-            checkpoint.clear_leftovers(job.folder.checkpoints)
             self.raised = rewind(job.folder, self.state.step)
         self.alarms = Alarms((*model.watches, *job.watches), self.total, [alarm.name for alarm in self.raised])
         if world.leads:
             self.alarms.recall(job.folder.log())
-        self.log = Log(job.folder, config.trackers, config.model_dump(mode="json")) if world.leads else None
+        self.log = Log(job.folder, job.trackers, config.model_dump(mode="json")) if world.leads else None
         self.before, self.first_step = self.state.seconds, self.state.step
         self.stage.first = self.state.step
         self.began = self.saved = self.logged = self.reported = time.monotonic()
@@ -114,9 +116,11 @@ class _Session:
             while state.step < self.total and not stopped:
                 self.loop.step(batches.batch(state.step).to(self.world.device, config.channels_last))
                 done = state.step
-                pressed, asked, due, late = self.world.each(
-                    ctrl_c.pressed, self.job.stop(), self._checkpoint_due(), self._look_due()
+                lost, pressed, asked, due, late = self.world.each(
+                    self._lost(), ctrl_c.pressed, self.job.stop(), self._checkpoint_due(), self._look_due()
                 )
+                if lost:
+                    self._give_up()
                 if late:
                     self._look()
                 last = done == self.total
@@ -161,6 +165,21 @@ class _Session:
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
+
+    def _lost(self) -> bool:
+        """Whether the run is no more where it was, so that nothing can be kept of it."""
+        return self.world.leads and not (in_place(self.job.folder.path) and self.job.folder.recipe_file.exists())
+
+    def _give_up(self) -> NoReturn:
+        """Of several processes, all leave at the same step, and the first one says why."""
+        folder = self.job.folder
+        if not self.world.leads:
+            raise SystemExit(UserError.exit_code)
+        try:
+            check_held(folder.path)
+        except Gone as gone:
+            raise UserError(gone.problem, f"Go on with: maquette resume {gone.moved}") if gone.moved else gone from None
+        raise UserError(f"'{folder.recipe_file}' was removed meanwhile; nothing more was written.", "Train a new run.")
 
     def _checkpoint_due(self) -> bool:
         return self.world.leads and time.monotonic() - self.saved > self.config.checkpoint_seconds
@@ -279,5 +298,4 @@ def save_weights(folder: RunFolder, state: State) -> None:
 
 def preview_path(folder: RunFolder, step: int) -> Path:
     """Where the preview of a step is written, without a suffix; its folder is made."""
-    folder.samples.mkdir(parents=True, exist_ok=True)
-    return folder.samples / f"preview-{step:08d}"
+    return make_folder(folder.samples) / f"preview-{step:08d}"

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
+from maquette.core.files import ready, write_json
 from maquette.core.measure import Better
 from maquette.core.parse import read_json
+from maquette.core.shown import cleaned
 from maquette.evaluation.verdict import SENSES, Verdict, missed, standing, told_apart, verdict
 
 HEADER = ("Measure", "Value (95% interval)", "Floor: real against real", "Verdict")
@@ -225,7 +226,7 @@ class Evaluation(_Frozen):
         ]
 
     def save(self, path: Path) -> Path:
-        return write_json(Path(path), self.model_dump(mode="json"))
+        return write_json(ready(Path(path)), self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
@@ -246,7 +247,7 @@ class Evaluation(_Frozen):
         lines = [self.verdict.words, "", *lines]
         lines += ["", f"{s.samples:,} samples, seed {s.seed}, judged on {s.judged_on}."]
         lines += [f"Note: {note}" for note in (*self.remarks, *self.notes)]
-        return "\n".join(lines)
+        return cleaned("\n".join(lines))
 
     def _repr_html_(self) -> str:
         def row(cells: tuple[str, ...], tag: str, tip: str = "") -> str:
@@ -256,4 +257,4 @@ class Evaluation(_Frozen):
         body = "".join(row(cells, "td", m.reading) for cells, m in zip(self.rows(), self.shown, strict=True))
         notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.remarks, *self.notes))
         said = f"<p><strong>{html.escape(self.verdict.words)}</strong></p>"
-        return f"{said}<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
+        return cleaned(f"{said}<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table>{notes}")

@@ -13,6 +13,7 @@ from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
 from maquette.core.section import Missing
+from maquette.core.shown import cleaned
 from maquette.core.spec import ClassSpec, DataSpec, TokenSpec
 from maquette.evaluation.results import NONE, Evaluation, Metric
 from maquette.report import facts
@@ -46,7 +47,7 @@ def write_card(folder: RunFolder) -> Path:
         _limits(spec, log, evaluation, facts.stopped_at(folder, recipe)),
         _training(folder, recipe),
     )
-    return write_text(folder.card_file, "\n\n".join(parts) + "\n")
+    return write_text(folder.card_file, cleaned("\n\n".join(parts)) + "\n")
 
 
 def escape(words: object) -> str:

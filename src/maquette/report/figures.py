@@ -13,8 +13,9 @@ from typing import Any
 
 from maquette.core.about import About
 from maquette.core.files import atomic
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import Metric
-from maquette.report.fonts import family, fonts
+from maquette.report.fonts import family, fonts, matplotlib
 from maquette.report.log import Alarm, Curve, Log
 from maquette.report.metrics import Scale, tick
 
@@ -26,7 +27,7 @@ _ACCENT, _REAL = "#b4532a", "#2f6f8f"
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Any]:
     """A figure in inches in the house's style. No pyplot: a notebook's own figures and backend stay as they are."""
-    import matplotlib as mpl
+    mpl = matplotlib()
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,6 +56,7 @@ def _settle_words(page: Any) -> None:
     words: list[Any] = page.findobj(lambda artist: hasattr(artist, "set_parse_math"))
     for part in words:
         part.set_parse_math(False)
+        part.set_text(cleaned(part.get_text()))
         further = [family(font) for font in fonts([part.get_text()])[1:]]
         part.set_fontfamily([*dict.fromkeys([*part.get_fontfamily(), *further])])
 

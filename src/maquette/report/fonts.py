@@ -6,6 +6,7 @@ looked for where Matplotlib does, and in a package that can be installed for Chi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import unicodedata
@@ -57,12 +58,20 @@ def pieces(word: str, found: list[str]) -> Iterator[tuple[str, str]]:
 
 def family(path: str) -> str:
     """The name by which Matplotlib knows a font, from now on."""
-    from matplotlib.font_manager import fontManager
-    from matplotlib.ft2font import FT2Font
+    known = matplotlib().font_manager.fontManager
+    if all(font.fname != path for font in known.ttflist):
+        known.addfont(path)
+    return str(matplotlib().ft2font.FT2Font(path).family_name)
 
-    if all(font.fname != path for font in fontManager.ttflist):
-        fontManager.addfont(path)
-    return FT2Font(path).family_name
+
+@functools.cache
+def matplotlib() -> Any:
+    """Matplotlib with the user's settings. It would read a `matplotlibrc` of the folder one stands in first, which may
+    be a run that somebody sent, and older versions evaluate what stands there: it is imported elsewhere."""
+    with contextlib.chdir(Path(__file__).parent):
+        import matplotlib.font_manager
+        import matplotlib.ft2font
+    return matplotlib
 
 
 def _letters(words: Iterable[str]) -> set[int]:
@@ -71,16 +80,13 @@ def _letters(words: Iterable[str]) -> set[int]:
 
 @functools.cache
 def _usual() -> str:
-    from matplotlib.font_manager import findfont
-
-    return str(findfont("DejaVu Sans"))
+    return str(matplotlib().font_manager.findfont("DejaVu Sans"))
 
 
 def _others() -> Iterator[str]:
     """Files of all other fonts: those that Matplotlib lists, that of the extra, and those that came since."""
-    from matplotlib.font_manager import fontManager
-
-    listed = sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", font.weight not in (400, "normal")))
+    known = matplotlib().font_manager.fontManager.ttflist
+    listed = sorted(known, key=lambda font: (font.style != "normal", font.weight not in (400, "normal")))
     yield from (font.fname for font in listed)
     spec = importlib.util.find_spec(EXTRA)
     for folder in spec.submodule_search_locations or () if spec else ():
@@ -90,18 +96,14 @@ def _others() -> Iterator[str]:
 
 @functools.cache
 def _installed() -> set[str]:
-    from matplotlib.font_manager import findSystemFonts
-
-    return set(findSystemFonts())
+    return set(matplotlib().font_manager.findSystemFonts())
 
 
 @functools.cache
 def _has(path: str) -> frozenset[int]:
     """The letters that a font draws; none, if it cannot be read, has but one size, or draws boxes for all."""
-    from matplotlib.ft2font import FT2Font
-
     try:
-        font = FT2Font(path)
+        font = matplotlib().ft2font.FT2Font(path)
         flags: Any = font.face_flags
         flags = getattr(flags, "value", flags)  # a number in older versions
         known = frozenset(font.get_charmap()) if flags & _SCALABLE else frozenset[int]()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup as Html
 
+from maquette.core.shown import cleaned
 from maquette.evaluation.results import NONE, number
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def render(template: str, **values: Any) -> str:
     A content security policy lists the digests of the page's own scripts: a browser runs no other,
     and fetches nothing, even if some characters slipped through.
     """
-    scripts = {"plotly": plotly_js() if values.get("charts") else "", "page": asset("page.js")}
+    scripts = {"plotly": cleaned(plotly_js()) if values.get("charts") else "", "page": asset("page.js")}
     policy = " ".join(
         (
             "default-src 'none'; img-src data: blob:; media-src data:; style-src 'unsafe-inline'; base-uri 'none';",
@@ -76,7 +77,7 @@ def render(template: str, **values: Any) -> str:
         )
     )
     page = _environment().get_template(template)
-    return page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values)
+    return cleaned(page.render(policy=policy, style=asset("style.css"), scripts=scripts, **values))
 
 
 def language(words: str) -> str:

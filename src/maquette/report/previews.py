@@ -11,10 +11,12 @@ from typing import Any
 from markupsafe import Markup as Html
 
 from maquette.core.about import About
+from maquette.core.files import make_folder
 from maquette.core.find import find_modality
 from maquette.core.progress import track
 from maquette.core.run import RunFolder
 from maquette.core.samples import quotes
+from maquette.core.shown import file_stems
 from maquette.core.spec import DataSpec, TokenSpec
 from maquette.report.show import hook, previewed
 
@@ -23,10 +25,10 @@ STRIP = 8
 
 @dataclass(frozen=True)
 class Stage:
-    """A preview on the page: the step of the training, and what was made at it."""
+    """A preview on the page: the step of the training, and what was made at it; None where its file cannot be read."""
 
     step: int
-    html: Html
+    html: Html | None
 
 
 def previews(folder: RunFolder, spec: DataSpec, column: str) -> list[tuple[int, Path]]:
@@ -46,7 +48,7 @@ def previews(folder: RunFolder, spec: DataSpec, column: str) -> list[tuple[int, 
 
 def _tail(spec: DataSpec, column: str) -> str:
     """What the name of a file says of its column, where there are several."""
-    return f"-{column}" if len(spec.target) > 1 else ""
+    return f"-{file_stems(spec.target)[column]}" if len(spec.target) > 1 else ""
 
 
 def animation_name(spec: DataSpec, column: str) -> str:
@@ -55,7 +57,7 @@ def animation_name(spec: DataSpec, column: str) -> str:
 
 
 def stages(folder: RunFolder, spec: DataSpec, column: str) -> list[Stage]:
-    """Previews along the way, the first and the last included; those that cannot be read are left out.
+    """Previews along the way, the first and the last included.
 
     Sequences take time to read: of them, there is one in between, the nearest to half of the steps.
     """
@@ -63,8 +65,7 @@ def stages(folder: RunFolder, spec: DataSpec, column: str) -> list[Stage]:
     if isinstance(spec.columns[column], TokenSpec) and known:
         middle = min(known, key=lambda preview: abs(2 * preview[0] - known[-1][0]))
         known = sorted({known[0], middle, known[-1]})
-    found = [(step, shown(path, step, spec, column)) for step, path in spread(known, STRIP)]
-    return [Stage(step, html) for step, html in found if html is not None]
+    return [Stage(step, shown(path, step, spec, column)) for step, path in spread(known, STRIP)]
 
 
 def last_stage(folder: RunFolder, spec: DataSpec) -> Stage | None:
@@ -110,5 +111,5 @@ def write_animation(folder: RunFolder, about: About) -> list[Path]:
         animate = hook(spec.columns[column].kind, "animate")
         files = [path for _, path in previews(folder, spec, column)]
         if animate is not None and files:
-            written.append(animate(files, folder.samples / animation_name(spec, column), about))
-    return written
+            written.append(animate(files, make_folder(folder.samples) / animation_name(spec, column), about))
+    return [path for path in written if path is not None]

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from maquette.core.files import write_text
+from maquette.core.files import explained, make_folder, write_text
 from maquette.core.generator import Generator
 from maquette.core.modality import part
 from maquette.core.needs import undertrained
@@ -84,9 +84,10 @@ def write_report(
 
 def write_figures(folder: RunFolder, figures: dict[str, Callable[[Path], Any]]) -> None:
     """Each figure as a file of its name; what earlier reports drew and this one does not is taken away."""
-    for old in folder.figures.glob("*.png") if folder.figures.is_dir() else ():
+    for old in make_folder(folder.figures).glob("*.png"):
         if old.name not in figures:
-            old.unlink()
+            with explained(old):
+                old.unlink()
     for name, draw in track(figures.items(), "drawing figures"):
         draw(folder.figures / name)
 

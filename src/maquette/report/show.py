@@ -10,8 +10,9 @@ its `sheet` says:
     excerpt(path, spec, captioned) -> str              the same as a few lines of characters, for the model card; both
                                                        take `bare=True`, without captions, if previews have captions
     uncaption(path)                                    takes the captions out of a preview file, which stays readable
-    animate(files, path, about) -> Path                the previews of a training as one moving file
-    moving(samples, stem) -> Html | None               that file within the folder of samples, on a page
+    animate(files, path, about) -> Path | None         the previews of a training as one moving file
+    moving(samples, stem) -> Html | None               that file within the folder of samples, on a page;
+                                                       Unreadable where it is damaged
     shape_words(spec) -> str                           what one item is, e.g. "28 x 28 grey"
     facts(spec) -> list[(name, value, note)]           what else is to be said of the column
     AMOUNTS                                            how many items a page has room for

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from keyword import iskeyword
 
 from maquette.core.modality import noun, part
+from maquette.core.option import identifier
 from maquette.core.spec import ClassSpec, DataSpec
 from maquette.report.facts import quoted
 
@@ -37,13 +39,16 @@ def asked(spec: DataSpec) -> str:
 
 
 def keywords(spec: DataSpec) -> str:
-    """The same as keywords of Python, e.g. `, label='cat'`."""
-    return "".join(f", {name}={column.classes[0]!r}" for name, column in spec.givens(ClassSpec).items())
+    """The same in Python, e.g. `, label='cat'`; `, given={'class': 'cat'}`, where a name is none of Python's."""
+    asked = {name: column.classes[0] for name, column in spec.givens(ClassSpec).items()}
+    if any(not identifier(name).isidentifier() or iskeyword(identifier(name)) for name in asked):
+        return f", given={asked!r}"
+    return "".join(f", {identifier(name)}={value!r}" for name, value in asked.items())
 
 
 def flag(name: str) -> str:
     """The name of a column as the flag of a command has it."""
-    return name.replace("_", "-")
+    return identifier(name).replace("_", "-")
 
 
 def rule(item: str) -> str:

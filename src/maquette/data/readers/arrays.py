@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.find import modality_names
 from maquette.core.modality import noun, part
+from maquette.data.decode import refusal
 from maquette.data.layout import SPLITS
 from maquette.data.names import shown
 from maquette.data.raw import Array, Cells, RawTable, Values
@@ -122,24 +125,64 @@ def _sorted(
 
 
 def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
-    """Arrays by name. Pickled objects are refused: reading them would run whatever they say."""
+    """Arrays by name; one in a .npy stays on the disk. Python objects are refused: reading them would run them."""
     try:
-        if name.lower().endswith(".npy"):
-            stem = name.partition(".")[0]
-            if isinstance(payload, str):
-                return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}
-            return {stem: np.load(io.BytesIO(payload), allow_pickle=False)}
-        with np.load(payload if isinstance(payload, str) else io.BytesIO(payload), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise UserError(
-                f"'{shown(name)}' is refused: it holds pickled objects, which could run code.",
-                "Save plain arrays of numbers (labels as integers or fixed-width strings), not dtype=object.",
-            ) from None
-        raise UserError(f"'{shown(name)}' is damaged: {error}", "Save it again.") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, KeyError) as error:
-        raise UserError(f"'{shown(name)}' is damaged: {error or type(error).__name__}", "Save it again.") from None
+        with open(payload, "rb") if isinstance(payload, str) else io.BytesIO(payload) as file:  # noqa: PTH123
+            if not name.lower().endswith(".npy"):
+                with zipfile.ZipFile(file) as archive:
+                    found = {member.filename: member.file_size for member in archive.infolist()}
+                    found = {key: size for key, size in found.items() if key.endswith(".npy")}
+                    limits.check(sum(found.values()))
+                    return {key.removesuffix(".npy"): _array(archive.open(key), size) for key, size in found.items()}
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            if isinstance(payload, bytes):
+                limits.check(size)
+                return {name.partition(".")[0]: _array(file, size)}
+            _check_head(file, size)
+            return {name.partition(".")[0]: np.load(payload, mmap_mode="r", allow_pickle=False)}
+    except limits.TooMuch as error:
+        raise refusal(name, error) from None
+    except _Objects:
+        raise UserError(
+            f"'{shown(name)}' is refused: it holds pickled Python objects, which could run code and are never loaded.",
+            "Save plain arrays of numbers (labels as integers or fixed-width strings), not dtype=object.",
+        ) from None
+    except Exception as error:  # whatever NumPy and zipfile make of what they parse
+        raise UserError(f"'{shown(name)}' is damaged: {_line(error)}", "Save it again.") from None
+
+
+class _Objects(Exception):
+    """An array holds what would have to be unpickled."""
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in an open file of .npy of so many bytes."""
+    with file:
+        _check_head(file, size)
+        file.seek(0)
+        made: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return made
+
+
+def _check_head(file: IO[bytes], size: int) -> None:
+    """Whether what the head of a .npy declares is there: NumPy allocates it before it looks."""
+    start = file.read(1)
+    file.seek(0)
+    if start == b"\x80":
+        raise _Objects
+    head = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in head:
+        raise ValueError("its columns have names that are not plain")  # which only version 3 writes
+    shape, _, kind = head[version](file)
+    if kind.hasobject:
+        raise _Objects
+    declared = math.prod(shape) * kind.itemsize
+    if declared > size - file.tell() or min(shape, default=0) < 0:
+        raise ValueError(f"it declares {declared:,} bytes and has {size - file.tell():,}")
+    if shape and shape[0] and not declared:
+        raise ValueError(f"its {shape[0]:,} items have no bytes")
 
 
 def _role(name: str) -> tuple[str, str | None]:
@@ -213,3 +256,7 @@ def _values(items: Parts, parts: Parts) -> list[str | float | int | bool | None]
 def _is_numeric(array: np.ndarray) -> bool:
     """Whether an array is of numbers, or of yes and no."""
     return np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.bool_)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,7 +15,6 @@ from typing import Any
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable, noun
-from maquette.data import decode
 from maquette.data.decode import Decoder, refusal
 from maquette.data.names import shown, some
 from maquette.data.raw import File, RawTable, Values
@@ -120,7 +119,7 @@ def _parsed(place: Place, number: int, sure: bool) -> Any:
     """What a file of JSON holds; None where it is damaged, or lines of JSON. sure: whether it should be one of ours"""
     name, (payload,) = place.tree.names[number], place.tree.payloads([number])
     try:
-        return json.loads(Decoder().decode(File(name, payload).read(decode.MOST_BYTES), name))
+        return json.loads(Decoder().decode(File(name, payload).read(), name))
     except Unreadable as error:
         raise refusal(name, error) from None
     except (ValueError, RecursionError) as error:

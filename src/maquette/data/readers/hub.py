@@ -11,15 +11,17 @@ import warnings
 from collections.abc import Container, Sequence
 from typing import Any
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.progress import stage
 from maquette.data.decode import Decoder, lone_surrogate
 from maquette.data.layout import role, splits_of
-from maquette.data.names import digest
+from maquette.data.names import digest, shown
 from maquette.data.raw import File, Files, Payload, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.readers.items import without
+from maquette.data.separated import CELL, ROW
 from maquette.data.typing import HEAD, column_of, kind_of_file
 
 ACCEPTS = "a `datasets` data set (a folder written by save_to_disk, .parquet files, or hf:NAME)"
@@ -98,7 +100,13 @@ def _load(datasets: Any, place: Place) -> Any:
     if place.path is not None:
         tables = _tables(place)
         try:
-            return _of_tables(datasets, place, tables) if tables else datasets.load_from_disk(str(place.path))
+            made = _of_tables(datasets, place, tables) if tables else datasets.load_from_disk(str(place.path))
+            size = sum(map(place.tree.size, tables or range(len(place.tree.names))))
+            for data in made.values() if isinstance(made, dict) else [made]:
+                _check_rows(len(data), len(data.features), size)
+            return made
+        except limits.TooMuch as error:
+            raise error.refusal(shown(place.name)) from None
         except Exception as error:
             raise UserError(
                 f"'{place.name}' is not a whole `datasets` data set: {_line(error)}",
@@ -119,6 +127,8 @@ def _load(datasets: Any, place: Place) -> Any:
 def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str, Any]:
     """The .parquet files of a place by the splits that they are called after: train-00000-of-00002.parquet."""
     names = [place.tree.names[i] for i in numbers]
+    for number, path in zip(numbers, place.tree.payloads(numbers), strict=True):
+        _check_parquet(str(path), place.tree.size(number))
     known = [*map(role, splits_of(name[: -len(_PARQUET)] for name in names))]
     by_split: dict[str, list[str]] = {}
     for split, path in zip(known, place.tree.payloads(numbers), strict=True):
@@ -126,6 +136,34 @@ def _of_tables(datasets: Any, place: Place, numbers: Sequence[int]) -> dict[str,
     # Kept as Arrow files beside what is fetched: they are mapped into memory, whatever their size.
     folder = str(place.downloads / "parquet")
     return {split: datasets.Dataset.from_parquet(paths, cache_dir=folder) for split, paths in by_split.items()}
+
+
+def _check_rows(rows: int, columns: int, size: int) -> None:
+    """Whether so many rows may be held in memory. size: bytes of their files"""
+    limits.check(rows * (ROW + CELL * columns), of=size)
+
+
+def _check_parquet(path: str, size: int) -> None:
+    """Whether a .parquet file comes to no more than it may. What a dictionary stands for, a million times perhaps, is
+    not to be told from its head: columns that may be too large by it are read through, a little at a time."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as found:
+        known = found.metadata
+        _check_rows(known.num_rows, known.num_columns, size)
+        chunks = [known.row_group(i).column(k) for i in range(known.num_row_groups) for k in range(known.num_columns)]
+        sizes = dict[str, int]()
+        for chunk in chunks:
+            values = chunk.num_values if chunk.has_dictionary_page else 1
+            sizes[chunk.path_in_schema] = sizes.get(chunk.path_in_schema, 0) + values * chunk.total_uncompressed_size
+        limits.check(sum(chunk.total_uncompressed_size for chunk in chunks), of=size)
+        columns = [name for name, most in sizes.items() if most > max(limits.limit(), size)]
+        if columns:
+            largest = max(chunk.total_uncompressed_size for chunk in chunks)
+            rows, total = min(1024, max(1, limits.limit() // 8 // max(largest, 1))), 0
+            for batch in found.iter_batches(rows, columns=columns):
+                total += batch.nbytes
+                limits.check(total, of=size)
 
 
 def _tables(place: Place) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -12,18 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data.decode import unpacked_head
+from maquette.data.decode import refusal, unpacked_head
 from maquette.data.names import shown
-from maquette.data.raw import File, RawTable
+from maquette.data.raw import File, Payload, RawTable
 from maquette.data.readers import Place
 from maquette.data.readers.arrays import arranged
 
 ACCEPTS = "IDX files"
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_BYTES = 16 * 2**30
+DEFLATE = 1032  # times the bytes of its file that a gzip file can hold
 # The names that MNIST and its kin have carried, with a dash or a dot, packed or not: idx3 are items, idx1 labels.
 _SPLITS = {"train": "train-*", "test": "t[1e]*-*"}  # t10k or test
 _ENDS = ("[-.]idx{}-ubyte", "[-.]idx{}-ubyte.gz")
@@ -42,7 +44,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         assert place.path is not None
         labels = dict[str | None, np.ndarray]()
         for path in beside(place.path):
-            labels[None] = read_idx(path.name, path.read_bytes())
+            labels[None] = _array(path.name, str(path))
         return arranged("IDX file", {None: _read(place, place.tree.names[0])}, labels)
     items, labels_of, used = dict[str | None, np.ndarray](), dict[str | None, np.ndarray](), set[str]()
     for split in _SPLITS:
@@ -76,20 +78,22 @@ def is_idx(head: bytes) -> bool:
 def read_idx(name: str, data: bytes) -> np.ndarray:
     """The array in an IDX file, packed by gzip or not; reads exactly as many bytes as its header declares."""
     try:
-        with gzip.open(io.BytesIO(data)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data) as file:
+        packed = data[:2] == b"\x1f\x8b"
+        with gzip.open(io.BytesIO(data)) if packed else io.BytesIO(data) as file:
             head = file.read(4)
             if not is_idx(head):
                 raise UserError(f"'{shown(name)}' is not an IDX file.", "Use the original files, .gz or unpacked.")
             kind = np.dtype(_TYPES[head[2]])
             shape = tuple(int(n) for n in np.frombuffer(file.read(4 * head[3]), ">u4"))
-            size = int(np.prod(shape, dtype=object)) * kind.itemsize
-            if len(shape) != head[3] or size > MAX_BYTES:
+            size = math.prod(shape) * kind.itemsize
+            if len(shape) != head[3] or not 0 < size <= len(data) * (DEFLATE if packed else 1):
                 raise UserError(
                     f"'{shown(name)}' is damaged: its header declares {size:,} bytes.", "Fetch the file again."
                 )
-            found = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"'{shown(name)}' cannot be read: {error}", "Fetch the file again.") from None
+            limits.check(size)
+            found = limits.read(file, size + 1)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise refusal(name, error, "Fetch the file again.") from None
     if len(found) != size:
         what = "longer" if len(found) > size else "shorter"
         raise UserError(
@@ -110,7 +114,11 @@ def _find(names: Sequence[str], split: str, dimensions: int) -> str | None:
 
 def _read(place: Place, name: str) -> np.ndarray:
     (payload,) = place.tree.payloads([list(place.tree.names).index(name)])
+    return _array(name, payload)
+
+
+def _array(name: str, payload: Payload) -> np.ndarray:
     try:
-        return read_idx(name, File(name, payload).read(MAX_BYTES))
+        return read_idx(name, File(name, payload).read())
     except Unreadable as error:
-        raise UserError(f"'{shown(name)}' cannot be read: {error}", "Fetch the file again.") from None
+        raise refusal(name, error, "Fetch the file again.") from None

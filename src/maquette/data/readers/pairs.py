@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.data import decode
-from maquette.data.decode import Decoder, parted, refusal
+from maquette.data.decode import LINE, Decoder, parted, refusal
 from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import File, Places, RawTable, Values
@@ -105,7 +105,9 @@ def _numbers(place: Place) -> list[int]:
 def _lines(place: Place, number: int, decoder: Decoder) -> list[str | None]:
     name, (payload,) = place.tree.names[number], place.tree.payloads([number])
     try:
-        characters = decoder.decode(File(name, payload).read(decode.MOST_BYTES), name)
+        data = File(name, payload).read()
+        characters = decoder.decode(data, name)
+        limits.check(LINE * characters.count("\n"), of=len(data))
     except Unreadable as error:
         raise refusal(name, error) from None
     # Not splitlines(): a U+2028 within a sentence would tear the pairs apart.

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
-from maquette.data import decode
 from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
 from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
 from maquette.data.readers import TABLES, Place, is_about, is_table
-from maquette.data.separated import GRID, SIDE, Sheet, sheet, sheet_of
+from maquette.data.separated import CELL, GRID, ROW, SIDE, Sheet, sheet, sheet_of
 from maquette.data.typing import HEAD, column_of, kind_of_array, kind_of_values
 from maquette.data.workbook import WORKBOOK, records
 
@@ -69,15 +69,14 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
     file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
-        data = File(name, payload).read(decode.MOST_BYTES)
-        if data.startswith(WORKBOOK):
-            rows = _rows(sheet(records(data, name), name, columns), name)
-        else:
-            try:
-                characters = decoder.decode(data, name)
-            except Unreadable as error:
-                raise refusal(name, error) from None
-            rows = _READERS[_suffix(name)](characters, name, columns)
+        try:
+            data = File(name, payload).read()
+            if data.startswith(WORKBOOK):
+                rows = _rows(sheet(records(data, name), name, columns, len(data)), name)
+            else:
+                rows = _READERS[_suffix(name)](decoder.decode(data, name), name, columns, len(data))
+        except Unreadable as error:
+            raise refusal(name, error) from None
         made.left_out += rows.left_out
         made.notes += rows.notes
         nested |= rows.nested
@@ -152,8 +151,8 @@ def _take_split_column(made: RawTable) -> None:
 # -- separated values -------------------------------------------------------------------------------------
 
 
-def _read_separated(characters: str, name: str, columns: Sequence[str]) -> _Rows:
-    return _rows(sheet_of(characters, name, columns), name)
+def _read_separated(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
+    return _rows(sheet_of(characters, name, columns, size), name)
 
 
 def _rows(found: Sheet, name: str) -> _Rows:
@@ -174,7 +173,8 @@ def _rows(found: Sheet, name: str) -> _Rows:
 # -- JSON --------------------------------------------------------------------------------------------
 
 
-def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
+def _read_lines(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
+    _check_held(characters, size)
     made = _Rows()
     for number, line in enumerate(characters.split("\n"), 1):
         if not line.strip():
@@ -188,14 +188,20 @@ def _read_lines(characters: str, name: str, columns: Sequence[str]) -> _Rows:
     return made
 
 
-def _read_json(characters: str, name: str, columns: Sequence[str]) -> _Rows:
+def _check_held(characters: str, size: int) -> None:
+    """Whether what JSON may come to in memory is within the limit. size: bytes of its file"""
+    limits.check(ROW * characters.count("{") + CELL * sum(map(characters.count, ",[\n")), of=size)
+
+
+def _read_json(characters: str, name: str, columns: Sequence[str], size: int) -> _Rows:
     """A list of objects, or an object of such lists: by split, or one list of rows among other things."""
+    _check_held(characters, size)
     try:
         found = json.loads(characters, strict=False)
     except (ValueError, RecursionError) as error:
         where = f" in line {error.lineno:,}" if isinstance(error, json.JSONDecodeError) else ""
         if "\n{" in characters.strip():
-            return _read_lines(characters, name, columns)  # JSON lines under another name
+            return _read_lines(characters, name, columns, size)  # JSON lines under another name
         raise UserError(
             f"'{shown(name)}' is damaged{where}: {_brief(error)}.", "Mend the file; it must be one JSON value."
         ) from None
@@ -283,7 +289,7 @@ def _suffix(name: str) -> str:
     return next((suffix for suffix in sorted(TABLES, key=len, reverse=True) if bare.endswith(suffix)), TABLES[0])
 
 
-_READERS: dict[str, Callable[[str, str, Sequence[str]], _Rows]] = {
+_READERS: dict[str, Callable[[str, str, Sequence[str], int], _Rows]] = {
     ".csv": _read_separated, ".tsv": _read_separated, ".jsonl": _read_lines, ".ndjson": _read_lines,
     ".json": _read_json,
 }  # fmt: skip

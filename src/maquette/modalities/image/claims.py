@@ -7,7 +7,8 @@ import re
 import numpy as np
 
 from maquette.modalities.image.dicom import is_one as is_dicom
-from maquette.modalities.image.files import AVIF_BRANDS, HEIF_BRANDS, SUFFIXES, UNDEVELOPED
+from maquette.modalities.image.files import SUFFIXES, UNDEVELOPED
+from maquette.modalities.image.opening import AVIF_BRANDS, HEIF_BRANDS
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s")  # its head is characters: a size has to follow

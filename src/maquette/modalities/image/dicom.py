@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core import limits
 from maquette.core.modality import Unreadable
 from maquette.modalities.image.depth import Numbers, Scale
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # a whole file compressed: how large it becomes is not to be told beforehand
+BYTES_A_VALUE = 16  # until a picture is of the shape that is asked for
+LEAST_FRAME = 8  # bytes of one of many pictures
 _INVERTED, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
 
 
@@ -34,11 +37,16 @@ def opened(data: bytes) -> Any:
     found = dcmread(io.BytesIO(data))
     if "PixelData" not in found or not (found.get("Rows") and found.get("Columns")):
         raise Unreadable("a DICOM file without a picture")
+    count, size = pages(found), found.Rows * found.Columns * int(found.get("SamplesPerPixel") or 1)
+    limits.check(size * BYTES_A_VALUE)
+    limits.check(size * count * int(found.get("BitsAllocated") or 8) // 8, of=len(data))
+    if count > 1 + len(found.PixelData) // LEAST_FRAME:
+        raise Unreadable(f"truncated: it says to hold {count:,} pictures")
     return found
 
 
 def pages(found: Any) -> int:
-    """How many pictures it holds."""
+    """How many pictures it says to hold."""
     return max(1, int(found.get("NumberOfFrames") or 1))
 
 

@@ -1,14 +1,12 @@
 """Pictures: files <-> u8[C, H, W] as stored <-> f32[C, H, W] in [-1, 1] as models see them.
 
 PNG, JPEG, WebP, AVIF, HEIC, BMP, PPM, GIF, TIFF and DICOM; grey, RGB, RGBA, palette, CMYK and more than 8 bits, with
-the camera's rotation honoured. Only these decoders are ever tried: none of them starts another program.
+the camera's rotation honoured.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import math
 import warnings
@@ -30,6 +28,7 @@ from maquette.core.files import atomic
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.image.lettering import Lettering
+from maquette.modalities.image.opening import ALPHA_MODES, complaints, opened
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -46,21 +45,12 @@ SUFFIX_FORMATS = {
 SUFFIXES = tuple(SUFFIX_FORMATS)
 # What cameras write before it is developed: whoever reads these as TIFF gets the thumbnail in them.
 UNDEVELOPED = (".arw", ".cr2", ".cr3", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-AVIF_BRANDS = (b"avif", b"avis")
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
-MAX_PIXELS = 100_000_000  # beyond this a picture is refused from its header, before any decoding
 MIN_SIDE = 8  # pixels
 LEGIBLE = 16  # pixels a side; below it nobody reads squares, and what is shown enlarged is smoothed
 
 _ORIENTATIONS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF tag -> PIL.Image.Transpose
-_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _GREY_MODES = ("1", "L", "LA", "La")
-_OTHER_CONTENT = {
-    b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"<?xml": "XML text", b"<html": "a web page", b"<!DOC": "a web page",
-    b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file", b"8BPS": "a Photoshop file",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +88,11 @@ def _quiet(function: Callable[..., T]) -> Callable[..., T]:
 def probe(data: bytes, name: str, page: int = 0) -> Facts:
     """Facts about one encoded picture from its header; decodes only to see if an alpha channel is used, and for the
     range of more than 8 bits. page: which one, of a file that holds several."""
-    try:
+    with complaints():
         if dicom.is_one(data):
             return _of_dicom(data, page)
-        img = pages.page(data, page, _open)
-        count = len(pages.frames(img)) if page == 0 else 0
+        img = pages.page(data, page)
+        count = len(pages.frames(img, len(data))) if page == 0 else 0
         width, height = img.size
         if img.format == "PNG" and b"eXIf" in data:
             img.load()  # a PNG may keep its rotation behind the pixels
@@ -115,10 +105,6 @@ def probe(data: bytes, name: str, page: int = 0) -> Facts:
             return Facts(found, _colour(img), height, width, note, count)
         deep = depth.numbers(img, lambda: _again(data, img))
         return Facts(found, _colour_of(deep), height, width, note, count, depth.measured(deep))
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(_reason(error)) from None
 
 
 @_quiet
@@ -131,17 +117,13 @@ def read(data: bytes, spec: ColumnSpec, page: int = 0, **policy: Any) -> np.ndar
     """
     channels, height, width = spec.shape
     fit = str(policy.get("fit", "crop"))
-    try:
-        deep = dicom.numbers(_dicom(data), page) if dicom.is_one(data) else None
+    with complaints():
+        deep = dicom.numbers(dicom.opened(data), page) if dicom.is_one(data) else None
         img = _upright(data, spec, page) if deep is None else _eight_bits(deep, spec)
         times = policy.get("enlarged")
         if times is not None and (img.height * times < height or img.width * times < width):
             raise Unreadable(f"too small: {img.height}x{img.width} px for a target of {height}x{width}")
         return _array(_fit(_to_mode(img, channels), height, width, fit))
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(_reason(error)) from None
 
 
 def refit(stored: np.ndarray, spec: ColumnSpec, fit: str = "crop") -> np.ndarray:
@@ -243,76 +225,6 @@ def sheet(
 # -- inside ------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow reads; HEIF with `pillow-heif` alone."""
-    from PIL import Image
-
-    with contextlib.suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _open(data: bytes) -> ImageFile.ImageFile:
-    """Opens from the header alone; refuses what is empty, not a picture, or too large to decode safely."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not data:
-        raise Unreadable("zero bytes")
-    try:
-        img = Image.open(io.BytesIO(data), formats=_formats())
-    except Image.DecompressionBombError:
-        raise Unreadable(_too_large()) from None
-    except UnidentifiedImageError:
-        raise Unreadable(_unidentified(data)) from None
-    except Exception as error:
-        raise Unreadable(_reason(error)) from None
-    if img.width * img.height > MAX_PIXELS:
-        raise Unreadable(_too_large(img.width, img.height))
-    return img
-
-
-def _too_large(*size: int) -> str:
-    what = f"{size[0]}x{size[1]} px" if size else "its header asks for more"
-    return f"decompression bomb: {what}, the limit is {MAX_PIXELS // 10**6} million pixels"
-
-
-def _unidentified(data: bytes) -> str:
-    from PIL import features
-
-    start = data[:512].lstrip()
-    brand = data[8:12] if data[4:8] == b"ftyp" else b""
-    if brand in HEIF_BRANDS and "HEIF" not in _formats():
-        return "HEIC needs pillow-heif (pip install 'maquette[heif]')"
-    if brand in AVIF_BRANDS and not features.check("avif"):
-        return "AVIF needs a newer Pillow (pip install -U pillow)"
-    if brand and brand not in (*HEIF_BRANDS, *AVIF_BRANDS):
-        return f"not a format that Maquette reads ({brand.decode('ascii', 'replace')}, such as video)"
-    if not start.strip(b"\0"):
-        return "not a picture: only zero bytes"
-    for magic, what in _OTHER_CONTENT.items():
-        if start[: len(magic)].lower() == magic.lower():
-            return f"not a picture: it is {what}"
-    for magic in (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", data[:4] + b"ftyp"):
-        if data.startswith(magic):
-            return "damaged: its header cannot be read"
-    return "not a picture"
-
-
-def _reason(error: Exception) -> str:
-    """A decoder's complaint in a person's words."""
-    text = f"{error}".lower()
-    if "truncated" in text or isinstance(error, EOFError) or "unexpected end" in text or "eof" in text:
-        return "truncated"
-    if isinstance(error, MemoryError):
-        return "damaged: it asks for more memory than there is"
-    detail = " ".join(str(error).split())[:100]
-    return f"damaged ({detail or type(error).__name__})"
-
-
 def _format(img: Image.Image) -> str:
     return {"MPO": "JPEG", "DIB": "BMP"}.get(img.format or "", img.format or "")
 
@@ -329,7 +241,7 @@ def _orientation(img: Image.Image) -> int:
 
 def _colour(img: Image.Image) -> str:
     """grey, rgb, or rgba when some pixel is not opaque."""
-    if img.mode in _ALPHA_MODES or "transparency" in img.info:
+    if img.mode in ALPHA_MODES or "transparency" in img.info:
         low, _ = img.convert("RGBA").getchannel("A").getextrema()
         if low < 255:  # type: ignore[operator]
             return "rgba"
@@ -348,7 +260,7 @@ def _colour_of(deep: depth.Numbers) -> str:
 
 def _upright(data: bytes, spec: ColumnSpec, page: int) -> Image.Image:
     """A picture decoded to 8 bits, as the camera was held; a JPEG far larger than `spec` a few times smaller."""
-    img = pages.page(data, page, _open)
+    img = pages.page(data, page)
     if img.format == "JPEG" and min(img.size) >= 4 * max(spec.shape[1:]):
         # JPEG halves exactly while decoding; twice the target is left for the antialiasing filter.
         img.draft(None, (2 * max(spec.shape[1:]),) * 2)
@@ -361,7 +273,7 @@ def _upright(data: bytes, spec: ColumnSpec, page: int) -> Image.Image:
 
 def _again(data: bytes, img: ImageFile.ImageFile) -> ImageFile.ImageFile:
     """The same picture, opened a second time."""
-    made = _open(data)
+    made = opened(data)
     if number := img.tell():
         made.seek(number)
     return made
@@ -374,15 +286,8 @@ def _eight_bits(deep: depth.Numbers, spec: ColumnSpec) -> Image.Image:
     return _image(made[None] if made.ndim == 2 else made.transpose(2, 0, 1))
 
 
-def _dicom(data: bytes) -> Any:
-    found = dicom.opened(data)
-    if found.Rows * found.Columns > MAX_PIXELS:
-        raise Unreadable(_too_large(found.Columns, found.Rows))
-    return found
-
-
 def _of_dicom(data: bytes, page: int) -> Facts:
-    found = _dicom(data)
+    found = dicom.opened(data)
     deep = dicom.numbers(found, page)
     known = depth.measured(deep) if deep.values.dtype != np.uint8 else None
     return Facts(
@@ -392,7 +297,7 @@ def _of_dicom(data: bytes, page: int) -> Facts:
 
 def _to_mode(img: Image.Image, channels: int) -> Image.Image:
     """Any mode of 8 bits -> L, RGB or RGBA."""
-    has_alpha = img.mode in _ALPHA_MODES or "transparency" in img.info
+    has_alpha = img.mode in ALPHA_MODES or "transparency" in img.info
     if channels == 4:
         return img.convert("RGBA")
     if has_alpha:

@@ -24,6 +24,7 @@ from maquette.core.tensors import read_tensors
 from maquette.evaluation.features import Seen
 
 FILES = ("inception.safetensors", "pt_inception-2015-12-05-6726825d.pth")
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the second, which is a pickle
 HOW = (
     "Fetch pt_inception-2015-12-05-6726825d.pth from the releases of github.com/mseitzer/pytorch-fid "
     "(91 MB), and put it into '{folder}', or name it with MAQUETTE_INCEPTION=/path/to/file. "
@@ -183,16 +184,15 @@ def weights_file(cache: Path | None = None) -> Path:
     raise UserError("The weights of the Inception network are not here.", HOW.format(folder=folder))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, sha256: str) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    try:  # tensors only: anything that would run code is refused by torch
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    if sha256 != SHA256:  # a pickle may hold anything; of this one it is known that it holds tensors
         raise UserError(
-            f"'{path}' is refused: {str(error).splitlines()[0]}", "Nothing was run; use an undamaged copy."
-        ) from None
-    return dict(state) if isinstance(state, dict) else {}
+            f"'{path}' is refused: it is not the file of pytorch-fid, as its checksum says.",
+            "Nothing was loaded. Use an undamaged copy, or weights of your own as .safetensors.",
+        )
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 @dataclass(frozen=True)
@@ -230,15 +230,15 @@ def three_channels(x: Tensor) -> Tensor:
 def inception_features(cache: Path | None = None, device: torch.device | str = "cpu") -> InceptionFeatures:
     """The network, with weights from the cache. Raises UserError where they are not there."""
     path = weights_file(cache)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     network = Inception()
     wanted = network.state_dict()
-    state = {k: v for k, v in _read(path).items() if k in wanted}
+    state = {k: v for k, v in _read(path, digest).items() if k in wanted}
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
     if missing or any(state[k].shape != wanted[k].shape for k in state):
         what = f"it lacks {missing[0]}" if missing else "its shapes differ"
         raise UserError(f"'{path}' is not the Inception network of the FID: {what}.", HOW.format(folder=path.parent))
     network.load_state_dict(state, strict=False)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     device = torch.device(device)
-    return InceptionFeatures(network.eval().to(device), f"inception-fid-{digest}", device)
+    return InceptionFeatures(network.eval().to(device), f"inception-fid-{digest[:12]}", device)

@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maquette.core.cache import cache_folder
+from maquette.core.cache import cache_folder, trim, use
 from maquette.core.errors import MaquetteError, UserError
+from maquette.core.files import ready
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.progress import track
 from maquette.core.rng import derive
@@ -137,6 +138,7 @@ def own_features(
     path = (cache or cache_folder("evaluation")) / f"{identity}.safetensors"
     if path.is_file():
         try:
+            use(path)
             network.load_state_dict(read_tensors(path))
             _place(network, device)
             return OwnFeatures(network.eval(), identity, classes, device)
@@ -159,7 +161,9 @@ def own_features(
         network.eval()
         _standardise(network, dataset.train.columns[target], rows[: max(reserved, min(n, 100))], device)
     try:
-        write_tensors(path, network.state_dict(), {"maquette": identity})
+        write_tensors(ready(path), network.state_dict(), {"maquette": identity})
+        use(path)
+        trim()
     except (MaquetteError, OSError) as error:
         if notify:
             notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")

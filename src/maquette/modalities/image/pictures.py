@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.errors import UserError
-from maquette.core.files import atomic
+from maquette.core.files import atomic, ready
 from maquette.core.modality import Unreadable
 from maquette.core.samples import Samples
 from maquette.core.spec import ColumnSpec
@@ -122,7 +122,7 @@ def write_frames(samples: Samples, path: Path, seconds: float = 3.0) -> Path:
         for key, value in about.items():
             text.add_text(key, value)
         options = {"pnginfo": text}
-    with atomic(path) as temporary:
+    with atomic(ready(path)) as temporary:
         shown[0].save(
             temporary, save_all=True, append_images=shown[1:], duration=int(1000 * seconds / len(one_way)), loop=0,
             **options,

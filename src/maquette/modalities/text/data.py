@@ -288,7 +288,7 @@ def _text(cell: Cell) -> str:
 
 
 def _document(file: File, decoder: decoding.Decoder) -> Document:
-    return Document(decoding.parted(decoder.decode(file.read(decoding.MOST_BYTES), file.name)))
+    return Document(decoding.parted(decoder.decode(file.read(), file.name)))
 
 
 def _are_documents(facts: Sequence[Facts], config: Config) -> bool:

@@ -22,7 +22,7 @@ from torch import Tensor
 from maquette.core.about import About
 from maquette.core.bounds import LONGEST, VOCABULARY
 from maquette.core.errors import UserError
-from maquette.core.files import write_json, write_text
+from maquette.core.files import ready, write_json, write_text
 from maquette.core.parse import COPY_OF_RUN, parse_json
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, UNK, ColumnSpec
 
@@ -54,7 +54,7 @@ def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str]
 
 def save(text: str, path: Path, about: About) -> Path:
     """Writes a text, packed where the name ends in .gz, and `about` into a .json of the same name."""
-    write_text(path, text)
+    write_text(ready(path), text)
     bare = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     write_json(bare.with_suffix(".json"), about.fields)
     return path

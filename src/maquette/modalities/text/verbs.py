@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from maquette.console import shown
+from maquette.console import give, shown
 
 Load = Callable[[str, str], Any]
 
@@ -90,7 +90,7 @@ def rewrite_lines(
     if out is None:
         with shown(quiet=sys.stdout.isatty()):  # the lines tell how far it is
             for text in flat:
-                click.echo(text)
+                give(text)
     else:
         with shown():
             lines = list(flat)

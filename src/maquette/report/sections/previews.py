@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maquette.core.modality import Unreadable
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import TokenSpec
 from maquette.report.page import fragment
@@ -13,7 +14,8 @@ from maquette.report.view import RunView
 
 TEMPLATE = """
 <p class="intro">The same draws, again and again, while the model learns. {{ kept }} previews were kept.
-{%- if drawn %} They are drawn token by token at temperature 1, so they read worse than what a search finds.{% endif %}</p>
+{%- if drawn %} They are drawn token by token at temperature 1, so they read worse than what a search finds.{% endif %}
+{%- if broken %} Left out, since {{ 'its file' if broken|length == 1 else 'their files' }} cannot be read: {{ broken|join(', ') }}.{% endif %}</p>
 <div class="film{{ ' with-movie' if moving else '' }}">
 {% if moving %}<figure class="movie">{{ moving }}</figure>{% endif %}
 {% if stages %}
@@ -37,12 +39,17 @@ class Previews:
     def make(self, run: RunView) -> Markup | Missing:
         kept = previews(run.folder, run.spec, run.column)
         found = stages(run.folder, run.spec, run.column)
-        moving = hook(run.target.kind, "moving")
-        film = moving(run.folder.samples, animation_name(run.spec, run.column)) if moving else None
+        broken = [f"the preview of step {stage.step:,}" for stage in found if stage.html is None]
+        moving, film = hook(run.target.kind, "moving"), None
+        try:
+            film = moving(run.folder.samples, animation_name(run.spec, run.column)) if moving else None
+        except Unreadable as error:
+            broken.append(f"the animation ({error})")
         if not found and film is None:
             return Missing("No previews were kept.")
+        found = [stage for stage in found if stage.html is not None]
         drawn = isinstance(run.target, TokenSpec) and bool(run.sources)
-        html = fragment(TEMPLATE, kept=len(kept), stages=found, moving=film, drawn=drawn)
+        html = fragment(TEMPLATE, kept=len(kept), stages=found, moving=film, drawn=drawn, broken=broken)
         return Markup(html, training_items=bool(run.sources))  # what each was made from stands above it
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from markupsafe import Markup as Html
 from torch import Tensor
 
+from maquette.core import limits
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.image.files import quantised
+from maquette.modalities.image.opening import complaints, opened
 from maquette.report.page import TIMES
 from maquette.report.show import NEAR, Amounts
 
@@ -126,15 +128,14 @@ def draw(axes: Any, items: Tensor, spec: ColumnSpec, columns: int) -> None:
 
 def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool = False) -> Html:
     """A picture file, encoded anew, so that nothing but its pixels enters the page."""
-    from PIL import Image
-
-    with Image.open(path) as file:
-        picture: Image.Image = file.convert("RGBA" if "A" in file.getbands() else "RGB")
+    with complaints():
+        file: Image.Image = opened(limits.contents(path))
+        picture = file.convert("RGBA" if "A" in file.getbands() else "RGB")
+        if max(picture.size) > LARGEST_PREVIEW:
+            picture.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
         # Grey previews shrink to a third as grey; and PNG keeps flat areas exact at little cost.
         if picture.mode == "RGB":
             red, green, blue = (np.asarray(band) for band in picture.split())
             if np.array_equal(red, green) and np.array_equal(red, blue):
                 picture = picture.convert("L")
-        if max(picture.size) > LARGEST_PREVIEW:
-            picture.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
         return img(encode(picture, lossless=picture.mode == "L"), picture.size, SHOWN_PREVIEW, says)
