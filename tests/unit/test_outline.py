@@ -26,11 +26,11 @@ LARGE = [
 
 @pytest.mark.parametrize(("name", "settings", "wrong"), LARGE, ids=[name for name, _, _ in LARGE])
 def test_a_model_beyond_memory_is_refused_with_the_setting_that_makes_it_so(name, settings, wrong):
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(UserError, match=f"takes .* GiB of memory at least, .* are free.\n  Ask for less: {wrong}"):
         build_model(load_recipe(name, settings), PICTURES)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_columns_that_make_it_large_are_named(monkeypatch):

@@ -55,8 +55,8 @@ def find_family(name: str) -> ModuleType:
 def refuse_foreign_family(name: str, where: str) -> None:
     """Raises UserError when a file names a family that is not ours and that nobody has vouched for.
 
-    Finding a family imports it, and a run or a recipe that somebody sent must execute nothing. A module that
-    is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
+    Finding a family imports it, and a run or a recipe that somebody sent must not choose what is executed. A module
+    that is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
     """
     vouched = filter(None, os.environ.get("MAQUETTE_FAMILIES", "").split(","))
     known = _names_in("maquette.models")
@@ -66,7 +66,7 @@ def refuse_foreign_family(name: str, where: str) -> None:
     raise UserError(
         f"'{where}' uses the family '{name}', which is not part of Maquette; it was not imported.",
         (f"Did you mean '{meant}'? " if meant else "")
-        + f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it before you load the run.",
+        + f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it first.",
     )
 
 
