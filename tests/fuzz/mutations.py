@@ -41,9 +41,9 @@ _PLACE = "here it goes"
 
 def mutated(content: bytes, name: str, draw: Random) -> bytes:
     """One mutation, or a few in a row, of a file of that name."""
-    form = _FORMS.get(PurePath(name).suffix)
+    form, most = _FORMS.get(PurePath(name).suffix), 2 * len(content) + 1000
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        ways = (form, form, _bytes) if form else (_bytes,)
+        ways = (form, form, _bytes) if form and len(content) < most else (_bytes,)  # YAML is read slowly
         try:
             content = draw.choice(ways)(content, draw)
         except (ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError, struct.error):
