@@ -21,7 +21,7 @@ from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
 from maquette.core.errors import SAID, Interrupted, MaquetteError, UserError, handed_on, nearest
-from maquette.core.files import temporary_folder
+from maquette.core.files import expanded, temporary_folder
 from maquette.core.find import find_family, find_modality, own_modalities, refuse_foreign_family
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
@@ -124,7 +124,7 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     shown = source
     if not (source in NAMES or source.startswith("hf:")):
         remember(dataset.fingerprint, source)
-        shown = str(Path(source).expanduser().resolve()) if recipe.train.keep_path else shared_name(source)
+        shown = str(expanded(source).resolve()) if recipe.train.keep_path else shared_name(source)
     # How each kind of column was prepared, every default written out: defaults may change.
     kinds = sorted({column.spec.kind for column in dataset.train.columns.values()})
     sections = {kind: recipe.data.of(kind) for kind in kinds if type(recipe.data.of(kind)).model_fields}
@@ -178,7 +178,7 @@ def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -
     """
     source = str(recipe.data.source) if data is None else str(data)
     if data is None and not (source in NAMES or source.startswith("hf:")):
-        places = [recall(str(folder.data().get("fingerprint"))), Path(source).expanduser()]
+        places = [recall(str(folder.data().get("fingerprint"))), expanded(source)]
         found = next((place for place in places if place is not None and place.exists()), None)
         if found is None:
             raise UserError(

@@ -30,3 +30,14 @@ def test_rows_that_say_nothing_are_refused(trained: Trained, tmp_path: Path) -> 
     for rows in ({"train": "?", "test": "?"}, {"train": "AAAA"}, {"test": "eJwDAAAAAAE="}):
         RunFolder(run).write_data({**facts, "rows": rows})
         fails_clearly("evaluate", run, says="data.json")
+
+
+@pytest.mark.parametrize("verb", ["compare", "evaluate"])
+def test_a_home_of_nobody_is_a_name_like_any_other(verb: str, trained: Trained, tmp_path: Path) -> None:
+    run = trained.copy(trained("image/gan-mlp"), tmp_path / "run")
+    recipe = (run / "recipe.yaml").read_text("utf-8").replace("source: digits", "source: ~nobody-here/x")
+    (run / "recipe.yaml").write_text(recipe, "utf-8")
+    if verb == "compare":
+        assert maquette("compare", run, trained("image/gan-mlp")).returncode == 0
+    else:
+        fails_clearly("evaluate", run, says="nobody-here")

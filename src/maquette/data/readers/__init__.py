@@ -29,6 +29,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from maquette.core.errors import UserError, closest
+from maquette.core.files import expanded
 from maquette.core.find import modality_names
 from maquette.core.modality import Unreadable, noun, part
 from maquette.data.archive import SUFFIXES as ARCHIVES
@@ -187,7 +188,7 @@ def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> So
     place = Place(name, None, downloads, splits)
     if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
         return Source(place)
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
         exists, of_use = path.exists(), path.is_dir() or path.is_file()
     except OSError as error:
