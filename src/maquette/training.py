@@ -477,9 +477,9 @@ def launch(
     env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
     env["PYTHONPATH"] = os.pathsep.join(_searched(folder, ("maquette", *families, *own_modalities())))
     env["PYTHONSAFEPATH"] = "1"  # of those that they start in turn, too: not the folder one stands in
-    command = ["-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
-               *(["--device", device] if device else []),
-               *(word for name in trackers or ["none"] for word in ("--tracker", name))]  # fmt: skip
+    command = ["-m", "maquette", "resume", *(["-q"] if quiet else []), *(["--device", device] if device else []),
+               *(word for name in trackers or ["none"] for word in ("--tracker", name)),
+               "--", str(folder.path)]  # fmt: skip
     with temporary_folder(Path(tempfile.gettempdir()), "processes") as said, _as_launcher(env | {SAID: str(said)}):
         together = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id="maquette", rdzv_backend="c10d",

@@ -16,7 +16,7 @@ from maquette import console
 from maquette.console import Cleaned, clean_streams, give, painter
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import read_json, write_json
+from maquette.core.files import write_json
 from maquette.core.shown import STEM, cleaned, file_stem, file_stems, shown
 from maquette.report.page import asset, plotly_js
 
@@ -168,4 +168,4 @@ def test_scripts_and_styles_of_pages_need_no_cleaning() -> None:
 
 def test_files_of_json_are_cleaned_and_the_same(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", {"name": EVIL})
-    assert cleaned(path.read_text()) == path.read_text() and read_json(path) == {"name": EVIL}
+    assert cleaned(path.read_text()) == path.read_text() and json.loads(path.read_text()) == {"name": EVIL}

@@ -119,8 +119,8 @@ def _nothing(names: Sequence[str], left_out: Sequence[tuple[str, str]], headed: 
         (where, why), more = left_out[0], len(left_out) - 1
         rest = f" (and {more:,} more like it)" if more else ""
         return UserError(f"No row of {listed} can be read. {shown(where)}: {why}{rest}.", "Mend the table there.")
-    holds = "a header and no rows" if headed else "no rows"
-    return UserError(f"There is {holds} in {listed}.", "Was it saved, or fetched, to its end?")
+    below = " below the header" if headed else ""
+    return UserError(f"There are no rows{below} in {listed}.", "Was it saved, or fetched, to its end?")
 
 
 def _tables(place: Place) -> list[int]:
