@@ -525,4 +525,6 @@ def _searched(run: RunFolder, vouched: Sequence[str]) -> list[str]:
     files = [place for one in tops for place in (getattr(one, "__path__", None) or [one.__file__]) if place]
     own, here, its = {Path(file).resolve().parent for file in files}, Path.cwd(), run.path.resolve()
     searched = [Path(entry).resolve() for entry in filter(None, sys.path)]
-    return [str(path) for path in searched if path in own or (path != here and not path.is_relative_to(its))]
+    kept = [path for path in searched if path in own or (path != here and not path.is_relative_to(its))]
+    # Where `python -m maquette` stands beside its own source, that is not among them: it was taken out at the start.
+    return [str(path) for path in (*sorted(own.difference(kept)), *kept)]

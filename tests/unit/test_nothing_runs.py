@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import maquette
+from maquette.core.run import RunFolder
+from maquette.training import _searched
 
 SOURCE = Path(maquette.__file__).parent
 
@@ -223,3 +227,14 @@ yaml.safe_dump({}); os.path.join("a", "b"); os.replace("a", "b"); yaml.safe_load
 np.load("x", allow_pickle=False)
 """
     assert not {*deeds(harmless)} - {"numpy.load"}
+
+
+def test_other_processes_search_neither_here_nor_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = str(SOURCE.parent)
+    monkeypatch.setattr(sys, "path", ["", ".", str(tmp_path), str(tmp_path / "run" / "lib"), str(tmp_path / "mine")])
+    assert _searched(RunFolder(tmp_path / "run"), ("maquette",)) == [own, str(tmp_path / "mine")]
+    (tmp_path / "of_my_own.py").write_text("")
+    importlib.invalidate_caches()
+    importlib.import_module("of_my_own")  # the user's choice, and so is where it lies
+    assert str(tmp_path) in _searched(RunFolder(tmp_path / "run"), ("maquette", "of_my_own"))
