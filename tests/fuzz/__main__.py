@@ -131,11 +131,8 @@ class _Worker:
     def __init__(self, number: int, tries: deque[Try], work: Path) -> None:
         self.number, self.tries = number, tries
         self.channel, theirs = multiprocessing.Pipe(duplex=False)
-        self.process = multiprocessing.get_context("fork").Process(
-            target=worker.serve,
-            args=(work / "runs", work / f"try-{os.getpid()}-{number}", list(tries), theirs),
-            daemon=True,
-        )
+        args = (work / "runs", work / f"try-{os.getpid()}-{number}", list(tries), theirs)
+        self.process = multiprocessing.get_context("fork").Process(target=worker.serve, args=args, daemon=True)
         self.process.start()
         theirs.close()
         self.current: Try | None = None

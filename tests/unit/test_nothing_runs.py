@@ -50,8 +50,9 @@ ALLOWED = {
     "report/fonts.py": {"importlib.util.find_spec": "of an extra of ours"},
     "report/report.py": {"importlib.import_module": "of the modules of packages of sections"},
     "training.py": {
-        "import subprocess": "the processes that train together",
-        "python -m": "these: torchrun, and ourselves",
+        "import torch.distributed.launcher": "starts the processes that train together",
+        "import torch.distributed.elastic": "what it raises",
+        "python -m": "these: ourselves",
         "sys.path": "where they look for modules; it is read",
     },
 }
@@ -62,6 +63,8 @@ NETWORK = {"socket", "socketserver", "ssl", "http", "urllib", "urllib3", "ftplib
            "imaplib", "poplib", "nntplib", "asyncio", "requests", "httpx", "aiohttp", "websockets", "pooch", "gdown",
            "fsspec", "huggingface_hub", "datasets", "transformers", "diffusers", "timm", "torchvision", "evaluate",
            "accelerate", "wandb", "mlflow", "comet_ml"}  # fmt: skip
+OF_TORCH = ("torch.distributed.launcher", "torch.distributed.elastic", "torch.distributed.run", "torch.multiprocessing",
+            "torch.hub", "torch.utils.model_zoo", "torch.utils.cpp_extension", "torch.package")  # fmt: skip
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {"importlib.import_module", "importlib.util.find_spec", "torch.load", "torch.jit.load", "torch.package",
          "concurrent.futures.ProcessPoolExecutor", "click.launch", "tempfile.mktemp", "shutil.unpack_archive",
@@ -126,6 +129,7 @@ def deeds(code: str) -> Iterator[str]:
             for module in modules:
                 if (top := module.partition(".")[0]) in PROGRAMS | PICKLES | NETWORK:
                     yield f"import {top}"
+                yield from (f"import {one}" for one in OF_TORCH if f"{module}.".startswith(f"{one}."))
             if isinstance(node, ast.ImportFrom):
                 yield from (name for one in node.names if may_run(name := f"{node.module}.{one.name}"))
         elif isinstance(node, ast.Constant) and node.value == "-m":

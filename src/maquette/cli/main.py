@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from maquette.console import clean_streams
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, hand_on, nearest
 from maquette.core.find import modalities_with, runs_from
 from maquette.core.shown import shown
 
@@ -156,7 +156,10 @@ def main() -> NoReturn:
     except Exception as error:
         line = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
         _fail(error, line, 1, debug)
-    code = code if isinstance(code, int) else 0
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # One process of several: everything is written, and gloo's threads now and then abort an interpreter
         # that says a longer goodbye.
@@ -168,5 +171,6 @@ def main() -> NoReturn:
 def _fail(error: BaseException, line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise error
-    click.echo(f"maquette: {line}", err=True)
-    sys.exit(code)
+    if not hand_on(line, code):
+        click.echo(f"maquette: {line}", err=True)
+    _leave(code)

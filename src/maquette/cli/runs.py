@@ -24,6 +24,7 @@ def command() -> None:
     \b
     maquette runs                     those in this folder and below it
     maquette runs FOLDER --json       those in another one, for programs
+    maquette runs check runs/a        tells whether its files are as they were written
     maquette runs rm runs/a runs/b    removes runs
     """
 
@@ -52,6 +53,25 @@ def list_runs(folder: str, as_json: bool) -> None:
             [(str(run.path), run.recipe, run.data, run.state_text, run.number, decimal(run.size), age_text(run.changed))
              for run in found],
         )  # fmt: skip
+
+
+@command.command("check")
+@click.argument("run", type=click.Path())
+def check(run: str) -> None:
+    """Check RUN, e.g. one that was received: each file against its digest. Exits with 2 where one is not as it was
+    written."""
+    from maquette.checks import check_run
+    from maquette.cli.tables import print_table
+    from maquette.core.errors import UserError
+    from maquette.core.run import open_run
+
+    found = check_run(open_run(run))
+    print_table(("file", "state"), [(one.name, f"{one.state}: {one.why}" if one.why else one.state) for one in found])
+    if wrong := [one.name for one in found if one.state not in ("whole", "unknown")]:
+        raise UserError(
+            f"'{run}' is not as it was written: {', '.join(wrong)}.", "Use another copy; a changed recipe.yaml is used."
+        )
+    click.echo("Every file that things are made from is as it was written.")
 
 
 @command.command("rm")

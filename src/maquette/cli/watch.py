@@ -18,11 +18,15 @@ def command(run: str, every: float, once: bool) -> None:
     from maquette.core.recipe import plain_train_section
     from maquette.core.run import open_run
 
-    folder = open_run(run)
-    shown = -1
+    shown, told = -1, False
     while True:
-        total = plain_train_section(characters_of(folder.recipe_file)).get("steps")
-        lines = [line for line in folder.log() if "alarm" in line or "items" in line]
+        folder = open_run(run)  # it may be gone by now
+        steps = plain_train_section(characters_of(folder.recipe_file)).get("steps")
+        total, damaged = steps if isinstance(steps, int) and steps > 0 else None, list[str]()
+        lines = [line for line in folder.recent(damaged.append) if "alarm" in line or "items_per_s" in line]
+        for words in damaged if not told else ():
+            click.echo(f"Note: {words}", err=True)
+            told = True
         if lines and lines[-1]["step"] < shown:
             shown = -1  # the run was resumed, and goes again over what it had not saved
         for line in lines[-1:] if once else [line for line in lines if line["step"] > shown]:
@@ -41,7 +45,7 @@ def describe(line: dict[str, Any], total: int | None) -> str:
 
     found = f"step {line['step']:,}  {headline(line)}  {line['items_per_s']:,.0f} items/s"
     total = line.get("total", total)
-    if total is None:
+    if not total or "seconds" not in line:
         return found
-    left = (total - line["step"]) * line["seconds"] / max(line["step"], 1)
+    left = max(total - line["step"], 0) * line["seconds"] / max(line["step"], 1)
     return f"{found}  {100 * line['step'] / total:.0f}% of {total:,} steps, {left:,.0f} s left"

@@ -47,12 +47,12 @@ class Manifest:
             return None
         found = parse_json(characters_of(self.file), str(self.file), RESTORE)
         number = found.get("format") if isinstance(found, dict) else None
-        if isinstance(number, int) and number != FORMAT:
+        if type(number) is int and number != FORMAT:
             raise UserError(
                 f"'{self.file}' is of format {number}, and this version reads format {FORMAT}.",
                 "Open the run with the version of Maquette that wrote it.",
             )
-        if number is None or not _is_listing(found.get("files")):
+        if type(number) is not int or not _is_listing(found.get("files")):
             raise UserError(f"'{self.file}' is damaged: it lists no files with their digests.", RESTORE)
         files: Mapping[str, list[str]] = found["files"]
         return files
@@ -72,13 +72,13 @@ class Manifest:
                 return "not listed"
             return "whole" if _digest(file, stream) in known else "changed"
 
-    def check(self, file: Path) -> None:
+    def check(self, file: Path, remedy: str = RESTORE) -> None:
         """Raises UserError where a file is not as it was written."""
         standing = self.standing(file)
         if standing == "missing":
             raise UserError(f"'{file}' is missing.", "Is the run folder complete?")
         if standing == "changed":
-            raise UserError(f"'{file}' is damaged or was changed: it is not what {NAME} says.", RESTORE)
+            raise UserError(f"'{file}' is damaged or was changed: it is not what {NAME} says.", remedy)
         if standing == "not listed":
             raise UserError(f"'{file}' is not listed in {NAME}: it is not of this run.", RESTORE)
 
@@ -94,17 +94,19 @@ class Manifest:
         self._change(lambda files: {**files, name: files.get(name, [ours])[:KEPT]})
         return file
 
-    def record(self, files: Iterable[Path]) -> None:
-        """Lists files as they are now."""
+    def record(self, files: Iterable[Path], alone: bool = False) -> None:
+        """Lists files as they are now. alone: whether nobody else can know of the folder yet"""
         found = {self._name(file): [digest(file)] for file in files}
-        self._change(lambda listed: {**listed, **found})
+        self._change(lambda listed: {**listed, **found}, alone)
 
-    def _change(self, change: Callable[[Mapping[str, list[str]]], Mapping[str, list[str]]]) -> None:
-        with self._alone():
+    def _change(
+        self, change: Callable[[Mapping[str, list[str]]], Mapping[str, list[str]]], alone: bool = False
+    ) -> None:
+        with contextlib.nullcontext() if alone else self._locked():
             write_json(self.file, {"format": FORMAT, "files": change(self.listed() or {})})
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Evaluation may write while training does: neither loses what the other lists."""
         with explained(self.folder):
             lock = FileLock(make_folder(self.folder) / LOCK)  # which itself would make the folder

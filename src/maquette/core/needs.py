@@ -95,8 +95,7 @@ def undertrained(folder: RunFolder, run: str | Path = ".") -> str:
     try:
         recipe = folder.recipe()
         need = need_of(recipe, folder.spec())
-        lines = [line for line in folder.log() if isinstance(line, Mapping)]
-        seen = max((line["items"] for line in lines if isinstance(line.get("items"), int)), default=0)
+        seen = folder.last_line("items").get("items", 0)
     except (MaquetteError, OSError, ValueError):
         return ""
     if need is None or seen >= need.first_look:

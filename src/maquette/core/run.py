@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,20 @@ from maquette.core.files import make_folder, ready, to_json
 from maquette.core.find import find_modality
 from maquette.core.held import held, in_place
 from maquette.core.lock import sole_owner
-from maquette.core.manifest import LOCK, NAME, Manifest
+from maquette.core.log_lines import LONGEST, read_lines
+from maquette.core.manifest import LOCK, NAME, RESTORE, Manifest
 from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, read_json
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
+from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
     from torch import Tensor
 
-TAIL = 65536  # bytes at the end of a log that hold a whole line
+TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
+READ = 8 * 2**20  # bytes of a log from which on a report reads a part of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -165,34 +168,34 @@ class RunFolder:
                 "Open it with the version of Maquette that wrote it, or train again.",
             )
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        return dict(self._json(self.data_file))
+        return summary_of(self._json(self.data_file), self.data_file)
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """The log's lines in order; a last line cut short by a crash is left out."""
-        if not self.log_file.exists():
-            return
-        with self.log_file.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+    def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
+        """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-    def last_line(self) -> dict[str, Any]:
-        """The newest whole line of the log, without reading those before it; {} where there is none."""
+        thinned: of a log that is larger than a run of days writes, lines from all over it and its alarms alone
+        tell: told once, at the end, of what was damaged
+        """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                for line in reversed(file.read().splitlines()):
-                    try:
-                        found = json.loads(line)
-                    except ValueError:  # cut short by a crash, or by where we began to read
-                        continue
-                    if isinstance(found, dict) and isinstance(found.get("step"), int):
-                        return found
-        return {}
+                yield from read_lines(file, READ if thinned else math.inf, tell)
+
+    def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
+        """The newest lines of the log, without reading those before them."""
+        if not self.log_file.is_file():
+            return []
+        with self.log_file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL)
+            file.seek(start)
+            if start:
+                file.readline(TAIL)  # the end of a line
+            return list(read_lines(file, tell=tell))
+
+    def last_line(self, key: str = "step") -> dict[str, Any]:
+        """The newest line of the log that has this value; {} where there is none."""
+        return next((line for line in reversed(self.recent()) if key in line), {})
 
     def trained_steps(self) -> int | None:
         """The step that the weights are of; None where there are none, or they do not say."""
@@ -207,7 +210,8 @@ class RunFolder:
     def weights(self) -> dict[str, Tensor]:
         """Tensors of `weights.safetensors`, by `<net>.<parameter>`; UserError where they are damaged."""
         if self.weights_file.is_file():
-            self.manifest.check(self.weights_file)
+            again = f"`maquette resume {self.path}` writes it again from a checkpoint. "
+            self.manifest.check(self.weights_file, (again if any(self.checkpoints.glob("step-*")) else "") + RESTORE)
         return read_tensors(self.weights_file)
 
     def _json(self, file: Path) -> Any:
@@ -251,6 +255,18 @@ class RunFolder:
         elif self.manifest.standing(self.recipe_file) != "whole":
             self.manifest.record([self.recipe_file])
 
+    def paths(self) -> list[Path]:
+        """All that a run may have in its folder."""
+        named = [value.__get__(self) for value in vars(RunFolder).values() if isinstance(value, property)]
+        return [path for path in named if isinstance(path, Path)]
+
+    def unknown(self) -> list[Path]:
+        """What is in the folder and is no part of a run, and what else is among its assets and checkpoints."""
+        listed = self.manifest.listed() or {}
+        own = {*self.paths(), *(self.path / name for name in listed), self.lock_file.with_name(".owner")}
+        within = (self.path, self.assets, self.checkpoints)
+        return sorted(path for folder in within if folder.is_dir() for path in folder.iterdir() if path not in own)
+
     def _recorded(self) -> list[Path]:
         """What things are made from."""
         own = [self.recipe_file, self.spec_file, self.data_file, self.weights_file, self.metrics_file]
@@ -275,10 +291,9 @@ def remove_run(folder: RunFolder) -> list[Path]:
     if not folder.spec_file.is_file():
         raise UserError(f"'{folder.path}' is not a run folder: it has no spec.json.", "Remove it by hand.")
     folder = RunFolder(folder.path.resolve())
-    named = [value.__get__(folder) for value in vars(RunFolder).values() if isinstance(value, property)]
     last = (folder.recipe_file, folder.spec_file)  # what is left half removed can be removed again
     with sole_owner(folder.lock_file):
-        for path in sorted((path for path in named if isinstance(path, Path)), key=lambda path: path in last):
+        for path in sorted(folder.paths(), key=lambda path: path in last):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path != folder.lock_file:
@@ -365,4 +380,17 @@ def open_run(path: str | Path) -> RunFolder:
         shown = ", ".join(within[:LISTED]) + (f" and {len(within) - LISTED} more" if len(within) > LISTED else "")
         remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
+    _refuse_links_out(path)
     return RunFolder(path)
+
+
+def _refuse_links_out(path: Path) -> None:
+    """Refuses a run in which links lead out of it: what is written there would land in other files of the user's, and
+    what is read from there be shown."""
+    whole = path.resolve()
+    for file in path.rglob("*"):
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(whole):
+            raise UserError(
+                f"'{file}' is a link that leads out of the run, to '{os.path.realpath(file)}'; nothing was read.",
+                "Put what it leads to in its place, or remove it.",
+            )

@@ -86,8 +86,9 @@ def _refused(path: Path) -> Iterator[None]:
         yield
     # KeyError and the like: of a type that this torch does not know
     except (SafetensorError, ValueError, OSError, KeyError, AttributeError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
         raise UserError(
-            f"'{path}' is refused: not a safetensors file ({error}).", "Nothing was loaded; use an undamaged copy."
+            f"'{path}' is refused: not a safetensors file ({why}).", "Nothing was loaded; use an undamaged copy."
         ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import lzma
 import struct
 import tarfile
@@ -62,9 +63,10 @@ class Archive:
         by_name = dict(zip(names, members, strict=True))
         self.names: Sequence[str] = sorted(name for name in by_name if name and not any(map(hidden, name.split("/"))))
         self.members = [by_name[name] for name in self.names]
+        self._read_once = functools.lru_cache(maxsize=1)(self._read)  # items of one member come one after the other
 
     def payloads(self, numbers: Sequence[int]) -> list[Payload]:
-        return [self._read(i) for i in numbers]
+        return [*map(self._read_once, numbers)]
 
     def reading(self) -> list[int]:
         """Place of each member in the file: a compressed .tar is then read once, forwards."""

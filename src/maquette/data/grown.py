@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.parse import COPY_OF_RUN
 from maquette.core.spec import ClassSpec, DataSpec, NumberSpec
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
@@ -45,11 +46,15 @@ def only(dataset: Dataset, rows: Rows | None) -> Dataset:
     """The data set without the rows that are not used."""
     if not rows:
         return dataset
-    train, test = (_some(getattr(dataset, side), rows[side]) for side in ("train", "test"))
+    try:
+        train, test = (_some(getattr(dataset, side), rows[side]) for side in ("train", "test"))
+        splits = {name: _some(table, rows[f"split {name}"]) for name, table in dataset.splits.items()}
+    except (KeyError, ValueError, zlib.error):
+        raise UserError("The run does not say which rows of its data it uses: 'rows' in data.json is damaged.",
+                        COPY_OF_RUN) from None  # fmt: skip
     if not len(train) or not len(test):
         side = "be learned from was held out" if not len(train) else "be held out was learned from"
         raise UserError(f"All of what is to {side} before the data changed.", "Train a new run on it.")
-    splits = {name: _some(table, rows[f"split {name}"]) for name, table in dataset.splits.items()}
     return dataclasses.replace(dataset, train=train, test=test, splits=splits)
 
 
@@ -107,8 +112,11 @@ def _runs(tokens: np.ndarray, size: int) -> np.ndarray:
 
 
 def _some(table: Table, packed: str) -> Table:
-    # A run may come from anywhere: no more is unpacked than there are rows.
-    bits = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(packed), len(table) // 8 + 1), np.uint8)
+    # A run may come from anywhere: no more is unpacked than there are rows, and no less.
+    size = -(-len(table) // 8)
+    bits = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(packed), size + 1), np.uint8)
+    if len(bits) != size:
+        raise ValueError
     rows = np.flatnonzero(np.unpackbits(bits, count=len(table)))
     columns = {name: column.some(rows) for name, column in table.columns.items()}
     spans = None if table.spans is None else table.spans[rows]

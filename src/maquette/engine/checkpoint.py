@@ -38,7 +38,7 @@ def save(folder: Path, state: State, keep: int) -> Path:
     with atomic_folder(final) as temporary:
         write_tensors(temporary / _TENSORS, state.tensors())
         write_json(temporary / _FACTS, Facts(step=state.step, items=state.items, seconds=state.seconds).model_dump())
-        Manifest(temporary).record([temporary / _TENSORS, temporary / _FACTS])
+        Manifest(temporary).record([temporary / _TENSORS, temporary / _FACTS], alone=True)
     found = _all(folder)
     for old in set(found) - set(found[: found.index(final) + 1][-keep:]):
         shutil.rmtree(old, ignore_errors=True)
@@ -56,8 +56,7 @@ def load_latest(folder: Path, state: State, notify: Callable[[str], None]) -> bo
             facts = _whole(path)
             state.load(read_tensors(path / _TENSORS))
         except _DAMAGE as error:
-            reason = error.problem if isinstance(error, UserError) else str(error)
-            notify(f"Checkpoint '{path}' is damaged and was passed over: {reason}")
+            notify(f"Checkpoint '{path}' is damaged and was passed over: {_reason(error)}")
             continue
         state.step, state.items, state.seconds = facts.step, facts.items, facts.seconds
         return True
@@ -76,17 +75,28 @@ def newest(folder: Path) -> Facts | None:
     return None
 
 
+def checked(folder: Path) -> dict[Path, str]:
+    """Every checkpoint, and what is wrong with it; "" where it is whole."""
+    found = dict.fromkeys(_all(folder), "")
+    for path in found:
+        try:
+            _whole(path)
+            read_tensors(path / _TENSORS)
+        except _DAMAGE as error:
+            found[path] = _reason(error)
+    return found
+
+
 def _whole(path: Path) -> Facts:
     """What a checkpoint says of itself, once its content is found to be undamaged."""
     manifest = Manifest(path)
+    manifest.check(path / _FACTS)
+    manifest.check(path / _TENSORS)
     plain = read_json(path / _FACTS)
-    if manifest.listed() is not None:
-        manifest.check(path / _FACTS)
-        manifest.check(path / _TENSORS)
-    elif not isinstance(plain, dict) or digest(path / _TENSORS) != plain.get(
-        "sha256"
-    ):  # of a version without manifests
-        raise UserError(f"'{path / _TENSORS}' is not what {_FACTS} says.")
+    if manifest.listed() is None:  # of an earlier version
+        known = plain.get("sha256") if isinstance(plain, dict) else None
+        if digest(path / _TENSORS) != known:
+            raise UserError(f"{_TENSORS} is not what {_FACTS} says.")
     try:
         facts = Facts.model_validate(plain)
     except ValidationError as error:
@@ -95,6 +105,10 @@ def _whole(path: Path) -> Facts:
     if path.name != _name(facts.step):
         raise UserError(f"{_FACTS} is of step {facts.step:,}.")
     return facts
+
+
+def _reason(error: Exception) -> str:
+    return error.problem if isinstance(error, UserError) else str(error)
 
 
 def _name(step: int) -> str:

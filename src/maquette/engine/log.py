@@ -125,10 +125,14 @@ def rewind(folder: RunFolder, step: int) -> list[Alarm]:
     """Drops log lines after `step`, which a resumed run will write again; returns the alarms that stay."""
     if not folder.log_file.exists():
         return []
-    kept = [line for line in folder.log() if line.get("step", 0) <= step]
-    with atomic(folder.log_file) as temporary:
-        temporary.write_text("".join(_line(line) for line in kept), encoding="utf-8")
-    return [Alarm(line["alarm"], line["step"], line["saw"], line["advice"]) for line in kept if "alarm" in line]
+    alarms = []
+    with atomic(folder.log_file) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in folder.log():
+            if line["step"] <= step:
+                file.write(_line(line))
+                if "alarm" in line:
+                    alarms.append(Alarm(line["alarm"], line["step"], line["saw"], line["advice"]))
+    return alarms
 
 
 def notifier(quiet: bool) -> Callable[[str], None]:

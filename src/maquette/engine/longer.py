@@ -20,7 +20,7 @@ Schedule = Literal["continue", "restart"]
 def is_finished(folder: RunFolder) -> bool:
     """Whether its last step is done, and all that is written after it is there."""
     done, steps = checkpoint.newest(folder.checkpoints), folder.recipe().train.steps
-    written = folder.weights_file.exists() and folder.card_file.exists()
+    written = folder.manifest.standing(folder.weights_file) == "whole" and folder.card_file.exists()
     return done is not None and steps is not None and done.step >= steps and written
 
 

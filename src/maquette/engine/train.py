@@ -113,6 +113,8 @@ class _Session:
             if state.step == 0:
                 self._preview()
                 self._save()  # a run that fails early still has a good state to keep
+            elif self.world.leads and self.job.folder.manifest.standing(self.job.folder.weights_file) != "whole":
+                save_weights(self.job.folder, state)
             while state.step < self.total and not stopped:
                 self.loop.step(batches.batch(state.step).to(self.world.device, config.channels_last))
                 done = state.step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from maquette.core.parse import parse_yaml
 from maquette.core.run import RunFolder
 from maquette.core.section import Missing
 from maquette.core.shown import cleaned
+from maquette.core.summary import Summary
 from maquette.evaluation.results import NONE, Better, Evaluation, Metric, Settings
 from maquette.evaluation.verdict import SENSES
 from maquette.report import facts
@@ -96,6 +97,7 @@ class Comparison:
               family has (not of the model's own: one name may mean another thing)
     same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
     notes: what keeps these runs from being compared fairly, in sentences
+    logs:  of each run
     """
 
     runs: tuple[RunSide, ...]
@@ -104,6 +106,7 @@ class Comparison:
     same_data: bool | None
     same_features: bool | None
     notes: tuple[str, ...]
+    logs: tuple[Log, ...] = field(default=(), repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""
-        return write_comparison([RunFolder(run.path) for run in self.runs], Path(path))
+        return _write(self, Path(path))
 
 
 _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
@@ -164,13 +167,14 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         same_data=same_data,
         same_features=same_features,
         notes=tuple(_notes(runs, found, same_data, same_features)),
+        logs=tuple(logs),
     )
 
 
-def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
+def _write(comparison: Comparison, out: Path) -> Path:
     """The comparison as one self-contained HTML page."""
-    comparison = compare(folders)
-    charts = overlaid_charts(comparison.names, [read_log(folder) for folder in folders])
+    charts = overlaid_charts(comparison.names, comparison.logs)
+    folders = [RunFolder(run.path) for run in comparison.runs]
     page = render(
         "comparison.html.j2",
         title=" / ".join(comparison.names),
@@ -203,7 +207,7 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
         name=name,
         path=folder.path,
         family=recipe.family,
-        source=facts.source_name(str(data.get("source") or recipe.data.source or "")),
+        source=facts.source_name(data.get("source") or recipe.data.source or ""),
         trained=_trained(data),
         network=settings.network if settings else "",
         steps=log.steps,
@@ -217,13 +221,13 @@ def _side(folder: RunFolder, name: str, log: Log, evaluation: Evaluation | Missi
     )
 
 
-def _trained(data: Mapping[str, Any]) -> str:
+def _trained(data: Summary) -> str:
     """What a run was trained on: its digest; where all is characters, their amounts, which no tokenizer changes."""
-    columns = data.get("columns")
     amounts = ("characters", "train_characters", "test_characters", "distinct_characters")
-    counted = [(str(name), *(part.get(key) for key in amounts)) for name, part in sorted(dict(columns or {}).items())]
+    columns = sorted(data.get("columns", {}).items())
+    counted = [(name, *(part.get(key) for key in amounts)) for name, part in columns]
     if not counted or not all(any(n is not None for n in part[1:]) for part in counted):
-        return str(data.get("fingerprint", ""))
+        return data.get("fingerprint", "")
     return str((counted, data.get("train"), data.get("test")))
 
 

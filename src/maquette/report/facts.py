@@ -12,12 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.modality import noun
 from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec, TokenSpec
+from maquette.core.summary import Summary
 from maquette.core.table import Dataset
 from maquette.evaluation.results import NONE
 from maquette.report.log import Log
@@ -136,44 +137,39 @@ def _strings(value: Any) -> list[str]:
 # -- the data ----------------------------------------------------------------------------------------
 
 
-def data_of(folder: RunFolder, dataset: Dataset | None = None) -> dict[str, Any]:
+def data_of(folder: RunFolder, dataset: Dataset | None = None) -> Summary:
     """data.json, or what the data at hand says when the run has none; empty where there is neither."""
     try:
         return folder.data()
-    except (MaquetteError, ValueError, TypeError):
+    except UserError:
         if dataset is None:
             return {}
-        return {"source": dataset.source, "fingerprint": dataset.fingerprint, **dataset.summary}
+        known: Any = {"source": dataset.source, "fingerprint": dataset.fingerprint, **dataset.summary}
+        return known
 
 
 def data_facts(
     folder: RunFolder, spec: DataSpec, dataset: Dataset | None = None, for_sharing: bool = False
 ) -> DataFacts:  # fmt: skip
-    """data.json (Dataset.summary) in words; liberal, since a run may come from another version.
+    """data.json (Dataset.summary) in words.
 
     for_sharing: without names of files, and without notes, which may hold some
     """
     summary = data_of(folder, dataset)
-    source = source_name(str(summary.get("source", "")))
-    left_out = [
-        (names_only(str(part.get("name", ""))), str(part.get("reason", "")))
-        for part in _list(summary.get("left_out"))
-        if isinstance(part, Mapping)
-    ]
-    known = summary.get("left_out_count")
-    notes = [names_only(str(words)) for key in ("warnings", "notes") for words in _list(summary.get(key))]
+    left_out = [(names_only(part["name"]), part["reason"]) for part in summary.get("left_out", ())]
+    notes = [names_only(words) for words in (*summary.get("warnings", ()), *summary.get("notes", ()))]
     return DataFacts(
-        source=source,
-        fingerprint=str(summary.get("fingerprint", "")),
+        source=source_name(summary.get("source", "")),
+        fingerprint=summary.get("fingerprint", ""),
         facts=[fact for fact in _facts(summary, spec, dataset) if fact.value],
-        classes=_classes(summary),
+        classes={column: list(counts.items()) for column, counts in summary.get("classes", {}).items() if counts},
         left_out=[] if for_sharing else left_out[:LISTED],
-        left_out_count=max(known, len(left_out)) if isinstance(known, int) else len(left_out),
+        left_out_count=max(summary.get("left_out_count", 0), len(left_out)),
         notes=[] if for_sharing else notes,
     )
 
 
-def _facts(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
+def _facts(summary: Summary, spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
     if not summary:
         return []
     facts = []
@@ -182,19 +178,18 @@ def _facts(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) 
         said = hook(column.kind, "facts")
         facts += [Fact(f"{title} of {name}", value, note) for title, value, note in (said(column) if said else ())]
     facts += [*_sizes(summary, spec, dataset), Fact("Found", _plain(summary.get("found")))]
-    columns: Any = summary.get("columns") or {}
+    columns = summary.get("columns", {})
     used = [name for name in (*spec.target, *spec.given) if name in columns]
     for name in used:
-        rows = [row for row in _list(columns[name].get("rows")) if isinstance(row, list | tuple) and len(row) == 2]
-        facts += [Fact(str(title) if len(used) == 1 else f"{title} of {name}", _plain(value)) for title, value in rows]
+        rows = columns[name].get("rows", ())
+        facts += [Fact(title if len(used) == 1 else f"{title} of {name}", _plain(value)) for title, value in rows]
     return [*facts, Fact("Duplicates", _duplicates(summary.get("duplicates")))]
 
 
-def _sizes(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
+def _sizes(summary: Summary, spec: DataSpec, dataset: Dataset | None) -> list[Fact]:
     """How much there is to learn from, and how much is held out."""
-    name, columns = spec.target[0], summary.get("columns")
-    column = columns.get(name) if isinstance(columns, Mapping) else None
-    if items_words(spec) == "windows" and isinstance(column, Mapping) and "train_characters" in column:
+    column: Mapping[str, Any] = summary.get("columns", {}).get(spec.target[0], {})
+    if items_words(spec) == "windows" and "train_characters" in column:
         return [  # windows of long sequences: their number says little
             Fact("Training characters", _plain(column["train_characters"])),
             Fact("Held-out characters", _plain(column.get("test_characters")), UNSEEN),
@@ -203,10 +198,6 @@ def _sizes(summary: Mapping[str, Any], spec: DataSpec, dataset: Dataset | None) 
     test = len(dataset.test) if dataset is not None else summary.get("test")
     items = items_words(spec)
     return [Fact(f"Training {items}", _plain(train)), Fact(f"Held-out {items}", _plain(test), UNSEEN)]
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _plain(value: Any) -> str:
@@ -230,16 +221,6 @@ def _duplicates(value: Any) -> str:
         if isinstance(value.get(key), int) and value[key]
     ]
     return ", ".join(parts) or "none"
-
-
-def _classes(summary: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
-    """Items of each class, by column."""
-    found = summary.get("classes")
-    return {
-        str(column): [(str(name), n) for name, n in counts.items() if isinstance(n, int)]
-        for column, counts in (found.items() if isinstance(found, Mapping) else ())
-        if isinstance(counts, Mapping) and counts
-    }
 
 
 # -- when, with what, and again ----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from maquette.core.errors import MaquetteError
-from maquette.core.run import RunFolder
+from maquette.core.run import READ, RunFolder
 from maquette.report.glossary import part_note, phase_title
 
 # A panel as wide as a hand shows no more than this; the light band keeps what averaging hides.
 POINTS = 200
+CURVES = 200  # that are drawn: ten times those of the largest family
 _NOT_CURVES = {"step", "total", "seconds", "items", "time", "epoch", "version"}
 
 
@@ -67,7 +68,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Log:
-    """What a run's log says. ended: seconds since 1970, where the log tells the time."""
+    """What a run's log says. ended: seconds since 1970, where the log tells the time; notes: what is not shown of
+    it, in sentences."""
 
     phases: tuple[Phase, ...] = ()
     alarms: tuple[Alarm, ...] = ()
@@ -75,6 +77,7 @@ class Log:
     seconds: float | None = None
     items: int | None = None
     ended: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def curves(self) -> list[Curve]:
@@ -85,35 +88,44 @@ class Log:
         return self.items / self.seconds if self.items and self.seconds else None
 
 
-def history(folder: RunFolder) -> list[Mapping[str, Any]]:
+def history(folder: RunFolder) -> list[dict[str, Any]]:
     """What was logged of each step, in order. Of a step written twice (a resumed run) the later line stands."""
-    by_step: dict[int, Mapping[str, Any]] = {}
-    for line in _lines(folder):
-        if "alarm" not in line and isinstance(line.get("step"), int):
-            by_step[line["step"]] = {**by_step.get(line["step"], {}), **line}
+    return _by_step(line for line in folder.log() if "alarm" not in line)
+
+
+def _by_step(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_step: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        by_step[line["step"]] = {**by_step.get(line["step"], {}), **line}
     return [by_step[step] for step in sorted(by_step)]
 
 
-def _lines(folder: RunFolder) -> Iterator[Mapping[str, Any]]:
-    return (line for line in folder.log() if isinstance(line, Mapping))
-
-
 def read_log(folder: RunFolder) -> Log:
-    """The whole log."""
-    lines = history(folder)
-    alarms = {alarm.name: alarm for line in _lines(folder) if "alarm" in line for alarm in [_alarm(line)]}
+    """The whole log; of one that is larger than a run of days writes it, as much as can be shown."""
+    notes, alarms, lines = list[str](), dict[str, Alarm](), list[dict[str, Any]]()
+    for line in (*folder.log(thinned=True, tell=notes.append), *folder.recent()):
+        if "alarm" in line:
+            alarms[line["alarm"]] = Alarm(line["alarm"], line["step"], line["saw"], line["advice"])
+        else:
+            lines.append(line)
+    lines = _by_step(lines)
+    if folder.log_file.is_file() and (size := folder.log_file.stat().st_size) > READ:
+        notes.append(f"The log has {size / 2**20:,.0f} MiB: of its lines, some from all over it are shown.")
+    phases, unshown = _phases(lines, _members(folder))
+    if unshown:
+        notes.append(f"{unshown:,} more values were logged than are drawn.")
 
-    def latest(key: str) -> float | None:
-        return next((float(x[key]) for x in reversed(lines) if isinstance(x.get(key), int | float)), None)
+    def latest(key: str) -> Any:
+        return next((line[key] for line in reversed(lines) if key in line), None)
 
-    items = latest("items")
     return Log(
-        phases=_phases(lines, _members(folder)),
+        phases=phases,
         alarms=tuple(alarms.values()),
-        steps=lines[-1]["step"] if lines else None,
+        steps=latest("step"),
         seconds=latest("seconds"),
-        items=None if items is None else int(items),
+        items=latest("items"),
         ended=latest("time"),
+        notes=tuple(notes),
     )
 
 
@@ -126,43 +138,28 @@ def _members(folder: RunFolder) -> list[str]:
     return [Path(str(part.get("run") if isinstance(part, Mapping) else part)).name for part in named]
 
 
-def _alarm(line: Mapping[str, Any]) -> Alarm:
-    step = line.get("step")
-    return Alarm(
-        name=str(line["alarm"]),
-        step=step if isinstance(step, int) else None,
-        saw=str(line.get("saw", "")),
-        advice=str(line.get("advice", "")),
-    )
-
-
-def _phases(lines: list[Mapping[str, Any]], members: Sequence[str]) -> tuple[Phase, ...]:
-    keys: dict[str, None] = {}
-    for line in lines:
-        keys.update(
-            (key, None)
-            for key, value in line.items()
-            if key not in _NOT_CURVES and isinstance(value, int | float) and not isinstance(value, bool)
-        )
+def _phases(lines: list[dict[str, Any]], members: Sequence[str]) -> tuple[tuple[Phase, ...], int]:
+    """The curves of each phase; and how many values there are beyond those that are drawn."""
+    keys = [key for key in dict.fromkeys(key for line in lines for key in line) if key not in _NOT_CURVES]
     groups: dict[str, list[Curve]] = {}
-    for key in keys:
+    for key in keys[:CURVES]:
         curve = _curve(key, lines, members)
         groups.setdefault(curve.phase, []).append(curve)
     # What is minimised comes first within a phase; speed and the like come last of all.
     for curves in groups.values():
         curves.sort(key=lambda curve: curve.part not in ("loss", "total"))
     order = sorted(groups, key=lambda phase: phase in ("preview", "run"))
-    return tuple(Phase(name, phase_title(name), tuple(groups[name])) for name in order)
+    return tuple(Phase(name, phase_title(name), tuple(groups[name])) for name in order), len(keys[CURVES:])
 
 
-def _curve(key: str, lines: list[Mapping[str, Any]], members: Sequence[str]) -> Curve:
+def _curve(key: str, lines: list[dict[str, Any]], members: Sequence[str]) -> Curve:
     phase, slash, part = key.partition("/")
     if not slash:
         phase, part = "run", key
-    seen = [line for line in lines if isinstance(line.get(key), int | float)]
+    seen = [line for line in lines if key in line]
     steps = np.array([line["step"] for line in seen], dtype=float)
-    seconds = np.array([_number(line.get("seconds")) for line in seen], dtype=float)
-    values = np.array([_number(line[key]) for line in seen], dtype=float)
+    seconds = np.array([line.get("seconds", math.nan) for line in seen], dtype=float)
+    values = np.array([line[key] for line in seen], dtype=float)
     edges = np.linspace(0, len(seen), min(len(seen), POINTS) + 1).round().astype(int)
     rows = [(steps[a:b].mean(), seconds[a:b].mean(), *_spread(values[a:b])) for a, b in pairwise(edges) if b > a]
     columns = zip(*rows, strict=True) if rows else ((),) * 5
@@ -170,10 +167,6 @@ def _curve(key: str, lines: list[Mapping[str, Any]], members: Sequence[str]) -> 
     finite = values[np.isfinite(values)]
     wide = bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > 300)
     return Curve(key, phase, part, part_note(phase, part, members), at_steps, at_seconds, mean, low, high, log=wide)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _spread(values: np.ndarray) -> tuple[float, float, float]:

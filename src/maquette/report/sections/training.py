@@ -14,6 +14,8 @@ from maquette.report.view import RunView
 
 CURVES = """
 {% from "macros.html.j2" import chart %}
+{% for words in log.notes %}<p class="warning">{{ words }}</p>
+{% endfor %}
 {% if log.phases %}
 <p class="intro">What was logged, by phase. The line is the average over a stretch of training, the band its lowest and
 highest value.{% if adversarial %} The losses of a GAN do not fall as it gets better: they show a balance.{% endif %}
@@ -76,7 +78,8 @@ class Alarms:
         kinds = dict.fromkeys(run.spec.columns[name].kind for name in run.spec.target)
         own = [watch for kind in kinds for watch in part(kind, "WATCHES", "watches") or ()]
         watches = (*run.generator.model.watches, *own, *WATCHES)
-        silent = [watch.name for watch in too_short_for(watches, run.folder.log(), run.recipe.train.steps or 0)]
+        lines, steps = run.folder.log(thinned=True), run.recipe.train.steps or 0
+        silent = [watch.name for watch in too_short_for(watches, lines, steps)]
         points: tuple[tuple[str, str], ...] = ()
         if alarms:
             some = f"{len(alarms):,} alarm{'' if len(alarms) == 1 else 's'}"
