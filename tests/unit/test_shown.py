@@ -123,6 +123,8 @@ def test_streams_clean_whoever_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     print(EVIL)
     print(EVIL, file=sys.stderr)
     assert out.getvalue() == err.getvalue() == SEEN + "\n"
+    sys.stdout.writelines([EVIL, EVIL])
+    assert out.getvalue() == SEEN + "\n" + SEEN + SEEN
     assert isinstance(sys.stdout, Cleaned) and sys.stdout.bare is out and not hasattr(sys.stdout, "buffer")
 
 
