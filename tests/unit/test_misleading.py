@@ -203,6 +203,23 @@ def test_what_waits_or_leads_nowhere_is_never_opened(tmp_path: Path) -> None:
         assert "is a link that leads nowhere" in refused(folder / name)
 
 
+def test_a_folder_without_rights_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(8):
+        put(tmp_path / "data" / f"{i}.png", png(i))
+    (tmp_path / "data" / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if path.rstrip("/").endswith(("closed", "shut")):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert read(tmp_path / "data").facts["passed_over"] == ["1 that cannot be read ('closed')"]
+    (tmp_path / "shut").mkdir()
+    assert "cannot be read: Permission denied" in refused(tmp_path / "shut")
+
+
 def test_a_file_that_goes_while_it_is_read_is_left_out_by_name(tmp_path: Path) -> None:
     for i in range(8):
         put(tmp_path / "data" / f"{i}.png", png(i))

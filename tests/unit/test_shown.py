@@ -123,6 +123,8 @@ def test_streams_clean_whoever_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     print(EVIL)
     print(EVIL, file=sys.stderr)
     assert out.getvalue() == err.getvalue() == SEEN + "\n"
+    sys.stdout.writelines([EVIL, EVIL])
+    assert out.getvalue() == SEEN + "\n" + SEEN + SEEN
     assert isinstance(sys.stdout, Cleaned) and sys.stdout.bare is out and not hasattr(sys.stdout, "buffer")
 
 
@@ -132,6 +134,14 @@ def test_what_a_model_wrote_is_raw_for_programs_and_cleaned_on_a_terminal(monkey
         clean_streams()
         give(EVIL, end="")
         assert stream.getvalue() == found
+
+
+def test_what_comes_in_pieces_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", stream := Terminal())
+    clean_streams()
+    for piece in ("\N{WOMAN}", "", "\u200d", "\N{ROCKET}", "\x1b", "[2J", "\u200d", "x"):
+        give(piece, end="")
+    assert stream.getvalue() == "\N{WOMAN}\u200d\N{ROCKET}" + r"\u001b[2J\u200dx"
 
 
 def test_tables_draw_words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
