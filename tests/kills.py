@@ -11,7 +11,9 @@ Afterwards a sample can be made, and no file or folder of ours that was under wa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import io
 import itertools
 import os
 import random
@@ -111,18 +113,24 @@ def _watch(kill_at: int | None, counted: int, fail: Failing | None) -> None:
 
 
 def _run(words: list[str]) -> None:
-    from maquette.cli.main import main
-
-    sys.argv = ["maquette", *words]
     code = 1
     try:
-        main()
-    except SystemExit as left:
-        code = int(left.code or 0)
+        code = here(*words)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def here(*words: str | Path) -> int:
+    """The command line in this process, which has imported what it needs then."""
+    from maquette.cli.main import main
+
+    sys.argv = ["maquette", *map(str, words)]
+    try:
+        main()
+    except SystemExit as left:
+        return int(left.code or 0)
 
 
 # -- one run, and what is to be true of it afterwards ------------------------------------------------
@@ -144,6 +152,10 @@ class Shelf:
             data = str(source)
         self.train = ("train", recipe, "--data", data, "--steps", str(STEPS), "-q", *QUICK, *settings)
         self.whole = self.folder / "whole"
+        with contextlib.redirect_stdout(io.StringIO()):
+            here(*self.train, "-o", self.folder / "first")
+            for verb in ("sample", "evaluate", "report"):
+                here(verb, self.folder / "first", "-q", *(["-n", "64"] if verb == "evaluate" else []))
         self.changes = {"train": done(command(*self.train, "-o", self.whole)).changes}
         self.weights = digest(self.whole)
 
@@ -326,8 +338,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--families", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--verbs", nargs="+", choices=TRIALS, default=list(TRIALS))
     args = parser.parse_args(argv)
-    import maquette.api  # noqa: F401  once, for all that are forked
-
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kills, faults = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MAQUETTE_CACHE"] = f"{folder}/cache"
