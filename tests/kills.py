@@ -37,7 +37,7 @@ CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.trun
 RECIPES = {
     "gan": ("image/gan-mlp", "digits", ()),
     "vae": ("image/vae-mlp", "digits", ()),
-    "flow": ("image/flow", "digits", ("model.width=8", "model.depth=1")),
+    "flow": ("image/flow", "digits", ("model.width=16", "model.deep=16", "model.deep_blocks=1")),
     "lm": ("text/lm", "story.txt", SMALL),
 }
 
