@@ -34,7 +34,10 @@ ALLOWED = {
         "concurrent.futures.ProcessPoolExecutor": "the pool of them",
     },
     "data/readers/__init__.py": {"importlib.import_module": "of the modules of the package"},
-    "data/readers/hub.py": {"import datasets": "hf:NAME, where the user named it; and files on this machine"},
+    "data/readers/hub.py": {
+        "import datasets": "hf:NAME, where the user named it; and files on this machine",
+        "import huggingface_hub": "where it keeps what was fetched",
+    },
     "data/readers/named.py": {
         "import pooch": "sets that are known by name, where the user named one",
         "import requests": "the errors of that",
