@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # One thread for each of two processes: torch's threads wait for one another, and tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup check lint types contracts audit unit test test-torch test-lowest fuzz smoke bench bench-pictures bench-text clean
+.PHONY: setup check lint types contracts audit unit test test-torch test-lowest fuzz kills smoke bench bench-pictures bench-text clean
 
 setup: $(VENV)/installed
 
@@ -55,6 +55,9 @@ test-lowest:  ## unit and contract tests, on the oldest releases that pyproject.
 
 fuzz: setup  ## mutates every file of small runs, TRIES times a file and verb; says how long it took: hours
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz --tries $(or $(TRIES),300)
+
+kills: setup  ## kill -9 and disk errors at every change of the disk, KILLS times; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python tests/kills.py --kills $(or $(KILLS),120)
 
 smoke: setup  ## the main job, as a new user would run it
 	$(BIN)/maquette demo -o runs/smoke --budget 20s

@@ -72,6 +72,7 @@ def toy_job(path: Path, steps: int | None = 20, pause: float = 0.0, model: dict[
         folder=folder, recipe=recipe, spec=spec, model=build_model(recipe, spec),
         batches=lambda size, rank, world: ToyBatches(table, sizes or (lambda step: size), rank, world, pause),
         items=ITEMS, reference=table.rows(0, 8), preview=preview, quiet=True,
+        trackers=recipe.train.trackers,
     )  # fmt: skip
 
 

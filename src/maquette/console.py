@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TextIO, TypeVar
@@ -34,9 +34,16 @@ class Cleaned:
 
     def __init__(self, bare: TextIO) -> None:
         self.bare = bare
+        self._before = ""
 
     def write(self, words: str) -> int:
-        return self.bare.write(cleaned(words))
+        # What joins letters is known by the one before it, which may have come alone.
+        self.bare.write(cleaned(self._before + words)[len(cleaned(self._before)) :])
+        self._before = words[-1:] or self._before
+        return len(words)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
 
     def __getattr__(self, name: str) -> Any:
         if name == "buffer":  # a way around
@@ -68,8 +75,8 @@ def painter(stderr: bool = False) -> Any:
     from rich.console import Console
 
     class Painter(Console):
-        def render_str(self, text: str, **how: Any) -> Any:
-            return super().render_str(cleaned(text), **how)
+        def render_str(self, *words: Any, **how: Any) -> Any:
+            return super().render_str(cleaned(words[0]), *words[1:], **how)
 
     return Painter(file=bare(sys.stderr if stderr else sys.stdout), markup=False, emoji=False, highlight=False)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from torch import Tensor
 from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
-from maquette.core.errors import Interrupted, MaquetteError, UserError, nearest
+from maquette.core.errors import SAID, Interrupted, MaquetteError, UserError, handed_on, nearest
+from maquette.core.files import expanded, temporary_folder
 from maquette.core.find import find_family, find_modality, own_modalities, refuse_foreign_family
 from maquette.core.generator import build_model
 from maquette.core.location import recall, remember, shared_name
@@ -35,6 +39,8 @@ from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_bef
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 Notify = Callable[[str], None]
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
@@ -118,7 +124,7 @@ def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     shown = source
     if not (source in NAMES or source.startswith("hf:")):
         remember(dataset.fingerprint, source)
-        shown = str(Path(source).expanduser().resolve()) if recipe.train.keep_path else shared_name(source)
+        shown = str(expanded(source).resolve()) if recipe.train.keep_path else shared_name(source)
     # How each kind of column was prepared, every default written out: defaults may change.
     kinds = sorted({column.spec.kind for column in dataset.train.columns.values()})
     sections = {kind: recipe.data.of(kind) for kind in kinds if type(recipe.data.of(kind)).model_fields}
@@ -172,7 +178,7 @@ def located(folder: RunFolder, recipe: Recipe, data: str | Path | None = None) -
     """
     source = str(recipe.data.source) if data is None else str(data)
     if data is None and not (source in NAMES or source.startswith("hf:")):
-        places = [recall(str(folder.data().get("fingerprint"))), Path(source).expanduser()]
+        places = [recall(str(folder.data().get("fingerprint"))), expanded(source)]
         found = next((place for place in places if place is not None and place.exists()), None)
         if found is None:
             raise UserError(
@@ -451,11 +457,15 @@ def launch(
 ) -> None:
     """Trains a prepared run in several processes of this machine, which find each other through accelerate.
 
-    Started by torchrun, as `accelerate launch` starts one process only where there is no GPU.
+    Started by what torchrun is made of, as `accelerate launch` starts one process only where there is no GPU. What the
+    first of them to fail says is raised here.
     """
     import torch
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    recipe, env = folder.recipe(), dict(os.environ)
+    recipe, env = folder.recipe(), dict[str, str](os.environ)
     if not torch.cuda.is_available() or (device or recipe.train.device) == "cpu":
         env["ACCELERATE_USE_CPU"] = "true"
         # torchrun gives each process one thread unless told; the cores are shared out instead.
@@ -467,20 +477,43 @@ def launch(
     env["MAQUETTE_MODALITIES"] = ",".join(own_modalities())
     env["PYTHONPATH"] = os.pathsep.join(_searched(folder, ("maquette", *families, *own_modalities())))
     env["PYTHONSAFEPATH"] = "1"  # of those that they start in turn, too: not the folder one stands in
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes),
-               "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--local_addr", "127.0.0.1",
-               "-m", "maquette", "resume", str(folder.path), *(["-q"] if quiet else []),
-               *(["--device", device] if device else []),
-               *(word for name in trackers or ["none"] for word in ("--tracker", name))]  # fmt: skip
-    child = subprocess.Popen(command, env=env)
+    command = ["-m", "maquette", "resume", *(["-q"] if quiet else []), *(["--device", device] if device else []),
+               *(word for name in trackers or ["none"] for word in ("--tracker", name)),
+               "--", str(folder.path)]  # fmt: skip
+    with temporary_folder(Path(tempfile.gettempdir()), "processes") as said, _as_launcher(env | {SAID: str(said)}):
+        together = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id="maquette", rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=0, logs_specs=DefaultLogsSpecs(str(said)),
+        )  # fmt: skip
+        try:
+            elastic_launch(together, sys.executable)(*command)
+        except SignalException:
+            raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
+        except ChildFailedError as error:
+            codes = [failure.exitcode for failure in error.failures.values()]
+            killed = min(codes) < 0  # what the others say then is that they are alone
+            raise (None if killed else handed_on(said)) or MaquetteError(
+                f"A process of {processes} that train together "
+                + (f"was killed by signal {-min(codes)}." if killed else f"ended with exit code {codes[0]}."),
+                f"Go on with: maquette resume {folder.path}",
+            ) from None
+
+
+@contextlib.contextmanager
+def _as_launcher(env: Mapping[str, str]) -> Iterator[None]:
+    """This process with the environment of those that it starts, and with signals and log of its own afterwards."""
+    own, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _SIGNALS}
+    os.environ.update(env)
+    logging.disable(logging.CRITICAL)  # it tells of a failed process in thirty lines
     try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.wait()  # until every process has saved
-        raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
-    if code:
-        raise MaquetteError(f"Training in {processes} processes ended with exit code {code}.", "See the lines above.")
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.clear()
+        os.environ.update(own)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _searched(run: RunFolder, vouched: Sequence[str]) -> list[str]:
@@ -492,4 +525,6 @@ def _searched(run: RunFolder, vouched: Sequence[str]) -> list[str]:
     files = [place for one in tops for place in (getattr(one, "__path__", None) or [one.__file__]) if place]
     own, here, its = {Path(file).resolve().parent for file in files}, Path.cwd(), run.path.resolve()
     searched = [Path(entry).resolve() for entry in filter(None, sys.path)]
-    return [str(path) for path in searched if path in own or (path != here and not path.is_relative_to(its))]
+    kept = [path for path in searched if path in own or (path != here and not path.is_relative_to(its))]
+    # Where `python -m maquette` stands beside its own source, that is not among them: it was taken out at the start.
+    return [str(path) for path in (*sorted(own.difference(kept)), *kept)]

@@ -29,7 +29,7 @@ def test_it_meets_the_contract(spec: DataSpec) -> None:
 
 
 def test_its_recipe_is_complete_and_builds() -> None:
-    recipe = load_recipe(str(EXAMPLES / "my_family.yaml"), ["model.latent_dim=2"])
+    recipe = load_recipe(str(EXAMPLES / "my_family.yaml"), ["family=my_family", "model.latent_dim=2"])
     model = build_model(recipe, image_spec(1, 8, 8))
     assert isinstance(model, Encodes) and model.latent_dim == 2
     assert not isinstance(model, Scores)  # no ability is claimed that is not there

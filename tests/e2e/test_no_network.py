@@ -187,3 +187,20 @@ def test_a_recipe_does_not_choose_what_is_imported(guarded: Path, plain: Path) -
     for verb in ("sample", "evaluate", "report", "resume"):
         fails_clearly(verb, plain, says="MAQUETTE_FAMILIES")
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("name", [".owner", "log.jsonl", "samples", "samples/preview-00000000.png"])
+def test_nothing_is_written_or_read_through_a_link(plain: Path, name: str) -> None:
+    """What a received run holds leads to nothing of the user's."""
+    own = plain.with_name("own")
+    own.write_text("precious")
+    if (plain / name).is_dir():
+        shutil.rmtree(plain / name)
+    (plain / name).unlink(missing_ok=True)
+    (plain / name).symlink_to(own)
+    for words in (("resume", plain, "--steps", "22"), ("sample", plain), ("report", plain), ("evaluate", plain)):
+        fails_clearly(*words, says="leads out of the run")
+    assert own.read_text() == "precious"
+    (plain / name).unlink()
+    (plain / "alias.yaml").symlink_to("recipe.yaml")
+    assert maquette("sample", plain, "-n", "1", "-o", plain.with_name("made")).returncode == 0

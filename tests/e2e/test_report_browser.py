@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from maquette.core.generator import Generator
-from maquette.report import write_comparison, write_report
+from maquette.report import compare, write_report
 from report_fakes.folder import DIGITS, digits_data, fake_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -77,7 +77,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     other = fake_run(base / "<b>other", data)
     with mock.patch("maquette.report.report.write_figures"):
         report = write_report(plane, Generator.load(plane), data)
-    return report, write_comparison([plane, other], base / "comparison.html")
+    return report, compare([plane, other]).save(base / "comparison.html")
 
 
 @pytest.mark.parametrize("width", [1280, 500])

@@ -65,6 +65,8 @@ def main() -> int:
     try:
         for one, outcome in _all(tries, asked.work, asked.jobs):
             found.append((one, outcome))
+            if len(found) % 500 == 0:
+                print(f"{len(found):,} of {len(tries):,} tries", file=sys.stderr, flush=True)
             if outcome.fault:
                 _keep(one, outcome, asked.work)
                 print(f"{one}  {outcome.fault}", outcome.detail if asked.only else "", file=sys.stderr, flush=True)

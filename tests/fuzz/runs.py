@@ -38,6 +38,7 @@ def make(folder: Path, names: Sequence[str]) -> None:
             recipe_file.write_text(
                 recipe_file.read_text("utf-8").replace(f"steps: {DONE}\n", f"steps: {LEFT}\n"), "utf-8"
             )
+            run.folder.record()
 
 
 def _data(name: str, folder: Path) -> str:

@@ -21,12 +21,17 @@ from click import Abort, ClickException
 from click.testing import CliRunner
 
 from fuzz.mutations import mutated
+from maquette.core.errors import Interrupted, UserError
+from maquette.core.run import RunFolder
 
 CPU_SECONDS, MEMORY = 10, 2 << 30
 DETAIL = 10_000  # characters that are kept of an error
 # Other ways to move a cursor, to turn the order of letters, or to end a line, than those that people expect.
 _UNCLEAN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MARKS = ("<script>alert(1)", "<img src=x onerror")
+
+
+LOADING = ("load", "sample")  # verbs that make things of all that they read
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def attempt(runs: Path, work: Path, one: Try, seen: list[tuple[str, str]]) -> Ou
     (shutil.copytree if (runs / one.run).is_dir() else shutil.copy)(runs / one.run, ready(work / one.run))
     folder = work / one.run
     content = (folder / one.file).read_bytes()
+    listed = RunFolder(folder).manifest.listed() or {} if one.sealed else {}
     changed = mutated(content, one.file, Random(f"{one.seed}/{one}"))
     (folder / one.file).write_bytes(changed)
     if not one.sealed:
@@ -97,14 +103,15 @@ def attempt(runs: Path, work: Path, one: Try, seen: list[tuple[str, str]]) -> Ou
         said = "".join(stream.getvalue().decode("utf-8", "replace") for stream in streams[:2])
     ended = resource.getrusage(resource.RUSAGE_SELF)
     fault = _fault(error, said, work, seen)
+    if not fault and one.sealed and one.verb in LOADING and one.file in listed and _differs(content, changed):
+        named = isinstance(error, UserError) or Path(one.file).name in said
+        fault = "" if named else "changed beside its manifest, and nothing was said"
     detail = "".join(traceback.format_exception(error)) if error is not None else said
     spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
     return Outcome(fault, detail[-DETAIL:] if fault else "", _peak(), spent)
 
 
 def _fault(error: BaseException | None, said: str, work: Path, seen: list[tuple[str, str]]) -> str:
-    from maquette.core.errors import Interrupted, UserError
-
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
         return f"memory: {type(error).__name__} at {_place(error)}"
     if isinstance(error, UserError | Interrupted | ClickException | Abort | OSError | SystemExit):
@@ -126,6 +133,11 @@ def _place(error: BaseException) -> str:
     ours = [frame for frame in frames if "maquette" in frame.filename and "tests" not in Path(frame.filename).parts]
     last = (ours or frames)[-1]
     return f"{'/'.join(Path(last.filename).parts[-2:])}:{last.name}"
+
+
+def _differs(content: bytes, changed: bytes) -> bool:
+    """Whether more than line ends is another."""
+    return content.replace(b"\r\n", b"\n") != changed.replace(b"\r\n", b"\n")
 
 
 # -- what a verb does ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 import torch
 from test_data_sources import idx_bytes, opened, pictures
 
+from flat_config import flat_config
 from maquette.api import resolve_recipe
 from maquette.cli import demo
 from maquette.core.errors import UserError
@@ -102,6 +103,22 @@ def test_fetched_once_and_checked(tmp_path: Path, mirror: Path) -> None:
     for file in mirror.iterdir():
         file.unlink()
     assert opened("fashion-mnist", tmp_path / "cache", size=(14, 14)).test.columns["image"].spec.shape == (1, 14, 14)
+
+
+def test_what_is_here_is_used_and_nothing_is_fetched_unasked(tmp_path: Path, mirror: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(UserError, match="not on this machine"):
+        open_dataset("fashion-mnist", cache=cache, fetch=False)
+    assert not cache.exists()
+    opened("fashion-mnist", cache)
+    for file in mirror.iterdir():
+        file.unlink()
+    open_dataset("fashion-mnist", cache=cache, fetch=False)  # prepared
+    other = flat_config(size=(14, 14))
+    assert len(open_dataset("fashion-mnist", other, cache=cache, fetch=False).train) == 40  # fetched before, whole
+    (cache / "downloads" / "fashion-mnist" / FILES[0]).write_bytes(b"cut off")
+    with pytest.raises(UserError, match="not on this machine"):
+        open_dataset("fashion-mnist", flat_config(size=(7, 7)), cache=cache, fetch=False)
 
 
 def test_a_wrong_checksum_is_refused(tmp_path: Path, mirror: Path) -> None:

@@ -311,6 +311,20 @@ def test_datasets_on_disk(tmp_path: Path, cache: Path) -> None:
         opened(tmp_path / "set", cache)
 
 
+def test_rows_of_others_name_no_files_of_ones_own(cache: Path, tmp_path: Path) -> None:
+    """A .parquet from somebody else may name any file of the reader's."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    *shown, hidden = map(png, pictures(9))
+    put(tmp_path, {"own.png": hidden, "set/beside.png": hidden})
+    names = [str(tmp_path / "own.png"), "../own.png", "http://localhost/own.png", "\0", ""]
+    rows = [{"bytes": data, "path": "a.png"} for data in shown] + [{"bytes": None, "path": name} for name in names]
+    parquet.write_table(pa.table({"image": rows}), tmp_path / "set" / "a.parquet")
+    for source in ("set", "set/a.parquet"):
+        dataset = opened(tmp_path / source, cache)
+        assert len(dataset.train) + len(dataset.test) == len(shown)
+        assert len(dataset.summary["left_out"]) == len(names)
+
+
 def test_hub_without_the_extra_or_the_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
 

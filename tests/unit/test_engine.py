@@ -385,8 +385,12 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path, monkeypatc
 
 
 def test_trackers_are_written_and_leave_the_processes_together(tmp_path: Path) -> None:
-    train(toy_job(tmp_path / "run", trackers=("tensorboard",)))
+    job = toy_job(tmp_path / "run", trackers=("tensorboard",))
+    train(job)
     assert list((tmp_path / "run" / "tracking").rglob("events.*"))
+    other = toy_job(tmp_path / "other", trackers=("tensorboard",))
+    train(dataclasses.replace(other, trackers=()))  # those that only the recipe names
+    assert not (tmp_path / "other" / "tracking").exists()
 
 
 def test_seeding_formats_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import maquette
+from maquette.core.run import RunFolder
+from maquette.training import _searched
 
 SOURCE = Path(maquette.__file__).parent
 
@@ -30,7 +34,10 @@ ALLOWED = {
         "concurrent.futures.ProcessPoolExecutor": "the pool of them",
     },
     "data/readers/__init__.py": {"importlib.import_module": "of the modules of the package"},
-    "data/readers/hub.py": {"import datasets": "hf:NAME, where the user named it; and files on this machine"},
+    "data/readers/hub.py": {
+        "import datasets": "hf:NAME, where the user named it; and files on this machine",
+        "import huggingface_hub": "where it keeps what was fetched",
+    },
     "data/readers/named.py": {
         "import pooch": "sets that are known by name, where the user named one",
         "import requests": "the errors of that",
@@ -50,8 +57,9 @@ ALLOWED = {
     "report/fonts.py": {"importlib.util.find_spec": "of an extra of ours"},
     "report/report.py": {"importlib.import_module": "of the modules of packages of sections"},
     "training.py": {
-        "import subprocess": "the processes that train together",
-        "python -m": "these: torchrun, and ourselves",
+        "import torch.distributed.launcher": "starts the processes that train together",
+        "import torch.distributed.elastic": "what it raises",
+        "python -m": "these: ourselves",
         "sys.path": "where they look for modules; it is read",
     },
 }
@@ -62,6 +70,8 @@ NETWORK = {"socket", "socketserver", "ssl", "http", "urllib", "urllib3", "ftplib
            "imaplib", "poplib", "nntplib", "asyncio", "requests", "httpx", "aiohttp", "websockets", "pooch", "gdown",
            "fsspec", "huggingface_hub", "datasets", "transformers", "diffusers", "timm", "torchvision", "evaluate",
            "accelerate", "wandb", "mlflow", "comet_ml"}  # fmt: skip
+OF_TORCH = ("torch.distributed.launcher", "torch.distributed.elastic", "torch.distributed.run", "torch.multiprocessing",
+            "torch.hub", "torch.utils.model_zoo", "torch.utils.cpp_extension", "torch.package")  # fmt: skip
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {"importlib.import_module", "importlib.util.find_spec", "torch.load", "torch.jit.load", "torch.package",
          "concurrent.futures.ProcessPoolExecutor", "click.launch", "tempfile.mktemp", "shutil.unpack_archive",
@@ -126,6 +136,7 @@ def deeds(code: str) -> Iterator[str]:
             for module in modules:
                 if (top := module.partition(".")[0]) in PROGRAMS | PICKLES | NETWORK:
                     yield f"import {top}"
+                yield from (f"import {one}" for one in OF_TORCH if f"{module}.".startswith(f"{one}."))
             if isinstance(node, ast.ImportFrom):
                 yield from (name for one in node.names if may_run(name := f"{node.module}.{one.name}"))
         elif isinstance(node, ast.Constant) and node.value == "-m":
@@ -219,3 +230,14 @@ yaml.safe_dump({}); os.path.join("a", "b"); os.replace("a", "b"); yaml.safe_load
 np.load("x", allow_pickle=False)
 """
     assert not {*deeds(harmless)} - {"numpy.load"}
+
+
+def test_other_processes_search_neither_here_nor_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = str(SOURCE.parent)
+    monkeypatch.setattr(sys, "path", ["", ".", str(tmp_path), str(tmp_path / "run" / "lib"), str(tmp_path / "mine")])
+    assert _searched(RunFolder(tmp_path / "run"), ("maquette",)) == [own, str(tmp_path / "mine")]
+    (tmp_path / "of_my_own.py").write_text("")
+    importlib.invalidate_caches()
+    importlib.import_module("of_my_own")  # the user's choice, and so is where it lies
+    assert str(tmp_path) in _searched(RunFolder(tmp_path / "run"), ("maquette", "of_my_own"))

@@ -55,18 +55,18 @@ JSON = [
 
 @pytest.mark.parametrize(("content", "problem"), YAML, ids=range(len(YAML)))
 def test_what_is_wrong_with_yaml_is_one_line_at_once(content, problem):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UserError, match=f"'r.yaml' is not valid YAML: .*{problem}") as error:
         parse_yaml(content, "r.yaml")
-    assert "\n" not in error.value.problem and time.perf_counter() - began < 5
+    assert "\n" not in error.value.problem and time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(("content", "problem"), JSON, ids=range(len(JSON)))
 def test_what_is_wrong_with_json_is_one_line_at_once(content, problem):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UserError, match=f"'s.json' is damaged: .*{problem}") as error:
         parse_json(content, "s.json")
-    assert "\n" not in error.value.problem and time.perf_counter() - began < 5
+    assert "\n" not in error.value.problem and time.process_time() - began < 5
 
 
 def test_what_is_right_is_read():

@@ -30,7 +30,7 @@ from maquette.evaluation.results import MINUS, NONE, Evaluation, number
 from maquette.modalities.image.config import Spec as ImageSpec
 from maquette.modalities.image.features import comparable
 from maquette.modalities.image.report.tiles import tiles, to_bytes
-from maquette.report import compare, write_comparison, write_report
+from maquette.report import compare, write_report
 from maquette.report.card import escape, fenced, write_card
 from maquette.report.compare import _settings
 from maquette.report.figures import figure
@@ -355,7 +355,7 @@ def test_a_metric_is_written_the_same_everywhere(tmp_path: Path, data: Dataset) 
     assert found["elbo"].value_text == f"{MINUS}93.20 nats ({MINUS}94.00 to {MINUS}92.40)"
     assert found["precision"].value_text == "83.0% (80.0% to 86.0%)"
     assert found["precision"].show(1.0) == "100%" and found["frechet"].show(1.7) == "1.70"
-    page = Page(write_comparison([folder, folder], tmp_path / "page.html").read_text(encoding="utf-8"))
+    page = Page(compare([folder, folder]).save(tmp_path / "page.html").read_text(encoding="utf-8"))
     assert all(metric.interval_text in page.text for metric in found.metrics)
 
 
@@ -464,7 +464,7 @@ def test_better_than_real_is_no_better(tmp_path: Path, data: Dataset) -> None:
 def test_comparison_page(tmp_path: Path, nasty: Dataset) -> None:
     name = "<script>alert(3)<"
     a, b = fake_run(tmp_path / "a", nasty), fake_run(tmp_path / name, nasty, measured=False, steps=400)
-    page = Page(write_comparison([a, b], tmp_path / "out" / "page.html").read_text(encoding="utf-8"))
+    page = Page(compare([a, b]).save(tmp_path / "out" / "page.html").read_text(encoding="utf-8"))
     assert page.tags.count("script") == 3 and page.events == []
     assert f"{name}: Not measured yet. maquette evaluate" in page.text
     charts = json.loads(page.scripts[0])
@@ -656,7 +656,7 @@ def test_no_page_and_no_card_holds_an_absolute_path(tmp_path: Path) -> None:
     folder.metrics_file.write_text("{", encoding="utf-8")
     pages = [
         write_report(folder, Generator.load(folder), data), write_card(folder),
-        write_comparison([folder, other], home / "comparison.html"),
+        compare([folder, other]).save(home / "comparison.html"),
     ]  # fmt: skip
     for path in pages:
         words = path.read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from maquette.modalities.text.report.alignment import alignment_maps
 from maquette.modalities.text.report.passages import nearest_passages
 from maquette.modalities.text.report.tiles import preview_texts
 from maquette.modalities.text.report.tokens import coloured, named, percent, shade
-from maquette.report import compare, write_comparison, write_report
+from maquette.report import compare, write_report
 from maquette.report.card import write_card
 from maquette.report.facts import trained_at
 from maquette.report.log import read_log
@@ -267,7 +267,7 @@ def test_runs_of_unlike_tokens_are_compared_by_the_character(tmp_path: Path) -> 
     assert verdicts["nats_per_token"] == verdicts["perplexity"] == "unlike"
     assert verdicts["bits_per_char"] == verdicts["nats_per_char"] == "overlap" and comparison.same_data
     assert any("different tokenizers" in note for note in comparison.notes)
-    page = write_comparison([a, b], tmp_path / "page.html").read_text(encoding="utf-8")
+    page = compare([a, b]).save(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "at step 100" in page and "<script>alert" not in page
 
 
@@ -280,7 +280,7 @@ def test_no_source_is_in_what_is_given_away(tmp_path: Path) -> None:
         modality.preview(column.take(np.arange(3)), path, column.spec, [source] * 3, About())
     card = write_card(folder).read_text(encoding="utf-8")
     assert "two lines" not in card and sentence(500) in card and "--for-sharing" in card
-    page = write_comparison([folder, other], tmp_path / "comparison.html").read_text(encoding="utf-8")
+    page = compare([folder, other]).save(tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert "two lines" not in page and sentence(500) in page
     assert any("two lines" in path.read_text(encoding="utf-8") for path in folder.samples.iterdir())
     uncaption(folder)

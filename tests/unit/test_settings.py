@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from typing import Any
 
@@ -75,3 +76,15 @@ def test_a_class_is_named_as_any_keyboard_writes_it() -> None:
         with pytest.raises(UserError) as error:
             code(name)
         assert error.value.remedy == f"Did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize("family", ["this", "antigravity.x", "gaan", "", "a..b", ".a", "../gan"])
+def test_a_recipe_file_imports_no_module_of_its_choice(tmp_path, family):
+    file = tmp_path / "r.yaml"
+    file.write_text(f"about: mine\nfamily: '{family}'\n")
+    with pytest.raises(UserError, match="it was not imported"):
+        load_recipe(str(file))
+    assert not {"this", "antigravity"} & set(sys.modules)
+    for named in ("json", "a..b", ".a", "../gan"):  # one that the user names is, where there is such a family
+        with pytest.raises(UserError, match=r"no model family|not a model family"):
+            load_recipe(str(file), [f"family={named}"])

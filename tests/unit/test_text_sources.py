@@ -652,7 +652,7 @@ def test_lines_of_quoted_cells_are_counted_as_they_stand_in_the_file(tmp_path: P
 def test_next_to_nothing_is_refused(tmp_path: Path, cache: Path) -> None:
     put(tmp_path, {"a.txt": "hello", "none.txt": "", "a.jsonl": jsonl([{"text": "a"}, {"text": "b"}, {"text": " "}])})
     assert "too little text" in str(refused(tmp_path / "a.txt", cache))
-    assert "1 left out: empty" in str(refused(tmp_path / "none.txt", cache))
+    assert "none.txt' is empty" in str(refused(tmp_path / "none.txt", cache))
     error = refused(tmp_path / "a.jsonl", cache)
     assert "2 usable texts" in str(error) and "1 left out: empty" in str(error)
     assert refused(put(tmp_path, {"empty.jsonl": ""}) / "empty.jsonl", cache)

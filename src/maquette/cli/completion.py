@@ -17,8 +17,8 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from maquette.cli.main import cli
+    from maquette.cli.main import COMPLETE, cli
 
     complete = get_completion_class(shell)
     assert complete is not None
-    click.echo(complete(cli, {}, "maquette", "_MAQUETTE_COMPLETE").source())
+    click.echo(complete(cli, {}, "maquette", COMPLETE).source())

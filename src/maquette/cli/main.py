@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -12,8 +13,11 @@ import click
 from click.shell_completion import CompletionItem
 
 from maquette.console import clean_streams
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, hand_on, nearest
 from maquette.core.find import modalities_with, runs_from
+from maquette.core.shown import shown
+
+COMPLETE = "_MAQUETTE_COMPLETE"  # set where a shell asks what may follow
 
 # The general verbs; those of kinds of data come from their modalities, after "sample".
 BEFORE = ("demo", "data", "recipes", "train", "resume", "watch", "sample")
@@ -62,12 +66,16 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_SAYS_MORE = re.compile(r"""[$`;&|<>(){}\[\]*?!#"'\\]""")
+
+
 class RunPath(click.Path):
     """The path of a run, which the Tab key completes."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        runs = [CompletionItem(run) for run in runs_from(incomplete)]
-        return runs or [CompletionItem(incomplete, type="dir")]
+        # Shells put it into the line as it is: a name that says more to them, or to a terminal, is typed by hand.
+        runs = [run for run in runs_from(incomplete) if not _SAYS_MORE.search(run) and shown(run) == run]
+        return [*map(CompletionItem, runs)] or [CompletionItem(incomplete, type="dir")]
 
 
 def _ready(command: click.Command) -> click.Command:
@@ -102,7 +110,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+# color: that click leaves words alone, which it would strip for a pipe; we colour none, and `clean_streams` sees them
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": True}
+
+
+@click.command(cls=Verbs, context_settings=_SETTINGS)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
@@ -121,7 +133,8 @@ def cli(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Runs the command line and ends the process: exit code 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
-    clean_streams()
+    if COMPLETE not in os.environ:  # click asks for bytes then; all it says are names of ours, and of RunPath
+        clean_streams()
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     try:
@@ -143,7 +156,10 @@ def main() -> NoReturn:
     except Exception as error:
         line = f"{type(error).__name__}: {error}\n  This is a fault of ours; --debug shows where. Please report it."
         _fail(error, line, 1, debug)
-    code = code if isinstance(code, int) else 0
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # One process of several: everything is written, and gloo's threads now and then abort an interpreter
         # that says a longer goodbye.
@@ -155,5 +171,6 @@ def main() -> NoReturn:
 def _fail(error: BaseException, line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise error
-    click.echo(f"maquette: {line}", err=True)
-    sys.exit(code)
+    if not hand_on(line, code):
+        click.echo(f"maquette: {line}", err=True)
+    _leave(code)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from maquette.core.shown import cleaned
+
 
 @dataclass(frozen=True)
 class About:
@@ -43,7 +45,7 @@ class About:
         }  # fmt: skip
         # A column of the data may have the name of a field, and must not speak for it.
         more = {f"given {name}" if name in plain else name: value for name, value in self.more.items()}
-        return {name: value for name, value in {**plain, **more}.items() if value}
+        return {cleaned(name): cleaned(value) for name, value in {**plain, **more}.items() if value}
 
 
 def software() -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 from maquette.core.shown import cleaned
 
+SAID = "MAQUETTE_SAID"  # names the folder in which processes that train together leave what they end with
 LISTED = 40  # names in one message
 
 
@@ -32,6 +36,26 @@ class Interrupted(MaquetteError):
     """The user pressed Ctrl-C once; everything is saved: exit code 130."""
 
     exit_code = 130
+
+
+def hand_on(problem: str, code: int) -> bool:
+    """Of a process of several: leaves what it ends with for the one that started them; whether there is one."""
+    folder = os.environ.get(SAID)
+    if not folder:
+        return False
+    with contextlib.suppress(OSError):
+        (Path(folder) / f"{os.getpid()}.error").write_text(f"{code}\n{problem}", encoding="utf-8")
+    return True
+
+
+def handed_on(folder: Path) -> MaquetteError | None:
+    """What the first of several processes to fail has left."""
+    for file in sorted(folder.glob("*.error"), key=lambda file: file.stat().st_mtime_ns):
+        code, _, said = file.read_text(encoding="utf-8").partition("\n")
+        problem, _, remedy = said.partition("\n")
+        kinds = {kind.exit_code: kind for kind in (UserError, Interrupted)}
+        return kinds.get(int(code), MaquetteError)(problem, remedy)
+    return None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

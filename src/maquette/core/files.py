@@ -66,6 +66,11 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, `~` in it replaced; where nobody is of that name, as it is: a received file may say anything."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of pathlib raises
+
+
 def ready(path: Path) -> Path:
     """The path, once the folder that it lies in is there."""
     make_folder(path.parent)

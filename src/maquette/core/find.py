@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from maquette.core.errors import UserError, nearest
+from maquette.core.errors import UserError, closest, nearest
 
 if TYPE_CHECKING:  # it imports torch, which listing recipes can do without
     from maquette.core.modality import Modality
 
 
+@functools.cache
 def _names_in(package: str) -> list[str]:
     found = importlib.util.find_spec(package)
     paths = found.submodule_search_locations if found else None
@@ -30,14 +32,17 @@ def find_family(name: str) -> ModuleType:
 
     It exports Config (pydantic), SUPPORTS (forms of its targets, e.g. (GridSpec,)) and build(config, spec) -> Model.
     """
-    own = "." in name or (name not in _names_in("maquette.models") and importlib.util.find_spec(name) is not None)
+    known = _names_in("maquette.models")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"There is no model family '{name}'.", nearest(name, known))
+    own = "." in name or (name not in known and importlib.util.find_spec(name) is not None)
     dotted = name if own else f"maquette.models.{name}"
     try:
         module = importlib.import_module(dotted)
     except ModuleNotFoundError as error:
         if error.name is None or not dotted.startswith(error.name):
             raise  # the family exists; something that it imports does not
-        raise UserError(f"There is no model family '{name}'.", nearest(name, _names_in("maquette.models"))) from None
+        raise UserError(f"There is no model family '{name}'.", nearest(name, known)) from None
     missing = [part for part in ("Config", "SUPPORTS", "build") if not hasattr(module, part)]
     if missing:
         raise UserError(
@@ -54,11 +59,14 @@ def refuse_foreign_family(name: str, where: str) -> None:
     that is imported already, or is named in MAQUETTE_FAMILIES, is the user's own choice.
     """
     vouched = filter(None, os.environ.get("MAQUETTE_FAMILIES", "").split(","))
-    if name in _names_in("maquette.models") or name in sys.modules or name in vouched:
+    known = _names_in("maquette.models")
+    if name in known or name in sys.modules or name in vouched:
         return
+    meant = closest(name, known)
     raise UserError(
         f"'{where}' uses the family '{name}', which is not part of Maquette; it was not imported.",
-        f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it first.",
+        (f"Did you mean '{meant}'? " if meant else "")
+        + f"If you trust that module: set MAQUETTE_FAMILIES={name}, or import it first.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.core.bounds import VALUES
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
 from maquette.core.hardware import device_named
@@ -26,6 +28,8 @@ from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
 from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
 from maquette.core.tensors import fill, shapes_in
+
+MOST_ITEMS = 10**7  # of one sample
 
 Notify = Callable[[str], None]
 
@@ -238,6 +242,8 @@ class Generator:
         check_asked(n, seed)
         options = self._checked(options)
         given = self.given_for(n, seed=seed) if given is None else given
+        largest = max(math.prod(self.spec.columns[name].shape) for name in self.spec.target)
+        chunk = max(1, min(chunk, VALUES // largest))
         with stage("sampling", n) as sampled:
             for start in range(0, n, chunk):
                 rows = range(start, min(start + chunk, n))
@@ -260,8 +266,10 @@ def check_asked(n: int, seed: int) -> None:
     """Refuses a sample of nothing, and a seed that is none."""
     if n < 1:
         raise UserError(f"n = {n}: a sample has at least one item.", "Ask for 1 or more.")
-    if seed < 0:
-        raise UserError(f"seed = {seed}: a seed is 0 or more.", "Use 0, 1, 2, ...")
+    if n > MOST_ITEMS:
+        raise UserError(f"n = {n:,}: a sample has at most {MOST_ITEMS:,} items.", "Ask for fewer, with several seeds.")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed = {seed}: a seed is 0 or more, and below 2**63.", "Use 0, 1, 2, ...")
 
 
 def _read(value: Any, column: ColumnSpec, name: str, n: int, notify: Notify) -> Tensor:

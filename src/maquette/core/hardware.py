@@ -38,11 +38,16 @@ def device_named(device: str | torch.device = "auto", setting: str = "device") -
 
 
 def memory() -> int:
-    """Bytes of memory that this process may still take: those that the machine has left, or the group it runs in."""
+    """Bytes of memory that this process may still take: what the machine, the group it runs in or `ulimit` leaves."""
     left = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # of a container; "max" where it has no limit
         group = Path("/sys/fs/cgroup")
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         cache = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
         left = min(left, limit - used + int(cache[1] if cache else 0))
+    with contextlib.suppress(ImportError):  # of POSIX
+        import resource
+
+        if (most := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+            left = min(left, most - psutil.Process().memory_info().vms)
     return left

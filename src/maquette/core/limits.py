@@ -10,18 +10,17 @@ from __future__ import annotations
 import io
 import math
 import os
-import re
 from pathlib import Path
 from typing import Protocol
 
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
+from maquette.core.sizes import as_bytes
 
 VARIABLE = "MAQUETTE_DECODE_LIMIT"
 DEFAULT = 2**30  # bytes
 SWOLLEN = 20
 STEP = 2**20  # bytes that are unpacked at a time
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 class TooMuch(Unreadable):
@@ -29,6 +28,7 @@ class TooMuch(Unreadable):
 
     def __init__(self) -> None:
         super().__init__()
+        self.args = ()  # goes from one process to another, and is made anew there
         self.what = f"more than {os.environ.get(VARIABLE, '').strip() or '1 GiB'} once decoded"
 
     def __str__(self) -> str:
@@ -50,10 +50,9 @@ def limit() -> int:
     said = os.environ.get(VARIABLE, "").strip()
     if not said:
         return DEFAULT
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?I?)B?", said.upper())
-    size = int(float(found[1]) * _UNITS[found[2]]) if found and found[2] in _UNITS else 0
+    size = as_bytes(said[:40], VARIABLE)
     if not size:
-        raise UserError(f"{VARIABLE} is '{said[:40]}', which is no size.", "Write it as 500MB or 4GiB.")
+        raise UserError(f"{VARIABLE} is 0: nothing could be read.", "Write it as 500MB or 4GiB.")
     return size
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.files import ready, write_json
+from maquette.core.files import expanded, ready, write_json
 from maquette.core.parse import read_json
 
 _known: dict[str, Path] = {}  # of this process, for machines on which no cache can be written
@@ -17,7 +17,7 @@ _known: dict[str, Path] = {}  # of this process, for machines on which no cache 
 
 def remember(key: str, path: str | Path) -> None:
     """Notes that what the key stands for (a fingerprint, a digest) lies there."""
-    _known[key] = Path(path).expanduser().resolve()
+    _known[key] = expanded(path).resolve()
     with contextlib.suppress(OSError, UserError):
         write_json(ready(_file(key)), {"path": str(_known[key])})
 
@@ -32,7 +32,7 @@ def recall(key: str | None) -> Path | None:
 
 def shared_name(source: str) -> str:
     """A path as a run folder may hold it: as it was given where it is relative, its last part where it is absolute."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.name if path.is_absolute() else source
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maquette.core.errors import UserError
-from maquette.core.files import explained
+from maquette.core.files import explained, write_text
 from maquette.core.held import held
 from maquette.core.leftovers import clear_leftovers
 
@@ -35,8 +35,7 @@ def sole_owner(lock_file: Path) -> Iterator[None]:
                 f"'{folder}' is being trained by {who}.", "Wait for it or stop it; `maquette watch` follows it."
             ) from None
         try:
-            with explained(owner):
-                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
             clear_leftovers(folder, below=True)
             yield
         finally:

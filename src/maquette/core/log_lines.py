@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any, BinaryIO
 
 from maquette.core.counts import counted
@@ -12,41 +13,72 @@ from maquette.core.errors import UserError
 from maquette.core.parse import parse_json
 
 LONGEST = 65536  # bytes of a line; ours have some hundreds
-ALARMS = 1000  # that are looked at of a log of which a share is read
+ALARM, ALARMS = b'"alarm"', 1000  # how they are found in a log of which a part is read, and how many are looked at
 _WHOLE, _TIMES = ("step", "total", "items"), ("seconds", "time")
 _YEAR_10000 = 253_402_300_800  # in seconds: what comes later is no date
 
 
 def read_lines(
-    file: BinaryIO, share: float = 1.0, tell: Callable[[str], None] = lambda words: None
+    file: BinaryIO, most: float = math.inf, tell: Callable[[str], None] = lambda words: None
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The whole lines from where the file is; a last one that is cut short, by a crash or as it is being written, is
     left out.
 
-    share: of the lines that are read, drawn evenly, and of the alarms among them the first ones always
+    most: bytes from which on a part of the lines is read, from all over the file; after them its alarms, the first ones
     tell: told once, at the end, how many lines were damaged and passed over
     """
-    draw, alarms, damaged = Random(0), 0, 0
-    while raw := file.readline(LONGEST):
-        ends = raw.endswith(b"\n")
-        if not ends and len(raw) == LONGEST:
-            while raw and not raw.endswith(b"\n"):
-                raw = file.readline(LONGEST)
+    size, damaged = os.fstat(file.fileno()).st_size, 0
+    for line in _lines(file) if size <= most else _some(file, size, int(most)):
+        if line is None:
             damaged += 1
-            continue
-        if share < 1:
-            alarm = b'"alarm"' in raw and alarms < ALARMS
-            alarms += alarm
-            if not alarm and draw.random() > share:
-                continue
-        line = _checked(raw)
-        if line is not None:
+        else:
             yield line
-        elif ends and not raw.isspace():
-            damaged += 1
     if damaged:
         some = counted(damaged, "line of the log is damaged and was", "lines of the log are damaged and were")
         tell(f"{some} passed over.")
+
+
+def _lines(file: BinaryIO, end: float = math.inf) -> Iterator[dict[str, Any] | None]:
+    """Each line that begins before the end; None for one that is damaged."""
+    while file.tell() < end and (raw := file.readline(LONGEST)):
+        ends = raw.endswith(b"\n")
+        if not ends and len(raw) == LONGEST:
+            _pass(file)
+            yield None
+        elif (line := _checked(raw)) is not None or (ends and not raw.isspace()):
+            yield line
+
+
+def _pass(file: BinaryIO) -> None:
+    """Goes to the beginning of the next line."""
+    while (raw := file.readline(LONGEST)) and not raw.endswith(b"\n"):
+        pass
+
+
+def _some(file: BinaryIO, size: int, most: int) -> Iterator[dict[str, Any] | None]:
+    """The lines of as many stretches as make up `most` bytes; then the alarms of the whole file."""
+    for n in range(most // LONGEST):
+        start = n * size // (most // LONGEST)
+        file.seek(start)
+        if start:
+            _pass(file)
+        yield from (line for line in _lines(file, start + LONGEST) if line is None or "alarm" not in line)
+    yield from itertools.islice(_alarms(file), ALARMS)
+
+
+def _alarms(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Found by their word: reading every line of a large log takes too long."""
+    file.seek(0)
+    rest = b""
+    while chunk := file.read(2**20):
+        data = rest + chunk
+        at = data.find(ALARM)
+        while at >= 0 and (end := data.find(b"\n", at)) >= 0:
+            line = _checked(data[data.rfind(b"\n", 0, at) + 1 : end])
+            if line is not None and "alarm" in line:
+                yield line
+            at = data.find(ALARM, end)
+        rest = data[data.rfind(b"\n") + 1 :][-LONGEST:]
 
 
 def _checked(raw: bytes) -> dict[str, Any] | None:

@@ -96,7 +96,12 @@ if TYPE_CHECKING:  # they take a second to import, which naming a verb can do wi
 
 
 class Unreadable(ValueError):
-    """One item that cannot be used; the message is the reason, as it is listed."""
+    """One item that cannot be used; the message is the reason, as it is listed. remedy: what mends it, if that is
+    known"""
+
+    def __init__(self, reason: str = "", remedy: str = "") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 @dataclass

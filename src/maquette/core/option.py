@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ class Option:
             return value
         try:
             made = self.kind(value)
-        except (TypeError, ValueError):
+            if isinstance(made, float) and not math.isfinite(made):
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             what = WORDS.get(self.kind, self.metavar)
             raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {what}.") from None
         if self.kind is int and isinstance(value, float) and value != made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from maquette.core.find import find_family
 from maquette.core.hardware import memory
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe
-from maquette.core.spec import DataSpec
+from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.tensors import misfit
 
 FIT = "Use the recipe.yaml and spec.json that the run was trained with."
+VALUE = 1024  # bytes that networks take for each value of an item: what a few layers of 64 channels say of it
 TRAINED = 5  # times its weights: they, their gradients, two moments of each, their moving average
 
 
@@ -31,12 +33,13 @@ def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
     model = _outline(recipe, spec)
     if model is None:
         return None
-    size, there = _bytes(model) * (TRAINED if trains else 1), memory()
+    weights, item = _bytes(model) * (TRAINED if trains else 1), _values(spec) * VALUE
+    size, there = weights + item, memory()
     if size > there:
         raise UserError(
             f"{'Training this' if trains else 'This'} model takes {size / 2**30:,.1f} GiB of memory at least, and "
             f"{there / 2**30:,.1f} GiB are free.",
-            f"Ask for less: {_largest(recipe, spec, model)}.",
+            f"Ask for less: {_largest(recipe, spec, model) if weights > item else _shapes(spec)}.",
         )
     return model
 
@@ -55,6 +58,15 @@ def _outline(recipe: Recipe, spec: DataSpec) -> Model | None:
     except (NotImplementedError, RuntimeError):
         return None
     return model
+
+
+def _values(spec: DataSpec) -> int:
+    """Of the largest item on a grid."""
+    return max((math.prod(c.shape) for c in spec.columns.values() if isinstance(c, GridSpec)), default=0)
+
+
+def _shapes(spec: DataSpec) -> str:
+    return "items are of " + ", ".join("x".join(map(str, column.shape)) for column in spec.columns.values())
 
 
 def _bytes(model: nn.Module) -> int:

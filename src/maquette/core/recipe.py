@@ -37,6 +37,7 @@ class _Section(BaseModel):
 _UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0,
           "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+SHOWN = 100  # characters of a value that cannot be
 LONGEST = 366 * 86400.0  # seconds: a longer budget is a slip of the pen
 
 
@@ -249,7 +250,8 @@ def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked.
 
-    Raises UserError where a file names a family that is neither ours nor vouched for (core/find.py).
+    A file may be somebody else's: a module of its choice is imported only where the user names it, as family=NAME or
+    as core/find.py says.
     """
     named = any(override.partition("=")[0].strip() == "family" for override in overrides)
     return parse_recipe(recipe_text(name), overrides, name, received=not named)
@@ -335,8 +337,9 @@ def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -
         return UserError(f"There is no setting '{key}'.", hint)
     if first["type"] == "missing":
         return UserError(f"The recipe lacks '{key}'.", EXAMPLE)
-    shown = first.get("input")
-    return UserError(f"'{key}' cannot be {shown!r}.", f"{first['msg'].removeprefix('Value error, ')}.")
+    shown = repr(first.get("input"))
+    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+    return UserError(f"'{key}' cannot be {shown}.", f"{first['msg'].removeprefix('Value error, ')}.")
 
 
 def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -23,14 +24,14 @@ from maquette.core.parse import COPY_OF_RUN, MOST_YAML, brief, characters_of, re
 from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
-from maquette.core.summary import Summary, read_summary
+from maquette.core.summary import Summary, summary_of
 from maquette.core.tensors import pack_tensors, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
     from torch import Tensor
 
 TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
-READ = 16 * 2**20  # bytes of a log from which on a report reads a share of it
+READ = 8 * 2**20  # bytes of a log from which on a report reads a part of it
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 LISTED = 10  # runs of a folder that are named
 FORMAT = 1  # of run folders: raise it where one that was written before could not be read any more
@@ -169,19 +170,17 @@ class RunFolder:
 
     def data(self) -> Summary:
         """Facts about the training data; UserError where they are missing or damaged."""
-        self.manifest.check(self.data_file)
-        return read_summary(self.data_file)
+        return summary_of(self._json(self.data_file), self.data_file)
 
     def log(self, thinned: bool = False, tell: Callable[[str], None] = lambda words: None) -> Iterator[dict[str, Any]]:
         """The log's lines in order; those that are damaged are passed over, and a last one cut short by a crash.
 
-        thinned: of a log that is larger than a run of days writes, so many lines alone, drawn evenly, and its alarms
+        thinned: of a log that is larger than a run of days writes, lines from all over it and its alarms alone
         tell: told once, at the end, of what was damaged
         """
         if self.log_file.is_file():
             with self.log_file.open("rb") as file:
-                share = READ / max(self.log_file.stat().st_size, 1) if thinned else 1.0
-                yield from read_lines(file, share, tell)
+                yield from read_lines(file, READ if thinned else math.inf, tell)
 
     def recent(self, tell: Callable[[str], None] = lambda words: None) -> list[dict[str, Any]]:
         """The newest lines of the log, without reading those before them."""
@@ -381,4 +380,17 @@ def open_run(path: str | Path) -> RunFolder:
         shown = ", ".join(within[:LISTED]) + (f" and {len(within) - LISTED} more" if len(within) > LISTED else "")
         remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
+    _refuse_links_out(path)
     return RunFolder(path)
+
+
+def _refuse_links_out(path: Path) -> None:
+    """Refuses a run in which links lead out of it: what is written there would land in other files of the user's, and
+    what is read from there be shown."""
+    whole = path.resolve()
+    for file in path.rglob("*"):
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(whole):
+            raise UserError(
+                f"'{file}' is a link that leads out of the run, to '{os.path.realpath(file)}'; nothing was read.",
+                "Put what it leads to in its place, or remove it.",
+            )

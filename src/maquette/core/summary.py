@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # that of `typing` tells pydantic enough from Python 3.12 on
 
 from maquette.core.errors import UserError
-from maquette.core.parse import COPY_OF_RUN, read_json
+from maquette.core.parse import COPY_OF_RUN, brief
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
@@ -68,11 +68,9 @@ def _checks() -> TypeAdapter[Summary]:
     return TypeAdapter(Summary)
 
 
-def read_summary(path: Path) -> Summary:
-    """A data.json; UserError where it is missing, damaged or says what it cannot."""
+def summary_of(plain: object, path: Path) -> Summary:
+    """What stands in a data.json; UserError where it says what it cannot. path: of the file, for the error"""
     try:
-        return _checks().validate_python(read_json(path))
+        return _checks().validate_python(plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"'{path}' is damaged: {where}: {first['msg']}.".replace(": : ", ": "), COPY_OF_RUN) from None
+        raise UserError(f"'{path}' is damaged: {brief(error)}.", COPY_OF_RUN) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import lzma
 import struct
 import tarfile
@@ -54,14 +55,18 @@ class Archive:
         except limits.TooMuch as error:
             raise error.refusal(shown(path.name)) from None
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:
-            raise UserError(f"'{path}' is not a readable archive: {error}", "Pack it again as .zip or .tar.") from None
+            why = str(error).partition(":\n")[0]
+            raise UserError(
+                f"'{path}' is not a readable archive: {why}.", "Fetch it again, or pack it again as .zip or .tar."
+            ) from None
         names, self.notes = member_names.decoded(listed)
         by_name = dict(zip(names, members, strict=True))
         self.names: Sequence[str] = sorted(name for name in by_name if name and not any(map(hidden, name.split("/"))))
         self.members = [by_name[name] for name in self.names]
+        self._read_once = functools.lru_cache(maxsize=1)(self._read)  # items of one member come one after the other
 
     def payloads(self, numbers: Sequence[int]) -> list[Payload]:
-        return [self._read(i) for i in numbers]
+        return [*map(self._read_once, numbers)]
 
     def reading(self) -> list[int]:
         """Place of each member in the file: a compressed .tar is then read once, forwards."""

@@ -36,7 +36,20 @@ APART = re.compile("\r*\n|[\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # what else s
 
 def parted(characters: str, by: str = "\n") -> str:
     """With whatever separates lines, pages or fields as one kind of end, so that no words are glued together."""
-    return APART.sub(by, characters)
+    return substituted(APART, by, characters)[0]
+
+
+def substituted(pattern: re.Pattern[str], by: str, characters: str) -> tuple[str, int]:
+    """As `pattern.subn`, a slice at a time: a hundred million line ends, all known at once, take ten gigabytes."""
+    parts, count, start = list[str](), 0, 0
+    while start < len(characters):
+        end = start + SAMPLE
+        while characters[end - 1 : end] == "\r" and end - start < 2 * SAMPLE:  # a line end stays in one slice
+            end += 1
+        made, found = pattern.subn(by, characters[start:end] if start or end < len(characters) else characters)
+        parts.append(made)
+        start, count = end, count + found
+    return (characters if not count else "".join(parts)), count
 
 
 class Decoder:
@@ -59,11 +72,11 @@ class Decoder:
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
-        return self.clean(LINE_END.sub("\n", characters), name)
+        return self.clean(_ended(characters), name)
 
     def clean(self, characters: str, name: str) -> str:
         """Without control characters, which are counted, but for tab and what separates."""
-        made, count = CONTROLS.subn("", characters)
+        made, count = substituted(CONTROLS, "", characters)
         if count:
             self._controls[name] = self._controls.get(name, 0) + count
         return made
@@ -86,6 +99,11 @@ class Decoder:
                 f"in {some(self._controls)} {'were' if total > 1 else 'was'} taken out."
             )
         return made
+
+
+def _ended(characters: str) -> str:
+    """With every line ended by one newline."""
+    return substituted(LINE_END, "\n", characters)[0] if "\r" in characters else characters
 
 
 def decoded(data: bytes) -> tuple[str, str]:
@@ -114,7 +132,7 @@ def unpacked(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             return limits.read(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unreadable(f"damaged gzip file: {error}") from None
+        raise Unreadable(f"damaged gzip file: {error}", "Fetch it, or pack it, again.") from None
 
 
 def unpacked_head(head: bytes, size: int) -> bytes:
@@ -135,7 +153,7 @@ def head_of(head: bytes) -> str:
         characters = head.decode(codec, "ignore") if codec else decoded(whole)[0]
     except Unreadable:
         characters = whole.decode("utf-8", "replace")
-    return LINE_END.sub("\n", characters)
+    return _ended(characters)
 
 
 def looks_like_characters(head: bytes) -> bool:
@@ -156,6 +174,7 @@ def refusal(name: str, error: Exception, remedy: str = _RECODE) -> UserError:
     """What is said of a single file that cannot be used."""
     if isinstance(error, limits.TooMuch):
         return error.refusal(shown(name))
+    remedy = (error.remedy if isinstance(error, Unreadable) else "") or remedy
     return UserError(f"'{shown(name)}' cannot be decoded: {error or type(error).__name__}.", remedy)
 
 
@@ -183,7 +202,7 @@ def _guessed(data: bytes, first: int) -> tuple[str, str]:
         raise Unreadable(f"{where}, as the rest of it is: damaged")
     found = encodings.guess(data, first)
     if (found and _controls(found[0]) > NOISE) or (not found and data.count(0, 0, SAMPLE)):
-        raise Unreadable(f"{where}: no characters at all")
+        raise Unreadable(f"{where}: no characters at all", "Give it the suffix of what it is.")
     if found is None:
         raise Unreadable(f"{where}, and which other encoding it is cannot be told with certainty")
     return found

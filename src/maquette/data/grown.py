@@ -112,8 +112,11 @@ def _runs(tokens: np.ndarray, size: int) -> np.ndarray:
 
 
 def _some(table: Table, packed: str) -> Table:
-    # A run may come from anywhere: no more is unpacked than there are rows.
-    bits = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(packed), len(table) // 8 + 1), np.uint8)
+    # A run may come from anywhere: no more is unpacked than there are rows, and no less.
+    size = -(-len(table) // 8)
+    bits = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(packed), size + 1), np.uint8)
+    if len(bits) != size:
+        raise ValueError
     rows = np.flatnonzero(np.unpackbits(bits, count=len(table)))
     columns = {name: column.some(rows) for name, column in table.columns.items()}
     spans = None if table.spans is None else table.spans[rows]

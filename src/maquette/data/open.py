@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.core.files import expanded
 from maquette.core.find import modality_names
 from maquette.core.modality import part
 from maquette.core.progress import stage
@@ -131,7 +132,7 @@ def _read(
 
 def _name(source: str) -> str:
     """What people call a source: of a path the last part, which tells nothing of the machine."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     return source if source.startswith("hf:") or not path.exists() else path.resolve().name or source
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from maquette.core.counts import counted
 from maquette.core.modality import Unreadable, noun
 from maquette.core.recipe import DataConfig
+from maquette.data.chunks import chunks
 from maquette.data.parallel import in_order
 from maquette.data.raw import Cell, File, Files
 from maquette.data.survey import CHUNK, MANY, Chosen, Looked, Survey, refuse_if_strict
@@ -76,7 +78,7 @@ def _facts(column: Looked, number: np.ndarray) -> Iterator[tuple[int, object]]:
     parts = column.cells.parts if isinstance(column.cells, Chosen) else None
     rows = [] if parts is None else np.flatnonzero(parts).tolist()
     look, config = column.optional("examine"), column.config
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    there = deque[Sequence[int]]()
 
     def examined(cells: list[Cell]) -> list[object]:
         made: list[object] = []
@@ -87,6 +89,10 @@ def _facts(column: Looked, number: np.ndarray) -> Iterator[tuple[int, object]]:
                 made.append(str(error))
         return made
 
-    tasks = (column.cells.take(chunk) for chunk in chunks)
-    for chunk, made in zip(chunks, in_order(examined, tasks, len(rows) >= MANY), strict=True):
-        yield from zip(chunk, made, strict=True)
+    def tasks() -> Iterator[list[Cell]]:
+        for some, cells in chunks(column.cells, rows, CHUNK, files=True):
+            there.append(some)
+            yield cells
+
+    for made in in_order(examined, tasks(), len(rows) >= MANY):
+        yield from zip(there.popleft(), made, strict=True)

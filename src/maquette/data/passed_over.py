@@ -20,10 +20,12 @@ def passed_over(place: Place, table: RawTable) -> list[str]:
 
     ignored = {*table.ignored}
     found: dict[tuple[str, str], list[str]] = {}
-    for name, kind in zip(place.tree.names, place.kinds, strict=True) if ignored else ():
+    for i, (name, kind) in enumerate(zip(place.tree.names, place.kinds, strict=True) if ignored else ()):
         if name not in ignored:
             continue
-        if is_about(name):
+        if place.tree.size(i) < 0:
+            reason = ("that cannot be read", "that cannot be read")
+        elif is_about(name):
             reason = ("about the data", "about the data")
         elif is_table(name):
             reason = ("table", "tables")

@@ -30,6 +30,7 @@ from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
 from maquette.data import duplicates
 from maquette.data.cache import Cache, is_full_or_locked
 from maquette.data.choose import Use
+from maquette.data.chunks import chunks
 from maquette.data.duplicates import Groups
 from maquette.data.names import digest, shown
 from maquette.data.parallel import in_order
@@ -365,9 +366,8 @@ def _packed(column: Looked, spec: ColumnSpec, ragged: bool, total: int) -> Itera
     size = max(1, min(CHUNK if files else AT_ONCE, PIPE_BYTES // item))
 
     def tasks() -> Iterator[tuple[list[Cell], list[bool]]]:
-        for start in range(0, total, size):
-            rows = range(start, min(start + size, total))
-            yield column.cells.take(rows), [optional or facts[row] is not None for row in rows]
+        for rows, cells in chunks(column.cells, range(total), size, files):
+            yield cells, [optional or facts[row] is not None for row in rows]
 
     def job(task: tuple[list[Cell], list[bool]]) -> Packed:
         cells, there = task

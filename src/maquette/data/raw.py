@@ -14,6 +14,7 @@ import numpy as np
 
 from maquette.core import limits
 from maquette.core.modality import Unreadable
+from maquette.data.disguised import check_fetched
 from maquette.data.names import Names
 
 Notify = Callable[[str], None]  # is told what happens, for people
@@ -37,8 +38,11 @@ class File:
         if isinstance(self.payload, Unreadable):
             raise self.payload
         if isinstance(self.payload, bytes):
-            return self.payload
-        return _read_once(self.payload) if self.part else limits.contents(self.payload)
+            data = self.payload
+        else:
+            data = _read_once(self.payload) if self.part else limits.contents(self.payload)
+        check_fetched(data)
+        return data
 
 
 _read_once = functools.lru_cache(maxsize=1)(limits.contents)  # items of one file are asked for one after the other

@@ -58,6 +58,15 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Marks:
+    """Quotation marks that close in the middle of a cell. early: lines of such; unclosed: (line, reason) of rows that
+    run on into further lines, since their own mark is not closed"""
+
+    early: list[int] = field(default_factory=list)
+    unclosed: list[tuple[int, str]] = field(default_factory=list)
+
+
 def sheet_of(characters: str, name: str, columns: Sequence[str] = (), size: int = 0) -> Sheet:
     """The sheet that separated values make up.
 
@@ -65,9 +74,21 @@ def sheet_of(characters: str, name: str, columns: Sequence[str] = (), size: int 
 
     Raises UserError where a quotation mark is never closed, limits.TooMuch where there are too many rows for that size.
     """
-    if excel := _EXCEL.match(characters):
-        return sheet(_records(characters[excel.end() :], excel[1], '"', name, 1), name, columns, size)
-    return sheet(_records(characters, *_form(characters, columns), name), name, columns, size)
+    excel, marks = _EXCEL.match(characters), _Marks()
+    if excel:
+        records = _records(characters[excel.end() :], excel[1], '"', name, marks, 1)
+    else:
+        records = _records(characters, *_form(characters, columns), name, marks)
+    made = sheet(records, name, columns, size)
+    made.left_out += marks.unclosed
+    if marks.early:
+        more = counted(len(marks.early) - 1, "more line", "more lines")
+        rest = f" (and {more})" if len(marks.early) > 1 else ""
+        made.notes.append(
+            f"A cell in line {marks.early[0]:,} of '{shown(name)}' goes on after its closing quotation mark{rest}: the "
+            "marks are dropped."
+        )
+    return made
 
 
 def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence[str] = (), size: int = 0) -> Sheet:
@@ -169,6 +190,9 @@ def _divided(sample: str, first: str, columns: Sequence[str]) -> tuple[str, str]
         rows = _parsed(sample, " ", '"')
         if _known(rows[0] if rows else [], columns) and _score(rows, columns) >= 1:
             found.append((1, " ", '"'))
+    if not any(score for score, _, _ in found):  # a mark may hold all rows together, for want of another
+        bare = [(_score(_parsed(sample, separator, ""), columns), separator) for _, separator, _ in found]
+        found = [(score, separator, '"') for score, separator in bare if score >= ALIKE and '"' in sample]
     best = max(found, key=lambda entry: entry[0], default=(0.0, "", ""))  # the first of equals
     return best[1:] if best[0] else None
 
@@ -199,42 +223,65 @@ def _quote(sample: str, separator: str, first: str) -> str:
 
 def _parsed(sample: str, separator: str, quote: str) -> list[list[str]]:
     try:
-        return [row for row in _reader(sample, separator, quote) if any(row)]
+        return [row for row in _reader(io.StringIO(sample, newline=""), separator, quote, sample) if any(row)]
     except csv.Error:
         return []
 
 
-def _reader(characters: str, separator: str, quote: str, strict: bool = False) -> Any:
+def _reader(lines: Iterable[str], separator: str, quote: str, sample: str, strict: bool = False) -> Any:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     return csv.reader(
-        io.StringIO(characters, newline=""), delimiter=separator, quotechar=quote or '"', strict=strict,
+        lines, delimiter=separator, quotechar=quote or '"', strict=strict,
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        skipinitialspace=bool(quote) and f"{separator} {quote}" in characters[:SAMPLE],
+        skipinitialspace=bool(quote) and f"{separator} {quote}" in sample[:SAMPLE],
     )  # fmt: skip
 
 
 def _records(
-    characters: str, separator: str, quote: str, name: str, before: int = 0
+    characters: str, separator: str, quote: str, name: str, marks: _Marks, before: int = 0
 ) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of each row. before: lines of the file that stand before these."""
-    reader, line, start = _reader(characters, separator, quote), 0, 1
-    try:
-        for cells in reader:  # a quoted cell may go over several lines
-            start, line = line + 1, reader.line_num
+    lines = _Lines(characters)
+    reader, end = _reader(lines, separator, quote, characters, strict=True), 0
+    while True:
+        start = end + 1  # a quoted cell may go over several lines
+        try:
+            cells = next(reader, None)
+            end = reader.line_num
+            if cells is None:
+                return
             yield before + start, cells
-    except csv.Error as error:
-        raise UserError(
-            f"'{shown(name)}' is damaged near line {before + reader.line_num:,}: {error}.", "Mend the table there."
-        ) from None
-    try:  # all that follows a mark that is never closed is one cell: the last row ends within it
-        for _ in _reader(characters.split("\n", start - 1)[-1], separator, quote, strict=True):
-            pass
-    except csv.Error as error:
-        if str(error).startswith("unexpected end"):
-            raise UserError(
-                f"'{shown(name)}' is damaged: the quotation mark in line {before + start:,} is never closed.",
-                "Close it, or write it twice where it is part of a cell.",
-            ) from None
+        except csv.Error as error:
+            end = reader.line_num
+            if str(error).startswith("unexpected end"):
+                raise UserError(
+                    f"'{shown(name)}' is damaged: the quotation mark in line {before + start:,} is never closed.",
+                    "Close it, or write it twice where it is part of a cell.",
+                ) from None
+            if "expected after" not in str(error):
+                raise UserError(
+                    f"'{shown(name)}' is damaged near line {before + end:,}: {error}.", "Mend the table there."
+                ) from None
+            if end > start:
+                reason = f"its quotation mark is not closed before line {before + end:,}"
+                marks.unclosed.append((before + start, reason))
+            else:
+                marks.early.append(before + start)
+                yield before + start, next(_reader([lines.last], separator, quote, characters))
+
+
+class _Lines:
+    """Lines of characters, each with its end. last: the one that was given last"""
+
+    def __init__(self, characters: str) -> None:
+        self._lines, self.last = io.StringIO(characters, newline=""), ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._lines)
+        return self.last
 
 
 # -- the header --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from maquette.core.modality import Notes, Unreadable, noun, part
 from maquette.core.progress import stage
 from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
+from maquette.data.chunks import chunks
 from maquette.data.names import shown
 from maquette.data.parallel import in_order
 from maquette.data.raw import Cell, Cells, File, Files, RawTable, Values
@@ -235,24 +237,24 @@ def _look(
     return Looked(kind, own, cells, facts, digests, may_miss or sparse), faults
 
 
-def _results(cells: Cells, kind: str, config: Any) -> Iterator[tuple[list[int], list[tuple[Any, int] | str | None]]]:
+def _results(
+    cells: Cells, kind: str, config: Any
+) -> Iterator[tuple[Sequence[int], list[tuple[Any, int] | str | None]]]:
     """What is known of each cell, chunk by chunk, in the order in which they are quickest to read."""
-    order = list(cells.order())
-    chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    there: list[list[bool]] = []
+    order, files = list(cells.order()), isinstance(cells, Files)
+    there = deque[tuple[Sequence[int], list[bool]]]()
 
     def tasks() -> Iterator[list[Cell]]:
-        for rows in chunks:
-            found = cells.take(rows)
-            there.append([cell is not None for cell in found])
+        for rows, found in chunks(cells, order, CHUNK, files):
+            there.append((rows, [cell is not None for cell in found]))
             yield [cell for cell in found if cell is not None]
 
-    many = isinstance(cells, Files) and len(order) >= MANY
     with stage(f"looking at {noun(kind)}", len(order)) as looked:
-        for number, results in enumerate(in_order(lambda task: examined(task, kind, config), tasks(), many)):
+        for results in in_order(lambda task: examined(task, kind, config), tasks(), files and len(order) >= MANY):
+            rows, known = there.popleft()
             done = iter(results)
-            yield chunks[number], [next(done) if known else None for known in there[number]]
-            looked.done += len(chunks[number])
+            yield rows, [next(done) if one else None for one in known]
+            looked.done += len(rows)
 
 
 def _order(made: Survey) -> Sequence[int]:

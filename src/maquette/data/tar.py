@@ -40,6 +40,8 @@ def members(tar: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
         limits.check(total, of=size)
         heads.left = HEAD
         yield member
+    if 0 < heads.tell() - tar.offset < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is cut off")
     heads.left = math.inf
 
 

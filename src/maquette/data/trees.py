@@ -163,8 +163,10 @@ def _walk(root: str) -> list[tuple[str, int, int]]:
                         elif entry.is_file():
                             s = entry.stat()
                             found.append((name, s.st_size, s.st_mtime_ns))
-                    except OSError:
-                        found.append((name, -1, 0))  # a link to nowhere: it is left out by name later
+                        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 - as above
+                            found.append((name, -1, 0))  # a link to nowhere: it is left out by name later
+                    except OSError:  # a link to itself
+                        found.append((name, -1, 0))
         except OSError as error:
             if not inner:
                 raise UserError(f"'{root}' cannot be read: {error.strerror}.", "Check its permissions.") from None

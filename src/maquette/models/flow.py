@@ -27,7 +27,7 @@ from maquette.core.bounds import LONGEST, AnyCount, Depth, Few, Share, Width
 from maquette.core.errors import UserError, nearest
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
-from maquette.core.option import Option, above, at_least
+from maquette.core.option import Option, above, between
 from maquette.core.rng import Rng
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
@@ -53,7 +53,7 @@ Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic
 
 OPTIONS = (
     Option("sampler", str, None, f"{', '.join(get_args(Sampler))}.", choices=get_args(Sampler)),
-    Option("steps", int, None, "Steps from noise to an item; 1 is fastest.", at_least(1)),
+    Option("steps", int, None, "Steps from noise to an item; 1 is fastest.", between(1, 4096)),
     Option("guidance", float, None, "Above 1, more typical of what is given.", above(0)),
 )
 

@@ -49,7 +49,7 @@ class Config(BaseModel):
     @field_validator("prior")
     @classmethod
     def _settings_of_its_family(cls, prior: dict[str, Any]) -> dict[str, Any]:
-        name = prior.get("family", "flow")
+        name = str(prior.get("family", "flow"))
         refuse_foreign_family(name, "model.prior")
         own = {key: value for key, value in prior.items() if key != "family"}
         schema = find_family(name).Config

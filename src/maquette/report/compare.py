@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +97,7 @@ class Comparison:
               family has (not of the model's own: one name may mean another thing)
     same_data: None where a run does not say what it was trained on; same_features: likewise, of metrics.json
     notes: what keeps these runs from being compared fairly, in sentences
+    logs:  of each run
     """
 
     runs: tuple[RunSide, ...]
@@ -105,6 +106,7 @@ class Comparison:
     same_data: bool | None
     same_features: bool | None
     notes: tuple[str, ...]
+    logs: tuple[Log, ...] = field(default=(), repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> Path:
         """Writes it as one self-contained HTML page."""
-        return write_comparison([RunFolder(run.path) for run in self.runs], Path(path))
+        return _write(self, Path(path))
 
 
 _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
@@ -165,13 +167,14 @@ def compare(folders: Sequence[RunFolder]) -> Comparison:
         same_data=same_data,
         same_features=same_features,
         notes=tuple(_notes(runs, found, same_data, same_features)),
+        logs=tuple(logs),
     )
 
 
-def write_comparison(folders: Sequence[RunFolder], out: Path) -> Path:
+def _write(comparison: Comparison, out: Path) -> Path:
     """The comparison as one self-contained HTML page."""
-    comparison = compare(folders)
-    charts = overlaid_charts(comparison.names, [read_log(folder) for folder in folders])
+    charts = overlaid_charts(comparison.names, comparison.logs)
+    folders = [RunFolder(run.path) for run in comparison.runs]
     page = render(
         "comparison.html.j2",
         title=" / ".join(comparison.names),

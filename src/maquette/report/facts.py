@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
+from maquette.core.files import expanded
 from maquette.core.generator import Generator
 from maquette.core.modality import noun
 from maquette.core.recipe import Recipe
@@ -121,7 +122,7 @@ def recipe_words(folder: RunFolder, recipe: Recipe) -> str:
         words = folder.recipe_file.read_text(encoding="utf-8")
     except OSError:
         words = recipe.dump()
-    paths = {value for value in _strings(recipe.model_dump(mode="json")) if Path(value).expanduser().is_absolute()}
+    paths = {value for value in _strings(recipe.model_dump(mode="json")) if expanded(value).is_absolute()}
     for path in sorted(paths, key=len, reverse=True):
         words = words.replace(path, Path(path).name)
     return words

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maquette.core.errors import MaquetteError
-from maquette.core.run import RunFolder
+from maquette.core.run import READ, RunFolder
 from maquette.report.glossary import part_note, phase_title
 
 # A panel as wide as a hand shows no more than this; the light band keeps what averaging hides.
@@ -109,6 +109,8 @@ def read_log(folder: RunFolder) -> Log:
         else:
             lines.append(line)
     lines = _by_step(lines)
+    if folder.log_file.is_file() and (size := folder.log_file.stat().st_size) > READ:
+        notes.append(f"The log has {size / 2**20:,.0f} MiB: of its lines, some from all over it are shown.")
     phases, unshown = _phases(lines, _members(folder))
     if unshown:
         notes.append(f"{unshown:,} more values were logged than are drawn.")

@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
     "min_p": ("0 or more and at most 1", lambda value: 0 <= value <= 1),
     "repetition_penalty": ("from 0.01 to 100", lambda value: 0.01 <= value <= 100),
-    "max_tokens": ("1 or more", lambda value: value is None or value >= 1),
+    "max_tokens": ("from 1 to 1,000,000", lambda value: value is None or 1 <= value <= 1_000_000),
 }
 
 

@@ -29,11 +29,13 @@ from types import ModuleType
 from typing import Any, cast
 
 from maquette.core.errors import UserError, closest
+from maquette.core.files import expanded
 from maquette.core.find import modality_names
-from maquette.core.modality import noun, part
+from maquette.core.modality import Unreadable, noun, part
 from maquette.data.archive import SUFFIXES as ARCHIVES
 from maquette.data.archive import Archive
 from maquette.data.decode import unpacked_head
+from maquette.data.disguised import START, check_fetched, check_written
 from maquette.data.names import digest, shown
 from maquette.data.passed_over import passed_over
 from maquette.data.raw import Notify, RawTable
@@ -186,11 +188,15 @@ def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> So
     place = Place(name, None, downloads, splits)
     if isinstance(source, str) and any(reader.claims(place) for reader in readers()):
         return Source(place)
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
         exists, of_use = path.exists(), path.is_dir() or path.is_file()
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{shown(name)}' is not a path: {error}", f"Name {accepted()}.") from None
+    except OSError as error:
+        raise UserError(f"'{name}' cannot be read: {error.strerror}.", "Check the path, and its permissions.") from None
+    except ValueError as error:
+        raise UserError(f"'{shown(name)}' is not a path: {error}.", f"Name {accepted()}.") from None
+    if not exists and path.is_symlink():
+        raise UserError(f"'{name}' is a link that leads nowhere: to '{path.readlink()}'.", "Name the data itself.")
     if not exists:
         names = _names()
         raise UserError(
@@ -199,7 +205,24 @@ def find_source(source: str | Path, downloads: Path, splits: str = "auto") -> So
         )
     if not of_use:
         raise UserError(f"'{name}' is neither a file nor a folder.", f"Name {accepted()}.")
+    if path.is_file():
+        _check(path)
     return Source(Place(name, path, downloads, splits))
+
+
+def _check(path: Path) -> None:
+    """Refuses a file that is there and holds nothing of what its name says."""
+    written = is_data(path.name) or path.name.lower().endswith(ARCHIVES)
+    try:
+        with path.open("rb") as file:
+            head = file.read(START)
+        if not head:
+            raise Unreadable("empty", "Was it saved, or fetched, to its end?")
+        (check_written if written else check_fetched)(head)
+    except Unreadable as error:
+        raise UserError(f"'{shown(str(path))}' is {error}.", error.remedy) from None
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror}.", "Check its permissions.") from None
 
 
 @cache

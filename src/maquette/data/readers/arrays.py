@@ -17,7 +17,7 @@ from maquette.core.find import modality_names
 from maquette.core.modality import noun, part
 from maquette.data.decode import refusal
 from maquette.data.layout import SPLITS
-from maquette.data.names import shown
+from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, RawTable, Values
 from maquette.data.readers import Place
 from maquette.data.typing import column_of, kind_of_array
@@ -27,6 +27,8 @@ _SUFFIXES = (".npz", ".npy")
 _ITEMS = ("x", "data", "samples")
 _LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
 _REMEDY = "Save the items as `x` and labels as `y` or `labels`, e.g. np.savez('set.npz', x=..., y=...)."
+
+_AS_PLAIN = "Save it as numbers, or as strings of one width: np.save(file, array.astype(str)), say."
 
 Parts = Mapping[str | None, np.ndarray]  # split -> its array
 
@@ -42,12 +44,15 @@ def claims(place: Place) -> float:
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """The arrays of one .npz, of one .npy, or of a folder of .npy files named after what they hold."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays, objects = dict[str, np.ndarray](), list[str]()
     ends, names = _SUFFIXES if place.tree.form == "file" else ".npy", place.tree.names
     read = [i for i, name in enumerate(names) if "/" not in name and name.lower().endswith(ends)]
     for i, payload in zip(read, place.tree.payloads(read), strict=True):
         if not isinstance(payload, ValueError):
-            arrays |= _load(names[i], payload)
+            found, refused = _load(names[i], payload)
+            arrays, objects = arrays | found, objects + refused
+    if objects and (not arrays or any(_role(name)[0] for name in objects)):
+        raise UserError(_refused(objects, place), _AS_PLAIN)
     items, labels, further = _sorted(place, arrays)
     made = arranged("arrays", items, labels, further)
     of_arrays = {*read}
@@ -56,6 +61,8 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
     for name, array in arrays.items():
         if not any(array is one for one in used):
             made.notes.append(f"Array '{shown(name)}' is not used.")
+    if objects:
+        made.notes.append(f"{_refused(objects, place)} {_AS_PLAIN}")
     return made
 
 
@@ -89,6 +96,17 @@ def arranged(
     )
 
 
+def _refused(names: Sequence[str], place: Place) -> str:
+    what = f"Array {some(names)} of '{shown(place.name)}' holds" if len(names) == 1 else f"Arrays {some(names)} hold"
+    return f"{what} Python objects (dtype=object), which are never loaded: loading them can run any program."
+
+
+def _form(array: np.ndarray) -> str:
+    """Shape and type of an array, for people."""
+    kind = "strings" if array.dtype.kind in "SU" else "records" if array.dtype.names else array.dtype.name
+    return f"{' x '.join(map(str, array.shape)) or 'one'} of {kind}"
+
+
 def _sorted(
     place: Place, arrays: dict[str, np.ndarray]
 ) -> tuple[dict[str | None, np.ndarray], dict[str | None, np.ndarray], dict[str, dict[str | None, np.ndarray]]]:
@@ -99,7 +117,7 @@ def _sorted(
     if not items and len(claimed) == 1:
         items = {roles[claimed[0]][1]: arrays[claimed[0]]}
     if not items:
-        listed = ", ".join(map(shown, arrays))
+        listed = ", ".join(f"'{shown(name)}' is {_form(array)}" for name, array in arrays.items()) or "it is empty"
         raise UserError(f"'{shown(place.name)}' holds no array of {_nouns()}: {listed}.", _REMEDY)
     labels: dict[str | None, np.ndarray] = {}
     further: dict[str, dict[str | None, np.ndarray]] = {}
@@ -124,8 +142,10 @@ def _sorted(
     return items, labels, whole
 
 
-def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
-    """Arrays by name; one in a .npy stays on the disk. Python objects are refused: reading them would run them."""
+def _load(name: str, payload: str | bytes) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Arrays by name, one in a .npy on the disk; and the names of those that hold Python objects, which are never read:
+    that would run whatever they say."""
+    stem, arrays, objects = name.partition(".")[0], dict[str, np.ndarray](), list[str]()
     try:
         with open(payload, "rb") if isinstance(payload, str) else io.BytesIO(payload) as file:  # noqa: PTH123
             if not name.lower().endswith(".npy"):
@@ -133,23 +153,25 @@ def _load(name: str, payload: str | bytes) -> dict[str, np.ndarray]:
                     found = {member.filename: member.file_size for member in archive.infolist()}
                     found = {key: size for key, size in found.items() if key.endswith(".npy")}
                     limits.check(sum(found.values()))
-                    return {key.removesuffix(".npy"): _array(archive.open(key), size) for key, size in found.items()}
+                    for key, size in found.items():
+                        try:
+                            arrays[key.removesuffix(".npy")] = _array(archive.open(key), size)
+                        except _Objects:
+                            objects.append(key.removesuffix(".npy"))
+                    return arrays, objects
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             if isinstance(payload, bytes):
                 limits.check(size)
-                return {name.partition(".")[0]: _array(file, size)}
+                return {stem: _array(file, size)}, []
             _check_head(file, size)
-            return {name.partition(".")[0]: np.load(payload, mmap_mode="r", allow_pickle=False)}
+            return {stem: np.load(payload, mmap_mode="r", allow_pickle=False)}, []
     except limits.TooMuch as error:
         raise refusal(name, error) from None
     except _Objects:
-        raise UserError(
-            f"'{shown(name)}' is refused: it holds pickled Python objects, which could run code and are never loaded.",
-            "Save plain arrays of numbers (labels as integers or fixed-width strings), not dtype=object.",
-        ) from None
+        return {}, [stem]
     except Exception as error:  # whatever NumPy and zipfile make of what they parse
-        raise UserError(f"'{shown(name)}' is damaged: {_line(error)}", "Save it again.") from None
+        raise UserError(f"'{shown(name)}' is damaged: {_line(error)}.", "Save it, or fetch it, again.") from None
 
 
 class _Objects(Exception):

@@ -6,9 +6,11 @@ Columns of files become files, plain values become values, classes become catego
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import Any
 
 from maquette.core import limits
@@ -81,7 +83,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
         for column in values.values():
             column += [None] * (done - len(column))
     for name in files:
-        cells = Files(made.names, range(done), _payloads(places, name))
+        cells = Files(made.names, range(done), _payloads(places, name, _roots(place)))
         made.columns[_called(cells, name, values) if len(files) == 1 else name] = cells
     decoder, broken = Decoder(), dict[int, str]()
     for name, column in values.items():
@@ -205,22 +207,36 @@ def _undecoded(data: Any) -> Any:
     return data
 
 
-def _payloads(places: Sequence[tuple[Any, int]], column: str) -> Any:
+def _roots(place: Place) -> tuple[Path, ...]:
+    """What a file that a row names must lie in: a row may come from anybody, and could name any file of the user's."""
+    if place.path is not None:
+        return (place.path.resolve(),)
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_DATASETS_CACHE).resolve(), Path(HF_HUB_CACHE).resolve()
+
+
+def _payloads(places: Sequence[tuple[Any, int]], column: str, roots: Sequence[Path]) -> Any:
     """Numbers of rows -> their files."""
 
-    def payloads(numbers: Sequence[int]) -> list[Payload]:
-        made: list[Payload] = []
-        for data, row in (places[i] for i in numbers):
-            try:
-                value = data[row][column] or {}
-            except Exception as error:  # whatever Arrow says of one damaged row
-                made.append(Unreadable(f"damaged ({type(error).__name__})"))
-                continue
-            found = value if isinstance(value, bytes) else value.get("bytes") or value.get("path")
-            made.append(found or Unreadable("no file in this row"))
-        return made
+    def payload(data: Any, row: int) -> Payload:
+        try:
+            value = data[row][column] or {}
+        except Exception as error:  # whatever Arrow says of one damaged row
+            return Unreadable(f"damaged ({type(error).__name__})")
+        if found := value if isinstance(value, bytes) else value.get("bytes"):
+            return bytes(found)
+        if isinstance(value, bytes) or not value.get("path"):
+            return Unreadable("no file in this row")
+        with contextlib.suppress(OSError, ValueError):  # of a name that is none
+            for root in roots:
+                path = (root / value["path"]).resolve()
+                if path.is_relative_to(root) and path.is_file():
+                    return str(path)
+        return Unreadable("the file that it names is not in the data set")
 
-    return payloads
+    return lambda numbers: [payload(*places[i]) for i in numbers]
 
 
 def _called(column: Files, name: str, others: Container[str]) -> str:

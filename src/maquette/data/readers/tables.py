@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import plain
 from maquette.data.decode import Decoder, head_of, lone_surrogate, refusal, unpacked_head
+from maquette.data.disguised import START, check_written
 from maquette.data.layout import role, splits_of
 from maquette.data.names import shown, some
 from maquette.data.raw import Array, Cells, File, Places, RawTable, Values
@@ -42,6 +44,7 @@ class _Rows:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     nested: set[str] = field(default_factory=set)
+    header: list[str] = field(default_factory=list)
 
 
 def claims(place: Place) -> float:
@@ -67,23 +70,36 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     splits = splits_of(name.removesuffix(".gz").rpartition(".")[0] for name in names)
     named = any(role(split) in ("test", "val") for split in splits) and len(names) > 1
     made, decoder, nested = RawTable("table", {}, (), [], files=names), Decoder(), set[str]()
-    file, line, parts = list[int](), list[int](), list[list[dict[str, Any]]]()
+    file, line, parts, headed = list[int](), list[int](), list[list[dict[str, Any]]](), False
     for number, (name, split, payload) in enumerate(zip(names, splits, place.tree.payloads(numbers), strict=True)):
         try:
             data = File(name, payload).read()
+            check_written(data[:START])
+        except limits.TooMuch as error:
+            raise refusal(name, error) from None
+        except Unreadable as error:
+            raise UserError(f"'{shown(name)}' is no table: {error}.", error.remedy or "Mend or remove it.") from None
+        try:
             if data.startswith(WORKBOOK):
                 rows = _rows(sheet(records(data, name), name, columns, len(data)), name)
             else:
-                rows = _READERS[_suffix(name)](decoder.decode(data, name), name, columns, len(data))
+                characters = decoder.decode(data, name)
+                form = _written_as(characters, name, len(data))
+                rows = _READERS[form](characters, name, columns, len(data))
+                if form != _suffix(name):
+                    rows.notes.append(f"'{shown(name)}' is read as {form}, which it is.")
         except Unreadable as error:
             raise refusal(name, error) from None
         made.left_out += rows.left_out
         made.notes += rows.notes
         nested |= rows.nested
+        headed |= bool(rows.header)
         made.splits += [split if named else own for own in rows.splits]
         file += [number] * len(rows.cells)
         line += rows.lines
         parts.append(rows.cells)
+    if not any(parts):
+        raise _nothing(names, made.left_out, headed)
     made.names = Places(names, file, line)
     for column in dict.fromkeys(name for rows in parts for cells in rows for name in cells):
         values = [cells.get(column) for rows in parts for cells in rows]
@@ -94,6 +110,17 @@ def parsed(place: Place, numbers: Sequence[int], columns: Sequence[str]) -> RawT
     made.notes += decoder.notes()
     made.facts["encodings"] = decoder.encodings
     return made
+
+
+def _nothing(names: Sequence[str], left_out: Sequence[tuple[str, str]], headed: bool) -> UserError:
+    """What is said of tables without a row."""
+    listed = some(names)
+    if left_out:
+        (where, why), more = left_out[0], len(left_out) - 1
+        rest = f" (and {more:,} more like it)" if more else ""
+        return UserError(f"No row of {listed} can be read. {shown(where)}: {why}{rest}.", "Mend the table there.")
+    below = " below the header" if headed else ""
+    return UserError(f"There are no rows{below} in {listed}.", "Was it saved, or fetched, to its end?")
 
 
 def _tables(place: Place) -> list[int]:
@@ -158,7 +185,7 @@ def _read_separated(characters: str, name: str, columns: Sequence[str], size: in
 def _rows(found: Sheet, name: str) -> _Rows:
     """The rows of a sheet, with arrays called after the kind that claims such."""
     made = _Rows(left_out=[(f"{name}:{line}", reason) for line, reason in found.left_out], notes=found.notes)
-    header = found.header
+    made.header = header = found.header
     if GRID in header and found.rows:
         at = header.index(GRID)
         array = found.rows[0][1][at]
@@ -282,6 +309,19 @@ def _written(value: Any) -> str | None:
 def _brief(error: Exception) -> str:
     message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     return message[:80] or type(error).__name__
+
+
+def _written_as(characters: str, name: str, size: int) -> str:
+    """The suffix of the form that a table is written in, by what it holds, where that is plain, else by its name."""
+    suffix, head = _suffix(name), characters.lstrip()[:1]
+    if suffix == ".json" or head not in ("[", "{"):
+        return suffix if suffix in _READERS else ".csv"
+    _check_held(characters, size)
+    for form, begun in ((".json", characters), (".jsonl", characters.lstrip().partition("\n")[0])):
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(json.loads(begun, strict=False), dict if form == ".jsonl" else list):
+                return form
+    return suffix if suffix in _READERS else ".csv"
 
 
 def _suffix(name: str) -> str:
