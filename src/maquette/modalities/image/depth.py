@@ -25,6 +25,7 @@ WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what the brightest value usually 
 ODD = 0.001  # share of the pixels of a picture, at each end, that may be defects of a sensor
 ODD_PICTURES = 0.01  # and share of the pictures
 OVERSHOOT = 0.05  # of fractions beyond 0 and 1, which resampling leaves behind
+STRIP = 256  # rows that are made 8 bits at once
 MOST_MEASURED = 2**18  # pixels of a picture that are looked at for its range
 
 
@@ -132,7 +133,10 @@ def found(ranges: Sequence[Range]) -> Scale:
 def eight_bits(picture: Numbers, scale: Scale) -> np.ndarray:
     """u8 of the same shape: black becomes 0, white 255."""
     (black, white), values = scale, picture.values
-    made = np.rint((values.astype(np.float64) - black) * (255 / (white - black))).clip(0, 255).astype(np.uint8)
+    made = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), STRIP):  # as a whole, it would take 24 bytes for each of its values
+        part = (values[start : start + STRIP].astype(np.float64) - black) * (255 / (white - black))
+        made[start : start + STRIP] = np.rint(part).clip(0, 255)
     if picture.inverted:
         made = 255 - made
     if picture.alpha:
