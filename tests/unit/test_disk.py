@@ -97,7 +97,7 @@ def test_an_evaluation_and_a_report_of_a_run_that_goes_write_nothing(
             run.folder.path.rename(tmp_path / f"moved-{run.folder.path.name}")
             raise UserError("no data")  # a report is made without
 
-        monkeypatch.setattr(maquette.api.Run, "_own_data" if verb == "report" else "dataset", data)
+        monkeypatch.setattr(maquette.api.Run, "dataset", data)
         with pytest.raises(UserError):
             getattr(run, verb)(quiet=True)
         assert not run.folder.path.exists()
