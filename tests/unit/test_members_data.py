@@ -191,9 +191,7 @@ def test_every_process_reads_the_same_data(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_size_of_a_batch_of_tokens_is_what_processes_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, launched = story(tmp_path / "a.txt"), list[int]()
-    monkeypatch.setattr(
-        api, "launch", lambda folder, processes, quiet: launched.append(folder.recipe().train.batch_size)
-    )
+    monkeypatch.setattr(api, "launch", lambda folder, *_, **__: launched.append(folder.recipe().train.batch_size))
     settings = {"data.text.context": 64, "model.width": 32, "model.heads": 2, "model.layers": 1, "train.device": "cpu"}
 
     def train(tokens: int, processes: int) -> None:

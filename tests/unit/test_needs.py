@@ -57,7 +57,7 @@ def test_needs_lie_between_the_sizes_that_were_measured_and_on_beyond_them(table
     assert [round(need.first_look) for need in found if need] == [1000, 2000, 4000, 8000]
     assert [round(need.work) for need in found if need] == [1, 4, 16, 64]
     assert needs.need_of(recipe, pictures(16, 64)) == needs.need_of(recipe, pictures(32))
-    texts = DataSpec(columns={"text": Text(shape=(500,), mean_length=400.0)}, target=("text",))
+    texts = DataSpec(columns={"text": Text(shape=(500,), vocab=100, mean_length=400.0)}, target=("text",))
     lm = needs.need_of(load_recipe("text/lm"), texts)
     assert lm and round(lm.first_look) == 500  # of twice as many tokens half as many
 

@@ -24,7 +24,7 @@ import maquette.modalities.image.dicom as dicom
 import maquette.modalities.image.pages as pages
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import atomic
+from maquette.core.files import atomic, ready
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.image.lettering import Lettering
@@ -184,7 +184,7 @@ def save(img: Image.Image, path: Path, about: About) -> Path:
         img = _on_white(img) if kind == "JPEG" else img
     else:
         raise UserError(f"Pictures cannot be written as '{path.suffix}'.", "Use .png, .jpg or .webp.")
-    with atomic(path) as temporary:
+    with atomic(ready(path)) as temporary:
         img.save(temporary, format=kind, **options)
     return path
 
