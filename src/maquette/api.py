@@ -16,6 +16,7 @@ from torch import Tensor
 from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
+from maquette.core.files import expanded
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
@@ -362,7 +363,7 @@ class Run:
     def _check_named(self, name: str) -> None:
         """Refuses what is neither a split, nor a path, nor a data set known by name; lists the splits there are."""
         splits = self.folder.data().get("splits", {})
-        if splits and name not in NAMES and not name.startswith("hf:") and not Path(name).expanduser().exists():
+        if splits and name not in NAMES and not name.startswith("hf:") and not expanded(name).exists():
             close = closest(name, splits)
             meant = f"Did you mean '{close}'? " if close else ""
             raise UserError(
