@@ -16,6 +16,7 @@ from torch import Tensor
 from maquette.console import shows_progress
 from maquette.core.about import About, software
 from maquette.core.errors import MaquetteError, UserError, closest
+from maquette.core.files import expanded
 from maquette.core.find import modalities_with, recipe_names
 from maquette.core.generator import Generator, check_asked
 from maquette.core.hardware import device_named
@@ -25,7 +26,7 @@ from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
 from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
-from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, load_recipe
+from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, is_set, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples
 from maquette.core.shown import cleaned
@@ -110,7 +111,7 @@ def train(
     resolved = resolve_recipe(
         recipe, data, target, given, *lengths, settings, device, seed, strict, trackers, **of_data
     )
-    fetch = fetch or data is not None or _is_set(settings, "data.source")
+    fetch = fetch or data is not None or is_set(settings, "data.source")
     world = join_world(resolved.train.device)
     if out is None:
         if world.size > 1:
@@ -130,12 +131,6 @@ def train(
                 folder, dataset, quiet, trackers=resolved.train.trackers, progress=progress, stop=stop, began=began
             )
     return Run(folder, dataset)
-
-
-def _is_set(settings: Mapping[str, Any] | Sequence[str], key: str) -> bool:
-    """Whether the user set this key of the recipe."""
-    settings = [settings] if isinstance(settings, str) else settings
-    return any(setting.partition("=")[0].strip() == key for setting in settings)
 
 
 def _trackers(asked: str | Sequence[str]) -> list[str]:
@@ -185,7 +180,7 @@ def resolve_recipe(
         resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": str(data)})})
     if resolved.data.source is None:
         raise UserError("No data was named.", "Name data=FOLDER (--data FOLDER), or digits to try it out.")
-    check_trackers(resolved.train.trackers, trackers is not None or _is_set(settings, "train.trackers"))
+    check_trackers(resolved.train.trackers, trackers is not None or is_set(settings, "train.trackers"))
     device_named(resolved.train.device, "train.device")
     return resolved
 
@@ -368,7 +363,7 @@ class Run:
     def _check_named(self, name: str) -> None:
         """Refuses what is neither a split, nor a path, nor a data set known by name; lists the splits there are."""
         splits = self.folder.data().get("splits", {})
-        if splits and name not in NAMES and not name.startswith("hf:") and not Path(name).expanduser().exists():
+        if splits and name not in NAMES and not name.startswith("hf:") and not expanded(name).exists():
             close = closest(name, splits)
             meant = f"Did you mean '{close}'? " if close else ""
             raise UserError(

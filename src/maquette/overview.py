@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.errors import UserError
-from maquette.core.files import stats_within
+from maquette.core.files import expanded, stats_within
 from maquette.core.lock import is_owned
 from maquette.core.parse import characters_of, parse_yaml
 from maquette.core.recipe import names_by_about
@@ -50,7 +50,7 @@ class RunSummary:
 
 def runs(folder: str | Path = ".") -> list[RunSummary]:
     """The runs in a folder, and in those below it, by path; a run itself alone."""
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder '{folder}'.", "Name one that runs are in: maquette runs FOLDER")
     return sorted((_summary(RunFolder(path)) for path in run_paths(folder)), key=lambda run: run.path)

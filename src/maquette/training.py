@@ -31,7 +31,7 @@ from maquette.core.needs import enough
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
-from maquette.core.shown import file_stems
+from maquette.core.shown import file_stems, shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
 from maquette.core.summary import Before
 from maquette.core.table import Dataset, Table
@@ -78,8 +78,8 @@ def prepare(
     folder = create_run(out)
     with or_nothing(folder):
         folder.write_spec(spec)
-        remembered, shown = _named(recipe, dataset)
-        folder.write_data({"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown})
+        remembered, source = _named(recipe, dataset)
+        folder.write_data({"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": source})
         # The recipe last: it is what makes a folder a run.
         folder.write_recipe(remembered)
     for line in _told(dataset, spec):
@@ -121,15 +121,15 @@ def _several(columns: Sequence[ColumnSpec], form: type[ColumnSpec]) -> bool:
 def _named(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     """The recipe as the run folder holds it, with its data by name; where that lies is kept by this machine alone."""
     source = str(recipe.data.source)
-    shown = source
+    name = source
     if not (source in NAMES or source.startswith("hf:")):
         remember(dataset.fingerprint, source)
-        shown = str(expanded(source).resolve()) if recipe.train.keep_path else shared_name(source)
+        name = shown(str(expanded(source).resolve())) if recipe.train.keep_path else shared_name(source)
     # How each kind of column was prepared, every default written out: defaults may change.
     kinds = sorted({column.spec.kind for column in dataset.train.columns.values()})
     sections = {kind: recipe.data.of(kind) for kind in kinds if type(recipe.data.of(kind)).model_fields}
-    changes = {"source": shown, **sections}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(shown)
+    changes = {"source": name, **sections}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=changes)}), shared_name(name)
 
 
 def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify) -> Dataset:
@@ -151,8 +151,8 @@ def changed(folder: RunFolder, recipe: Recipe, dataset: Dataset, notify: Notify)
         )
     rows = apart(dataset, known, spec)
     kept = only(dataset, rows)
-    remembered, shown = _named(recipe, dataset)
-    new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": shown, "rows": rows, "before": parts}
+    remembered, source = _named(recipe, dataset)
+    new = {"fingerprint": dataset.fingerprint, **_facts(dataset, spec), "source": source, "rows": rows, "before": parts}
     folder.write_data(new)
     folder.write_recipe(remembered)
     first, *notes = _told(kept, spec)

@@ -16,6 +16,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 
 from maquette.cli.main import cli, verbs
+from maquette.core.errors import UserError
 from maquette.core.find import runs_from
 
 
@@ -128,3 +129,13 @@ def test_bash_completes(shelf: Path) -> None:
 
 def test_the_home_of_nobody_has_no_runs() -> None:
     assert runs_from("~nobody-of-this-name/r") == []
+
+
+@pytest.mark.parametrize("variable", ["MAQUETTE_CACHE", "MAQUETTE_DATA"])
+def test_the_home_of_nobody_in_a_variable_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "~nobody-of-this-name")
+    assert CliRunner().invoke(cli, ["cache"]).exit_code == 0
+    assert isinstance(CliRunner().invoke(cli, ["data", "inspect", "digit"]).exception, UserError)

@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_engine import final, same, wait_for
@@ -19,7 +20,7 @@ from kills import main as kill
 from maquette.core import leftovers
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, atomic_folder, make_folder, ready, temporary_folder, write_text
-from maquette.core.held import Gone, held
+from maquette.core.held import Gone, check_held, held, in_place
 from maquette.core.run import RunFolder, or_nothing
 from maquette.core.sizes import as_bytes
 from maquette.engine import train
@@ -87,6 +88,15 @@ def test_nothing_is_written_below_a_folder_that_went(tmp_path: Path) -> None:
     assert run.is_dir() and not any(run.iterdir())
 
 
+def test_a_folder_is_held_until_the_last_one_lets_go(tmp_path: Path) -> None:
+    first, second = held(tmp_path), held(tmp_path)
+    assert first.__enter__() == second.__enter__()
+    first.__exit__(None, None, None)  # an evaluation in a thread, say, which ends before the training does
+    assert in_place(tmp_path)
+    second.__exit__(None, None, None)
+    assert check_held(tmp_path) is None
+
+
 def test_an_evaluation_and_a_report_of_a_run_that_goes_write_nothing(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +133,25 @@ def test_what_killed_processes_left_goes_and_what_living_ones_write_stays(tmp_pa
         "new.txt",
         ".maquette-33333333-link",
     }
+
+
+def test_a_folder_that_is_cleared_away_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[Path]()
+    mkdir = Path.mkdir
+
+    def cleared_at_once(path: Path, *args: Any, **how: Any) -> None:
+        mkdir(path, *args, **how)
+        made.append(path)
+        if len(made) == 1:
+            leftovers.clear_leftovers(tmp_path, below=True)  # as another process does
+
+    monkeypatch.setattr(Path, "mkdir", cleared_at_once)
+    with atomic_folder(tmp_path / "new") as temporary:
+        (temporary / "a.txt").write_text("x")
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_where_no_lock_tells_leftovers_go_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def test_runs_are_listed_with_their_state(shelf: Path, monkeypatch: pytest.Monke
     assert json.loads(asked("runs", "runs/more", "--json").output) == [told[1]]
     assert "stopped" in asked("runs").output and "No runs in 'runs/other'" in asked("runs", "runs/other").output
     assert isinstance(asked("runs", "nowhere").exception, UserError)
+    assert isinstance(asked("runs", "~nobody-of-this-name").exception, UserError)
 
 
 def test_a_run_that_trains_is_seen_and_cannot_be_removed(shelf: Path) -> None:
@@ -157,7 +158,10 @@ def test_the_cache_keeps_its_limit_without_what_is_in_use(tmp_path: Path, monkey
     assert [one.path.name for one in trim()] == ["b"]
     assert {one.kind for one in kept()} == {"networks", "locations"} and (tmp_path / "theirs/z").exists()
     assert "In use, and still there: 1 entry" in asked("cache", "clear", "-y").output
+    monkeypatch.setenv("MAQUETTE_CACHE_LIMIT", "none")
+    assert limit() is None
     monkeypatch.delenv("MAQUETTE_CACHE_LIMIT")
+    assert limit() == 35
     assert asked("cache", "limit", "none").exit_code == 0 and limit() is None
     for wrong in ("20 pounds", "-1", "1e9", "i", "iB", "٣GB"):
         assert isinstance(asked("cache", "limit", "--", wrong).exception, UserError), wrong

@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -248,6 +248,24 @@ def test_whenever_it_is_killed_what_lies_there_is_whole(tmp_path: Path, monkeypa
         for one in filter(Path.exists, (tmp_path / name for name in names)):
             assert manifest.standing(one) == "whole" and one.read_bytes() in wrote[one.name]
     assert all(len(digests) < 12 for digests in (manifest.listed() or {}).values())
+
+
+@pytest.mark.parametrize("name", ["a.json", "weights.safetensors"])
+def test_a_file_that_is_replaced_twice_while_it_is_looked_at_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    manifest, file, late, listed = Manifest(tmp_path), tmp_path / name, [b"2", b"3"], Manifest.listed
+    manifest.write(file, b"1")
+
+    def after_others(self: Manifest) -> Mapping[str, list[str]] | None:
+        now = late.copy()
+        late.clear()
+        for content in now:
+            manifest.write(file, content)
+        return listed(self)
+
+    monkeypatch.setattr(Manifest, "listed", after_others)
+    assert manifest.standing(file) == "whole" and file.read_bytes() == b"3"
 
 
 def test_who_writes_at_once_loses_nothing_and_who_reads_meanwhile_is_not_misled(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ and what its folder keeps to itself."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -392,6 +393,16 @@ def test_a_run_folder_names_no_path_unless_asked_to(house: Path, tmp_path: Path)
 def test_a_name_that_is_relative_or_known_stays() -> None:
     assert shared_name("data/cats") == "data/cats" and shared_name("/home/me/cats") == "cats"
     assert shared_name("~/cats") == "cats" and shared_name("hf:me/cats") == "hf:me/cats"
+
+
+def test_data_whose_name_is_no_utf_8_is_named_by_the_numbers_of_its_bytes_and_found(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = house.rename(tmp_path / os.fsdecode(b"src\xe9"))
+    run = trained(odd, tmp_path / "a")
+    assert run.recipe.data.source == run.folder.data()["source"] == r"src\xe9"
+    monkeypatch.setattr("maquette.core.location._known", {})  # as in another process
+    assert maquette.load(run.folder.path).resume(steps=4, quiet=True).finished
 
 
 def test_a_run_folder_holds_no_line_of_the_training_data(tmp_path: Path) -> None:

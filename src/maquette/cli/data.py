@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from maquette.cli.options import OptionsOfData, asked_of
+from maquette.core.files import expanded
+from maquette.core.shown import file_stem
 
 if TYPE_CHECKING:
     from maquette.core.table import Dataset
@@ -159,5 +161,5 @@ def _examples(dataset: Dataset, name: str) -> list[str]:
 
 def _stem(source: str) -> str:
     """A file name made of what the user named."""
-    name = Path(source.removeprefix("hf:")).expanduser().resolve().name.partition(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"
+    name = expanded(source.removeprefix("hf:")).resolve().name.partition(".")[0]
+    return file_stem(name) or "data"

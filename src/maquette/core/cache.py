@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.core.files import ready, stats_within, write_text
+from maquette.core.files import expanded, ready, stats_within, write_text
 from maquette.core.held import is_open_at
 from maquette.core.leftovers import MARK, STALE_SECONDS, free, is_leftover, remove, remove_abandoned
 from maquette.core.sizes import as_bytes
@@ -23,7 +23,7 @@ HOUR = 3600.0
 def cache_folder(*parts: str) -> Path:
     """`MAQUETTE_CACHE`, or the user's cache folder as the system has it; not made yet."""
     if named := os.environ.get("MAQUETTE_CACHE"):
-        return Path(named).expanduser().joinpath(*parts)
+        return expanded(named).joinpath(*parts)
     from platformdirs import user_cache_path
 
     return user_cache_path("maquette", appauthor=False).joinpath(*parts)
@@ -39,7 +39,7 @@ KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "leftovers": ("half-written by commands that were killed", ()),
 }
 LASTING = ("locations",)
-LIMIT = "MAQUETTE_CACHE_LIMIT"
+LIMIT, NONE = "MAQUETTE_CACHE_LIMIT", "none"
 # What others leave of a download that was cut off: pooch and `datasets`.
 _FETCHING = re.compile(r"tmp[a-z0-9_]{8}|.*\.incomplete")
 
@@ -111,12 +111,12 @@ def limit() -> int | None:
     if named is None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             named, what = _limit_file().read_text(encoding="utf-8").strip(), f"'{_limit_file()}'"
-    return as_bytes(named, what) if named else None
+    return as_bytes(named, what) if named and named != NONE else None
 
 
 def set_limit(size: str) -> None:
     """Keeps the cache below a size from now on, such as 20GB; "none": as large as it gets."""
-    if size == "none":
+    if size == NONE:
         _limit_file().unlink(missing_ok=True)
     else:
         as_bytes(size, "The limit")

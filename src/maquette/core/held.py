@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from maquette.core.errors import UserError
 
 _held: dict[Path, int] = {}  # folder -> its descriptor, which stays with it wherever it goes
+_holders = Counter[Path]()  # blocks that hold it: within one another, or in threads, where the first may end first
 
 
 class Gone(UserError):
@@ -27,19 +29,18 @@ class Gone(UserError):
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[int]:
     """Remembers the folder itself for the block, not its name alone. Yields its descriptor."""
-    if folder in _held:
+    if folder not in _held:
+        try:
+            _held[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Gone(folder, None) from None
+    _holders[folder] += 1
+    try:
         yield _held[folder]
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Gone(folder, None) from None
-    _held[folder] = handle
-    try:
-        yield handle
     finally:
-        del _held[folder]
-        os.close(handle)
+        _holders[folder] -= 1
+        if not _holders[folder]:
+            os.close(_held.pop(folder))
 
 
 def check_held(path: Path) -> Path | None:

@@ -36,7 +36,12 @@ def claimed(parent: Path, name: str, folder: bool) -> Iterator[Path]:
         path = parent / f"{MARK}{secrets.token_hex(4)}-{name[-200:]}"
         if folder:
             path.mkdir()
-        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError:
+            if folder:  # cleared away before it was open
+                continue
+            raise
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         if not is_open_at(path, handle):  # cleared away before it was locked

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from pathlib import Path
 
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.files import expanded, ready, write_json
-from maquette.core.parse import read_json
+from maquette.core.shown import shown
 
 _known: dict[str, Path] = {}  # of this process, for machines on which no cache can be written
 
@@ -26,14 +27,16 @@ def recall(key: str | None) -> Path | None:
     """The path that was noted last, whether or not something is there still."""
     path = _known.get(key) if key else None
     with contextlib.suppress(OSError, UserError, ValueError, KeyError, TypeError):
-        path = Path(str(read_json(_file(key))["path"])) if key else None
+        # Ours alone, and a path may have bytes that are no UTF-8, which no file that is given away may hold.
+        path = Path(str(json.loads(_file(key).read_text("utf-8"))["path"])) if key else None
     return path
 
 
 def shared_name(source: str) -> str:
-    """A path as a run folder may hold it: as it was given where it is relative, its last part where it is absolute."""
+    """A path as a run folder may hold it: as it was given where it is relative, its last part where it is absolute; of
+    bytes that are no UTF-8 their numbers."""
     path = expanded(source)
-    return path.name if path.is_absolute() else source
+    return shown(path.name if path.is_absolute() else source)
 
 
 def digest_of(file: Path) -> str:

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, explained, make_folder, write_json
+from maquette.core.held import is_open_at
 from maquette.core.parse import characters_of, parse_json
 
 NAME, LOCK = "manifest.json", ".manifest.lock"
@@ -61,16 +62,19 @@ class Manifest:
 
     def standing(self, file: Path) -> Standing:
         """Whether a file is as it was written. Any is whole where there is no manifest."""
-        if not file.is_file():
-            return "missing"
-        with file.open("rb") as stream:
-            listed = self.listed()  # once the file is open: who replaces it meanwhile lists what it was as well
-            if listed is None:
-                return "whole"
-            known = listed.get(self._name(file))
-            if known is None:
-                return "not listed"
-            return "whole" if _digest(file, stream) in known else "changed"
+        while file.is_file():
+            with file.open("rb") as stream:
+                listed = self.listed()  # once the file is open: who replaces it meanwhile lists what it was as well
+                if listed is None:
+                    return "whole"
+                known = listed.get(self._name(file))
+                if known is None:
+                    return "not listed"
+                if _digest(file, stream) in known:
+                    return "whole"
+                if is_open_at(file, stream.fileno()):
+                    return "changed"  # and not one that was replaced twice meanwhile
+        return "missing"
 
     def check(self, file: Path, remedy: str = RESTORE) -> None:
         """Raises UserError where a file is not as it was written."""
@@ -145,4 +149,5 @@ def _digest(file: Path, stream: BufferedReader | BytesIO) -> str:
     found, characters = hashlib.sha256(), TextIOWrapper(stream, "latin-1", newline=None)  # \r\n and \r become \n
     while part := characters.read(CHUNK):
         found.update(part.encode("latin-1"))
+    characters.detach()  # which would close the stream
     return found.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -253,8 +253,13 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     A file may be somebody else's: a module of its choice is imported only where the user names it, as family=NAME or
     as core/find.py says.
     """
-    named = any(override.partition("=")[0].strip() == "family" for override in overrides)
-    return parse_recipe(recipe_text(name), overrides, name, received=not named)
+    return parse_recipe(recipe_text(name), overrides, name, received=not is_set(overrides, "family"))
+
+
+def is_set(settings: str | Iterable[str], key: str) -> bool:
+    """Whether a key is among these, `key` or `key=value` each: what the user sets was not chosen by somebody else."""
+    each = [settings] if isinstance(settings, str) else settings
+    return any(setting.partition("=")[0].strip() == key for setting in each)
 
 
 def data_config(plain: dict[str, Any], overrides: Sequence[str] = ()) -> DataConfig:

@@ -60,7 +60,9 @@ def fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], problem: 
     if wrong := misfit(nets, {name: tensor.shape for name, tensor in tensors.items()}):
         raise UserError(f"{problem}: {wrong}.", remedy)
     for name, net in nets.items():
-        net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
+        own = net.state_dict()
+        if not any(value.is_meta for value in own.values()):  # an outline has no values, and torch warns of each
+            net.load_state_dict({key: tensors[f"{name}.{key}"] for key in own})
 
 
 def misfit(nets: Mapping[str, nn.Module], found: Mapping[str, Sequence[int]]) -> str:

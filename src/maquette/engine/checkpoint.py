@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maquette.core.errors import UserError
 from maquette.core.files import atomic_folder, make_folder, temporary_folder, write_json
 from maquette.core.manifest import Manifest, digest
-from maquette.core.parse import read_json
+from maquette.core.parse import brief, read_json
 from maquette.core.tensors import read_tensors, write_tensors
 from maquette.engine.state import State
 
@@ -101,8 +101,7 @@ def _whole(path: Path) -> Facts:
     try:
         facts = Facts.model_validate(plain)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise UserError(f"{_FACTS}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+        raise UserError(f"{_FACTS}: {brief(error)}") from None
     if path.name != _name(facts.step):
         raise UserError(f"{_FACTS} is of step {facts.step:,}.")
     return facts

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maquette.core.errors import UserError
 from maquette.core.files import ready, write_json
 from maquette.core.measure import Better
-from maquette.core.parse import read_json
+from maquette.core.parse import brief, read_json
 from maquette.core.shown import cleaned
 from maquette.evaluation.verdict import SENSES, Verdict, missed, standing, told_apart, verdict
 
@@ -233,10 +233,8 @@ class Evaluation(_Frozen):
         try:
             return cls.model_validate(read_json(Path(path)))
         except ValidationError as error:
-            what = error.errors()[0]
-            where = ".".join(str(part) for part in what["loc"])
-            problem = f"{where}: {what['msg']}".removeprefix(": ")  # nowhere in it: it is no object at all
-            raise UserError(f"'{path}' is not an evaluation: {problem}.", "Run `maquette evaluate` again.") from None
+            problem = f"'{path}' is not an evaluation: {brief(error)}."
+            raise UserError(problem, "Run `maquette evaluate` again.") from None
 
     def __str__(self) -> str:
         table = [HEADER, *self.rows()]

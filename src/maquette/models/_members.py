@@ -15,6 +15,7 @@ from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.location import digest_of, recall, remember
 from maquette.core.model import Model, Streams
 from maquette.core.run import RunFolder, open_run
+from maquette.core.shown import shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, TokenSpec
 
 
@@ -46,7 +47,7 @@ def named(folder: RunFolder) -> dict[str, str]:
     """`run` and `digest` of a member that lies in this folder; the machine keeps the path, the recipe does not."""
     digest = digest_of(folder.weights_file)
     remember(digest, folder.path)
-    return {"run": folder.path.resolve().name, "digest": digest}
+    return {"run": shown(folder.path.resolve().name), "digest": digest}
 
 
 def runs_of(*members: Any) -> tuple[str, ...]:

@@ -300,7 +300,7 @@ def _meant(name: str, names: Sequence[str]) -> str:
     root, held = os.environ.get("MAQUETTE_DATA"), dict[str, str]()
     if root:
         with contextlib.suppress(OSError):
-            held = {path.name: str(path) for path in Path(root).expanduser().iterdir()}
+            held = {path.name: str(path) for path in expanded(root).iterdir()}
     close = closest(name, {*names, *held}) if "/" not in name else None
     # What ships is found by its name alone; of other data it takes the path.
     return "" if close is None else f"Did you mean '{close if close in names else held[close]}'?"

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from maquette.core.errors import UserError
+from maquette.core.files import expanded
 from maquette.core.progress import stage
 from maquette.data.names import digest
 from maquette.data.raw import RawTable, Values
@@ -71,7 +72,7 @@ def read(place: Place, columns: Sequence[str]) -> RawTable:
 def _local(name: str) -> Path | None:
     """The folder of a local copy under MAQUETTE_DATA."""
     root = os.environ.get("MAQUETTE_DATA")
-    local = Path(root).expanduser() / name if root else None
+    local = expanded(root) / name if root else None
     return local if local and local.is_dir() and idx.quartet_in(Folder(local).names) else None
 
 
