@@ -21,6 +21,7 @@ from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.data import open_dataset
+from maquette.data.separated import CELL
 from maquette.modalities import image
 from maquette.modalities.image.config import Spec
 
@@ -255,3 +256,25 @@ def test_a_large_table_may_come_to_more_than_the_limit(tmp_path: Path) -> None:
     rows = [{"text": f"{i} words, as they are written in such tables", "label": i % 2} for i in range(3000)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert len(open_dataset(tmp_path / "a.jsonl").train) > 2000
+
+
+def test_arrays_that_are_written_out_as_columns_count_as_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sets of digits that most people have as .csv: 785 columns, nearly all of them 0."""
+    monkeypatch.setenv(limits.VARIABLE, "16MB")
+    header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
+    rows = [f"{i % 10}," + "0," * 783 + f"{i % 100}" for i in range(400)]
+    (tmp_path / "digits.csv").write_text("\n".join([header, *rows]))
+    (tmp_path / "digits.csv.gz").write_bytes(gzip.compress((tmp_path / "digits.csv").read_bytes()))
+    assert max(limits.limit(), 20 * (tmp_path / "digits.csv").stat().st_size) < 400 * 785 * CELL
+    for name in ("digits.csv", "digits.csv.gz"):
+        assert open_dataset(tmp_path / name).train.columns["image"].stored(0).shape == (1, 28, 28)
+
+
+def test_a_text_may_be_of_wide_characters(tmp_path: Path) -> None:
+    """One wide character makes all of them wide in memory: of a file that is as large itself, that is no bomb."""
+    words = "\n".join(f"{i} goes on \u2014 and on." for i in range(LIMIT // 30))
+    (tmp_path / "a.txt").write_text(words, encoding="utf-8")
+    assert 2 * len(words) > LIMIT and (tmp_path / "a.txt").stat().st_size < LIMIT
+    assert open_dataset(tmp_path / "a.txt")

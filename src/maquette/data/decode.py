@@ -66,9 +66,10 @@ class Decoder:
 
         Raises Unreadable with the offset of the first byte that is no character.
         """
-        characters, encoding = decoded(unpacked(data))
-        self._read, self._held = self._read + len(data), self._held + sys.getsizeof(characters)
-        limits.check(self._held, of=self._read)  # of all files, which are held together
+        self._read, whole = self._read + len(data), unpacked(data)
+        limits.check(self._held + _size(whole), of=self._read)  # of all files, which are held together
+        characters, encoding = decoded(whole)
+        self._held += sys.getsizeof(characters)
         self.encodings[encoding] = self.encodings.get(encoding, 0) + 1
         if encoding not in SURE:
             self._foreign.setdefault(encoding, []).append(name)
@@ -114,7 +115,6 @@ def decoded(data: bytes) -> tuple[str, str]:
                 return data.decode(codec), name
             except UnicodeDecodeError as error:
                 raise Unreadable(f"not {name}, as its first bytes say: byte {error.start:,}") from None
-    limits.check(_size(data))
     try:
         characters = data.decode("utf-8")
     except UnicodeDecodeError as error:

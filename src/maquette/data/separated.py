@@ -32,7 +32,7 @@ USUAL = "\t;|,"  # separators; where several divide all rows alike, the first
 NOWHERE = "\x01"  # separates nothing: control characters are gone
 ALIKE = 0.8  # share of rows with as many cells as the first
 NAMED_ALIKE = 0.2  # ... where the first looks like names: cells with separators in them may not be quoted
-ROW, CELL = 320, 90  # bytes that a row takes, and each of its cells
+ROW, CELL, NUMBER = 320, 90, 8  # bytes that a row takes, and each of its cells, or numbers of an array
 MOST_COLUMNS = 2**18
 SIDE = 8  # cells, at least, of square arrays that are written out as columns
 MOST_ABOVE = 6  # lines above a table, such as a title
@@ -93,12 +93,12 @@ def sheet_of(characters: str, name: str, columns: Sequence[str] = (), size: int 
 
 def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence[str] = (), size: int = 0) -> Sheet:
     """The sheet that rows of cells make up. records: (line in the file, cells), the header among them."""
-    rest = _held(records, size)
-    first = next(((line, cells) for line, cells in rest if any(map(str.strip, cells))), None)
+    rest = iter(records)
+    first = next(((line, cells) for line, cells in _held(rest, size) if any(map(str.strip, cells))), None)
     made = Sheet()
     if first is None:
         return made
-    judged = list(islice(rest, JUDGED))
+    judged = list(islice(_held(rest, size), JUDGED))
     while len([*filter(str.strip, first[1])]) == 1 and not _known(first[1], columns):  # a title above the table
         full = [record for record in judged if any(record[1])]
         if not (full and all(full[0][1]) and _is_surely_header([cells for _, cells in full])):
@@ -127,7 +127,7 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
             f"'{shown(name)}' has no header: its columns are {listed}; name the target and what is given."
         )
     grid = _grid(names, body)
-    repeated = _fill(made, chain(judged, rest), len(names), again, grid)
+    repeated = _fill(made, _held(chain(judged, rest), size, grid), len(names), again, grid)
     if repeated:
         rows = counted(repeated, "more row: it is", "more rows: they are")
         made.notes.append(f"The header of '{shown(name)}' stands in {rows} not read.")
@@ -145,15 +145,19 @@ def sheet(records: Iterable[tuple[int, list[str]]], name: str, columns: Sequence
     return made
 
 
-def _held(records: Iterable[tuple[int, list[str]]], size: int) -> Iterator[tuple[int, list[str]]]:
-    """The same, as long as they may be held in memory."""
-    total = 0
-    for number, (line, cells) in enumerate(records):
-        total += ROW + CELL * len(cells)
+def _held(
+    records: Iterable[tuple[int, list[str]]], size: int, grid: slice | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The same, as long as they may be held in memory. grid: cells of which numbers alone are kept"""
+    total = checked = 0
+    inner = grid.stop - grid.start if grid else 0
+    for line, cells in records:
         if len(cells) > MOST_COLUMNS:
             raise Unreadable(f"line {line:,} has {len(cells):,} cells, and a table {MOST_COLUMNS:,} at most")
-        if number % JUDGED == 0:
+        total += ROW + CELL * max(len(cells) - inner, 0) + NUMBER * inner
+        if total - checked > limits.STEP:
             limits.check(total, of=size)
+            checked = total
         yield line, cells
 
 
