@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import tarfile
@@ -255,3 +256,9 @@ def test_a_large_table_may_come_to_more_than_the_limit(tmp_path: Path) -> None:
     rows = [{"text": f"{i} words, as they are written in such tables", "label": i % 2} for i in range(3000)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert len(open_dataset(tmp_path / "a.jsonl").train) > 2000
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(Unreadable, match="no file"):
+        limits.contents(tmp_path / "pipe.png")
