@@ -204,3 +204,13 @@ def test_nothing_is_written_or_read_through_a_link(plain: Path, name: str) -> No
     (plain / name).unlink()
     (plain / "alias.yaml").symlink_to("recipe.yaml")
     assert maquette("sample", plain, "-n", "1", "-o", plain.with_name("made")).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "samples/preview-00000000.png", "README.md", ".lock"])
+def test_no_pipe_of_a_received_run_is_waited_for(plain: Path, name: str) -> None:
+    """Who reads a pipe that nobody writes into waits for ever."""
+    (plain / name).unlink(missing_ok=True)
+    os.mkfifo(plain / name)
+    for words in (("sample", plain), ("report", plain)):
+        fails_clearly(*words, says="is a pipe or a device")
+    assert maquette("runs", plain.parent).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import tarfile
@@ -278,3 +279,9 @@ def test_a_text_may_be_of_wide_characters(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(words, encoding="utf-8")
     assert 2 * len(words) > LIMIT and (tmp_path / "a.txt").stat().st_size < LIMIT
     assert open_dataset(tmp_path / "a.txt")
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(Unreadable, match="no file"):
+        limits.contents(tmp_path / "pipe.png")

@@ -98,6 +98,7 @@ def test_weights_that_are_no_numbers_are_refused_without_a_manifest_too(folder: 
     (lambda found: found.pop(next(iter(found))), "it lacks "),
     (lambda found: found.update({f"{next(iter(found))}2": torch.zeros(1)}), "it has no place for "),
     (lambda found: found.update({next(iter(found)): torch.zeros(5, 7)}), " is 5x7 instead of "),
+    (lambda found: found.update({next(iter(found)): next(iter(found.values())) * 1j}), " is complex64 instead of "),
 ])  # fmt: skip
 def test_weights_of_another_network_are_told_in_one_line(
     folder: RunFolder, change: Callable[[dict[str, torch.Tensor]], object], says: str
@@ -353,6 +354,16 @@ def test_facts_that_cannot_be_are_passed_over_with_whatever_digest(
     assert found is not None and found.step == 19
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.float16, torch.float64, torch.uint16])
+def test_a_checkpoint_in_other_types_of_numbers_can_be_gone_on_from(trained: RunFolder, kind: torch.dtype) -> None:
+    last = newest(trained)
+    with_tensors(last / "state.safetensors", lambda found: found.update({n: t.to(kind) for n, t in found.items()}))
+    Manifest(last).record([last / "state.safetensors"])
+    state = state_of(trained)
+    assert checkpoint.load_latest(trained.checkpoints, state, lambda line: None)
+    assert {tensor.dtype for tensor in state.tensors().values()} == {torch.float}
+
+
 @pytest.mark.parametrize("change", [
     lambda found: found.clear(),
     lambda found: found.pop("model.G.weight"),
@@ -363,6 +374,8 @@ def test_facts_that_cannot_be_are_passed_over_with_whatever_digest(
     lambda found: found.update({"optim.9.0.step": torch.zeros(())}),
     lambda found: found.update({"more": torch.zeros(3)}),
     lambda found: found.update({"model.G.weight": torch.zeros(3)}),
+    lambda found: found.update({"optim.0.0.step": found["optim.0.0.step"] * 1j}),
+    lambda found: found.update({"model.G.weight": found["model.G.weight"] * 1j}),
     lambda found: found["model.G.weight"].view(-1)[:1].fill_(torch.nan),
     lambda found: found["optim.0.0.exp_avg_sq"].view(-1)[:1].fill_(torch.inf),
 ])  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -77,6 +78,8 @@ def read(stream: Readable, size: float = math.inf) -> bytes:
 def contents(path: str | Path) -> bytes:
     """The bytes of a file; Unreadable, with the reason, where it cannot be read or is beyond the limit."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would be waited for, a device has no end
+            raise Unreadable("no file")
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a third of reading a small file
             check(os.fstat(file.fileno()).st_size)
             return file.read()

@@ -201,6 +201,8 @@ class RunFolder:
         """The step that the weights are of; None where there are none, or they do not say."""
         from safetensors import SafetensorError, safe_open
 
+        if not self.weights_file.is_file():  # a pipe would be waited for
+            return None
         try:
             with safe_open(self.weights_file, framework="numpy") as file:
                 return int((file.metadata() or {})["step"])
@@ -380,13 +382,13 @@ def open_run(path: str | Path) -> RunFolder:
         shown = ", ".join(within[:LISTED]) + (f" and {len(within) - LISTED} more" if len(within) > LISTED else "")
         remedy = f"Name one of the runs in it: {shown}." if within else "Name the folder given to -o."
         raise UserError(f"'{path}' is not a run folder: it has no recipe.yaml.", remedy)
-    _refuse_links_out(path)
+    _refuse_odd_files(path)
     return RunFolder(path)
 
 
-def _refuse_links_out(path: Path) -> None:
+def _refuse_odd_files(path: Path) -> None:
     """Refuses a run in which links lead out of it: what is written there would land in other files of the user's, and
-    what is read from there be shown."""
+    what is read from there be shown. And one with pipes and the like, which would be waited for without an end."""
     whole = path.resolve()
     for file in path.rglob("*"):
         if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(whole):
@@ -394,3 +396,5 @@ def _refuse_links_out(path: Path) -> None:
                 f"'{file}' is a link that leads out of the run, to '{os.path.realpath(file)}'; nothing was read.",
                 "Put what it leads to in its place, or remove it.",
             )
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise UserError(f"'{file}' is a pipe or a device, and no file; nothing was read.", "Remove it.")

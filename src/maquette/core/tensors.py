@@ -57,8 +57,14 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 def fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], problem: str, remedy: str) -> None:
     """Puts tensors, by `<net>.<name>`, into networks. Raises UserError(problem: what differs, remedy) where they do not
     fit, and has changed nothing then."""
+    import torch
+
     if wrong := misfit(nets, {name: tensor.shape for name, tensor in tensors.items()}):
         raise UserError(f"{problem}: {wrong}.", remedy)
+    for name, net in nets.items():
+        for key, value in net.state_dict().items():
+            if not torch.can_cast(found := tensors[f"{name}.{key}"].dtype, value.dtype):
+                raise UserError(f"{problem}: {name}.{key} is {_type(found)} instead of {_type(value.dtype)}.", remedy)
     for name, net in nets.items():
         own = net.state_dict()
         if not any(value.is_meta for value in own.values()):  # an outline has no values, and torch warns of each
@@ -104,6 +110,10 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "a number"
+
+
+def _type(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _some(words: Sequence[str]) -> str:

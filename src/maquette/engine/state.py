@@ -132,7 +132,8 @@ class State:
         for i, optimizer in enumerate(self._optimizers):
             for j, parameter in enumerate(_parameters(optimizer)):
                 own = {k: rest.pop(name) for k in MOMENTS[type(optimizer)] if (name := f"optim.{i}.{j}.{k}") in rest}
-                wrong = [k for k, v in own.items() if v.shape != (() if k == "step" else parameter.shape)]
+                shapes = {k: () if k == "step" else parameter.shape for k in own}
+                wrong = [k for k, v in own.items() if v.shape != shapes[k] or not torch.can_cast(v.dtype, torch.float)]
                 if wrong or len(own) not in (0, len(MOMENTS[type(optimizer)])):
                     raise UserError(f"the moments of parameter {j} of optimizer {i} do not fit the model")
                 moments.append((optimizer, parameter, own))
@@ -147,7 +148,7 @@ class State:
                 optimizer.state[parameter] = {
                     k: torch.empty_like(parameter).copy_(v)
                     if v.shape == parameter.shape
-                    else v.clone().to(parameter.device if fused else "cpu")
+                    else v.clone().to(parameter.device if fused else "cpu", torch.float)
                     for k, v in own.items()
                 }
 
