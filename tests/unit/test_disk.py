@@ -154,6 +154,15 @@ def test_a_folder_that_is_cleared_away_before_it_is_locked_is_made_anew(
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize("name", ["字" * 80 + ".txt", "x" * 251 + ".txt", os.fsdecode(b"\xe9.txt")])
+def test_whatever_name_a_file_can_have_it_can_be_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    with atomic(tmp_path / name) as temporary:
+        assert leftovers.is_leftover(temporary) and temporary.suffix == ".txt"
+        temporary.write_text("y")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_where_no_lock_tells_leftovers_go_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from maquette.core.files import expanded, ready, stats_within, write_text
 from maquette.core.held import is_open_at
-from maquette.core.leftovers import MARK, STALE_SECONDS, free, is_leftover, remove, remove_abandoned
+from maquette.core.leftovers import STALE_SECONDS, free, is_leftover, marked, remove, remove_abandoned
 from maquette.core.sizes import as_bytes
 
 HOUR = 3600.0
@@ -150,7 +149,7 @@ def _removed(one: Kept) -> bool:
         handle = os.open(one.path, os.O_RDONLY)
         try:
             if free(handle) or time.time() - one.used > STALE_SECONDS:
-                remove(one.path.rename(one.path.with_name(f"{MARK}{secrets.token_hex(4)}-{one.path.name}")))
+                remove(one.path.rename(marked(one.path.parent, one.path.name)))
                 return True
         finally:
             os.close(handle)

@@ -23,6 +23,7 @@ _OURS = re.compile(
     re.escape(MARK) + r"[0-9a-f]{8}-.+|\.(writing|part)-[a-z0-9_]{8}"
     r"|\.(recipe\.yaml|(spec|data|metrics)\.json|weights\.safetensors|log\.jsonl|report\.html|README\.md)\.[a-z0-9_]{8}\.\w+"
 )
+LONGEST = 200  # bytes of a name's end: with the mark it is a name that any system takes
 STALE_SECONDS = 24 * 3600  # for what no lock tells of, such as on a network disk without locks
 _cleared: set[Path] = set()
 
@@ -33,7 +34,7 @@ def claimed(parent: Path, name: str, folder: bool) -> Iterator[Path]:
     given another name."""
     handle = None
     while handle is None:
-        path = parent / f"{MARK}{secrets.token_hex(4)}-{name[-200:]}"
+        path = marked(parent, name)
         if folder:
             path.mkdir()
         try:
@@ -53,6 +54,12 @@ def claimed(parent: Path, name: str, folder: bool) -> Iterator[Path]:
         if is_open_at(path, handle):
             remove(path)
         os.close(handle)
+
+
+def marked(parent: Path, name: str) -> Path:
+    """A path in `parent` that nothing has, by which all know that what will have this name is under way, or going."""
+    end = name.encode(errors="ignore")[-LONGEST:].decode(errors="ignore")
+    return parent / f"{MARK}{secrets.token_hex(4)}-{end}"
 
 
 def is_leftover(path: Path) -> bool:
