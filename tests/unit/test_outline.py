@@ -12,6 +12,7 @@ from maquette.core import hardware
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, build_model
 from maquette.core.option import Option
+from maquette.core.outline import outline
 from maquette.core.recipe import load_recipe, recipe_names
 from maquette.core.run import RunFolder
 from maquette.testing.specs import column_spec, data_spec
@@ -37,8 +38,15 @@ def test_columns_that_make_it_large_are_named(monkeypatch):
     monkeypatch.setattr("maquette.core.outline.memory", lambda: 2**28)
     spec = data_spec(column_spec("text", 16, vocab=200_000))
     with pytest.raises(UserError, match=r"the largest of them is net.embed.*\(200000, 256\)"):
-        build_model(load_recipe("text/lm"), spec)
+        build_model(load_recipe("text/lm", ["train.device=cpu"]), spec)
     assert 2**20 < hardware.memory() < 2**50
+
+
+def test_what_training_takes_on_a_gpu_is_not_held_against_the_memory_here(monkeypatch):
+    monkeypatch.setattr("maquette.core.outline.memory", lambda: 2**28)
+    monkeypatch.setattr("maquette.core.outline.best_device", lambda: "cuda")
+    spec = data_spec(column_spec("text", 16, vocab=200_000))  # 205 MB of weights, which are made here
+    assert outline(load_recipe("text/lm"), spec, trains=True)
 
 
 @pytest.mark.parametrize("setting", ["model.latent_dim=0", "model.hidden=[1000000000]", "train.steps=9999999999"])

@@ -14,7 +14,7 @@ from torch import nn
 
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
-from maquette.core.hardware import memory
+from maquette.core.hardware import best_device, memory
 from maquette.core.model import Model
 from maquette.core.recipe import Recipe
 from maquette.core.spec import DataSpec, GridSpec
@@ -33,7 +33,8 @@ def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
     model = _outline(recipe, spec)
     if model is None:
         return None
-    weights, item = _bytes(model) * (TRAINED if trains else 1), _values(spec) * VALUE
+    host = not trains or recipe.train.device == "cpu" or best_device() == "cpu"  # a GPU has memory of its own
+    weights, item = _bytes(model) * (TRAINED if trains and host else 1), _values(spec) * VALUE * host
     size, there = weights + item, memory()
     if size > there:
         raise UserError(
