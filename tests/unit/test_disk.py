@@ -168,7 +168,7 @@ def test_where_no_lock_tells_leftovers_go_by_age(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(leftovers.fcntl, "flock", no_locks)
-    new, old, earlier = (tmp_path / f".maquette-{name}-x" for name in ("00000000", "11111111", "22222222"))
+    new, old = tmp_path / ".maquette-00000000-x", tmp_path / ".maquette-11111111-x"
     earlier = tmp_path / ".weights.safetensors.k3j_2h1x.safetensors"
     for path in (new, old, earlier):
         path.write_text("x")

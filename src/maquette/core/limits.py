@@ -1,8 +1,9 @@
 """How much may be decoded: one limit for every form of file, so that a small file cannot fill the memory.
 
-The limit holds for what lies in memory at once: one item, an array, a table, the characters of a file, a member of an
-archive. What is taken a few at a time (members of an archive, pages, rows of Parquet) may come to more in all, but not
-to more than SWOLLEN times the bytes that it is decoded from: a large file may hold much, a small one may not.
+The limit holds for what lies in memory at once: one item, an array, the bytes of a file as it is or unpacked, a member
+of an archive. What is taken a few at a time (members of an archive, pages, rows of tables and of Parquet), and
+characters, may come to more in all, but not to more than SWOLLEN times the bytes that it is decoded from: a large file
+may hold much, a small one may not.
 """
 
 from __future__ import annotations
