@@ -21,7 +21,7 @@ from maquette.core.files import write_json
 from maquette.core.generator import Generator
 from maquette.core.manifest import FORMAT, Manifest
 from maquette.core.run import RunFolder
-from maquette.core.tensors import read_tensors, write_tensors
+from maquette.core.tensors import MOST, read_tensors, write_tensors
 from maquette.engine import checkpoint, train
 from maquette.engine.state import State
 from toy_job import toy_job
@@ -121,6 +121,7 @@ def header(words: str, body: bytes = b"") -> bytes:
     header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
     header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}', bytes(4)),
     header('{"a":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,4]}}', bytes(4)),
+    header(json.dumps({f"a{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(MOST + 1)})),
     header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', bytes(4)),
     header('{"a":{"dtype":"Q77","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
     header('{"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]}}', bytes(4)),
