@@ -6,7 +6,7 @@ import time
 import pytest
 
 from maquette.core.errors import UserError
-from maquette.core.parse import MOST_JSON, MOST_YAML, characters_of, parse_json, parse_yaml, read_json
+from maquette.core.parse import CONTAINERS, MOST_JSON, MOST_YAML, characters_of, parse_json, parse_yaml, read_json
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
 YAML = [
@@ -49,6 +49,7 @@ JSON = [
     ("[1, 2", "Expecting ',' delimiter"),
     ("", "Expecting value"),
     ("1 2", "Extra data"),
+    ("[" + "{}," * CONTAINERS + "0]", "more than 4,194,304 lists and objects"),
     (b" " * (MOST_JSON + 1), "more than 67,108,864 bytes"),
 ]
 

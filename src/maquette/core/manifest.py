@@ -26,6 +26,7 @@ FORMAT = 1
 KEPT = 2  # digests of a file: what lies there, and what did before, which a slow reader may have opened
 WORDS = (".json", ".yaml")  # files of words, whose line ends git and editors may write otherwise
 CHUNK = 2**20  # characters read at once
+LONGEST = 2**20  # bytes of a manifest: some thousands of files
 RESTORE = "Restore it from a copy of the run; or, if you trust the run as it is, remove manifest.json."
 
 Standing = Literal["whole", "changed", "missing", "not listed"]
@@ -46,7 +47,7 @@ class Manifest:
         or of another format."""
         if not self.file.exists():
             return None
-        found = parse_json(characters_of(self.file), str(self.file), RESTORE)
+        found = parse_json(characters_of(self.file, LONGEST), str(self.file), RESTORE)
         number = found.get("format") if isinstance(found, dict) else None
         if type(number) is int and number != FORMAT:
             raise UserError(

@@ -19,6 +19,7 @@ from maquette.core.errors import UserError
 
 MOST_JSON = 64 * 2**20  # bytes: a tokenizer of a million tokens has 40 MB
 MOST_YAML = 128 * 2**10  # bytes: a recipe has 3 kB, and YAML is read slowly
+CONTAINERS = 2**22  # or more brackets: each takes 30 times its bytes
 DEPTH = 50  # containers within one another
 DIGITS = 40  # of a whole number
 COPY, COPY_OF_RUN = "Use an undamaged copy of it.", "Restore it from a copy of the run."
@@ -31,6 +32,8 @@ def parse_json(content: str | bytes, name: str, remedy: str = COPY, most: int = 
     """
     try:
         plain = _characters(content, most)
+        if plain.count("[") + plain.count("{") > CONTAINERS:
+            raise ValueError(f"it has more than {CONTAINERS:,} lists and objects")
         value = _JSON.decode(plain)
         if _HALF.search(plain):
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair can be written nowhere

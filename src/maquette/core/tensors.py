@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # it takes a second to import, which listing runs can do with
     from torch import Tensor, nn
 
 SHOWN = 3  # tensors that are named
+MOST = 2**16  # tensors of a file, each of which takes its time to read; the largest of ours have a few thousand
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -21,6 +22,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     name."""
     from safetensors.torch import load_file
 
+    shapes_in(path)
     with _refused(path):
         tensors = load_file(path)
     if odd := [name for name, tensor in tensors.items() if not _is_finite(tensor)]:
@@ -51,6 +53,8 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 
     with _refused(path), safe_open(path, framework="numpy") as file:
         names = file.keys()
+        if len(names) > MOST:
+            raise ValueError(f"it has {len(names):,} tensors")
         return {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
