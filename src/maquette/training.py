@@ -491,10 +491,11 @@ def launch(
             raise Interrupted("Stopped; everything is saved.", f"Go on with: maquette resume {folder.path}") from None
         except ChildFailedError as error:
             codes = [failure.exitcode for failure in error.failures.values()]
-            killed = min(codes) < 0  # what the others say then is that they are alone
+            # What the others say of one that was killed is that they are alone; those left over are sent SIGTERM.
+            killed = any(code < 0 for code in codes if code != -signal.SIGTERM)
             raise (None if killed else handed_on(said)) or MaquetteError(
                 f"A process of {processes} that train together "
-                + (f"was killed by signal {-min(codes)}." if killed else f"ended with exit code {codes[0]}."),
+                + (f"was killed by signal {-min(codes)}." if min(codes) < 0 else f"ended with exit code {codes[0]}."),
                 f"Go on with: maquette resume {folder.path}",
             ) from None
 

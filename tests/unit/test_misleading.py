@@ -230,3 +230,12 @@ def test_a_file_that_goes_while_it_is_read_is_left_out_by_name(tmp_path: Path) -
     cells = source.load(lambda message: None).columns["image"]
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         cells.take([3])[0].read()
+
+
+def test_a_folder_of_what_is_data_by_itself_names_the_file(tmp_path: Path) -> None:
+    np.save(put(tmp_path / "data/part/a.npy", b""), ITEMS)
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "data")
+    assert caught.value.remedy == f"Name the file itself: {tmp_path / 'data/part/a.npy'}"
+    put(tmp_path / "other/notes.xyz", b"\0\xff\1" * 99)
+    assert "it holds 1 file (1 .xyz)" in refused(tmp_path / "other")

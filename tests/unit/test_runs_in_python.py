@@ -10,9 +10,11 @@ import pytest
 
 import maquette
 from maquette import api
-from maquette.core.errors import UserError
+from maquette.core.errors import UserError, hand_on
+from maquette.core.run import RunFolder
 from maquette.engine import Progress
-from trained import QUICK
+from maquette.training import launch
+from trained import QUICK, Trained
 
 
 def test_a_stopped_run_is_saved_says_so_and_can_be_gone_on_with(tmp_path: Path) -> None:
@@ -117,3 +119,19 @@ def test_data_is_looked_at_from_python(tmp_path: Path) -> None:
     assert data.summary["used"] == 1797 and data.train.columns["image"].spec.shape == (1, 4, 4)
     with pytest.raises(UserError, match="takes no rate"):
         maquette.inspect("digits", rate=3)
+
+
+@pytest.mark.parametrize("codes", [{0: 2, 1: -15}, {1: -15}])
+def test_what_the_first_process_says_is_told_and_not_that_the_others_were_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Trained, codes: dict[int, int]
+) -> None:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+    from torch.distributed.launcher import api as launcher
+
+    def ends(*_: object) -> None:
+        assert hand_on("The run was moved.\nGo on there.", 2)
+        raise ChildFailedError("maquette", {n: ProcessFailure(n, 1, code, "none") for n, code in codes.items()})
+
+    monkeypatch.setattr(launcher, "elastic_launch", lambda *_: ends)
+    with pytest.raises(UserError, match="The run was moved"):
+        launch(RunFolder(trained("image/vae-mlp")), 2, quiet=True)

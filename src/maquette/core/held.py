@@ -47,7 +47,7 @@ def check_held(path: Path) -> Path | None:
     """The folder that is worked in and holds the path, if one does. Raises Gone where it is no more in its place."""
     base = next((folder for folder in (path, *path.parents) if folder in _held), None)
     if base is not None and not in_place(base):
-        raise Gone(base, _moved_to(_held[base]))
+        raise Gone(base, moved_to(_held[base]))
     return base
 
 
@@ -64,8 +64,8 @@ def is_open_at(path: Path, handle: int) -> bool:
         return False
 
 
-def _moved_to(handle: int) -> Path | None:
-    """Where a folder is by now; None where it was removed, and where the system does not tell."""
+def moved_to(handle: int) -> Path | None:
+    """Where what was opened is by now; None where it was removed, and where the system does not tell."""
     with contextlib.suppress(OSError):
         path = Path(f"/proc/self/fd/{handle}").readlink()
         if is_open_at(path, handle):

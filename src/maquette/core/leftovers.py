@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from maquette.core.held import is_open_at
+from maquette.core.held import is_open_at, moved_to
 
 MARK = ".maquette-"
 # Ours, of earlier versions too: `.recipe.yaml.k3j_2h1x.yaml`, `.writing-k3j_2h1x` and `.part-k3j_2h1x`. By the names of
@@ -51,8 +51,9 @@ def claimed(parent: Path, name: str, folder: bool) -> Iterator[Path]:
     try:
         yield path
     finally:
-        if is_open_at(path, handle):
-            remove(path)
+        now = path if is_open_at(path, handle) else moved_to(handle)  # the folder around it may have been moved
+        if now is not None and now.name == path.name:
+            remove(now)
         os.close(handle)
 
 

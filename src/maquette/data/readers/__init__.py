@@ -28,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from maquette.core.counts import counted
 from maquette.core.errors import UserError, closest
 from maquette.core.files import expanded
 from maquette.core.find import modality_names
@@ -272,14 +273,13 @@ def _chosen(place: Place) -> ModuleType:
     counts = ", ".join(
         f"{count:,} {''.join(end) if end[0] else 'without a suffix'}" for end, count in ends.most_common(4)
     )
-    holds = f"{len(names):,} files, none of them known ({counts})" if names else "nothing"
-    packed = any(name.lower().endswith((*ARCHIVES, *_PACKED)) for name in names)
-    raise UserError(
-        f"There are no {of} in '{shown(place.name)}': it holds {holds}.",
-        "Unpack the archives in it, or pack what they hold as one .zip."
-        if packed
-        else f"It may hold {may}; folders become classes.",
-    )
+    holds = f"{counted(len(names), 'file', 'files')} ({counts})" if names else "nothing"
+    remedy = f"It may hold {may}; folders become classes."
+    if any(name.lower().endswith((*ARCHIVES, *_PACKED)) for name in names):
+        remedy = "Unpack the archives in it, or pack what they hold as one .zip."
+    elif place.tree.form == "folder" and (named := sorted(name for name in names if is_data(name))):
+        remedy = f"Name the file itself: {shown(str(Path(place.name, named[0])))}"
+    raise UserError(f"There are no {of} in '{shown(place.name)}': it holds {holds}.", remedy)
 
 
 def _unsuffixed(name: str) -> str:
