@@ -103,3 +103,16 @@ def test_options_are_finite():
             option.checked(wrong)
     with pytest.raises(UserError, match="must be a whole number"):
         Option("steps", int, None, "").checked(float("inf"))
+
+
+def test_weights_that_run_over_are_told_of(tmp_path):
+    """Each is a number, and what they make is none."""
+    folder, recipe = RunFolder(tmp_path), load_recipe("image/gan-mlp")
+    folder.write_recipe(recipe)
+    folder.write_spec(PICTURES)
+    kept = build_model(recipe, PICTURES).kept.items()
+    folder.write_weights(
+        {f"{n}.{k}": torch.full_like(v, 3e38) for n, net in kept for k, v in net.state_dict().items()}, 0
+    )
+    with pytest.raises(UserError, match="no number any more"):
+        Generator.load(folder, "cpu").sample(2)

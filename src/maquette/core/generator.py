@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -54,6 +55,18 @@ def build_model(recipe: Recipe, spec: DataSpec, weights: Path | None = None) -> 
         torch.manual_seed(derive(recipe.train.seed, "init"))
         model: Model = family.build(recipe.config, spec)
     return model
+
+
+@contextlib.contextmanager
+def _finite() -> Iterator[None]:
+    """Says of a model whose numbers run over what it is: a training that diverged, or weights that somebody made up."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise UserError(
+            f"What the model makes is no number any more: {error}.",
+            "Its training diverged, or its weights are not those that were trained: use another copy, or train again.",
+        ) from None
 
 
 class Ungiven(UserError):
@@ -248,7 +261,10 @@ class Generator:
             for start in range(0, n, chunk):
                 rows = range(start, min(start + chunk, n))
                 part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
-                made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
+                with _finite():
+                    made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
+                    if odd := [name for name, value in made.items() if not bool(torch.isfinite(value).all())]:
+                        raise FloatingPointError(f"'{odd[0]}' holds NaN or infinity")
                 yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
                 sampled.done = rows.stop
 

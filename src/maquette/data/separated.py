@@ -150,11 +150,11 @@ def _held(
 ) -> Iterator[tuple[int, list[str]]]:
     """The same, as long as they may be held in memory. grid: cells of which numbers alone are kept"""
     total = checked = 0
-    inner = grid.stop - grid.start if grid else 0
     for line, cells in records:
         if len(cells) > MOST_COLUMNS:
             raise Unreadable(f"line {line:,} has {len(cells):,} cells, and a table {MOST_COLUMNS:,} at most")
-        total += ROW + CELL * max(len(cells) - inner, 0) + NUMBER * inner
+        kept = [*cells[: grid.start], *cells[grid.stop :]] if grid else cells
+        total += ROW + sum(map(sys.getsizeof, kept)) + NUMBER * len(cells)  # as many bytes as a pointer to a cell
         if total - checked > limits.STEP:
             limits.check(total, of=size)
             checked = total

@@ -12,13 +12,14 @@ NEVER = float("-inf")
 
 
 def checked(logits: Tensor) -> Tensor:
-    """The logits, f32[B, V]; ValueError where one is NaN or +inf, or a row allows no token at all."""
+    """The logits, f32[B, V]; FloatingPointError where one is NaN or +inf, ValueError where a row allows no token."""
     logits = logits.float()
     peak = logits.amax(-1)  # NaN wins a maximum, so one pass finds all three
     if not bool(torch.isfinite(peak).all()):
         row = int((~torch.isfinite(peak)).nonzero()[0])
-        what = "allows no token" if float(peak[row]) == NEVER else f"has a logit that is {float(peak[row])}"
-        raise ValueError(f"text {row} {what}")
+        if float(peak[row]) == NEVER:
+            raise ValueError(f"text {row} allows no token")
+        raise FloatingPointError(f"text {row} has a logit that is {float(peak[row])}")
     return logits
 
 
