@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.core.files import expanded, ready, stats_within, write_text
+from maquette.core.files import expanded, explained, ready, stats_within, write_text
 from maquette.core.held import is_open_at
 from maquette.core.leftovers import STALE_SECONDS, free, is_leftover, marked, remove, remove_abandoned
 from maquette.core.sizes import as_bytes
@@ -116,7 +116,8 @@ def limit() -> int | None:
 def set_limit(size: str) -> None:
     """Keeps the cache below a size from now on, such as 20GB; "none": as large as it gets."""
     if size == NONE:
-        _limit_file().unlink(missing_ok=True)
+        with explained(_limit_file()):
+            _limit_file().unlink(missing_ok=True)
     else:
         as_bytes(size, "The limit")
         write_text(ready(_limit_file()), f"{size}\n")

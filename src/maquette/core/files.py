@@ -131,7 +131,8 @@ def explained(path: Path) -> Iterator[None]:
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
-                f"'{path}' cannot be written: {error.strerror}.", "Choose a folder you own with -o."
+                f"'{path}' cannot be written: {error.strerror}.",
+                "Name a folder you may write in: -o, or MAQUETTE_CACHE for what is kept.",
             ) from None
         if error.filename is None or Path(str(error.filename)).parent in (path, path.parent, path.parent.parent):
             raise UserError(
