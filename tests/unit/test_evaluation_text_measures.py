@@ -17,6 +17,7 @@ from maquette.core.batch import Batch
 from maquette.core.spec import BOS, EOS, PAD, UNK
 from maquette.data import open_dataset
 from maquette.evaluation.bootstrap import TooFew, ratio
+from maquette.evaluation.measures.tokens import TokenLoss
 from maquette.modalities.text import characters, tokenize
 from maquette.modalities.text.measures import beside, copies, translation, variety
 from maquette.modalities.text.measures.fold import fold
@@ -95,6 +96,12 @@ def test_held_out_loss_is_that_of_the_known_probabilities() -> None:
     assert found.per_token(RNG(0)).value == pytest.approx(nats / 10)
     assert found.per_character(RNG(0), bits=True).value == pytest.approx(nats / 7 / math.log(2))
     assert found.perplexity(RNG(0)).value == pytest.approx(math.exp(nats / 10))
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite() -> None:
+    """Of weights that somebody made up: the loss is a number, and its exponential is none."""
+    found = TokenLoss(np.full(4, 1e6), np.ones(4)).perplexity(RNG(0))
+    assert found.value == math.inf
 
 
 class OfContext(toy.Bigrams):

@@ -6,7 +6,6 @@ per token depend on what a token is.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +36,11 @@ class TokenLoss:
         return ratio(self.nats, self.tokens, rng)
 
     def perplexity(self, rng: np.random.Generator) -> Estimate:
-        """exp of the nats per token."""
+        """exp of the nats per token; infinite where no number is as large."""
         found = self.per_token(rng)
-        low, high = (None if x is None else math.exp(x) for x in (found.low, found.high))
-        return Estimate(math.exp(found.value), low, high)
+        with np.errstate(over="ignore"):
+            low, high = (None if x is None else float(np.exp(x)) for x in (found.low, found.high))
+            return Estimate(float(np.exp(found.value)), low, high)
 
 
 @torch.no_grad()
