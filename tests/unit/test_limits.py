@@ -176,7 +176,7 @@ def headed(kind: bytes, size: int, count: int = 1, body: bytes = b"") -> bytes:
         member = tarfile.TarInfo(f"{i}.png")
         member.type, member.size = kind, size
         made.write(member.tobuf() + body)
-    return gzip.compress(made.getvalue() + bytes(1024))
+    return gzip.compress(made.getvalue() + bytes(1024), mtime=0)
 
 
 IDX = b"\0\0\x08\x03" + struct.pack(">III", 2000, 32, 32)
@@ -187,12 +187,12 @@ MANY = b"ab\n" * 10**5
     ("name", "data"),
     [
         ("a.npz", zipped({"x.npy": npy((2000, 32, 32), bytes(2000 * 32 * 32))})),
-        ("a-idx3-ubyte.gz", gzip.compress(IDX + bytes(2000 * 32 * 32))),
-        ("a.txt.gz", gzip.compress(b"a" * 2 * LIMIT)),
-        ("wide.txt.gz", gzip.compress(b"a" * (LIMIT // 2) + "😀".encode())),
-        ("a.csv.gz", gzip.compress(MANY)),
-        ("a.jsonl.gz", gzip.compress(b"{}\n" * 10**5)),
-        ("a.json.gz", gzip.compress(b"[" + b"[]," * 10**5 + b"[]]")),
+        ("a-idx3-ubyte.gz", gzip.compress(IDX + bytes(2000 * 32 * 32), mtime=0)),
+        ("a.txt.gz", gzip.compress(b"a" * 2 * LIMIT, mtime=0)),
+        ("wide.txt.gz", gzip.compress(b"a" * (LIMIT // 2) + "😀".encode(), mtime=0)),
+        ("a.csv.gz", gzip.compress(MANY, mtime=0)),
+        ("a.jsonl.gz", gzip.compress(b"{}\n" * 10**5, mtime=0)),
+        ("a.json.gz", gzip.compress(b"[" + b"[]," * 10**5 + b"[]]", mtime=0)),
         ("a.zip", zipped({f"{i}.png": bytes(LIMIT // 2) for i in range(4)})),
         ("a.tar.gz", headed(tarfile.REGTYPE, 0, 5000)),
     ],
@@ -231,7 +231,11 @@ def test_workbooks_and_parquet_that_hold_too_much_are_refused(tmp_path: Path) ->
         ("a.npz", zipped({"x.npy": npy((3,), bytes(24), kind="|O")}), "Python objects"),
         ("a.npy", pickle.dumps([1, 2]), "Python objects"),
         ("a-idx3-ubyte", b"\0\0\x08\x03" + struct.pack(">III", 2**31, 2**31, 9), "damaged: its header declares"),
-        ("a-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03" + struct.pack(">III", 2**31, 9, 9)), "header declares"),
+        (
+            "a-idx3-ubyte.gz",
+            gzip.compress(b"\0\0\x08\x03" + struct.pack(">III", 2**31, 9, 9), mtime=0),
+            "header declares",
+        ),
         ("a-idx3-ubyte", b"\0\0\x08\x03" + struct.pack(">III", 2**31, 0, 9), "damaged: its header declares 0 bytes"),
         ("a.tar.gz", headed(tarfile.XHDTYPE, 2**30, body=bytes(2**22)), "more stands before a member"),
         ("a.tar.gz", headed(tarfile.GNUTYPE_LONGNAME, 2**30, body=bytes(2**22)), "more stands before a member"),
