@@ -13,9 +13,14 @@ from maquette.core.errors import UserError
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products run in hardware on a device; emulated ones are slower than fp32."""
+    """Whether bf16 matrix products run in hardware on a device; emulated ones are slower than fp32.
+
+    ATEN_CPU_CAPABILITY=avx2, by which torch is kept from using all that a CPU has, is obeyed.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
+    if not torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX")):
+        return False
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # private, so absent in some releases
     return device.type == "cpu" and any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
 
