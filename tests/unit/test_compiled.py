@@ -73,6 +73,7 @@ def test_what_others_compile_into_or_the_user_named_is_left_alone(cache: Path, m
     assert not (cache.parent / "own").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
 def test_a_library_that_a_killed_compile_cut_short_is_compiled_again(cache: Path) -> None:
     def run() -> str:

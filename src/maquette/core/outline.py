@@ -65,15 +65,17 @@ def _outline(recipe: Recipe, spec: DataSpec) -> Model | None:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out what fills tensors: those without values have none, and torch imports its compiler to find that out,
+    """Leaves out what draws values: tensors without values have none, and torch imports its compiler to find that out,
     which takes seconds of a slow core."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
         if getattr(func, "__module__", "") == "torch.nn.init" or name in _DRAWS:
             return args[0] if args else kwargs["tensor"]
-        if name in ("linspace", "logspace"):
-            return torch.empty(kwargs["steps"] if "steps" in kwargs else args[2])
+        if name in ("randn", "rand"):
+            return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
+        if name in ("mul", "__rmul__") and isinstance(args[1], int | float):
+            return torch.empty_like(args[0])
         return func(*args, **kwargs)
 
 

@@ -157,9 +157,8 @@ def _compiled(job: Job, world: World, batch: Batch, plain: Speed, notify: Callab
             speed = timed(job.model, job.recipe.train, batch, world, plain.precision, compiled=True)
     except Exception as error:  # a model that cannot be compiled (double backward, say) simply is not
         torch._dynamo.reset()
-        notify(
-            f"Not compiled: {str(error).strip().splitlines()[0][:SAID] if str(error).strip() else type(error).__name__}"
-        )
+        reason = str(error).strip() or type(error).__name__
+        notify(f"Not compiled, which failed: {reason.splitlines()[0][:SAID]}")
         return None
     finally:
         compiled.done()

@@ -89,7 +89,9 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.steer.bias)
         # Until it learns of stretches, the mean velocity over any is the velocity.
         nn.init.zeros_(cast(nn.Linear, self.time[0]).weight[:, 2 * _WAVES :])
-        self.register_buffer("waves", torch.logspace(-1, 0, _WAVES) * _FASTEST, persistent=False)
+        # Not on a device of shapes alone, where arithmetic makes torch import its compiler.
+        waves = torch.logspace(-1, 0, _WAVES, device="cpu")
+        self.register_buffer("waves", waves * _FASTEST, persistent=False)
 
     def forward(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
         films = iter(self._films(t, h, c))
