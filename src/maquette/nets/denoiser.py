@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, channels_by_level, gather, pyramid, spread
+from maquette.nets.dims import Conv, by_level, gather, pyramid, spread
 from maquette.nets.narrow import Narrow
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.grid = pyramid(shape)
-        channels = channels_by_level(self.grid, width, deep)[::-1]  # finest first
+        channels = by_level(self.grid, width, deep)[::-1]  # finest first
         dims, conv, block = self.grid.dims, Conv[self.grid.dims], 2**self.grid.dims  # cells that become one
         self.time = nn.Sequential(nn.Linear(4 * _WAVES, described), nn.SiLU(), nn.Linear(described, described))
         self.condition = condition
