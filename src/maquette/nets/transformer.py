@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maquette.nets import writing
 from maquette.nets.attention import (
     CrossAttention,
     Dropout,
@@ -232,16 +233,23 @@ class Transformer(nn.Module):
         seen = None if source is None else self.encode(source)
         return Memory(keys, self.context, recent, before, seen, c)
 
+    def embed(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """The next tokens i64[B, T] as the blocks read them, f32[B, T, width]; the memory of the last ones moves on."""
+        x = self._embed(tokens, memory.condition, memory.recent)
+        if n := memory.recent.shape[1]:
+            memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
+        return x
+
     @torch.no_grad()
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
         if tokens.shape[1] > self.context:
             return torch.cat([self.advance(memory, part) for part in tokens.split(self.context, 1)], 1)
         length = tokens.shape[1]
+        if length == 1 and writing.possible(self, memory):
+            memory.step = memory.step or writing.Step(self)
+            return memory.step(memory, tokens[:, 0])[:, None]
         memory.reserve(length)
-        x = self._embed(tokens, memory.condition, memory.recent)
-        if n := memory.recent.shape[1]:
-            memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
-        x = self._blocks(x, memory.position, memory.bias(length), memory.source, memory)
+        x = self._blocks(self.embed(memory, tokens), memory.position, memory.bias(length), memory.source, memory)
         memory.position += length
         return self._logits(x)
