@@ -200,7 +200,7 @@ class Memory:
         self.keys, self.context, self.recent, self.before = keys, context, recent, before
         self.source, self.condition = source, condition
         self.position = 0
-        self.step: Step | None = None  # made when the first single token is read, if it can be
+        self.step: Step | None = None  # a faster way of reading one token, where there is one
 
     def rows(self, index: Tensor) -> Memory:
         condition = None if self.condition is None else self.condition.index_select(0, index)
