@@ -27,8 +27,10 @@ from maquette.nets.attention import (
     relu_squared,
     rotation,
 )
+from maquette.nets.writing import Step
 
 _ROOM = 64  # tokens for which a fresh memory has room
+_CACHE = 24 << 20  # bytes of memories that stay in the last cache of a CPU, or in a good part of it
 
 
 def norm(width: int) -> nn.LayerNorm:
@@ -230,18 +232,34 @@ class Transformer(nn.Module):
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
-        return Memory(keys, self.context, recent, before, seen, c)
+        memory = Memory(keys, self.context, recent, before, seen, c)
+        memory.step = Step(self) if Step.fits(self, dtype) else None
+        return memory
 
-    @torch.no_grad()
-    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
-        if tokens.shape[1] > self.context:
-            return torch.cat([self.advance(memory, part) for part in tokens.split(self.context, 1)], 1)
-        length = tokens.shape[1]
-        memory.reserve(length)
+    @property
+    def together(self) -> int | None:
+        """How many texts a CPU writes at a time at best, as many as leave all that is remembered of them in its cache;
+        None: any number."""
+        size = len(self.blocks) * 2 * self.context * self.width * 4
+        return max(1, _CACHE // size) if self.embedding.weight.device.type == "cpu" else None
+
+    def embed(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """The next tokens i64[B, T] as the blocks read them, f32[B, T, width]; the memory of the last ones moves on."""
         x = self._embed(tokens, memory.condition, memory.recent)
         if n := memory.recent.shape[1]:
             memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
-        x = self._blocks(x, memory.position, memory.bias(length), memory.source, memory)
+        return x
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
+        if memory.step is not None and tokens.shape[1] == 1:
+            return memory.step(memory, tokens[:, 0])[:, None]
+        with torch.no_grad():
+            return torch.cat([self._read(memory, part) for part in tokens.split(self.context, 1)], 1)
+
+    def _read(self, memory: Memory, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        memory.reserve(length)
+        x = self._blocks(self.embed(memory, tokens), memory.position, memory.bias(length), memory.source, memory)
         memory.position += length
         return self._logits(x)
