@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="further settings of every recipe, such as data.image.channels=rgb")
     args = parser.parse_args()
     if args.smoke:
-        args.data, args.size = _made_up(_smoke.begin() / "colours"), 16
+        args.data, args.size, args.out = _made_up(_smoke.begin() / "made-up"), 16, _smoke.begin() / "runs"
 
     def trained(recipe: str, seconds: float, *settings: str) -> maquette.Run:
         folder = args.out / recipe.replace("/", "-")
