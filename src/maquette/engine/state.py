@@ -179,7 +179,7 @@ def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch
     matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)]
     chosen = {id(p) for p in matrices}
     rest = [p for p in named.values() if id(p) not in chosen]
-    muon = Muon(matrices, optim.lr * optim.muon, weight_decay=optim.weight_decay)
+    muon = Muon(matrices, optim.lr * optim.muon, weight_decay=optim.weight_decay, block=optim.muon_block)
     muon.param_groups[0]["scale"] = optim.muon
     return [muon, _build(optim, rest)] if rest else [muon]
 

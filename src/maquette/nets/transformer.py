@@ -29,6 +29,13 @@ from maquette.nets.attention import (
 )
 
 _ROOM = 64  # tokens for which a fresh memory has room
+_GAIN = 5.0  # of what n-grams say: their rows are met seldom, and have to learn in a few steps
+_FACTOR = 6364136223846793005  # of a hash: Knuth's, of 64 bits
+
+
+def _signed(number: int) -> int:
+    """As the 64 bits that it ends in are read."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def norm(width: int) -> nn.LayerNorm:
@@ -83,32 +90,35 @@ class Encoder(nn.Module):
 
 
 class Ngrams(nn.Module):
-    """Embeddings of the last 2 .. n tokens, to be added to that of the last: the first layers need not find them.
+    """Embeddings of the last 2 .. n tokens, to be added to that of the last: what is often written is looked up, and
+    the blocks are left with the rest.
 
-    In tables of `rows`; where there are more n-grams than that, they share (hash embeddings, Svenstrup et al. 2017).
+    For each length a table of `rows` that its n-grams share by their hash (hash embeddings, Svenstrup et al. 2017), of
+    `dim` numbers each. Zero at first, so that an n-gram never met says nothing.
     """
 
-    def __init__(self, vocab: int, width: int, n: int, rows: int) -> None:
+    def __init__(self, width: int, n: int, rows: int, dim: int, dropout: float) -> None:
         super().__init__()
-        self.vocab, self.rows = vocab, rows
-        self.tables = nn.ModuleList(nn.Embedding(min(rows, vocab**k), width) for k in range(2, n + 1))
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=width**-0.5)  # type: ignore[arg-type]
-
-    @property
-    def before(self) -> int:
-        """How many tokens before the last it looks at."""
-        return len(self.tables)
+        self.dropout = Dropout(dropout)
+        self.before, self.rows = n - 1, rows  # tokens before the last that it looks at
+        self.table = nn.Embedding(self.before * rows, dim)
+        nn.init.zeros_(self.table.weight)
+        self.out = linear(dim, width, gain=_GAIN)
+        powers = torch.tensor([_signed(_FACTOR**k) for k in range(n, 0, -1)])
+        self.register_buffer("powers", powers, persistent=False)
+        self.register_buffer("first", torch.arange(self.before) * rows, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """i64[B, before + T] -> f32[B, T, width]."""
-        length = tokens.shape[1] - self.before
-        code, total = tokens[:, self.before :], torch.zeros((), device=tokens.device)
-        for back, table in enumerate(self.tables, 1):
-            code = code * self.vocab + tokens[:, self.before - back :][:, :length]
-            full = self.vocab ** (back + 1) > self.rows
-            total = total + table((code * 0x9E3779B1 >> 12) % self.rows if full else code)
-        return total
+        # A polynomial of the tokens modulo 2^64, of which the high bits are well mixed.
+        codes = (tokens.unfold(1, self.before + 1, 1) * self.powers).flip(2).cumsum(2)[..., 1:]
+        rows = (codes >> 33) % self.rows + self.first
+        kept = self.dropout(torch.ones(rows.shape, device=rows.device)) if self.training else None
+        total = F.embedding_bag(
+            rows.flatten(0, 1), self.table.weight, mode="sum",
+            per_sample_weights=None if kept is None else kept.flatten(0, 1),
+        )  # fmt: skip
+        return self.out(total.unflatten(0, rows.shape[:2]))
 
 
 class Transformer(nn.Module):
@@ -122,7 +132,8 @@ class Transformer(nn.Module):
     hidden:         width of the MLPs
     condition:      the encoder of what else is given, of the same width, added to every token; None: nothing is
     pad:            the token that fills up a text, hidden in a source
-    ngrams:         the last 2 .. ngrams tokens have embeddings of their own, in tables of `ngram_rows`; 1: none
+    ngrams:         the last 2 .. ngrams tokens have embeddings of their own, in tables of `ngram_rows` times
+                    `ngram_dim` numbers; 1: none
     shift:          see SelfAttention; of the decoder
     """
 
@@ -141,7 +152,9 @@ class Transformer(nn.Module):
         shared: bool = False,
         pad: int = 0,
         ngrams: int = 1,
-        ngram_rows: int = 8192,
+        ngram_rows: int = 32768,
+        ngram_dim: int = 32,
+        ngram_dropout: float = 0.0,
         shift: int = 0,
     ) -> None:
         super().__init__()
@@ -153,7 +166,7 @@ class Transformer(nn.Module):
         for table in (self.embedding, self.source_embedding):
             if table is not None:
                 nn.init.normal_(table.weight, std=width**-0.5)
-        self.ngrams = Ngrams(vocab, width, ngrams, ngram_rows) if ngrams > 1 else None
+        self.ngrams = Ngrams(width, ngrams, ngram_rows, ngram_dim, ngram_dropout) if ngrams > 1 else None
         self.encoder = Encoder(width, encoder_layers, heads, hidden, dropout) if source_vocab else None
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
