@@ -367,6 +367,17 @@ def test_muon_orthogonalises_and_learns() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize("shape", [(2, 16, 20), (2, 16, 90), (2, 90, 16)])
+def test_muon_maps_singular_values_by_its_quintic(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maquette.engine.muon.multiplies_bf16", lambda device: False)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, s, v = torch.linalg.svd(x.double(), full_matrices=False)
+    s = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(orthogonalise(x), (u * s[:, None] @ v).float(), atol=1e-4, rtol=0)
+
+
 def test_several_processes_share_one_plan(tmp_path: Path) -> None:
     processes = together(tmp_path / "run", 2, steps=6, precision="auto", log_every="auto", preview_every="auto")
     assert [process.wait() for process in processes] == [0, 0], processes[0].said

@@ -55,6 +55,11 @@ def test_contract(shape, classes, settings):
     )
 
 
+def test_larger_patches_leave_out_the_finest_grid():
+    fine, coarse = (make(shape=(1, 28, 28), **its)[0].net.grid.sizes for its in ({}, {"patch": 4}))
+    assert fine == ((7, 7), (14, 14)) and coarse == ((7, 7),)
+
+
 def test_gathering_and_spreading_are_inverse():
     x = torch.randn(2, 6, 8, 4)
     assert gather(x).shape == (2, 24, 4, 2) and torch.equal(spread(gather(x)), x)

@@ -48,6 +48,7 @@ LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
 TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
 
+Patch = Annotated[int, Field(ge=1, le=64)]
 Factor = Annotated[int, Field(gt=1, le=LONGEST)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
 
@@ -68,6 +69,9 @@ class Config(BaseModel):
     blocks: Depth = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
     deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
     condition: Width = Field(128, description="numbers that describe time and what is given")
+    patch: Patch | Literal["auto"] = Field(
+        "auto", description="values a side of a cell of the finest grid; auto: 2, or 4 of items above 48 a side"
+    )
 
     data_std: float = Field(0.5, gt=0, description="standard deviation of the values, which scales the network")
     time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
@@ -167,7 +171,7 @@ class Flow(Model):
         inputs = self.shape[0] + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(
             self.shape, condition(self.columns, c.condition), c.width, c.deep, c.blocks, c.deep_blocks, c.condition,
-            inputs,
+            inputs, None if c.patch == "auto" else c.patch,
         )  # fmt: skip
         self.scaling = fm.Scaling(c.data_std)
         self.space: Plain | Ranks = Plain()
@@ -236,15 +240,9 @@ class Flow(Model):
             first = self._mean_velocity(x, t, h, y, seen)
             return (first + self._mean_velocity(x + half * first, t + half, h, y, seen)) / 2
 
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            still = torch.zeros_like(t)
-            towards = self._mean_velocity(x, t, still, y, seen)
-            if y is None or self.config.guidance == 1:
-                return towards
-            anyhow = self._mean_velocity(x, t, still, vector(self.net, {}, len(x)), seen)
-            return torch.lerp(anyhow, towards, self.config.guidance)
-
-        return velocity(x + half * velocity(x, t), t + half)
+        guided = self._guided(self._mean_velocity, y, len(x), self.config.guidance, seen)
+        still = torch.zeros_like(t)
+        return guided(x + half * guided(x, t, still), t + half, still)
 
     def _dequantised(self, x: Tensor, rng: Rng) -> Tensor:
         return dequantise(x, rng.uniform(*x.shape), self.levels) if self.levels else x
@@ -324,14 +322,21 @@ class Flow(Model):
 
     def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.MeanVelocity:
         """u(x, t, h) of n items, towards all that is given by `guidance` (Ho & Salimans 2021, eq. 6; it is w + 1)."""
-        y = vector(self.net, given, n)
-        if y is None or guidance == 1 or not self.columns.keys() & given.keys():
-            return lambda x, t, h: self._in_rows(x, t, h, y, seen)
+        if not self.columns.keys() & given.keys():
+            guidance = 1.0
+        return self._guided(self._in_rows, vector(self.net, given, n), n, guidance, seen)
+
+    def _guided(
+        self, read: Callable[..., Tensor], y: Tensor | None, n: int, guidance: float, seen: Tensor | None
+    ) -> ode.MeanVelocity:  # fmt: skip
+        """The same of what is given as the condition y, by `read` of x, t, h, y and seen: both ways in one pass."""
+        if y is None or guidance == 1:
+            return lambda x, t, h: read(x, t, h, y, seen)
         both = torch.cat([y, vector(self.net, {}, n)])  # type: ignore[list-item]
         twice = None if seen is None else torch.cat([seen, seen])
 
         def guided(x: Tensor, t: Tensor, h: Tensor) -> Tensor:
-            towards, anyhow = self._in_rows(torch.cat([x, x]), t.repeat(2), h.repeat(2), both, twice).chunk(2)
+            towards, anyhow = read(torch.cat([x, x]), t.repeat(2), h.repeat(2), both, twice).chunk(2)
             return torch.lerp(anyhow, towards, guidance)
 
         return guided

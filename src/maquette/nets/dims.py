@@ -143,7 +143,7 @@ def pyramid(shape: Sequence[int]) -> Grid:
     return Grid.of(shape, patch=2 if max(shape[1:]) <= 48 else 4)
 
 
-def channels_by_level(grid: Grid, width: int, deep: int) -> list[int]:
-    """Channels from the coarsest level: `deep` for all but the finest, which costs most and has `width`."""
+def by_level(grid: Grid, fine: int, deep: int) -> list[int]:
+    """Channels, or blocks, from the coarsest level: `deep` for all but the finest, which costs most and has `fine`."""
     levels = len(grid.sizes)
-    return [deep] if levels == 1 else [deep] * (levels - 1) + [width]
+    return [deep] if levels == 1 else [deep] * (levels - 1) + [fine]

@@ -27,15 +27,11 @@ from maquette.nets.attention import (
     relu_squared,
     rotation,
 )
+from maquette.nets.ngrams import Ngrams
+from maquette.nets.writing import Step
 
 _ROOM = 64  # tokens for which a fresh memory has room
-_GAIN = 5.0  # of what n-grams say: their rows are met seldom, and have to learn in a few steps
-_FACTOR = 6364136223846793005  # of a hash: Knuth's, of 64 bits
-
-
-def _signed(number: int) -> int:
-    """As the 64 bits that it ends in are read."""
-    return (number + 2**63) % 2**64 - 2**63
+_CACHE = 24 << 20  # bytes of memories that stay in the last cache of a CPU, or in a good part of it
 
 
 def norm(width: int) -> nn.LayerNorm:
@@ -87,38 +83,6 @@ class Encoder(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x, turn, bias, None, i, None)
         return self.norm(x)
-
-
-class Ngrams(nn.Module):
-    """Embeddings of the last 2 .. n tokens, to be added to that of the last: what is often written is looked up, and
-    the blocks are left with the rest.
-
-    For each length a table of `rows` that its n-grams share by their hash (hash embeddings, Svenstrup et al. 2017), of
-    `dim` numbers each. Zero at first, so that an n-gram never met says nothing.
-    """
-
-    def __init__(self, width: int, n: int, rows: int, dim: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.before, self.rows = n - 1, rows  # tokens before the last that it looks at
-        self.table = nn.Embedding(self.before * rows, dim)
-        nn.init.zeros_(self.table.weight)
-        self.out = linear(dim, width, gain=_GAIN)
-        powers = torch.tensor([_signed(_FACTOR**k) for k in range(n, 0, -1)])
-        self.register_buffer("powers", powers, persistent=False)
-        self.register_buffer("first", torch.arange(self.before) * rows, persistent=False)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """i64[B, before + T] -> f32[B, T, width]."""
-        # A polynomial of the tokens modulo 2^64, of which the high bits are well mixed.
-        codes = (tokens.unfold(1, self.before + 1, 1) * self.powers).flip(2).cumsum(2)[..., 1:]
-        rows = (codes >> 33) % self.rows + self.first
-        kept = self.dropout(torch.ones(rows.shape, device=rows.device)) if self.training else None
-        total = F.embedding_bag(
-            rows.flatten(0, 1), self.table.weight, mode="sum",
-            per_sample_weights=None if kept is None else kept.flatten(0, 1),
-        )  # fmt: skip
-        return self.out(total.unflatten(0, rows.shape[:2]))
 
 
 class Transformer(nn.Module):
@@ -243,18 +207,34 @@ class Transformer(nn.Module):
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
-        return Memory(keys, self.context, recent, before, seen, c)
+        memory = Memory(keys, self.context, recent, before, seen, c)
+        memory.step = Step(self) if Step.fits(self, dtype) else None
+        return memory
 
-    @torch.no_grad()
-    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
-        if tokens.shape[1] > self.context:
-            return torch.cat([self.advance(memory, part) for part in tokens.split(self.context, 1)], 1)
-        length = tokens.shape[1]
-        memory.reserve(length)
+    @property
+    def together(self) -> int | None:
+        """How many texts a CPU writes at a time at best, as many as leave all that is remembered of them in its cache;
+        None: any number."""
+        size = len(self.blocks) * 2 * self.context * self.width * 4
+        return max(1, _CACHE // size) if self.embedding.weight.device.type == "cpu" else None
+
+    def embed(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """The next tokens i64[B, T] as the blocks read them, f32[B, T, width]; the memory of the last ones moves on."""
         x = self._embed(tokens, memory.condition, memory.recent)
         if n := memory.recent.shape[1]:
             memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
-        x = self._blocks(x, memory.position, memory.bias(length), memory.source, memory)
+        return x
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
+        if memory.step is not None and tokens.shape[1] == 1:
+            return memory.step(memory, tokens[:, 0])[:, None]
+        with torch.no_grad():
+            return torch.cat([self._read(memory, part) for part in tokens.split(self.context, 1)], 1)
+
+    def _read(self, memory: Memory, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        memory.reserve(length)
+        x = self._blocks(self.embed(memory, tokens), memory.position, memory.bias(length), memory.source, memory)
         memory.position += length
         return self._logits(x)

@@ -8,10 +8,11 @@ and sequences that have ended draw too.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,13 @@ class Draws(Protocol):
     """The part of an `Rng` of core/rng.py that writing needs."""
 
     def uniform(self, *shape: int) -> Tensor: ...
+
+
+@runtime_checkable
+class Divisible(Draws, Protocol):
+    """Draws that some of the items can take without the others."""
+
+    def rows(self, start: int, stop: int) -> Divisible: ...
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,7 @@ class Drafts:
         self.unread = self.opening.reads.to(device)
         self.memory = model.begin(n, given)
         self.allowed = None if rules.allowed is None else rules.allowed.rows(self.items)  # ours to move on
-        self._never = torch.tensor(rules.never, device=device)
+        self._never: Tensor | None = None
         self._tokens = torch.full((n, self.opening.width - self.opening.text), PAD, device=device)
         self._count = self.opening.head.shape[1] - self.opening.text
         self._tokens[:, : self._count] = self.opening.head[:, self.opening.text :]
@@ -209,14 +217,19 @@ class Drafts:
 
     def possible(self, logits: Tensor) -> Tensor:
         """Logits f32[m, V] of the next token, -inf where it may not be written."""
-        logits = logits.float().index_fill(-1, self._never, filters.NEVER)
+        if self._never is None:
+            never = torch.zeros(logits.shape[-1], dtype=torch.bool)
+            never[list(self.rules.never)] = True
+            self._never = never.to(logits.device)
+        logits = logits.float().masked_fill(self._never, filters.NEVER)
         if self.allowed is None:
             return logits
         return logits.masked_fill(~(self.allowed.mask(self.text) | self.ended[:, None]), filters.NEVER)
 
     def append(self, token: Tensor) -> Tensor:
         """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
-        token = token.masked_fill(self.ended, PAD)
+        if self.may_end:
+            token = token.masked_fill(self.ended, PAD)
         self._tokens[:, self._count] = token
         self._count, self.unread = self._count + 1, token[:, None]
         if self.rules.may_end:
@@ -224,6 +237,19 @@ class Drafts:
         if self.rules.stop is not None:
             self.ended = self.ended | self.rules.stop(self.text).to(token.device)
         return token
+
+    @property
+    def may_end(self) -> bool:
+        """Whether one of them may end before the others, or has."""
+        return self.rules.may_end or self.rules.stop is not None
+
+    def rows(self, start: int, stop: int) -> Drafts:
+        """Some of them as drafts of their own, which begin at item 0."""
+        part = copy.copy(self)
+        if stop - start < len(self):
+            part.keep(torch.arange(start, stop, device=self.items.device))
+            part.items = part.items - start
+        return part
 
     def keep(self, index: Tensor) -> None:
         """Goes on with these rows i64[m'] alone, in this order; a row may stand there several times."""
@@ -234,17 +260,26 @@ class Drafts:
         self.allowed = None if self.allowed is None else self.allowed.rows(index)
 
 
-def write(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **options: Any) -> Tensor:
+@torch.no_grad()
+def write(
+    model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, *, together: int | None = None, **options: Any
+) -> Tensor:
     """n sequences i64[n, W], W = length, or prompt and max_tokens; after its end a sequence is filled with PAD.
 
-    options: of `Rules`, of which start and length are needed, and of `Choice`
+    together: so many of them at a time, where what the model remembers of more would not stay in a cache; None: all
+    options:  of `Rules`, of which start and length are needed, and of `Choice`
     """
-    tokens = list(stream(model, n, given, rng, **options))
-    begun = parted(options)[0].opening(n)
-    out = torch.full((n, begun.width), PAD, device=tokens[0].device)
-    head = begun.head.shape[1]
-    out[:, :head] = begun.head
-    out[:, head : head + len(tokens)] = torch.stack(tokens, 1)
+    rules, choice = parted(options)
+    drafts = Drafts(model, n, given, rules)
+    head, device = drafts.opening.head.shape[1], drafts.items.device
+    out = torch.full((n, drafts.opening.width), PAD, device=device)
+    out[:, :head] = drafts.opening.head
+    many = min(together or n, n) if isinstance(rng, Divisible) else n
+    for start in range(0, n, many):
+        stop = min(start + many, n)
+        draws = rng.rows(start, stop) if isinstance(rng, Divisible) else rng
+        tokens = torch.stack(list(_written(drafts.rows(start, stop), choice, draws)), 1)
+        out[start:stop, head : head + tokens.shape[1]] = tokens
     return out
 
 
@@ -255,13 +290,23 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
     options: as of `write`
     """
     rules, choice = parted(options)
-    drafts = Drafts(model, n, given, rules)
+    yield from _written(Drafts(model, n, given, rules), choice, rng)
+
+
+def _written(drafts: Drafts, choice: Choice, rng: Draws) -> Iterator[Tensor]:
+    n = len(drafts)
     for _ in range(drafts.opening.steps):
         logits = drafts.possible(drafts.read()[:, -1])
-        uniform = rng.uniform(n).to(logits.device)[drafts.items] if choice.temperature else None
-        token = torch.full((n,), PAD, device=logits.device)
-        token[drafts.items] = drafts.append(choice.token(logits, drafts.text, uniform))
+        uniform = rng.uniform(n).to(logits.device) if choice.temperature else None
+        if len(drafts) == n:
+            token = drafts.append(choice.token(logits, drafts.text, uniform))
+        else:
+            uniform = None if uniform is None else uniform[drafts.items]
+            token = torch.full((n,), PAD, device=logits.device)
+            token[drafts.items] = drafts.append(choice.token(logits, drafts.text, uniform))
         yield token
+        if not drafts.may_end:
+            continue
         going = (~drafts.ended).nonzero()[:, 0]
         if not len(going):
             return
