@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from maquette.nets.attention import Memory, rotation
 
 if TYPE_CHECKING:
+    from maquette.nets.ngrams import Ngrams
     from maquette.nets.transformer import Block, Transformer
 
 Array = NDArray[np.float32]
@@ -57,6 +58,10 @@ class Step:
         return _centred(self.net.embedding.weight * math.sqrt(self.net.width))
 
     @cached_property
+    def ngrams(self) -> _Ngrams | None:
+        return None if self.net.ngrams is None else _Ngrams(self.net.ngrams, math.sqrt(self.net.width))
+
+    @cached_property
     def out(self) -> Array:
         return _after(self.net.norm, self.net.embedding.weight @ self.net.readout.weight)
 
@@ -78,9 +83,12 @@ class Step:
         return torch.from_numpy(np.dot(self._normed(x), self.out))
 
     def _embedded(self, memory: Memory, tokens: Tensor) -> Array:
-        if memory.condition is None and self.net.ngrams is None:
-            return self.table[tokens.numpy()]  # type: ignore[no-any-return]
-        return _centred(self.net.embed(memory, tokens[:, None])[:, 0])
+        if memory.condition is not None:
+            return _centred(self.net.embed(memory, tokens[:, None])[:, 0])
+        x = self.table[tokens.numpy()]
+        if self.ngrams is not None:
+            x = x + self.ngrams(memory, tokens)
+        return x  # type: ignore[no-any-return]
 
     def _normed(self, x: Array) -> Array:
         """The layer-norm of x [B, width] over sqrt(width), without its gain."""
@@ -88,6 +96,20 @@ class Step:
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
         return x / np.sqrt(size + np.float32(self.eps))  # type: ignore[no-any-return]
+
+
+class _Ngrams:
+    def __init__(self, ngrams: Ngrams, scale: float) -> None:
+        self.powers, self.first, self.rows = ngrams.powers.numpy(), ngrams.first.numpy(), ngrams.rows
+        self.table, self.out = ngrams.table.weight.numpy(), _centred(ngrams.out.weight.T * scale)
+
+    def __call__(self, memory: Memory, tokens: Tensor) -> Array:
+        """What the last tokens say together, [B, width]; the memory of them moves on."""
+        recent = torch.cat([memory.recent, tokens[:, None]], 1)
+        memory.recent = recent[:, 1:]
+        codes = (recent.numpy() * self.powers)[:, ::-1].cumsum(1)[:, 1:]
+        found = self.table[(codes >> 33) % self.rows + self.first]
+        return np.dot(np.add.reduce(found, 1), self.out)  # type: ignore[no-any-return]
 
 
 class _Layer:
@@ -99,7 +121,10 @@ class _Layer:
         self.qkv = _array(torch.cat([q * scale, k, v]).T)
         self.out = _centred(attention.out.weight.T)
         if cross is not None and block.norm_cross is not None:
-            self.cross_q, self.cross_out = _after(block.norm_cross, cross.q.weight * scale), _centred(cross.out.weight.T)
+            self.cross_q, self.cross_out = (
+                _after(block.norm_cross, cross.q.weight * scale),
+                _centred(cross.out.weight.T),
+            )
         self.up = _after(block.norm_mlp, block.up.weight)
         self.down = _centred(block.down.weight.T)
 
