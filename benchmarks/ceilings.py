@@ -30,8 +30,8 @@ from maquette.core.generator import build_model
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.recipe import load_recipe
 from maquette.engine.loop import Loop
-from maquette.engine.plan import prepare_model
 from maquette.engine.schedule import Course
+from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.testing import column_spec, data_spec

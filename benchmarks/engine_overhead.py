@@ -25,8 +25,8 @@ from maquette.core.recipe import load_recipe
 from maquette.core.rng import StepRng
 from maquette.engine.log import Means
 from maquette.engine.loop import Loop
-from maquette.engine.plan import prepare_model
 from maquette.engine.schedule import Course
+from maquette.engine.speed import prepare_model
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.world import World
 from maquette.testing import column_spec, data_spec

@@ -23,8 +23,8 @@ from maquette.core.batch import Batch
 from maquette.core.generator import build_model
 from maquette.core.recipe import load_recipe
 from maquette.engine.loop import Loop
-from maquette.engine.plan import prepare_model
 from maquette.engine.schedule import Course
+from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.nets import winograd

@@ -25,8 +25,9 @@ from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.pace import Pace
-from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
+from maquette.engine.plan import is_planned, make_plan, preview_samples
 from maquette.engine.schedule import Course
+from maquette.engine.speed import Speed, prepare_model
 from maquette.engine.state import State
 from maquette.engine.update import NonFinite
 from maquette.engine.world import World, join_world
@@ -111,8 +112,10 @@ class _Session:
         try:
             self._report()
             if state.step == 0:
-                self._preview()
-                self._save()  # a run that fails early still has a good state to keep
+                with self._aside("preview"):
+                    self._preview()
+                with self._aside("checkpoint"):
+                    self._save()  # a run that fails early still has a good state to keep
             elif self.world.leads and self.job.folder.manifest.standing(self.job.folder.weights_file) != "whole":
                 save_weights(self.job.folder, state)
             while state.step < self.total and not stopped:
@@ -163,7 +166,17 @@ class _Session:
             leads=self.world.leads,
             alarms=tuple(alarm.name for alarm in self.raised),
             stopped=stopped,
+            speed=self._speed(),
+            processes=self.world.size,
         )
+
+    def _speed(self) -> Speed | None:
+        """How fast this session was, if it can tell."""
+        step = self.pace.step_seconds(self.state.step, self._seconds())
+        if step is None or not self.world.leads:
+            return None
+        compiled = self.config.compile == "on"
+        return Speed(step, self.config.precision, compiled, self.loop.micro_batch, self.pace.last("preview"))
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
@@ -267,7 +280,9 @@ class _Session:
         samples = preview_samples(model, self.job.reference, self.config.seed, self.world)
         step = self.state.step
         self.job.preview(samples, preview_path(self.job.folder, step))
-        spread = preview_diversity(samples, self.job.reference, self.job.spec) | self.job.inspect(model, samples)
+        spread = preview_diversity(samples, self.job.reference, self.job.spec)
+        if step:  # what has learned nothing is not looked into: the first step does not wait for it
+            spread |= self.job.inspect(model, samples)
         if self.log is not None:
             self.log.write({"step": step, "seconds": round(self._seconds(), 3), **spread})
         self._check(spread)
