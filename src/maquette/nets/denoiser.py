@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, Grid, by_level, gather, pyramid, spread
+from maquette.nets.dims import Conv, Grid, by_level, gather, normalise, pyramid, spread
 from maquette.nets.narrow import Narrow
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -36,9 +36,8 @@ class Block(nn.Module):
         self.inner, self.outer = conv(width, width, gain=1.4), conv(width, width, gain=0.3)
 
     def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        inner = self.inner(F.silu(h)).movedim(1, -1)  # channels last already: no copy
-        inner = F.layer_norm(inner, inner.shape[-1:]).movedim(-1, 1)
-        return h + self.outer(F.silu(torch.addcmul(shift, inner, scale)))
+        inner = normalise(self.inner(F.silu(h)))
+        return self.outer(F.silu(torch.addcmul(shift, inner, scale))) + h
 
 
 class Level(nn.Module):
