@@ -27,8 +27,6 @@ LENGTHS = ("--budget", "--steps", "--epochs")
 @cache
 def begin() -> Path:
     """From here on, and until the process ends: a cache, a judge and data of its own. Returns the folder of all."""
-    import torch
-
     import judge
 
     folder = Path(tempfile.mkdtemp(prefix="maquette-smoke-"))
@@ -38,7 +36,6 @@ def begin() -> Path:
         os.environ["MAQUETTE_DATA"] = str(folder / "data")
     os.environ["MAQUETTE_CACHE"] = str(folder / "cache")
     judge.WEIGHTS, judge.SAMPLES = folder / "judge.safetensors", 64
-    torch.compiler.set_stance("force_eager")  # compiling takes half a minute
     return folder
 
 
@@ -76,12 +73,13 @@ def shortened(words: list[str]) -> list[str]:
 
 
 def _few(recipe: str) -> list[str]:
-    """Settings under which a step, and a look at what it taught, is soon done."""
-    few = ["train.preview_items=2", "train.precision=fp32", "train.compile=off"]  # nothing to measure
-    return [
-        *few,
-        *(["data.text.context=16", "train.batch_tokens=68"] if recipe == "text/lm" else ["train.batch_size=4"]),
-    ]
+    """Settings under which a step, and a look at what it taught, is soon done, with nothing to measure before."""
+    from maquette.core.recipe import load_recipe
+
+    settings = ["train.preview_items=2", "train.precision=fp32", "train.compile=off"]
+    settings += [f"model.{key}=16" for key in ("width", "deep", "embedding") if key in load_recipe(recipe).model]
+    text = ["data.text.context=16", "train.batch_tokens=68"]
+    return [*settings, *(text if recipe == "text/lm" else ["train.batch_size=4"])]
 
 
 def _shorten(source: Path, folder: Path) -> None:

@@ -63,15 +63,12 @@ def test_each_number_has_a_command() -> None:
 
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[None]:
-    """The folder can be imported from, and what a smoke changes in the process is put back in the end."""
-    import torch
-
+    """The folder can be imported from, and the variables that a smoke sets are put back in the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
         for name in ("MAQUETTE_DATA", "MAQUETTE_CACHE"):
             patch.setenv(name, os.environ.get(name, ""))
         yield
-    torch.compiler.set_stance("default")
 
 
 @pytest.mark.usefixtures("benchmarks", "real_data")
