@@ -55,9 +55,12 @@ def test_contract(shape, classes, settings):
     )
 
 
-def test_larger_patches_leave_out_the_finest_grid():
-    fine, coarse = (make(shape=(1, 28, 28), **its)[0].net.grid.sizes for its in ({}, {"patch": 4}))
-    assert fine == ((7, 7), (14, 14)) and coarse == ((7, 7),)
+@pytest.mark.parametrize(("side", "fine", "coarse"), [(8, [4], [4]), (28, [7, 14], [7]), (64, [8, 16], [8, 16])])
+def test_coarse_cells_leave_out_the_finest_grid(side, fine, coarse):
+    for cells, sizes in (("fine", fine), ("coarse", coarse)):
+        model, _ = make(shape=(1, side, side), cells=cells)
+        assert [size for size, _ in model.net.grid.sizes] == sizes
+        assert model.net.grid.cut(torch.zeros(1, 1, side, side)).shape[2:] == model.net.grid.sizes[-1]
 
 
 def test_gathering_and_spreading_are_inverse():

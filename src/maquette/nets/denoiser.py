@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, Grid, by_level, gather, normalise, pyramid, spread
+from maquette.nets.dims import Conv, by_level, gather, normalise, pyramid, spread
 from maquette.nets.narrow import Narrow
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -59,7 +59,7 @@ class Denoiser(nn.Module):
     shape:     (C, *grid) of an item      inputs: channels of x where they are more than those of the item
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
-    patch: values a side of a cell of the finest grid; None: by the size of an item
+    coarse: of the grid, as of `pyramid`
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -67,10 +67,10 @@ class Denoiser(nn.Module):
 
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
-        described: int, inputs: int | None = None, patch: int | None = None,
+        described: int, inputs: int | None = None, coarse: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.grid = Grid.of(shape, patch) if patch else pyramid(shape)
+        self.grid = pyramid(shape, coarse)
         channels = by_level(self.grid, width, deep)[::-1]  # finest first
         dims, conv, block = self.grid.dims, Conv[self.grid.dims], 2**self.grid.dims  # cells that become one
         self.time = nn.Sequential(nn.Linear(4 * _WAVES, described), nn.SiLU(), nn.Linear(described, described))
