@@ -21,6 +21,7 @@ from maquette.models.transformer import Config, rearrange
 from maquette.nets import attention
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
 from maquette.nets.condition import Classes, Condition
+from maquette.nets.ngrams import Ngrams
 from maquette.nets.transformer import Transformer
 from specs import text_spec
 
@@ -78,6 +79,31 @@ def test_rows_of_a_memory_are_a_memory_of_its_own(source):
         whole = net(tokens, given)
     assert (net.advance(other, tokens[index, 20:]) - whole[index, 20:]).abs().max() < 1e-5
     assert (net.advance(memory, tokens[:, 20:]) - whole[:, 20:]).abs().max() < 1e-5
+
+
+def test_ngrams_are_told_by_their_own_tokens_alone():
+    ngrams, tokens = awake(Ngrams(64, 4, 500, 16)).eval(), texts(1, 40)
+    other = tokens.clone()
+    other[0, 20] = (other[0, 20] - 6) % 33 + 7
+    with torch.no_grad():
+        changed = (ngrams(tokens) - ngrams(other)).abs().amax(-1)[0] > 1e-6
+    assert changed.nonzero().flatten().tolist() == [17, 18, 19, 20]  # the first token that it tells of is the fourth
+
+
+def test_an_ngram_never_met_says_nothing_and_few_share_a_row():
+    ngrams = Ngrams(64, 5, 4096, 8)
+    assert not ngrams(texts(2, 30)).any()
+    ngrams(texts(1, 1000)).sum().backward()
+    met = ngrams.table.weight.grad.any(1).view(4, 4096).sum(1)  # rows of each length
+    assert (met > 500).all()  # of 996 n-grams, two thirds of the pairs different, in 4,096 rows
+
+
+def test_while_learning_a_share_of_ngrams_is_left_out_and_the_mean_stays():
+    ngrams, tokens = awake(Ngrams(64, 3, 500, 16, dropout=0.5)), texts(1, 12).expand(4000, -1)
+    with torch.no_grad():
+        learning, reading = ngrams.train()(tokens), ngrams.eval()(tokens)
+    assert (learning[0] - reading[0]).abs().max() > 0.1
+    assert (learning.mean(0) - reading[0]).abs().max() < 0.1 * reading.std()
 
 
 def test_a_token_sees_neither_what_follows_nor_what_is_further_back_than_the_context():
