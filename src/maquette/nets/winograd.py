@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 _LARGEST = 8  # results a side of a tile: beyond it, rounding grows faster than multiplications fall
 _MOST_TILES = 4  # a side of a grid
 _FROM_CHANNELS = 32  # with fewer, the transforms cost what the products save
-_FROM_ROWS = 16  # items times tiles; with fewer, transforming the weights costs more
+_FROM_ITEMS = 16  # with fewer, transforming the weights costs more
 _MOST_KEPT = 2**28  # bytes of transformed weights
 
 
@@ -35,8 +36,7 @@ def pays(x: Tensor, weight: Tensor) -> bool:
         return False
     if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < _FROM_CHANNELS or min(x.shape[2:]) < 3:
         return False
-    tiles = [-(-size // tile(size)) for size in x.shape[2:]]
-    return max(tiles) <= _MOST_TILES and len(x) * math.prod(tiles) >= _FROM_ROWS
+    return max(-(-size // tile(size)) for size in x.shape[2:]) <= _MOST_TILES and len(x) >= _FROM_ITEMS
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -48,7 +48,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     cells = x.permute(2, 3, 0, 1).contiguous().view(height, width, -1)
     v = _Tiles.apply(cells, height, width, True, True)
     u = _at_points(weight, tile(height), tile(width))
-    y = _Product.apply(v.view(len(u), -1, inputs), u).view(*v.shape[:3], -1)
+    y = _Product.apply(v.view(len(v), len(u), batch, inputs), u).view(*v.shape[:3], -1)
     y = _Tiles.apply(y, height, width, False, False).view(height, width, batch, -1)
     if bias is not None:
         y = y + bias
@@ -61,22 +61,40 @@ def tile(size: int) -> int:
 
 
 class _Product(torch.autograd.Function):
-    """a [N, I, K] and b [N, J, K] -> a b^T [N, I, J], each gradient in the order in which its operand lies."""
+    """a [tiles, N, I, K] and b [N, J, K] -> a b^T [tiles, N, I, J]."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return torch.bmm(a, b.mT)
+        return _product(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = ctx.saved_tensors
         for_a, for_b = ctx.needs_input_grad
-        return _Product.apply(grad, b.mT) if for_a else None, _Product.apply(grad.mT, a.mT) if for_b else None
+        return _Product.apply(grad, b.mT) if for_a else None, _Sum.apply(grad, a) if for_b else None
+
+
+class _Sum(torch.autograd.Function):
+    """a [tiles, N, I, J] and b [tiles, N, I, K] -> a^T b [N, J, K], over all tiles."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        made = torch.bmm(a[0].mT, b[0])
+        for i in range(1, len(a)):
+            made.baddbmm_(a[i].mT, b[i])
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        for_a, for_b = ctx.needs_input_grad
+        return _Product.apply(b, grad) if for_a else None, _Product.apply(a, grad.mT) if for_b else None
 
 
 class _Tiles(torch.autograd.Function):
-    """Cells [H, W, R] to points of tiles [n, n, tiles, R], or back.
+    """Cells [H, W, R] to points of tiles [tiles, n, n, R], or back; the two are each other's transpose.
 
     padded: tiles of m + 2 cells, which overlap by two and reach into the zeros around the grid; else of m cells
     """
@@ -93,47 +111,48 @@ class _Tiles(torch.autograd.Function):
 
 
 # Opaque to the compiler, which cannot follow what is written into parts of a tensor.
+@torch.library.custom_op("maquette::product", mutates_args=())
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    made = a.new_empty(*a.shape[:3], b.shape[1])
+    for i in range(len(a)):  # one product of all would copy what it takes or makes
+        torch.bmm(a[i], b.mT, out=made[i])
+    return made
+
+
 @torch.library.custom_op("maquette::to_points", mutates_args=())
 def _to_points(x: Tensor, padded: bool) -> Tensor:
     height, width, rest = x.shape
-    down, across = _tiles(height, padded, x.dtype), _tiles(width, padded, x.dtype)
-    n = len(down[0][1])
-    made = x.new_empty(n, len(across[0][1]), len(down) * len(across), rest)
-    half = x.new_empty(n, width, rest)
-    for i, (rows, to_rows) in enumerate(down):
-        torch.mm(to_rows, x[rows].view(-1, width * rest), out=half.view(n, -1))
-        for j, (columns, to_columns) in enumerate(across, i * len(across)):
-            torch.bmm(to_columns.expand(n, -1, -1), half[:, columns], out=made[:, :, j])
+    tiles = list(product(_tiles(height, padded, x.dtype), _tiles(width, padded, x.dtype)))
+    n, m = (len(matrix) for _, matrix in tiles[0])
+    made = x.new_empty(len(tiles), n, m, rest)
+    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
+        half = to_rows @ x[rows, columns].flatten(1)
+        torch.bmm(to_columns.expand(n, -1, -1), half.view(n, -1, rest), out=made[i])
     return made
 
 
 @torch.library.custom_op("maquette::from_points", mutates_args=())
 def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
-    """The transpose of `_to_points`: where tiles overlap, they are added."""
-    n, _, _, rest = points.shape
-    down, across = _tiles(height, padded, points.dtype), _tiles(width, padded, points.dtype)
-    made = points.new_empty(height, width * rest)
-    half = points.new_empty(n, width, rest)
-    shared = 2 if padded else 0  # cells of a tile that are in the one before, too
-    for i, (rows, to_rows) in enumerate(down):
-        for j, (columns, to_columns) in enumerate(across):
-            tile, back = points[:, :, i * len(across) + j], to_columns.T.expand(n, -1, -1)
-            new = shared if j else 0
-            torch.bmm(back[:, new:], tile, out=half[:, columns][:, new:])
-            if new:
-                half[:, columns][:, :new].baddbmm_(back[:, :new], tile)
-        new, flat = shared if i else 0, half.view(n, -1)
-        torch.mm(to_rows.T[new:], flat, out=made[rows][new:])
-        if new:
-            made[rows][:new].addmm_(to_rows.T[:new], flat)
-    return made.view(height, width, rest)
+    tiles = list(product(_tiles(height, padded, points.dtype), _tiles(width, padded, points.dtype)))
+    n, rest = points.shape[1], points.shape[3]
+    overlap = padded and len(tiles) > 1
+    made = (points.new_zeros if overlap else points.new_empty)((height, width, rest))
+    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
+        half = torch.bmm(to_columns.T.expand(n, -1, -1), points[i])
+        made[rows, columns].flatten(1).addmm_(to_rows.T, half.flatten(1), beta=int(overlap))
+    return made
+
+
+@_product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(*a.shape[:3], b.shape[1])
 
 
 @_to_points.register_fake
 def _(x: Tensor, padded: bool) -> Tensor:
     height, width, rest = x.shape
     m, n = tile(height), tile(width)
-    return x.new_empty(m + 2, n + 2, -(-height // m) * -(-width // n), rest)
+    return x.new_empty(-(-height // m) * -(-width // n), m + 2, n + 2, rest)
 
 
 @_from_points.register_fake
