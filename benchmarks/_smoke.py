@@ -42,7 +42,7 @@ def begin() -> Path:
 def short(recipe: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of `maquette.train`, for a training of moments."""
     length = {"steps": STEPS, "budget": None, "epochs": None}
-    return {**options, **length, "settings": [*options.get("settings", ()), *_few(recipe)], "quiet": True}
+    return {**options, **length, "settings": [*options.get("settings", ()), *few(recipe)], "quiet": True}
 
 
 def made(commands: str, wanted: Path | None = None) -> Path:
@@ -69,10 +69,10 @@ def shortened(words: list[str]) -> list[str]:
     """The words of a `train ...` command, for a training of moments."""
     at = {i + j for i, word in enumerate(words) if word in LENGTHS for j in (0, 1)}
     kept = [word for i, word in enumerate(words) if i not in at]
-    return [*kept, *_few(words[1]), "--steps", str(STEPS), "--quiet"]
+    return [*kept, *few(words[1]), "--steps", str(STEPS), "--quiet"]
 
 
-def _few(recipe: str) -> list[str]:
+def few(recipe: str) -> list[str]:
     """Settings under which a step, and a look at what it taught, is soon done, with nothing to measure before."""
     from maquette.core.recipe import load_recipe
 

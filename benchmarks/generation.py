@@ -15,16 +15,18 @@ OMP_NUM_THREADS=1; of one with AVX2 alone: ATEN_CPU_CAPABILITY=avx2 OPENBLAS_COR
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import maquette
+import _run
+import lm_shakespeare
+from maquette.core.errors import UserError
 from maquette.core.generator import build_model
 from maquette.core.model import Given, Model, Streams
 from maquette.core.recipe import load_recipe
@@ -101,26 +103,25 @@ def translating(model: Model, spec: DataSpec, given: str, sources: Tensor, beam:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", help="by default a network that is not trained")
+    parser = _run.Parser(__doc__, lm_shakespeare.RUNS)
+    parser.add_argument("--run", type=Path, help="by default a network that is not trained")
     parser.add_argument("--data", help="for its held-out sources; by default the run's own")
     parser.add_argument("--characters", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--batch", type=int, default=128, help="sources translated at once")
-    parser.add_argument("--smoke", action="store_true", help="as little as shows that it works, in seconds")
     parser.add_argument("settings", nargs="*", help="of a network that is not trained: model.width=192")
     args = parser.parse_args()
     if args.smoke:
         args.characters, args.rounds, args.sentences = 20, 1, 4
     if args.run:
-        run = maquette.load(args.run)
+        run = _run.opened(args.run, lm_shakespeare.RUNS, args.smoke)
         model, spec = run.generator.model, run.spec
     else:
         model, spec = untrained(args.settings)
     if not isinstance(model, Streams):
-        raise SystemExit(f"{args.run} does not write texts")
+        raise UserError(f"'{args.run}' does not write texts.", f"Make one that does:\n{lm_shakespeare.RUNS}")
     size = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{args.run or 'not trained'}: {size:.1f} M parameters, {torch.get_num_threads()} threads")
     with torch.no_grad():
@@ -135,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

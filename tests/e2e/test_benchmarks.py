@@ -35,7 +35,10 @@ def cells(page: Path) -> Iterator[str]:
 
 def commands() -> list[str]:
     """Of the tables of both READMEs, and of the blocks of the other pages, each once."""
-    found = ["python benchmarks/judge.py train", "python benchmarks/needs.py"]  # made before, beside no number
+    found = [
+        "python benchmarks/judge.py train",  # made before, and beside no number
+        "python benchmarks/needs.py", "python benchmarks/scales.py run image/flow --data mnist --scale M --shown 9000",
+    ]  # fmt: skip
     for page in READMES:
         for cell in cells(page):
             before = ""
