@@ -79,7 +79,7 @@ class Step:
 
     def _embedded(self, memory: Memory, tokens: Tensor) -> Array:
         if memory.condition is None and self.net.ngrams is None:
-            return self.table[tokens.numpy()]  # type: ignore[no-any-return]
+            return self.table[tokens.numpy()]
         return _centred(self.net.embed(memory, tokens[:, None])[:, 0])
 
     def _normed(self, x: Array) -> Array:
@@ -87,7 +87,7 @@ class Step:
         if len(x) == 1:  # one number is no array: three operations less
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
-        return x / np.sqrt(size + np.float32(self.eps))  # type: ignore[no-any-return]
+        return x / np.sqrt(size + np.float32(self.eps))
 
 
 class _Layer:
@@ -99,7 +99,10 @@ class _Layer:
         self.qkv = _array(torch.cat([q * scale, k, v]).T)
         self.out = _centred(attention.out.weight.T)
         if cross is not None and block.norm_cross is not None:
-            self.cross_q, self.cross_out = _after(block.norm_cross, cross.q.weight * scale), _centred(cross.out.weight.T)
+            self.cross_q, self.cross_out = (
+                _after(block.norm_cross, cross.q.weight * scale),
+                _centred(cross.out.weight.T),
+            )
         self.up = _after(block.norm_mlp, block.up.weight)
         self.down = _centred(block.down.weight.T)
 
