@@ -58,14 +58,14 @@ class Plain:
 
 def writing(model: Streams, spec: DataSpec, characters: int, rounds: int) -> None:
     column = spec.only()
-    each, together = round(characters / column.chars_per_token), getattr(getattr(model, "net", None), "together", None)
+    each = round(characters / column.chars_per_token)
     for n, steps in ((1, each), (TOGETHER, min(each, column.shape[0] - 1))):
         how = {"start": column.start, "length": steps, "framed": column.framed, "max_tokens": steps, "ends": False}
         found = {}
         for _ in range(rounds):  # one after the other: both see the same machine
-            for name, writer, many in (("writing", model, together), ("plain decoding", Plain(model), None)):
+            for name, writer in (("writing", model), ("plain decoding", Plain(model))):
                 rng, began = ItemRng(0, range(n)), time.process_time()
-                text = autoregressive.write(writer, n, {}, rng, together=many, **how)
+                text = autoregressive.write(writer, n, {}, rng, **how)
                 found.setdefault(name, []).append((time.process_time() - began, text))
         made = n * steps * column.chars_per_token
         print(f"{n} x {steps} tokens, {made:,.0f} characters")

@@ -95,7 +95,7 @@ class Step:
         if len(x) == 1:  # one number is no array: three operations less
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
-        return x / np.sqrt(size + np.float32(self.eps))  # type: ignore[no-any-return]
+        return x / np.sqrt(size + np.float32(self.eps))
 
 
 class _Ngrams:
