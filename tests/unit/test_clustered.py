@@ -81,7 +81,9 @@ def test_what_the_other_family_measures_is_measured_on_items_as_they_are():
 
     table = Table({"image": Shown()}, [""] * 40)
     found = clustered.resolve(clustered.Config(prior={**FLOW, "data_mean": "auto"}, kinds=2), SPEC, table)
-    assert sorted(found.counts) == [10, 30] and found.prior["data_mean"] == pytest.approx(items().mean().item(), abs=0.01)
+    assert sorted(found.counts) == [10, 30] and found.prior["data_mean"] == pytest.approx(
+        items().mean().item(), abs=0.01
+    )
     assert clustered.resolve(found, SPEC, table) == found
 
 
