@@ -15,7 +15,6 @@ With --given columns the digit and the stroke (thin, medium, thick) are two labe
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import os
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+import _run
 import maquette
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -41,7 +41,7 @@ REFERENCES = 5000  # real digits that samples are read by
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--recipe", default="image/flow")
     parser.add_argument("--given", choices=("caption", "columns"), default="caption")
     parser.add_argument("--budget", default="12m")
@@ -52,6 +52,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50, help="of each caption")
     parser.add_argument("settings", nargs="*", help="further settings of the recipe")
     args = parser.parse_args()
+    if args.smoke:
+        args.samples = 1
     digits = Captioned.of(*real_digits())
     names = captions()
     if args.hold_out not in names:
@@ -59,15 +61,15 @@ def main() -> None:
     seen = np.array([caption != args.hold_out for caption in digits.captions])
     print(f"{len(seen):,} pictures, {int((~seen).sum()):,} of them held out: {args.hold_out!r}")
     with tempfile.TemporaryDirectory() as folder:
-        if args.run:
+        if args.run and not args.smoke:
             run = maquette.load(args.run)
         else:
             data = args.data or Path(folder) / "captioned"
             write(digits, np.flatnonzero(seen), data)
             settings = ["model.guidance=2.0"] if args.recipe == "image/flow" else []
             given = ("caption",) if args.given == "caption" else COLUMNS
-            run = maquette.train(
-                args.recipe, data, out=args.out or Path(folder) / "run", given=given, budget=args.budget,
+            run = _run.train(
+                args, args.recipe, data, out=args.out or Path(folder) / "run", given=given, budget=args.budget,
                 settings=[*settings, *args.settings],
             )  # fmt: skip
         print(f"given: {', '.join(run.spec.given)}")
@@ -209,4 +211,4 @@ def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) ->
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -21,6 +21,10 @@ from pathlib import Path
 
 import psutil
 
+import _run
+from maquette.core.errors import MaquetteError
+
+LENGTHS = (["--steps", "100000"], ["--budget", "5m"])
 MAQUETTE = [sys.executable, "-m", "maquette"]
 
 
@@ -42,7 +46,7 @@ def first_step(recipe: str, data: str, length: list[str], out: Path, env: dict[s
     log = out / "log.jsonl"
     while not (log.exists() and any(json.loads(x).get("step") == 1 for x in log.read_text().splitlines()[:4])):
         if process.poll() is not None:
-            raise SystemExit("training ended before its first step")
+            raise MaquetteError("The training ended before its first step.")
         time.sleep(0.005)
     seconds, watched = time.perf_counter() - began, psutil.Process(process.pid)
     cpu = watched.cpu_times()
@@ -53,18 +57,22 @@ def first_step(recipe: str, data: str, length: list[str], out: Path, env: dict[s
 
 
 def main() -> None:
-    print(f"maquette --help  {help_seconds():.2f} s")
-    text = str(Path(os.environ["MAQUETTE_DATA"]) / "tinyshakespeare/input.txt")
+    args = _run.Parser(__doc__).parse_args()
+    text = str(_run.data("tinyshakespeare", "input.txt"))
+    cases, lengths, times = (("image/gan", "mnist"), ("image/flow", "mnist"), ("text/lm", text)), LENGTHS, 4
+    if args.smoke:
+        cases, lengths, times = cases[:1], LENGTHS[:1], 2
+    print(f"{_run.machine()}\nmaquette --help  {help_seconds():.2f} s")
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "MAQUETTE_CACHE": f"{folder}/cache"}
-        for recipe, data in (("image/gan", "mnist"), ("image/flow", "mnist"), ("text/lm", text)):
-            for length in (["--steps", "100000"], ["--budget", "5m"]):
+        for recipe, data in cases:
+            for length in lengths:
                 name = Path(folder) / f"{recipe}{length[0]}".replace("/", "-")
-                first, *later = (first_step(recipe, data, length, Path(f"{name}-{i}"), env) for i in range(4))
+                first, *later = (first_step(recipe, data, length, Path(f"{name}-{i}"), env) for i in range(times))
                 clock, cpu, memory = (statistics.median(values) for values in zip(*later, strict=True))
                 print(f"{recipe:10} {' '.join(length):14}  first {first[0]:5.2f} s (CPU {first[1]:5.2f})  "
                       f"later {clock:5.2f} s (CPU {cpu:5.2f})  memory {memory:.2f} GiB", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -192,7 +192,7 @@ def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch
     matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)]
     chosen = {id(p) for p in matrices}
     rest = [p for p in named.values() if id(p) not in chosen]
-    first = Muon(matrices, lr=optim.lr * optim.muon, weight_decay=optim.weight_decay)
+    first = Muon(matrices, lr=optim.lr * optim.muon, weight_decay=optim.weight_decay, block=optim.muon_block)
     first.param_groups[0]["scale"] = optim.muon
     return [first, _build(optim, rest)] if rest else [first]
 
