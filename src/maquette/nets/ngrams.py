@@ -25,6 +25,9 @@ class Ngrams(nn.Module):
                it has not met, and does not rely on those that it knows by heart
     """
 
+    powers: Tensor
+    first: Tensor
+
     def __init__(self, width: int, n: int, rows: int, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.before, self.rows = n - 1, rows  # tokens before the last that it looks at

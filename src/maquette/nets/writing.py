@@ -88,14 +88,14 @@ class Step:
         x = self.table[tokens.numpy()]
         if self.ngrams is not None:
             x = x + self.ngrams(memory, tokens)
-        return x  # type: ignore[no-any-return]
+        return x
 
     def _normed(self, x: Array) -> Array:
         """The layer-norm of x [B, width] over sqrt(width), without its gain."""
         if len(x) == 1:  # one number is no array: three operations less
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
-        return x / np.sqrt(size + np.float32(self.eps))  # type: ignore[no-any-return]
+        return x / np.sqrt(size + np.float32(self.eps))
 
 
 class _Ngrams:
@@ -109,7 +109,7 @@ class _Ngrams:
         memory.recent = recent[:, 1:]
         codes = (recent.numpy() * self.powers)[:, ::-1].cumsum(1)[:, 1:]
         found = self.table[(codes >> 33) % self.rows + self.first]
-        return np.dot(np.add.reduce(found, 1), self.out)  # type: ignore[no-any-return]
+        return np.dot(np.add.reduce(found, 1), self.out)
 
 
 class _Layer:
