@@ -24,9 +24,9 @@ class Parser(argparse.ArgumentParser):
     runs: the commands that make the runs which are asked for, a line each
     """
 
-    def __init__(self, doc: str | None, runs: str = "") -> None:
-        made = f"What makes the runs:\n{runs}" if runs else None
-        super().__init__(description=doc, epilog=made, formatter_class=argparse.RawDescriptionHelpFormatter)
+    def __init__(self, doc: str | None = None, runs: str = "", **of_a_verb: Any) -> None:
+        told = {"description": doc, "epilog": f"What makes the runs:\n{runs}" if runs else None}
+        super().__init__(**(of_a_verb or told), formatter_class=argparse.RawDescriptionHelpFormatter)
         self.add_argument(
             "--smoke", action="store_true", help="all of the code in seconds, on little of everything: no number counts"
         )

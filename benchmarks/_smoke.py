@@ -27,8 +27,6 @@ LENGTHS = ("--budget", "--steps", "--epochs")
 @cache
 def begin() -> Path:
     """From here on, and until the process ends: a cache, a judge and data of its own. Returns the folder of all."""
-    import torch
-
     import judge
 
     folder = Path(tempfile.mkdtemp(prefix="maquette-smoke-"))
@@ -38,14 +36,13 @@ def begin() -> Path:
         os.environ["MAQUETTE_DATA"] = str(folder / "data")
     os.environ["MAQUETTE_CACHE"] = str(folder / "cache")
     judge.WEIGHTS, judge.SAMPLES = folder / "judge.safetensors", 64
-    torch.compiler.set_stance("force_eager")  # compiling takes half a minute
     return folder
 
 
 def short(recipe: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of `maquette.train`, for a training of moments."""
     length = {"steps": STEPS, "budget": None, "epochs": None}
-    return {**options, **length, "settings": [*options.get("settings", ()), *_few(recipe)], "quiet": True}
+    return {**options, **length, "settings": [*options.get("settings", ()), *few(recipe)], "quiet": True}
 
 
 def made(commands: str, wanted: Path | None = None) -> Path:
@@ -72,16 +69,17 @@ def shortened(words: list[str]) -> list[str]:
     """The words of a `train ...` command, for a training of moments."""
     at = {i + j for i, word in enumerate(words) if word in LENGTHS for j in (0, 1)}
     kept = [word for i, word in enumerate(words) if i not in at]
-    return [*kept, *_few(words[1]), "--steps", str(STEPS), "--quiet"]
+    return [*kept, *few(words[1]), "--steps", str(STEPS), "--quiet"]
 
 
-def _few(recipe: str) -> list[str]:
-    """Settings under which a step, and a look at what it taught, is soon done."""
-    few = ["train.preview_items=2", "train.precision=fp32", "train.compile=off"]  # nothing to measure
-    return [
-        *few,
-        *(["data.text.context=16", "train.batch_tokens=68"] if recipe == "text/lm" else ["train.batch_size=4"]),
-    ]
+def few(recipe: str) -> list[str]:
+    """Settings under which a step, and a look at what it taught, is soon done, with nothing to measure before."""
+    from maquette.core.recipe import load_recipe
+
+    settings = ["train.preview_items=2", "train.precision=fp32", "train.compile=off"]
+    settings += [f"model.{key}=16" for key in ("width", "deep", "embedding") if key in load_recipe(recipe).model]
+    text = ["data.text.context=16", "train.batch_tokens=68"]
+    return [*settings, *(text if recipe == "text/lm" else ["train.batch_size=4"])]
 
 
 def _shorten(source: Path, folder: Path) -> None:

@@ -89,6 +89,8 @@ def main() -> None:
         "engine": engine(ready(), fast, precision),
     }
     if args.compile:
+        if args.smoke:
+            torch.compiler.set_stance("force_eager")
         compiled = prepare_model(fresh(), World("cpu"), recipe.train, True)
         contenders["engine, compiled"] = engine(compiled, fast, precision)
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -102,6 +104,8 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in medians.items():
         print(f"{args.recipe}  {name:<42} {SIZE / seconds:8.0f} pictures/s")
+    if args.smoke:
+        torch.compiler.set_stance("default")
     ours = medians["engine"]
     print(f"engine / plain loop, same precision      {medians['plain loop, our precision, channels-last'] / ours:.3f}")
     plain_seconds = medians["plain loop, fp32, contiguous"]

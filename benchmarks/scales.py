@@ -27,6 +27,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+import _run
+import _smoke
+import judge
 import maquette
 from maquette.core import scales
 from maquette.core.modality import part
@@ -59,9 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seconds = time.process_time() - began
         column = made.spec.only()
         if args.data == "mnist":
-            import judge
-
-            score, measure = judge.frechet_to_test(made.sample(5000, seed=0).only), "frechet_judge"
+            score, measure = judge.frechet_to_test(made.sample(judge.SAMPLES, seed=0).only), "frechet_judge"
         else:
             score, measure = measured(made)[0], "nats_per_character" if column.kind == "text" else "frechet_own"
         return {
@@ -126,7 +127,7 @@ def _digits(value: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("run", help="train and measure one point")
     one.add_argument("recipe")
@@ -140,9 +141,13 @@ def main() -> None:
     verbs.add_parser("fit", help="write the curves")
     verbs.add_parser("show", help="print the runs beside the curves")
     args = parser.parse_args()
+    if args.smoke:
+        args.shown, args.settings = 8, [*args.settings, *_smoke.few(args.recipe)]
     if args.verb == "run":
         line = json.dumps(run(args))
         print(line)
+        if args.smoke:
+            return
         with POINTS.open("a") as file:
             file.write(line + "\n")
         return
@@ -164,4 +169,4 @@ def _of(line: dict[str, Any]) -> tuple[str, float, str]:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

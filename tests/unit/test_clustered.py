@@ -9,6 +9,7 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.model import Encodes, FlowMap, Step
 from maquette.core.rng import ItemRng, StepRng
+from maquette.core.table import Table
 from maquette.models import clustered
 from maquette.testing import check_model
 from specs import image_spec
@@ -69,6 +70,21 @@ def test_training_is_told_the_kind_and_draws_it_where_items_are_withheld():
     assert blind.size == 40 and len(blind.given[clustered.KIND].unique()) == 2
     for phase in model.phases():
         assert phase.loss(batch if phase.reads_data else batch.without_target(), Step(0, 9, StepRng(0, 40))).total > 0
+
+
+def test_what_the_other_family_measures_is_measured_on_items_as_they_are():
+    class Shown:
+        spec = SPEC.only()
+
+        def take(self, rows):
+            return items()[rows]
+
+    table = Table({"image": Shown()}, [""] * 40)
+    found = clustered.resolve(clustered.Config(prior={**FLOW, "data_mean": "auto"}, kinds=2), SPEC, table)
+    assert sorted(found.counts) == [10, 30] and found.prior["data_mean"] == pytest.approx(
+        items().mean().item(), abs=0.01
+    )
+    assert clustered.resolve(found, SPEC, table) == found
 
 
 @pytest.mark.parametrize("prior", [FLOW, GAN], ids=["flow", "gan"])

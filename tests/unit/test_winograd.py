@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from maquette.nets import winograd
-from maquette.nets.dims import Conv
+from maquette.nets.dims import Conv, cells_first, channels_last, gather, normalise, spread
 
 GRIDS = [(3, 3), (4, 4), (5, 7), (7, 7), (8, 8), (9, 14), (13, 5), (14, 14), (16, 16), (28, 28), (32, 31)]
 
@@ -51,9 +51,8 @@ def test_a_layer_takes_it_where_it_pays_and_gives_the_same():
     layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7).to(memory_format=torch.channels_last)
     assert winograd.pays(x, layer.weight)
     torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias, padding=1), rtol=1e-3, atol=1e-3)
-    assert layer(x).is_contiguous(memory_format=torch.channels_last)
     assert not winograd.pays(x[:1, :, :7], layer.weight), "few rows: transforming the weights would cost more"
-    assert not winograd.pays(x, Conv[2](64, 32).weight) and not winograd.pays(x, Conv[2](64, 64, 1).weight)
+    assert not winograd.pays(x, Conv[2](64, 24).weight) and not winograd.pays(x, Conv[2](64, 64, 1).weight)
     assert not winograd.pays(x.bfloat16(), layer.weight) and not winograd.pays(x.to("meta"), layer.weight)
     with torch.autocast("cpu", torch.bfloat16):
         assert not winograd.pays(x, layer.weight)
@@ -65,3 +64,36 @@ def test_it_can_be_compiled():
     compiled = copy.deepcopy(layer)
     compiled.compile(backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_what_is_between_convolutions_keeps_cells_first():
+    h = channels_last(torch.randn(16, 64, 8, 6))
+    first = h.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+    assert cells_first(first) and not cells_first(h) and not cells_first(h.contiguous())
+    for work in (gather, spread, normalise, Conv[2](64, 32, 1), Conv[2](64, 64)):
+        made = work(first)
+        torch.testing.assert_close(made, work(h), rtol=1e-4, atol=1e-4)
+        assert cells_first(made)
+    torch.testing.assert_close(spread(gather(first)), h)
+    assert not cells_first(Conv[2](64, 1)(first)), "a direct sum"
+
+
+def test_weights_at_points_are_kept_until_they_change():
+    layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7)
+
+    def same():
+        exact = F.conv2d(x, layer.weight, layer.bias, padding=1)
+        torch.testing.assert_close(layer(x), exact, rtol=1e-3, atol=1e-3)
+
+    with torch.no_grad():
+        same()
+        kept = winograd._at_points(layer.weight, 7, 7)
+        assert winograd._at_points(layer.weight, 7, 7) is kept
+        layer.weight.mul_(2)  # as an optimizer does, or a state that is loaded
+        same()
+        layer.weight.data = torch.randn(64, 64, 3, 3) / 24  # as moving a model to another order of memory does
+        same()
+        assert winograd._at_points(layer.weight, 8, 7) is not winograd._at_points(layer.weight, 7, 7)
+    learned = winograd._at_points(layer.weight, 7, 7)
+    assert learned.requires_grad and learned is not winograd._at_points(layer.weight, 7, 7)
+    assert len(copy.deepcopy(layer).__dict__) == len(layer.__dict__), "the layer itself keeps nothing"

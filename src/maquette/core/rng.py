@@ -69,12 +69,6 @@ class ItemRng:
         self._generators = [torch.Generator("cpu").manual_seed(derive(seed, "item", i)) for i in indices]
         self._device = device
 
-    def rows(self, start: int, stop: int) -> ItemRng:
-        """The same noise of some of the items: what is drawn of it, they have drawn."""
-        part = ItemRng(0, (), self._device)
-        part._generators = self._generators[start:stop]
-        return part
-
     def _check(self, n: int) -> None:
         if n != len(self._generators):
             raise ValueError(f"asked noise for {n} items of a sample of {len(self._generators)}")

@@ -21,6 +21,7 @@ from maquette.core.needs import outlook
 from maquette.core.progress import stage
 from maquette.core.recipe import Leg, Recipe, TrainConfig
 from maquette.core.rng import ItemRng, derive
+from maquette.engine import compiled
 from maquette.engine.job import Job
 from maquette.engine.speed import (
     DEFAULT_BUDGET,
@@ -36,6 +37,7 @@ from maquette.engine.speed import (
 from maquette.engine.world import World
 
 PREVIEWS = 30
+SAID = 200  # characters of why something is not compiled
 AFTERWARDS = 1.5  # seconds that the animation, the model card and leaving take, about
 
 
@@ -53,12 +55,12 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     if speed is None and (budget is not None or (train.precision == "auto" and len(precisions(world.device)) > 1)):
         speed = fastest(job.model, train, batch, world)
         if compiles_by_itself(train) and _has_compiler(world):
-            speed = _compiled(job, world, batch, speed) or speed
+            speed = _compiled(job, world, batch, speed, notify) or speed
         speeds.keep(speed)
     precision = (
         speed.precision if speed else train.precision if train.precision != "auto" else precisions(world.device)[0]
     )
-    compiled = train.compile == "on" or (train.compile == "auto" and speed is not None and speed.compiled)
+    compiles = train.compile == "on" or (train.compile == "auto" and speed is not None and speed.compiled)
 
     after = speed.end if speed and speed.end is not None else AFTERWARDS
     left = None if budget is None else time_left(budget, began, after)
@@ -71,7 +73,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
         "steps": steps,
         "course": course,
         "precision": precision,
-        "compile": "on" if compiled else "off",
+        "compile": "on" if compiles else "off",
         "micro_batch": (speed and speed.micro_batch) or train.micro_batch,
         "preview_every": apart if train.preview_every == "auto" else train.preview_every,
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
@@ -79,7 +81,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     passes = steps * train.batch_size / max(job.items, 1)
     notify(
         f"Plan: {counted(steps, 'step', 'steps')} of {train.batch_size} ({why}), {passes:.3g} passes over the data, "
-        f"{precision}{', compiled' if compiled else ''}"
+        f"{precision}{', compiled' if compiles else ''}"
     )
 
     def step_seconds() -> float:
@@ -147,12 +149,18 @@ def _has_compiler(world: World) -> bool:
     return world.device.type == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
-def _compiled(job: Job, world: World, batch: Batch, plain: Speed) -> Speed | None:
+def _compiled(job: Job, world: World, batch: Batch, plain: Speed, notify: Callable[[str], None]) -> Speed | None:
     """How fast it is compiled, where that is worth it."""
+    compiled.begin(notify)
     try:
         with stage("compiling"):
             speed = timed(job.model, job.recipe.train, batch, world, plain.precision, compiled=True)
-    except Exception:  # a model that cannot be compiled (double backward, say) simply is not
+    except Exception as error:  # a model that cannot be compiled (double backward, say) simply is not
         torch._dynamo.reset()
+        notify(
+            f"Not compiled: {str(error).strip().splitlines()[0][:SAID] if str(error).strip() else type(error).__name__}"
+        )
         return None
+    finally:
+        compiled.done()
     return speed if speed.step < 0.95 * plain.step else None

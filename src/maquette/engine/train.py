@@ -17,7 +17,7 @@ from maquette.core.lock import sole_owner
 from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
 from maquette.core.run import RunFolder
-from maquette.engine import checkpoint
+from maquette.engine import checkpoint, compiled
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC
 from maquette.engine.job import Job, Outcome, Progress
@@ -72,6 +72,9 @@ class _Session:
     def __init__(self, job: Job, recipe: Recipe, world: World, under_way: Stage) -> None:
         self.job, self.world, self.recipe, self.config, self.stage = job, world, recipe, recipe.train, under_way
         config = self.config
+        self.notify = notifier(job.quiet or not world.leads)
+        if config.compile == "on":
+            compiled.begin(self.notify)
         model = prepare_model(job.model, world, config, config.compile == "on")
         self.state = State(model, config.ema_decay)
         self.means = Means()
@@ -80,7 +83,6 @@ class _Session:
             self.state, world, config.seed, Course.planned(config), config.batch_size, config.precision, micro,
             self.means.add,
         )  # fmt: skip
-        self.notify = notifier(job.quiet or not world.leads)
         if checkpoint.load_latest(job.folder.checkpoints, self.state, self.notify):
             self.notify(f"Going on from step {self.state.step:,} of {self.total:,}.")
         self.said = self.total
@@ -175,8 +177,8 @@ class _Session:
         step = self.pace.step_seconds(self.state.step, self._seconds())
         if step is None or not self.world.leads:
             return None
-        compiled = self.config.compile == "on"
-        return Speed(step, self.config.precision, compiled, self.loop.micro_batch, self.pace.last("preview"))
+        compiles = self.config.compile == "on"
+        return Speed(step, self.config.precision, compiles, self.loop.micro_batch, self.pace.last("preview"))
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
@@ -304,6 +306,7 @@ class _Session:
         if self.world.leads:
             save_weights(self.job.folder, self.state)
             checkpoint.save(self.job.folder.checkpoints, self.state, self.config.keep_checkpoints)
+        compiled.done()
         self.saved = time.monotonic()
 
 

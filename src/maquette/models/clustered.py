@@ -72,7 +72,7 @@ def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
     own = getattr(family, "resolve", None)
     if own is None:
         return config
-    resolved = own(prior, _told(config, spec), train).model_dump(mode="json")
+    resolved = own(prior, spec, train).model_dump(mode="json")  # of items as they are: the table has no kinds
     return config.model_copy(update={"prior": {"family": config.prior["family"], **resolved}})
 
 

@@ -187,7 +187,7 @@ class TransformerModel(Model):
         prompt = options.get("prompt")
         if prompt is not None and bool((prompt == MIDDLE).any()):
             options.setdefault("ends", True)  # what fills a gap ends, also in a text that does not
-        return {self.target: autoregressive.write(self, n, given, rng, together=self.net.together, **like, **options)}
+        return {self.target: autoregressive.write(self, n, given, rng, **like, **options)}
 
     @property
     def context(self) -> int:

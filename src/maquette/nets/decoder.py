@@ -23,7 +23,7 @@ class Block(nn.Module):
         self.inner, self.outer = Conv[dims](width, width, gain=2**0.5), Conv[dims](width, width, gain=0.1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return h + self.outer(F.leaky_relu(self.inner(h), SLOPE))
+        return self.outer(F.leaky_relu(self.inner(h), SLOPE)) + h
 
 
 def stacks(channels: Sequence[int], depths: Sequence[int], dims: int) -> nn.ModuleList:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, Grid, by_level, gather, pyramid, spread
+from maquette.nets.dims import Conv, by_level, gather, normalise, pyramid, spread
 from maquette.nets.narrow import Narrow
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -36,9 +36,8 @@ class Block(nn.Module):
         self.inner, self.outer = conv(width, width, gain=1.4), conv(width, width, gain=0.3)
 
     def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        inner = self.inner(F.silu(h)).movedim(1, -1)  # channels last already: no copy
-        inner = F.layer_norm(inner, inner.shape[-1:]).movedim(-1, 1)
-        return h + self.outer(F.silu(torch.addcmul(shift, inner, scale)))
+        inner = normalise(self.inner(F.silu(h)))
+        return self.outer(F.silu(torch.addcmul(shift, inner, scale))) + h
 
 
 class Level(nn.Module):
@@ -60,7 +59,7 @@ class Denoiser(nn.Module):
     shape:     (C, *grid) of an item      inputs: channels of x where they are more than those of the item
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
-    patch: values a side of a cell of the finest grid; None: by the size of an item
+    coarse: of the grid, as of `pyramid`
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -68,10 +67,10 @@ class Denoiser(nn.Module):
 
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
-        described: int, inputs: int | None = None, patch: int | None = None,
+        described: int, inputs: int | None = None, coarse: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.grid = Grid.of(shape, patch) if patch else pyramid(shape)
+        self.grid = pyramid(shape, coarse)
         channels = by_level(self.grid, width, deep)[::-1]  # finest first
         dims, conv, block = self.grid.dims, Conv[self.grid.dims], 2**self.grid.dims  # cells that become one
         self.time = nn.Sequential(nn.Linear(4 * _WAVES, described), nn.SiLU(), nn.Linear(described, described))

@@ -33,7 +33,14 @@ class Conv2d(_SameGrid, nn.Conv2d):
     """On [B, C, H, W]; of 3 x 3 cells, with fewer multiplications where that is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return winograd.conv(x, self.weight, self.bias) if winograd.pays(x, self.weight) else super().forward(x)
+        if winograd.pays(x, self.weight):
+            return winograd.conv(x, self.weight, self.bias)
+        if not cells_first(x):
+            return super().forward(x)
+        if self.kernel_size == (1, 1):  # as H W items of 1 x B cells
+            rows = super().forward(x.permute(2, 3, 1, 0).flatten(0, 1).unsqueeze(2)).squeeze(2)
+            return rows.unflatten(0, x.shape[2:]).permute(3, 2, 0, 1)
+        return super().forward(channels_last(x))
 
 
 class Conv3d(_SameGrid, nn.Conv3d):
@@ -57,26 +64,49 @@ def channels_last(h: Tensor) -> Tensor:
     return h.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
+def cells_first(h: Tensor) -> bool:
+    """Whether items lie side by side within each cell, [*grid, B, C], as `winograd.conv` leaves them.
+
+    What works value by value keeps the order of its first operand, and what is below keeps that of h.
+    """
+    return h.ndim == 4 and 0 < h.stride(0) < h.stride(3)
+
+
+def normalise(h: Tensor) -> Tensor:
+    """The channels of each cell with mean 0 and variance 1 (Ba et al. 2016)."""
+    if cells_first(h):
+        h = h.permute(2, 3, 0, 1)
+        return F.layer_norm(h, h.shape[-1:]).permute(2, 3, 0, 1)
+    h = h.movedim(1, -1)  # channels last already: no copy
+    return F.layer_norm(h, h.shape[-1:]).movedim(-1, 1)
+
+
 def gather(h: Tensor, side: int = 2) -> Tensor:
     """Space to depth: [B, C, *grid] -> [B, side^n C, *grid / side], the cells of a block become one.
 
     Pixel-unshuffle but for the order of channels, which here keeps those of a cell together: with channels last,
     several times faster to copy.
     """
-    h, n = h.movedim(1, -1), h.ndim - 2
-    coarse = [size // side for size in h.shape[1:-1]]
-    h = h.reshape(len(h), *(size for cells in coarse for size in (cells, side)), h.shape[-1])
-    h = h.permute(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
-    return h.reshape(len(h), *coarse, side**n * h.shape[-1]).movedim(-1, 1)
+    n, batch = h.ndim - 2, h.ndim - 2 if cells_first(h) else 0  # where in memory items are
+    h = h.movedim(1, -1)
+    for d in range(n):
+        h = h.unflatten(1 + 2 * d, (-1, side))
+    order = list(range(1, 2 * n, 2))
+    order.insert(batch, 0)
+    h = h.permute(*order, *range(2, 2 * n + 1, 2), 2 * n + 1).flatten(n + 1)
+    return h.movedim(batch, 0).movedim(-1, 1)
 
 
 def spread(h: Tensor, side: int = 2) -> Tensor:
     """The inverse of `gather`."""
-    h, n = h.movedim(1, -1), h.ndim - 2
-    coarse = h.shape[1:-1]
-    h = h.reshape(len(h), *coarse, *[side] * n, h.shape[-1] // side**n)
-    h = h.permute(0, *(d for i in range(1, n + 1) for d in (i, n + i)), 2 * n + 1)
-    return h.reshape(len(h), *(side * cells for cells in coarse), h.shape[-1]).movedim(-1, 1)
+    n, batch = h.ndim - 2, h.ndim - 2 if cells_first(h) else 0
+    h = h.movedim(1, -1).unflatten(-1, (*[side] * n, -1))
+    order = [d for i in range(1, n + 1) for d in (i, n + i)]
+    order.insert(2 * batch, 0)
+    h = h.permute(*order, 2 * n + 1)
+    for d in range(n):
+        h = h.flatten(d + (batch == 0), d + (batch == 0) + 1)
+    return h.movedim(batch, 0).movedim(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -134,13 +164,14 @@ class Grid:
         return x
 
 
-def pyramid(shape: Sequence[int]) -> Grid:
-    """The grids for items of (channels, *grid): 2 values a side of a cell on the finest, or 4 above 48 values a side.
+def pyramid(shape: Sequence[int], coarse: bool = False) -> Grid:
+    """The grids for items of (channels, *grid): 2 values a side of a cell on the finest, or 4 above 48 values a side;
+    coarse: above 16, which leaves out the finest of the grids between.
 
     The first and the last layer work on cells, never on single values: thin layers at full resolution are what costs
     a small machine most, in memory traffic rather than arithmetic.
     """
-    return Grid.of(shape, patch=2 if max(shape[1:]) <= 48 else 4)
+    return Grid.of(shape, patch=2 if max(shape[1:]) <= (16 if coarse else 48) else 4)
 
 
 def by_level(grid: Grid, fine: int, deep: int) -> list[int]:

@@ -31,7 +31,6 @@ from maquette.nets.ngrams import Ngrams
 from maquette.nets.writing import Step
 
 _ROOM = 64  # tokens for which a fresh memory has room
-_CACHE = 24 << 20  # bytes of memories that stay in the last cache of a CPU, or in a good part of it
 
 
 def norm(width: int) -> nn.LayerNorm:
@@ -210,13 +209,6 @@ class Transformer(nn.Module):
         memory = Memory(keys, self.context, recent, before, seen, c)
         memory.step = Step(self) if Step.fits(self, dtype) else None
         return memory
-
-    @property
-    def together(self) -> int | None:
-        """How many texts a CPU writes at a time at best, as many as leave all that is remembered of them in its cache;
-        None: any number."""
-        size = len(self.blocks) * 2 * self.context * self.width * 4
-        return max(1, _CACHE // size) if self.embedding.weight.device.type == "cpu" else None
 
     def embed(self, memory: Memory, tokens: Tensor) -> Tensor:
         """The next tokens i64[B, T] as the blocks read them, f32[B, T, width]; the memory of the last ones moves on."""

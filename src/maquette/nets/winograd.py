@@ -4,20 +4,27 @@ A tile of m x m results is made from (m + 2) x (m + 2) products of two transform
 for m = 7. The points of evaluation lie at equal angles of the projective line, (cos a, sin a): with the usual 0, 1, -1,
 2, -2, 1/2, ... the transforms of tiles beyond 4 x 4 are too ill-conditioned for single precision, with these the error
 is 1e-5 of the values' standard deviation at m = 7 and 4e-5 at m = 8, where a direct sum in bf16 has 3e-3.
+
+The order of memory is that of cells first, [H, W, B, C]: there each transform of a dimension is one matrix product for
+each tile, which reads and writes where things lie, and nothing is copied.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 _LARGEST = 8  # results a side of a tile: beyond it, rounding grows faster than multiplications fall
-_MOST_TILES = 4  # a side of a grid: the transforms work on whole sides, zeros between tiles included
-_FROM_CHANNELS = 64  # with fewer, the transforms cost what the products save
-_FROM_ROWS = 16  # items times tiles; with fewer, transforming the weights costs more
+_MOST_TILES = 4  # a side of a grid
+_FROM_CHANNELS = 32  # with fewer, the transforms cost what the products save
+_FROM_ITEMS = 16  # with fewer, transforming the weights costs more
+_MOST_KEPT = 2**28  # bytes of transformed weights
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
@@ -29,36 +36,23 @@ def pays(x: Tensor, weight: Tensor) -> bool:
         return False
     if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < _FROM_CHANNELS or min(x.shape[2:]) < 3:
         return False
-    tiles = [-(-size // tile(size)) for size in x.shape[2:]]
-    return max(tiles) <= _MOST_TILES and len(x) * math.prod(tiles) >= _FROM_ROWS
+    return max(-(-size // tile(size)) for size in x.shape[2:]) <= _MOST_TILES and len(x) >= _FROM_ITEMS
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The convolution of x f[B, C, H, W] with weight f[O, C, 3, 3], zeros around it -> f[B, O, H, W], channels last.
+    """The convolution of x f[B, C, H, W] with weight f[O, C, 3, 3], zeros around it -> f[B, O, H, W], cells first.
 
     Differentiable as often as one likes.
     """
     batch, inputs, height, width = x.shape
-    outputs = len(weight)
-    there_h, back_h, points_h, tiles_h = _transforms(height, tile(height), x.dtype)
-    there_w, back_w, points_w, tiles_w = _transforms(width, tile(width), x.dtype)
-    n_h, n_w = len(points_h), len(points_w)
-
-    # [H, W, B, C] in memory, so that each transform is one matrix product and only tiles have to be moved.
-    v = there_h @ x.permute(2, 3, 0, 1).reshape(height, width * batch * inputs)
-    v = torch.matmul(there_w, v.view(-1, width, batch * inputs))
-    v = v.view(tiles_h, n_h, tiles_w, n_w, batch, inputs).permute(1, 3, 0, 2, 4, 5)
-    v = v.reshape(n_h * n_w, tiles_h * tiles_w * batch, inputs)
-
-    u = torch.kron(points_h, points_w) @ weight.permute(2, 3, 0, 1).reshape(9, outputs * inputs)
-    y = torch.bmm(v, u.view(n_h * n_w, outputs, inputs).transpose(1, 2))
-
-    y = y.view(n_h, n_w, tiles_h, tiles_w, batch, outputs).permute(2, 0, 3, 1, 4, 5)
-    y = back_h @ y.reshape(tiles_h * n_h, tiles_w * n_w * batch * outputs)
-    y = torch.matmul(back_w, y.view(height, tiles_w * n_w, batch * outputs)).view(height, width, batch, outputs)
+    cells = x.permute(2, 3, 0, 1).contiguous().view(height, width, -1)
+    v = _Tiles.apply(cells, height, width, True, True)
+    u = _at_points(weight, tile(height), tile(width))
+    y = _Product.apply(v.view(len(v), len(u), batch, inputs), u).view(*v.shape[:3], -1)
+    y = _Tiles.apply(y, height, width, False, False).view(height, width, batch, -1)
     if bias is not None:
         y = y + bias
-    return y.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    return y.permute(2, 3, 0, 1)
 
 
 def tile(size: int) -> int:
@@ -66,33 +60,164 @@ def tile(size: int) -> int:
     return min(range(2, _LARGEST + 1), key=lambda m: (-(-size // m) * (m + 2), m))
 
 
-def _transforms(size: int, m: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, int]:
-    """For one dimension of `size` cells in tiles of m results, from n = m + 2 points:
+class _Product(torch.autograd.Function):
+    """a [tiles, N, I, K] and b [N, J, K] -> a b^T [tiles, N, I, J]."""
 
-    to points [tiles n, size] (its zeros are those around the grid), from points [size, tiles n], of the weights [n, 3];
-    and the number of tiles.
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _product(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        for_a, for_b = ctx.needs_input_grad
+        return _Product.apply(grad, b.mT) if for_a else None, _Sum.apply(grad, a) if for_b else None
+
+
+class _Sum(torch.autograd.Function):
+    """a [tiles, N, I, J] and b [tiles, N, I, K] -> a^T b [N, J, K], over all tiles."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        made = torch.bmm(a[0].mT, b[0])
+        for i in range(1, len(a)):
+            made.baddbmm_(a[i].mT, b[i])
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        for_a, for_b = ctx.needs_input_grad
+        return _Product.apply(b, grad) if for_a else None, _Product.apply(a, grad.mT) if for_b else None
+
+
+class _Tiles(torch.autograd.Function):
+    """Cells [H, W, R] to points of tiles [tiles, n, n, R], or back; the two are each other's transpose.
+
+    padded: tiles of m + 2 cells, which overlap by two and reach into the zeros around the grid; else of m cells
     """
-    return _made(size, m, dtype)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, height: int, width: int, padded: bool, there: bool) -> Tensor:
+        ctx.of = height, width, padded, there
+        return _to_points(x, padded) if there else _from_points(x, height, width, padded)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        height, width, padded, there = ctx.of
+        return _Tiles.apply(grad.contiguous(), height, width, padded, not there), None, None, None, None
 
 
-_transforms._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's own function imports 1.4 s
+# Opaque to the compiler, which cannot follow what is written into parts of a tensor.
+@torch.library.custom_op("maquette::product", mutates_args=())
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    made = a.new_empty(*a.shape[:3], b.shape[1])
+    for i in range(len(a)):  # one product of all would copy what it takes or makes
+        torch.bmm(a[i], b.mT, out=made[i])
+    return made
+
+
+@torch.library.custom_op("maquette::to_points", mutates_args=())
+def _to_points(x: Tensor, padded: bool) -> Tensor:
+    height, width, rest = x.shape
+    tiles = list(product(_tiles(height, padded, x.dtype), _tiles(width, padded, x.dtype)))
+    n, m = (len(matrix) for _, matrix in tiles[0])
+    made = x.new_empty(len(tiles), n, m, rest)
+    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
+        half = to_rows @ x[rows, columns].flatten(1)
+        torch.bmm(to_columns.expand(n, -1, -1), half.view(n, -1, rest), out=made[i])
+    return made
+
+
+@torch.library.custom_op("maquette::from_points", mutates_args=())
+def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
+    tiles = list(product(_tiles(height, padded, points.dtype), _tiles(width, padded, points.dtype)))
+    n, rest = points.shape[1], points.shape[3]
+    overlap = padded and len(tiles) > 1
+    made = (points.new_zeros if overlap else points.new_empty)((height, width, rest))
+    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
+        half = torch.bmm(to_columns.T.expand(n, -1, -1), points[i])
+        made[rows, columns].flatten(1).addmm_(to_rows.T, half.flatten(1), beta=int(overlap))
+    return made
+
+
+@_product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(*a.shape[:3], b.shape[1])
+
+
+@_to_points.register_fake
+def _(x: Tensor, padded: bool) -> Tensor:
+    height, width, rest = x.shape
+    m, n = tile(height), tile(width)
+    return x.new_empty(-(-height // m) * -(-width // n), m + 2, n + 2, rest)
+
+
+@_from_points.register_fake
+def _(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
+    return points.new_empty(height, width, points.shape[-1])
+
+
+_Kept = tuple[Tensor, int, tuple[int, int], Tensor]
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def _at_points(weight: Tensor, m: int, n: int) -> Tensor:
+    """The weight f[O, C, 3, 3] at the points of tiles of m x n results, [points, O, C].
+
+    Where it is not learned from, as in sampling, what was made is kept for as long as the weight stays as it is.
+    """
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and weight.requires_grad):
+        return _made(weight, m, n)
+    found: _Kept | None = _kept.get(weight)
+    # An alias of it keeps its memory from being another's, and counts with it how often it was written to.
+    if found and (found[0].data_ptr(), *found[1:3]) == (weight.data_ptr(), weight._version, (m, n)):
+        return found[3]
+    made = _made(weight, m, n)
+    if sum(kept[3].nbytes for kept in _kept.values()) + made.nbytes <= _MOST_KEPT:
+        _kept[weight] = weight.detach(), weight._version, (m, n), made
+    return made
+
+
+def _made(weight: Tensor, m: int, n: int) -> Tensor:
+    outputs, inputs = weight.shape[:2]
+    made = _of_weights(m, n, weight.dtype) @ weight.permute(2, 3, 0, 1).reshape(9, outputs * inputs)
+    return made.view(-1, outputs, inputs)
+
+
+def _of_weights(m: int, n: int, dtype: torch.dtype) -> Tensor:
+    """From 3 x 3 weights to points, [(m + 2) (n + 2), 9]."""
+    return _kron(m, n, dtype)
+
+
+_of_weights._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's own function imports 1.4 s
 
 
 @lru_cache
-def _made(size: int, m: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, int]:
-    n, tiles = m + 2, -(-size // m)
-    angles = [math.pi * k / n for k in range(n)]
+def _kron(m: int, n: int, dtype: torch.dtype) -> Tensor:
+    return torch.kron(_values(m + 2, 3), _values(n + 2, 3)).to(dtype)
 
-    def values(terms: int) -> Tensor:  # of the homogeneous monomials of a polynomial, at each point
-        return torch.tensor([[math.sin(a) ** j * math.cos(a) ** (terms - 1 - j) for j in range(terms)] for a in angles],
-                            dtype=torch.float64)  # fmt: skip
 
-    # A product of polynomials is interpolated from its values; correlation is its transpose (Lavin & Gray, section 3).
-    back, there = values(m).T, torch.linalg.inv(values(n)).T
-    to_points = torch.zeros(tiles * n, tiles * m + 2, dtype=torch.float64)
-    for k in range(tiles):
-        to_points[k * n : (k + 1) * n, k * m : k * m + n] = there
-    from_points = torch.block_diag(*[back] * tiles)
-    made = to_points[:, 1 : size + 1], from_points[:size], values(3)
-    first, second, third = (matrix.to(dtype).contiguous() for matrix in made)
-    return first, second, third, tiles
+@lru_cache
+def _tiles(size: int, padded: bool, dtype: torch.dtype) -> list[tuple[slice, Tensor]]:
+    """The tiles along a dimension of `size` cells: which cells each takes, and their way to its points [n, cells].
+
+    A product of polynomials is interpolated from its values; correlation is its transpose (Lavin & Gray, section 3).
+    """
+    m, made = tile(size), []
+    to_points = torch.linalg.inv(_values(m + 2, m + 2)).T if padded else _values(m + 2, m)
+    reach = 1 if padded else 0
+    for first in range(0, size, m):
+        cells = slice(max(first - reach, 0), min(first + m + reach, size))
+        matrix = to_points[:, cells.start - first + reach : cells.stop - first + reach]
+        made.append((cells, matrix.to(dtype).contiguous()))
+    return made
+
+
+def _values(points: int, terms: int) -> Tensor:
+    """Of the homogeneous monomials of a polynomial, at each point, f64[points, terms]."""
+    angles = [math.pi * k / points for k in range(points)]
+    return torch.tensor([[math.sin(a) ** j * math.cos(a) ** (terms - 1 - j) for j in range(terms)] for a in angles],
+                        dtype=torch.float64)  # fmt: skip

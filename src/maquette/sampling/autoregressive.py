@@ -8,11 +8,10 @@ and sequences that have ended draw too.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +48,6 @@ class Draws(Protocol):
     """The part of an `Rng` of core/rng.py that writing needs."""
 
     def uniform(self, *shape: int) -> Tensor: ...
-
-
-@runtime_checkable
-class Divisible(Draws, Protocol):
-    """Draws that some of the items can take without the others."""
-
-    def rows(self, start: int, stop: int) -> Divisible: ...
 
 
 @dataclass(frozen=True)
@@ -243,14 +235,6 @@ class Drafts:
         """Whether one of them may end before the others, or has."""
         return self.rules.may_end or self.rules.stop is not None
 
-    def rows(self, start: int, stop: int) -> Drafts:
-        """Some of them as drafts of their own, which begin at item 0."""
-        part = copy.copy(self)
-        if stop - start < len(self):
-            part.keep(torch.arange(start, stop, device=self.items.device))
-            part.items = part.items - start
-        return part
-
     def keep(self, index: Tensor) -> None:
         """Goes on with these rows i64[m'] alone, in this order; a row may stand there several times."""
         if len(index) == len(self) and torch.equal(index, torch.arange(len(self), device=index.device)):
@@ -260,26 +244,17 @@ class Drafts:
         self.allowed = None if self.allowed is None else self.allowed.rows(index)
 
 
-@torch.no_grad()
-def write(
-    model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, *, together: int | None = None, **options: Any
-) -> Tensor:
+def write(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **options: Any) -> Tensor:
     """n sequences i64[n, W], W = length, or prompt and max_tokens; after its end a sequence is filled with PAD.
 
-    together: so many of them at a time, where what the model remembers of more would not stay in a cache; None: all
-    options:  of `Rules`, of which start and length are needed, and of `Choice`
+    options: of `Rules`, of which start and length are needed, and of `Choice`
     """
-    rules, choice = parted(options)
-    drafts = Drafts(model, n, given, rules)
-    head, device = drafts.opening.head.shape[1], drafts.items.device
-    out = torch.full((n, drafts.opening.width), PAD, device=device)
-    out[:, :head] = drafts.opening.head
-    many = min(together or n, n) if isinstance(rng, Divisible) else n
-    for start in range(0, n, many):
-        stop = min(start + many, n)
-        draws = rng.rows(start, stop) if isinstance(rng, Divisible) else rng
-        tokens = torch.stack(list(_written(drafts.rows(start, stop), choice, draws)), 1)
-        out[start:stop, head : head + tokens.shape[1]] = tokens
+    tokens = list(stream(model, n, given, rng, **options))
+    begun = parted(options)[0].opening(n)
+    out = torch.full((n, begun.width), PAD, device=tokens[0].device)
+    head = begun.head.shape[1]
+    out[:, :head] = begun.head
+    out[:, head : head + len(tokens)] = torch.stack(tokens, 1)
     return out
 
 
@@ -290,11 +265,7 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
     options: as of `write`
     """
     rules, choice = parted(options)
-    yield from _written(Drafts(model, n, given, rules), choice, rng)
-
-
-def _written(drafts: Drafts, choice: Choice, rng: Draws) -> Iterator[Tensor]:
-    n = len(drafts)
+    drafts = Drafts(model, n, given, rules)
     for _ in range(drafts.opening.steps):
         logits = drafts.possible(drafts.read()[:, -1])
         uniform = rng.uniform(n).to(logits.device) if choice.temperature else None
