@@ -100,16 +100,18 @@ class Step:
 
 class _Ngrams:
     def __init__(self, ngrams: Ngrams, scale: float) -> None:
-        self.powers, self.first, self.rows = ngrams.powers.numpy(), ngrams.first.numpy(), ngrams.rows
+        n = ngrams.before
+        # Each column sums over one token more, from the last one backwards.
+        self.powers = ngrams.powers.numpy()[:, None] * np.fliplr(np.tri(n + 1, n, dtype=np.int64))
+        self.first, self.rows = ngrams.first.numpy(), ngrams.rows
         self.table, self.out = ngrams.table.weight.numpy(), _centred(ngrams.out.weight.T * scale)
 
     def __call__(self, memory: Memory, tokens: Tensor) -> Array:
         """What the last tokens say together, [B, width]; the memory of them moves on."""
         recent = torch.cat([memory.recent, tokens[:, None]], 1)
         memory.recent = recent[:, 1:]
-        codes = (recent.numpy() * self.powers)[:, ::-1].cumsum(1)[:, 1:]
-        found = self.table[(codes >> 33) % self.rows + self.first]
-        return np.dot(np.add.reduce(found, 1), self.out)
+        rows = (np.dot(recent.numpy(), self.powers) >> 33) % self.rows + self.first
+        return np.dot(np.add.reduce(self.table[rows], 1), self.out)  # type: ignore[no-any-return]
 
 
 class _Layer:
