@@ -81,7 +81,9 @@ def test_what_the_other_family_measures_is_measured_on_items_as_they_are():
 
     table = Table({"image": Shown()}, [""] * 40)
     found = clustered.resolve(clustered.Config(prior={**FLOW, "data_mean": "auto"}, kinds=2), SPEC, table)
-    assert sorted(found.counts) == [10, 30] and found.prior["data_mean"] == pytest.approx(items().mean().item(), abs=0.01)
+    assert sorted(found.counts) == [10, 30] and found.prior["data_mean"] == pytest.approx(
+        items().mean().item(), abs=0.01
+    )
     assert clustered.resolve(found, SPEC, table) == found
 
 
@@ -118,6 +120,13 @@ def test_where_something_is_given_the_other_family_learns_as_it_is():
 def test_kinds_of_other_items(settings, said):
     with pytest.raises(UserError, match=said):
         clustered.build(config(**settings), SPEC)
+
+
+def test_what_the_other_family_is_made_of_is_known():
+    latent = {"family": "latent", "codec": "runs/codec", "prior": {"family": "flow"}}
+    assert clustered.families(config(latent)) == ("latent", "flow")
+    assert clustered.codecs(config(latent)) == ("runs/codec",)
+    assert clustered.families(config()) == ("flow",) and clustered.codecs(config()) == ()
 
 
 def test_settings_of_the_other_family_are_checked():
