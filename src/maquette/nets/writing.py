@@ -29,6 +29,7 @@ from maquette.nets.attention import Memory, rotation
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
+
     from maquette.nets.ngrams import Ngrams
     from maquette.nets.transformer import Block, Transformer
 
