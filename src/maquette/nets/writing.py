@@ -119,7 +119,7 @@ class _Ngrams:
         recent = torch.cat([memory.recent, tokens[:, None]], 1)
         memory.recent = recent[:, 1:]
         rows = (np.dot(recent.numpy(), self.powers) >> 33) % self.rows + self.first
-        return np.dot(np.add.reduce(self.table[rows], 1), self.out)  # type: ignore[no-any-return]
+        return np.dot(np.add.reduce(self.table[rows], 1), self.out)
 
 
 class _Layer:
