@@ -55,22 +55,13 @@ def orthogonalise(x: Tensor, iterations: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrices to x[K, m, n], roughly: singular values end within about 0.7 to 1.2.
 
     Newton-Schulz in bf16, which this iteration tolerates, where the machine multiplies it: emulated, it would take
-    more time than all the rest of a step. In fp32 all but the first and the last product are of x x^T alone, m x m,
-    since every step is a polynomial of it times x: a third of the arithmetic for convolutions.
+    more time than all the rest of a step.
     """
     kind = torch.bfloat16 if multiplies_bf16(x.device) else torch.float32
     tall = x.shape[-2] > x.shape[-1]
     y = x.mT if tall else x
     y = (y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(kind).contiguous()  # strided operands take twice as long
-    if kind == torch.float32:
-        gram, steps = y @ y.mT, torch.eye(y.shape[-2], device=y.device).expand(len(y), -1, -1)
-        for _ in range(iterations):
-            step = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
-            step.diagonal(dim1=-2, dim2=-1).add_(_A)
-            steps, gram = step @ steps, step @ gram @ step
-        y = steps @ y
-    else:
-        for _ in range(iterations):
-            a = y @ y.mT
-            y = torch.baddbmm(y, torch.baddbmm(a, a, a, beta=_B, alpha=_C), y, beta=_A)
+    for _ in range(iterations):
+        a = y @ y.mT
+        y = torch.baddbmm(y, torch.baddbmm(a, a, a, beta=_B, alpha=_C), y, beta=_A)
     return (y.mT if tall else y).to(x.dtype)
