@@ -64,7 +64,7 @@ smoke: setup  ## the main job, as a new user would run it
 
 bench: setup  ## prints the tables of the documents; takes hours
 	$(BIN)/python benchmarks/judge.py train
-	for name in data_preparation engine_overhead gan_mnist startup textbook_gan vae_likelihood; do \
+	for name in race data_preparation engine_overhead gan_mnist startup textbook_gan vae_likelihood; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-pictures: setup  ## flows, editing, few pictures, modes, likelihoods; three hours

@@ -15,7 +15,6 @@ With --given columns the digit and the stroke (thin, medium, thick) are two labe
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import os
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+import _run
 import maquette
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -41,7 +41,7 @@ REFERENCES = 5000  # real digits that samples are read by
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--recipe", default="image/flow")
     parser.add_argument("--given", choices=("caption", "columns"), default="caption")
     parser.add_argument("--budget", default="12m")
@@ -52,6 +52,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50, help="of each caption")
     parser.add_argument("settings", nargs="*", help="further settings of the recipe")
     args = parser.parse_args()
+    every = 1  # caption; of a smoke, fewer
+    if args.smoke:
+        args.samples, every = 1, 9
     digits = Captioned.of(*real_digits())
     names = captions()
     if args.hold_out not in names:
@@ -59,19 +62,19 @@ def main() -> None:
     seen = np.array([caption != args.hold_out for caption in digits.captions])
     print(f"{len(seen):,} pictures, {int((~seen).sum()):,} of them held out: {args.hold_out!r}")
     with tempfile.TemporaryDirectory() as folder:
-        if args.run:
+        if args.run and not args.smoke:
             run = maquette.load(args.run)
         else:
             data = args.data or Path(folder) / "captioned"
             write(digits, np.flatnonzero(seen), data)
             settings = ["model.guidance=2.0"] if args.recipe == "image/flow" else []
             given = ("caption",) if args.given == "caption" else COLUMNS
-            run = maquette.train(
-                args.recipe, data, out=args.out or Path(folder) / "run", given=given, budget=args.budget,
+            run = _run.train(
+                args, args.recipe, data, out=args.out or Path(folder) / "run", given=given, budget=args.budget,
                 settings=[*settings, *args.settings],
             )  # fmt: skip
         print(f"given: {', '.join(run.spec.given)}")
-        report(run, digits, args.hold_out, args.samples)
+        report(run, digits, args.hold_out, args.samples, every)
 
 
 # -- what is true of a digit -------------------------------------------------------------------------
@@ -172,7 +175,7 @@ def write(digits: Captioned, rows: np.ndarray, folder: Path) -> None:
 # -- what was made of it -----------------------------------------------------------------------------
 
 
-def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) -> None:
+def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int, every: int) -> None:
     rng = np.random.default_rng(0)
     rows = torch.from_numpy(rng.permutation(len(digits.labels))[: 2 * REFERENCES])
     references, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
@@ -186,7 +189,7 @@ def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) ->
     print(f"digits that the reader reads right, of real ones it does not know: {100 * float(right):.1f} %\n")
     print(f"{'caption':<30} {'real':>5}   width (real)    slant (real)     right: digit  width  slant    all")
     names, totals = np.array(digits.captions), list[Tensor]()
-    for number, asked in enumerate(captions()):
+    for number, asked in [*enumerate(captions())][::every]:
         d, w, s = number // 9, number // 3 % 3, number % 3
         asked_for: dict[str, Any] = {"caption": asked}
         if "caption" not in run.spec.given:  # the number: the mean slant of the real pictures of this third
@@ -209,4 +212,4 @@ def report(run: maquette.Run, digits: Captioned, held_out: str, samples: int) ->
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+import _run
+
 
 def make(folder: Path, pictures: int) -> str:
     """Writes the pictures as PNG files in ten class folders; returns what they are."""
@@ -76,7 +78,7 @@ def measure(source: str, cache: str, target: str, given: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--pictures", type=int, default=60_000)
     parser.add_argument("--keep", type=Path, help="folder for the pictures; used again when it is there")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
@@ -84,12 +86,14 @@ def main() -> None:
     if args.measure:
         measure(*args.measure)
         return
+    if args.smoke:
+        args.pictures = 100
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary) / "pictures"
         what = make(folder, args.pictures) if not folder.exists() else f"'{folder}'"
         print(f"{args.pictures:,} PNG files: {what}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         sources = [("folder of PNG", folder, "image", "label")]
-        if "MAQUETTE_DATA" in os.environ:
+        if "MAQUETTE_DATA" in os.environ and not args.smoke:
             data = Path(os.environ["MAQUETTE_DATA"])
             sources += [
                 ("MNIST as IDX", data / "mnist", "image", "label"),
@@ -100,7 +104,7 @@ def main() -> None:
         for name, source, target, given in sources:
             if not source.exists():
                 continue
-            for turn in ("first preparation", "later open", "later open"):
+            for turn in ("first preparation", "later open", *(() if args.smoke else ("later open",))):
                 command = [sys.executable, __file__, "--measure", str(source), f"{temporary}/cache", target, given]
                 started = time.perf_counter()
                 facts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -115,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

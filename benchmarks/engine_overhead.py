@@ -10,7 +10,6 @@ They take turns, and medians over the turns are compared, as other work on the m
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 import time
@@ -18,15 +17,17 @@ from collections.abc import Callable
 
 import torch
 
+import _run
 from maquette.core.batch import Batch
 from maquette.core.generator import build_model
+from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model, Step
 from maquette.core.recipe import load_recipe
 from maquette.core.rng import StepRng
 from maquette.engine.log import Means
 from maquette.engine.loop import Loop
-from maquette.engine.plan import prepare_model
 from maquette.engine.schedule import Course
+from maquette.engine.speed import prepare_model
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.world import World
 from maquette.testing import column_spec, data_spec
@@ -65,12 +66,14 @@ def engine(model: Model, batch: Batch, precision: str) -> Callable[[int], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--recipe", default="image/dcgan")
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--steps", type=int, default=8, help="in each turn")
     parser.add_argument("--compile", action="store_true", help="our defaults for long budgets; takes a minute")
     args = parser.parse_args()
+    if args.smoke:
+        args.turns, args.steps = 2, 1
     spec = data_spec(column_spec("image", 1, 28, 28), label=column_spec("label", classes=10))
     recipe = load_recipe(args.recipe)
     model = build_model(recipe, spec)
@@ -79,14 +82,17 @@ def main() -> None:
     fast = batch.to(torch.device("cpu"), channels_last=True)
     fresh = lambda: copy.deepcopy(model)  # noqa: E731
     ready = lambda: prepare_model(fresh(), World("cpu"), recipe.train, False)  # noqa: E731
+    precision = "bf16" if multiplies_bf16(torch.device("cpu")) else "fp32"
     contenders = {
         "plain loop, fp32, contiguous": plain(fresh().train(), batch, bf16=False),
-        "plain loop, bf16, channels-last": plain(ready(), fast, bf16=True),
-        "engine, bf16, channels-last": engine(ready(), fast, "bf16"),
+        "plain loop, our precision, channels-last": plain(ready(), fast, precision == "bf16"),
+        "engine": engine(ready(), fast, precision),
     }
     if args.compile:
+        if args.smoke:
+            torch.compiler.set_stance("force_eager")
         compiled = prepare_model(fresh(), World("cpu"), recipe.train, True)
-        contenders["engine, compiled"] = engine(compiled, fast, "bf16")
+        contenders["engine, compiled"] = engine(compiled, fast, precision)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(args.turns):
         for name, step in contenders.items():
@@ -97,9 +103,11 @@ def main() -> None:
                 times[name].append((time.perf_counter() - began) / args.steps)
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in medians.items():
-        print(f"{args.recipe}  {name:<34} {SIZE / seconds:8.0f} pictures/s")
-    ours = medians["engine, bf16, channels-last"]
-    print(f"engine / plain loop, same precision      {medians['plain loop, bf16, channels-last'] / ours:.3f}")
+        print(f"{args.recipe}  {name:<42} {SIZE / seconds:8.0f} pictures/s")
+    if args.smoke:
+        torch.compiler.set_stance("default")
+    ours = medians["engine"]
+    print(f"engine / plain loop, same precision      {medians['plain loop, our precision, channels-last'] / ours:.3f}")
     plain_seconds = medians["plain loop, fp32, contiguous"]
     print(f"engine's defaults / plain fp32 PyTorch   {plain_seconds / ours:.2f}")
     if args.compile:
@@ -107,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

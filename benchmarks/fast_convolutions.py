@@ -10,7 +10,6 @@ For a machine without AVX-512: ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +18,15 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
+import _run
 from maquette.core.batch import Batch
 from maquette.core.generator import build_model
 from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
-from maquette.engine.plan import prepare_model
 from maquette.engine.schedule import Course
+from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.nets import winograd
@@ -118,20 +118,22 @@ def steps(name: str, size: int, seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--recipes", nargs="*", default=["image/flow", "image/gan", "image/vae"])
     parser.add_argument("--size", type=int, default=28)
     parser.add_argument("--seconds", type=float, default=40, help="of each recipe")
     args = parser.parse_args()
     keep_freed()  # as training does
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"CPU with {capability}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    layers = LAYERS
+    if args.smoke:
+        layers, args.recipes, args.size, args.seconds = [(4, 64, 7)], ["image/gan"], 8, 0.0
+    print(f"{_run.machine()}, torch {torch.__version__}")
     print("CPU ms               forward: direct, fewer | and backward: direct, fewer, ratio | error: direct, fewer")
-    for sizes in LAYERS:
+    for sizes in layers:
         layer(*sizes)
     for name in args.recipes:
         steps(name, args.size, args.seconds)
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

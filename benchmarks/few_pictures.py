@@ -9,7 +9,6 @@ training picture than all but 1 % of the test pictures are; so held-out pictures
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import _run
 import judge
 import maquette
 
@@ -24,30 +24,31 @@ PICTURES = 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--budget", default="5m", help="of each run")
     parser.add_argument("--steps", type=int, help="instead of a budget")
     parser.add_argument("--out", type=Path, help="keep the runs here, as few-augmented and few-plain")
     parser.add_argument("--run", type=Path, action="append", default=[], help="judge this run; train none")
     parser.add_argument("settings", nargs="*")
     args = parser.parse_args()
+    judge.load_judge()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [maquette.load(path) for path in args.run]
+        runs = [maquette.load(path) for path in args.run if not args.smoke]
         data = Path(folder) / "few.npz"
         train, test = few(data)
         for name, settings in () if runs else (("few-augmented", []), ("few-plain", ["model.augment=0"])):
             runs.append(
-                maquette.train(
-                    "image/gan", data, out=(args.out or Path(folder)) / name,
+                _run.train(
+                    args, "image/gan", data, out=(args.out or Path(folder)) / name,
                     settings=[*settings, *args.settings], steps=args.steps, budget=None if args.steps else args.budget,
                 )
             )  # fmt: skip
         near = nearest(test, train)
         limit = float(near.quantile(0.01))
         for run in runs:
-            last = [line for line in run.folder.log() if "items_per_s" in line][-1]
+            last = _run.ended(run)
             print(f"\n{run.folder.path.name}: {last['items']:,} pictures in {last['seconds']:.0f} s")
-            samples = run.sample(5000, seed=0)
+            samples = run.sample(judge.SAMPLES, seed=0)
             print(judge.verdict(samples.only))
             right = judge.judge_accuracy(samples.only, samples.given["label"])
             copied = float((nearest(samples.only, train) < limit).float().mean())
@@ -73,4 +74,4 @@ def nearest(x: Tensor, others: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

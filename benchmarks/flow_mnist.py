@@ -31,19 +31,20 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, help="default: the recipe's")
     parser.add_argument("--score", type=int, default=0, help="held-out pictures for bits/dim; minutes for each 1,000")
     args = parser.parse_args()
+    judge.load_judge()
     with _run.trained(args, "mnist") as run:
-        run.sample(256)  # what is loaded lazily is loaded
+        run.sample(64)  # what is loaded lazily is loaded
         for steps in map(int, filter(None, args.steps.split(","))):
             began = time.monotonic()
-            samples = run.sample(5000, seed=0, steps=steps, sampler=args.sampler, guidance=args.guidance)
+            samples = run.sample(judge.SAMPLES, seed=0, steps=steps, sampler=args.sampler, guidance=args.guidance)
             seconds = time.monotonic() - began
-            print(f"\n{args.sampler}, {steps} steps: {5000 / seconds:,.0f} pictures/s")
+            print(f"\n{args.sampler}, {steps} steps: {judge.SAMPLES / seconds:,.0f} pictures/s")
             print(judge.verdict(samples.only))
             if samples.given:
                 right = judge.judge_accuracy(samples.only, samples.given["label"])
                 print(f"asked class recognised {100 * right:.1f} %")
         if args.score:
-            print(bits_per_dim(run, args.score))
+            print(bits_per_dim(run, 2 if args.smoke else args.score))
 
 
 def bits_per_dim(run: maquette.Run, items: int) -> str:
@@ -59,4 +60,4 @@ def bits_per_dim(run: maquette.Run, items: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -15,14 +15,15 @@ import judge
 
 def main() -> None:
     args = _run.parser(__doc__, "image/gan", "10m").parse_args()
+    judge.load_judge()
     with _run.trained(args, "mnist") as run:
-        samples = run.sample(5000, seed=0)
+        samples = run.sample(judge.SAMPLES, seed=0)
         print(judge.verdict(samples.only))
         if samples.given:
             right = judge.judge_accuracy(samples.only, samples.given["label"])
-            unconditional = judge.frechet_to_test(run.sample(5000, seed=0, unconditional=True).only)
+            unconditional = judge.frechet_to_test(run.sample(judge.SAMPLES, seed=0, unconditional=True).only)
             print(f"asked class recognised {100 * right:.1f} %   without labels: {unconditional:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -1,84 +1,89 @@
-"""How fast a trained run of text writes: what remembering saves, and how many sentences per second it translates.
+"""How fast a model of text writes, and how many sentences per second it translates.
 
+    python benchmarks/generation.py                        # the network of text/lm as it is before training
+    python benchmarks/generation.py model.width=192 model.heads=3
     python benchmarks/generation.py --run runs/lm
     python benchmarks/generation.py --run runs/en --sentences 1000 --beam 4
 
-1. Without a source: one text of 1,000 characters, with what the model remembers of it (`advance`, a token at a time)
-   and reading all of it anew for each token, which must write the same; and reading anew only the last `context`
-   tokens, which is what many implementations do: another function, as it forgets what older tokens saw.
+1. Without a source: one text, and 32 together that are as long as a window, beside plain decoding, one token at a time
+   through the modules that training uses; and how many of the tokens are the same.
 2. With a source: held-out sources of the run's own data (--data: other data), by beam search, a hundred or so of
    like length at a time.
-Times are of the process: they count the work, not what else the machine does.
+Times are of the process: they count the work, not what else the machine does. Of one core, as the numbers in README.md:
+OMP_NUM_THREADS=1; of one with AVX2 alone: ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell, too.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-import maquette
+import _run
+import lm_shakespeare
+from maquette.core.errors import UserError
+from maquette.core.generator import build_model
 from maquette.core.model import Given, Model, Streams
+from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng
 from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.sampling import autoregressive
 from maquette.sampling.beam import search
+from maquette.testing.specs import column_spec, data_spec
+
+TOGETHER = 32
+VOCAB = 72  # of tinyshakespeare, with the reserved tokens
 
 
-class Forgetful:
-    """The same model, reading anew for each token all that it can see."""
+class Plain:
+    """The same model without what makes writing fast."""
 
-    class Memory:
-        def __init__(self, n: int, given: Given) -> None:
-            self.n, self.given, self.text = n, given, torch.empty(n, 0, dtype=torch.int64)
+    def __init__(self, model: Streams) -> None:
+        self.model = model
 
-        def rows(self, index: Tensor) -> Forgetful.Memory:
-            other = Forgetful.Memory(len(index), {name: x[index] for name, x in self.given.items()})
-            other.text = self.text[index]
-            return other
+    def begin(self, n: int, given: Given) -> Any:
+        memory = self.model.begin(n, given)
+        if hasattr(memory, "step"):
+            memory.step = None
+        return memory
 
-    def __init__(self, model: Streams, window: int | None) -> None:
-        """window: tokens to read; None: the whole text, for a model whose states reach back to its beginning."""
-        self.model, self.window = model, window
-
-    def begin(self, n: int, given: Given) -> Memory:
-        return Forgetful.Memory(n, given)
-
-    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
-        memory.text = torch.cat([memory.text, tokens], 1)
-        seen = memory.text if self.window is None else memory.text[:, -self.window :]
-        return self.model.advance(self.model.begin(memory.n, memory.given), seen)[:, -1:]
+    def advance(self, memory: Any, tokens: Tensor) -> Tensor:
+        return self.model.advance(memory, tokens)
 
 
-def timed(write: Iterator[Tensor]) -> tuple[Tensor, float]:
-    began = time.process_time()
-    text = torch.cat(list(write))
-    return text, time.process_time() - began
-
-
-def writing(model: Streams, spec: DataSpec, characters: int) -> None:
+def writing(model: Streams, spec: DataSpec, characters: int, rounds: int) -> None:
     column = spec.only()
-    steps = round(characters / column.chars_per_token)
+    each = round(characters / column.chars_per_token)
+    for n, steps in ((1, each), (TOGETHER, min(each, column.shape[0] - 1))):
+        how = {"start": column.start, "length": steps, "framed": column.framed, "max_tokens": steps, "ends": False}
+        found = {}
+        for _ in range(rounds):  # one after the other: both see the same machine
+            for name, writer in (("writing", model), ("plain decoding", Plain(model))):
+                rng, began = ItemRng(0, range(n)), time.process_time()
+                text = autoregressive.write(writer, n, {}, rng, **how)
+                found.setdefault(name, []).append((time.process_time() - began, text))
+        made = n * steps * column.chars_per_token
+        print(f"{n} x {steps} tokens, {made:,.0f} characters")
+        for name, runs in found.items():
+            seconds = min(seconds for seconds, _ in runs)
+            print(f"  {name:<16}{seconds:7.2f} s   {made / seconds:7,.0f} characters/s")
+        (_, ours), (_, theirs) = (runs[-1] for runs in found.values())
+        print(f"  {int((ours == theirs).long().cumprod(1).sum()) / ours.numel():.2%} of the texts are the same")
 
-    def text(of: Streams | Forgetful) -> Iterator[Tensor]:
-        return autoregressive.stream(
-            of, 1, {}, ItemRng(0, [0]), start=column.start, length=steps, framed=column.framed,
-            max_tokens=steps, ends=False,
-        )  # fmt: skip
 
-    text(model).__next__()  # warms up
-    remembered, fast = timed(text(model))
-    print(f"{characters} characters ({steps} tokens), one text")
-    print(f"  remembering                      {fast:7.2f} s   {characters / fast:7.0f} characters/s")
-    for name, window in (("all of it", None), (f"the last {model.context} tokens", model.context)):
-        anew, slow = timed(text(Forgetful(model, window)))
-        same = int((remembered == anew).long().cumprod(0).sum())
-        print(f"  reading anew {name:<20}{slow:7.2f} s   {slow / fast:7.1f} times as long")
-        print(f"    the first {same} of {steps} tokens are the same")
+def untrained(settings: Sequence[str]) -> tuple[Model, DataSpec]:
+    recipe = load_recipe("text/lm", settings)
+    spec = data_spec(column_spec("text", recipe.data.text.context + 1, framed=False, vocab=VOCAB, unit="char"))
+    model = build_model(recipe, spec).eval()
+    for weight in model.parameters():
+        if not weight.any():  # what begins at zero would leave all tokens as likely as each other
+            nn.init.normal_(weight, std=0.05)
+    return model, spec
 
 
 def translating(model: Model, spec: DataSpec, given: str, sources: Tensor, beam: int, batch: int) -> None:
@@ -98,24 +103,31 @@ def translating(model: Model, spec: DataSpec, given: str, sources: Tensor, beam:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True)
+    parser = _run.Parser(__doc__, lm_shakespeare.RUNS)
+    parser.add_argument("--run", type=Path, help="by default a network that is not trained")
     parser.add_argument("--data", help="for its held-out sources; by default the run's own")
     parser.add_argument("--characters", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3, help="of which the fastest counts")
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--batch", type=int, default=128, help="sources translated at once")
+    parser.add_argument("settings", nargs="*", help="of a network that is not trained: model.width=192")
     args = parser.parse_args()
-    run = maquette.load(args.run)
-    model, spec = run.generator.model, run.spec
+    if args.smoke:
+        args.characters, args.rounds, args.sentences = 20, 1, 4
+    if args.run:
+        run = _run.opened(args.run, lm_shakespeare.RUNS, args.smoke)
+        model, spec = run.generator.model, run.spec
+    else:
+        model, spec = untrained(args.settings)
     if not isinstance(model, Streams):
-        raise SystemExit(f"{args.run} does not write texts")
+        raise UserError(f"'{args.run}' does not write texts.", f"Make one that does:\n{lm_shakespeare.RUNS}")
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"{args.run}: {run.recipe.family}, {size:.1f} M parameters, {torch.get_num_threads()} threads")
+    print(f"{args.run or 'not trained'}: {size:.1f} M parameters, {torch.get_num_threads()} threads")
     with torch.no_grad():
         given = next(iter(spec.givens(TokenSpec)), None)
         if given is None:
-            writing(model, spec, args.characters)
+            writing(model, spec, args.characters, args.rounds)
         else:
             held_out = run.dataset(args.data).test
             rows = np.arange(min(args.sentences, len(held_out)))
@@ -124,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

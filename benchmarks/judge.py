@@ -1,6 +1,7 @@
 """An independent judge for the MNIST rows of our benchmarks: Frechet distance in the features of a small CNN.
 
-    MAQUETTE_DATA=/data python benchmarks/judge.py train             # once, about two minutes on two cores
+    MAQUETTE_DATA=/data python benchmarks/judge.py train             # once, about two minutes on two cores; where it
+                                                                     # was not, each benchmark does before it trains
     MAQUETTE_DATA=/data python benchmarks/judge.py score FILE.npz    # an array `images`, or the first one
 
 It shares nothing with the package's own evaluation (other network, other seed, other code), so that no model
@@ -19,7 +20,6 @@ cached, under ~/.cache/maquette/bench, as another training gives another judge.
 
 import gzip
 import os
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -31,10 +31,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import _run
 from maquette.core.hardware import multiplies_bf16
 
 SEED = 4_711
 EPOCHS = 6
+SAMPLES = 5000  # that are judged of each model
 UNIT = 0.29  # of one fixed draw of 5,000 real training pictures, by definition; no number to compare with
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maquette" / "bench"
 WEIGHTS = CACHE / "mnist-judge-v2.safetensors"
@@ -66,19 +68,17 @@ class Judge(nn.Module):
 
 def mnist(split: str) -> tuple[Tensor, Tensor]:
     """Pictures f32[N,1,28,28] in [-1,1] and labels i64[N] of `train` (60,000) or `test` (10,000)."""
-    root = os.environ.get("MAQUETTE_DATA")
-    if not root:
-        sys.exit("judge: set MAQUETTE_DATA to the folder that holds mnist/train-images-idx3-ubyte.gz")
     stem = {"train": "train", "test": "t10k"}[split]
 
     def read(kind: str, header: int) -> np.ndarray:
-        with gzip.open(Path(root) / "mnist" / f"{stem}-{kind}-ubyte.gz") as file:
+        with gzip.open(_run.data("mnist", f"{stem}-{kind}-ubyte.gz")) as file:
             return np.frombuffer(file.read(), np.uint8, offset=header).copy()
 
     images = torch.from_numpy(read("images-idx3", 16)).view(-1, 1, 28, 28).float() / 127.5 - 1
     return images, torch.from_numpy(read("labels-idx1", 8)).long()
 
 
+@torch.enable_grad()  # whoever asks for it
 def train() -> Judge:
     """Train the judge with small random shifts, rotations and scalings; save it with its test accuracy."""
     images, labels = mnist("train")
@@ -104,12 +104,13 @@ def train() -> Judge:
                 print(f"step {step}/{steps}  loss {loss.item():.4f}  {time.perf_counter() - start:.0f} s")
     judge.eval()
     unit = calibrate(judge)
-    CACHE.mkdir(parents=True, exist_ok=True)
+    WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
     part = WEIGHTS.with_suffix(".part")
     state = {name: tensor.contiguous() for name, tensor in judge.state_dict().items()}
     about = {"test_accuracy": f"{accuracy(judge):.4f}", "seed": str(SEED), "unit": f"{unit:.6f}"}
     save_file(state, part, metadata=about)
     part.replace(WEIGHTS)
+    print(f"the judge is trained: test accuracy {about['test_accuracy']}; saved {WEIGHTS}")
     return judge
 
 
@@ -119,8 +120,9 @@ def calibrate(judge: Judge) -> float:
 
     Returns the factor by which distances were multiplied.
     """
-    pick = torch.randperm(60_000, generator=torch.Generator().manual_seed(SEED))[:5000]
-    features = [_features(judge, images).numpy() for images in (mnist("train")[0][pick], mnist("test")[0])]
+    real = mnist("train")[0]
+    pick = torch.randperm(len(real), generator=torch.Generator().manual_seed(SEED))[:SAMPLES]
+    features = [_features(judge, images).numpy() for images in (real[pick], mnist("test")[0])]
     scale = (UNIT / frechet(*features)) ** 0.5
     last = judge.body[-2]  # ReLU(s x) = s ReLU(x)
     last.weight.mul_(scale), last.bias.mul_(scale)
@@ -148,7 +150,7 @@ def accuracy(judge: Judge) -> float:
 
 @cache
 def load_judge() -> Judge:
-    """The cached judge, trained first if there is none."""
+    """The cached judge, trained first if there is none: ask for it before you train what it is to judge."""
     if not WEIGHTS.exists():
         return train()
     judge = Judge()
@@ -194,9 +196,9 @@ def frechet_to_test(images: Tensor) -> float:
 
 def verdict(images: Tensor) -> str:
     """The distance of pictures f32[N,1,28,28], unscaled too, and beside real training pictures."""
+    distance = frechet_to_test(images)
     with safe_open(WEIGHTS, "pt") as file:
         unit = float(file.metadata()["unit"])
-    distance = frechet_to_test(images)
     real, rng = mnist("train")[0], torch.Generator().manual_seed(1)
     floors = [frechet_to_test(real[torch.randperm(len(real), generator=rng)[: len(images)]]) for _ in range(5)]
     floor = sum(floors) / len(floors)
@@ -208,20 +210,24 @@ def verdict(images: Tensor) -> str:
 
 
 def main() -> None:
-    match sys.argv[1:]:
-        case ["train"]:
-            judge = train()
-            print(f"test accuracy {accuracy(judge):.4f}; saved {WEIGHTS}")
-        case ["score", file]:
-            arrays = np.load(file, allow_pickle=False)
-            images = torch.from_numpy(arrays["images" if "images" in arrays else arrays.files[0]])
-            if images.dtype == torch.uint8:
-                images = images.float() / 127.5 - 1
-            images = images.reshape(-1, 1, 28, 28)
-            print(f"{len(images)} pictures\n{verdict(images)}")
-        case _:
-            sys.exit(__doc__)
+    parser = _run.Parser(__doc__)
+    parser.add_argument("what", choices=("train", "score"))
+    parser.add_argument("file", nargs="?", help="of the pictures to score")
+    args = parser.parse_args()
+    if args.what == "train":
+        train()
+    elif not args.file:
+        parser.error("score: name the .npz file of the pictures")
+    else:
+        arrays = np.load(args.file, allow_pickle=False)
+        images = torch.from_numpy(arrays["images" if "images" in arrays else arrays.files[0]])
+        if images.dtype == torch.uint8:
+            images = images.float() / 127.5 - 1
+        images = images.reshape(-1, 1, 28, 28)
+        print(f"{len(images)} pictures\n{verdict(images)}")
 
 
 if __name__ == "__main__":
-    main()
+    import judge  # the one that others ask, too: a smoke changes it
+
+    _run.command(judge.main)

@@ -1,64 +1,72 @@
-"""Large pictures in two stages (a codec, then a flow on its codes) beside one stage of the same time in all.
+"""Pictures in colour of one's own, 32 to 128 pixels a side: ways to learn them beside each other, in the same time.
 
     npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz
-    python benchmarks/large_pictures.py --data package/assets --budget 10m --out runs/large data.image.channels=rgb
+    python benchmarks/large_pictures.py --data package/assets --size 64 --budget 30m data.image.channels=rgb
+    python benchmarks/large_pictures.py --data cifar10/train.zip --size 32 --recipes image/colour image/gan --budget 30m
 
-3,391 pictures of 256x256, drawn in three dimensions (MIT licence), on white. Any other folder of pictures will do.
-Codec and flow of codes get the budget each; image/flow on pixels, with --one-stage, what that says.
+3,391 pictures of 256x256, drawn in three dimensions (MIT licence), on white; and 10,000 photographs of ten classes. Any
+other folder of pictures will do. image/latent gets half of the budget, and its codec the other half.
 
-What the codec keeps of held-out pictures: PSNR and SSIM, and the Frechet distance between them and themselves decoded.
-Distances are in the features of a network that was trained on the training pictures (docs/evaluation.md); the floor is
-what training pictures score, and few pictures make all of them large.
+Of each: a grid of samples, beside the run, and what `maquette evaluate` says. Distances are in the features of a
+network that was trained on the training pictures (docs/evaluation.md); the floor is what training pictures score, and
+few pictures make all of them large. Of a codec, what it keeps of held-out pictures: PSNR and SSIM, and the Frechet
+distance between them and themselves decoded.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+import _run
+import _smoke
 import maquette
 from maquette.core.batch import Batch
-from maquette.core.modality import write_preview
+from maquette.core.recipe import seconds_of
 from maquette.evaluation.features import batches
 from maquette.evaluation.measures.frechet import frechet
 from maquette.evaluation.similarity import psnr, ssim
 from maquette.modalities.image.own_features import own_features
 
 GRID = 64
+SHOWN = ("frechet", "kernel", "precision", "recall", "class_accuracy", "copies", "psnr")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--budget", default="10m", help="of each stage")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--budget", default="30m", help="of each way, all of its stages together")
+    parser.add_argument("--recipes", nargs="+", default=["image/colour"])
     parser.add_argument("--out", type=Path, default=Path("runs/large"), help="runs are kept here; those there are used")
-    parser.add_argument("--one-stage", help="budget of image/flow on the pixels, such as 20m")
     parser.add_argument("settings", nargs="*", help="further settings of every recipe, such as data.image.channels=rgb")
     args = parser.parse_args()
+    if args.smoke:
+        args.data, args.size, args.out = _made_up(_smoke.begin() / "made-up"), 16, _smoke.begin() / "runs"
 
-    def trained(name: str, recipe: str, budget: str, *settings: str) -> maquette.Run:
-        folder = args.out / name
+    def trained(recipe: str, seconds: float, *settings: str) -> maquette.Run:
+        folder = args.out / recipe.replace("/", "-")
         if not (folder / "weights.safetensors").exists():
-            own = [*settings, *args.settings]
-            maquette.train(recipe, args.data, out=folder, budget=budget, size=args.size, settings=own)
+            options: dict[str, Any] = {"budget": seconds, "size": args.size, "settings": [*settings, *args.settings]}
+            _run.train(args, recipe, args.data, out=folder, **options)
         run = maquette.load(folder)
-        last = [line for line in run.folder.log() if "items_per_s" in line][-1]
+        last = _run.ended(run)
         print(f"\n{recipe}: {last['seconds']:.0f} s, {last['items']:,} pictures, "
-              f"{last['items'] / last['seconds']:,.0f} pictures/s")  # fmt: skip
+              f"{last['items'] / last['seconds']:,.0f} pictures/s; {_run.machine()}")  # fmt: skip
         return run
 
-    codec = trained("codec", "image/codec", args.budget)
-    _codec(codec)
-    runs = {"two-stage": trained("latent", "image/latent", args.budget, f"model.codec={args.out / 'codec'}")}
-    _samples(runs["two-stage"], args.out / "two-stage")
-    if args.one_stage:
-        runs["one-stage"] = trained("flow", "image/flow", args.one_stage)
-        _samples(runs["one-stage"], args.out / "one-stage")
+    for recipe in args.recipes:
+        seconds, settings = seconds_of(args.budget), []
+        if recipe == "image/latent":
+            seconds /= 2
+            codec = trained("image/codec", seconds)
+            _codec(codec)
+            settings = [f"model.codec={codec.folder.path}"]
+        _samples(trained(recipe, seconds, *settings), args.out / f"{recipe.replace('/', '-')}.png")
 
 
 @torch.no_grad()
@@ -81,13 +89,24 @@ def _samples(run: maquette.Run, grid: Path) -> None:
     run.sample(8)  # what is loaded lazily is loaded
     began = time.monotonic()
     samples = run.sample(GRID, seed=0)
-    print(f"{GRID / (time.monotonic() - began):.1f} samples/s; {grid}.png")
-    write_preview(samples.only, run.spec.only(), grid, [])
+    print(f"{GRID / (time.monotonic() - began):.1f} samples/s; {samples.write_preview(grid)}")
     found = run.evaluate()
-    for name in ("frechet", "kernel", "precision", "recall", "copies", "psnr"):
+    for name in SHOWN:
         if name in found:
             print(f"{found[name].title}: {found[name].value_text}, real pictures {found[name].floor_text}")
 
 
+def _made_up(folder: Path) -> Path:
+    """Pictures of plain colours, with a little noise, for a smoke."""
+    from PIL import Image
+
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(64):
+        noise = rng.integers(0, 32, (16, 16, 3))
+        Image.fromarray((rng.integers(0, 224, 3) + noise).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -1,6 +1,6 @@
 """Held-out loss of a language model over its whole held-out split, with windows that do not overlap and that do.
 
-    MAQUETTE_DATA=... python benchmarks/lm_shakespeare.py --run runs/shakespeare
+    MAQUETTE_DATA=... python benchmarks/lm_shakespeare.py --run runs/lm
 
 Each token is predicted once. Without overlap, the first tokens of a window have little before them: the harder
 number, and the one to compare with. Sliding windows move by half the context and score their newer half.
@@ -9,23 +9,24 @@ Nats per character can be compared between tokenizers. Intervals (95 %) resample
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-import maquette
+import _run
 from maquette.modalities.text.measures.loss import HeldOut, held_out, held_out_sliding
+
+RUNS = 'maquette train text/lm --data "$MAQUETTE_DATA/tinyshakespeare" --budget 15m -o runs/lm'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__, RUNS)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--split", help="of the run's data, or a path [default: what was held out]")
     args = parser.parse_args()
-    run = maquette.load(args.run)
+    run = _run.opened(args.run, RUNS, args.smoke)
     table, model, spec = run.dataset(args.split).test, run.generator.model, run.spec
     size = sum(p.numel() for net in model.kept.values() for p in net.parameters())
     column = spec.only()
@@ -51,4 +52,4 @@ def _print(how: str, measure: Callable[[], HeldOut]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

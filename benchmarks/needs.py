@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+import _run
+import _smoke
 import maquette
 from maquette.core.find import find_modality
 from maquette.core.model import Streams
@@ -82,7 +83,7 @@ def rung(recipe: str, data: str, asked: dict[str, Any], items: int, grids: Path 
         run = maquette.train(
             recipe, data, out=Path(folder) / "run", steps=steps, settings=settings, quiet=True, **asked
         )
-        last = [line for line in run.folder.log() if "items_per_s" in line][-1]
+        last = _run.ended(run)
         quality, perfect = measured(run)
         column = run.spec.only()
         if grids is not None:
@@ -102,7 +103,7 @@ def work(recipe: str, side: int) -> float:
     marks: list[tuple[int, float]] = []
     settings = ["train.log_every=1", "train.preview_every=1000000", "train.trackers=[]", "train.precision=fp32"]
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(os.environ["MAQUETTE_DATA"]) / "cifar10/test.zip"
+        data = _run.data("cifar10", "test.zip")
         maquette.train(
             recipe, data, out=Path(folder) / "run", steps=9, size=side,
             settings=settings, quiet=True, progress=lambda p: marks.append((p.items, time.process_time())),
@@ -114,7 +115,7 @@ def work(recipe: str, side: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__)
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="an object a run; none is done again"
     )
@@ -128,6 +129,8 @@ def main() -> None:
     parser.add_argument("--grids", type=Path, help="a folder for what each run makes")
     parser.add_argument("--work", help="sides, such as 8,32: only what an item costs, of the recipes of pictures")
     args = parser.parse_args()
+    if args.smoke:
+        args.only, args.first, args.most, args.out = "text/lm", 8, 8, _smoke.begin() / "needs.jsonl"
     for side in map(int, args.work.split(",") if args.work else ()):
         for recipe in sorted({name for recipes, *_ in CASES for name in recipes if name.startswith("image/")}):
             if recipe.startswith(args.only):
@@ -155,8 +158,7 @@ def ladder(args: argparse.Namespace, recipe: str, data: str, asked: dict[str, An
         for line in known(args.out)
         if (line["recipe"], line["data"], line["with"]) == (recipe, data, asked)
     }
-    place = Path(os.environ["MAQUETTE_DATA"]) / data
-    source = str(place) if data != "mnist" and place.exists() else data
+    source = data if data in ("mnist", "digits") else str(_run.data(*data.split("/")))
     while items <= args.most:
         if items not in done:
             done[items] = rung(recipe, source, asked, items, args.grids)
@@ -170,4 +172,4 @@ def ladder(args: argparse.Namespace, recipe: str, data: str, asked: dict[str, An
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -2,36 +2,40 @@
 
     MAQUETTE_DATA=... python benchmarks/summary_rouge.py --run runs/titles
 
-where runs/titles is `maquette train text/transformer --data $MAQUETTE_DATA/tang --target title --given text
-data.text.tokenizer=char --epochs 2`: Tang poems and their titles. A title names persons and places of which the poem
-often says nothing, so no model can come near 100. Intervals (95 %) resample texts.
+Of Tang poems and their titles, say (--help: the command that makes the run). A title names persons and places of which
+the poem often says nothing, so no model can come near 100. Intervals (95 %) resample texts.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-import maquette
+import _run
+from maquette.core.errors import UserError
 from maquette.core.spec import TokenSpec
 from maquette.modalities.text.measures import translation
 from maquette.modalities.text.measures.read import texts_of
 from maquette.modalities.text.measures.script import Script, script_of
 
+RUNS = (
+    'maquette train text/transformer --data "$MAQUETTE_DATA/tang" --target title --given text --epochs 2 '
+    "-o runs/titles data.text.tokenizer=char"
+)
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _run.Parser(__doc__, RUNS)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=2000, help="of the held-out ones, drawn at random")
     parser.add_argument("--show", type=int, default=5, help="summaries to print")
     args = parser.parse_args()
-    run = maquette.load(args.run)
+    run = _run.opened(args.run, RUNS, args.smoke)
     table = run.dataset().test
     target, source = run.spec.only_name, next(iter(run.spec.givens(TokenSpec)), None)
     if source is None:
-        raise SystemExit(f"'{args.run}' summarises nothing: it is given no text.")
+        raise UserError(f"'{args.run}' summarises nothing: it is given no text.", f"Make one that does:\n{RUNS}")
     rows = np.sort(np.random.default_rng(0).permutation(len(table))[: args.texts])
     sources, real = (texts_of(table, name, rows) for name in (source, target))
     made = list(run.translate(sources))
@@ -52,4 +56,4 @@ def _print(what: str, made: list[str], real: list[str], script: Script) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

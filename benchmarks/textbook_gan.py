@@ -8,41 +8,45 @@ The interpreter needs Keras with a backend (pip install tensorflow-cpu); without
 from __future__ import annotations
 
 import argparse
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import maquette
+import _run
+from maquette.core.errors import UserError
 
 
-def ours(steps: int) -> float:
+def ours(args: argparse.Namespace) -> float:
     """Steps per second by the run's own log, its median line. Previews are as rare as in a run of minutes."""
-    import statistics
-
     with tempfile.TemporaryDirectory() as folder:
-        run = maquette.train(
-            "image/gan-mlp", "mnist", out=Path(folder) / "run", given="none", steps=steps, quiet=True,
-            settings={"train.batch_size": 64, "train.log_every": 100, "train.preview_every": steps},
-        )  # fmt: skip
-        lines = [line for line in run.folder.log() if "items_per_s" in line]
-        return statistics.median(line["items_per_s"] for line in lines[2:]) / 64
+        settings = ["train.batch_size=64", "train.log_every=100", f"train.preview_every={args.steps}"]
+        run = _run.train(
+            args, "image/gan-mlp", "mnist", out=Path(folder) / "run", given="none", steps=args.steps, settings=settings
+        )
+        speeds = [line["items_per_s"] for line in run.folder.log() if "items_per_s" in line]
+        return statistics.median(speeds[2:] or speeds) / run.recipe.train.batch_size
 
 
 def keras(python: str, steps: int) -> float | None:
-    script = Path(__file__).with_name("_keras_loop.py")
+    if shutil.which(python) is None:
+        raise UserError(f"--keras-python: there is no interpreter '{python}'.", "Name one that has Keras.")
+    script = Path(__file__).parent / "peers" / "keras_gan.py"
     done = subprocess.run([python, str(script), str(steps)], capture_output=True, text=True, check=False)
     return float(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _run.Parser(__doc__)
     parser.add_argument("--keras-python", default=sys.executable)
     parser.add_argument("--steps", type=int, default=4000)
     args = parser.parse_args()
-    peer = keras(args.keras_python, 200)
-    mine = ours(args.steps)
-    again = keras(args.keras_python, 200)
+    python, steps = (sys.executable, 2) if args.smoke else (args.keras_python, 200)
+    peer = keras(python, steps)
+    mine = ours(args)
+    again = keras(python, steps)
     print(f"maquette image/gan-mlp   {mine:8.1f} steps/s")
     if peer is None or again is None:
         print("Keras-style loop: left out, this interpreter has no Keras (--keras-python)")
@@ -52,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -26,12 +26,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of a budget")
     parser.add_argument("--subset", type=int, default=200, help="pictures scored with 5,000 samples")
     args = parser.parse_args()
+    judge.load_judge()
     length = {"steps": args.steps, "budget": None} if args.steps else {}
-    with _run.trained(args, "mnist", given=(), settings=[*SETTINGS, *args.settings], **length) as run:
-        print("5,000 unconditional prior samples, as Bernoulli means:")
-        print(judge.verdict(run.sample(5000, seed=0, unconditional=True).only))
+    with _run.trained(args, "mnist", given="none", settings=[*SETTINGS, *args.settings], **length) as run:
+        print(f"{judge.SAMPLES:,} prior samples, as Bernoulli means:")
+        print(judge.verdict(run.sample(judge.SAMPLES, seed=0).only))
         began = time.monotonic()
         effort = Effort(items=10_000, k=50, large_items=args.subset, large_k=5000)
+        if args.smoke:
+            effort = Effort(items=8, k=2, large_items=4, large_k=4)
         scored = likelihood(run.generator.model, run.dataset().test, run.spec, seed=1234, effort=effort)
         print(f"ELBO {scored.elbo.mean():.2f}   L_50 {scored.bound.mean():.2f}   ({len(scored.bound):,} pictures)")
         best = scored.large
@@ -41,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.command(main)

@@ -118,7 +118,7 @@ def train(
             raise UserError("Several processes need one name for the run.", "Name it: out=FOLDER (-o FOLDER).")
         out = free_folder(Path("runs") / Path(recipe).stem)
     if world.leads:
-        folder, dataset = prepare(resolved, Path(out), notify, processes, fetch)
+        folder, dataset = prepare(resolved, Path(out), notify, processes, fetch, began)
     world.barrier()
     if not world.leads:
         folder = RunFolder(Path(out))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from maquette.core.needs import enough
 from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
+from maquette.core.scales import choose
 from maquette.core.shown import file_stems, shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, NumberSpec, TokenSpec, plain
 from maquette.core.summary import Before
@@ -38,20 +41,25 @@ from maquette.core.table import Dataset, Table
 from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_before, suggestion, told
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
+from maquette.engine.plan import is_planned, time_left
+from maquette.engine.speed import Speeds, budget_of, fastest, usual
+from maquette.engine.world import World
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+SPENT = 0.92  # of the time that is left to train, that steps take; about: it only chooses a scale
+LEAVING = 0.4  # seconds that an interpreter takes to end, after all is written
 
 Notify = Callable[[str], None]
 Inspect = Callable[[Model, dict[str, Tensor]], dict[str, float]]
 
 
 def prepare(
-    recipe: Recipe, out: Path, notify: Notify, processes: int = 1, fetch: bool = False
+    recipe: Recipe, out: Path, notify: Notify, processes: int = 1, fetch: bool = False, began: float | None = None
 ) -> tuple[RunFolder, Dataset]:
     """Opens the data and lays down a run folder that `train_folder` can start, and resume.
 
-    Whatever is refused is refused before the folder is made. fetch: as of `open_data`
+    Whatever is refused is refused before the folder is made. fetch: as of `open_data`      began: as of a Job
     """
     check_new(out)
     members, codecs = members_of(recipe), codecs_of(recipe)
@@ -62,6 +70,7 @@ def prepare(
         recipe = recipe.model_copy(update={"target": target, "given": given})
         dataset = open_data(recipe, notify, fetch, like=members[0].spec() if members else None)
     spec = dataset.spec(target, given)
+    recipe = _scaled(recipe, spec, dataset.train, notify, processes, time.monotonic() if began is None else began)
     train = enough(recipe.model_copy(update={"train": _by_steps(_sized(recipe.train, spec))}), spec)
     if recipe.train.budget == "auto":
         notify(f"Budget auto: {train.steps:,} steps of {train.batch_size} are worth it.")
@@ -247,8 +256,12 @@ def train_folder(
         from maquette.report.card import write_card
         from maquette.report.previews import write_animation
 
+        ended = time.monotonic()
         write_animation(folder, About(software(), folder.path.resolve().name, recipe.family))
         write_card(folder)
+        if outcome.speed is not None and not is_planned(recipe.train):  # of a run from its beginning
+            speed = replace(outcome.speed, end=time.monotonic() - ended + LEAVING)
+            Speeds(recipe, spec, World(recipe.train.device).device, outcome.processes).keep(speed)
     return outcome
 
 
@@ -273,14 +286,14 @@ def _previewer(
 
 def _inspector(dataset: Dataset, spec: DataSpec) -> Inspect:
     """What to look for in the previews of the targets' kinds, beyond their diversity."""
-    found = []
-    for name in spec.target:
-        inspector = part(spec.columns[name].kind, "inspector", "watches")
-        if inspector is not None:
-            found.append(inspector(dataset, spec, name))
+
+    @functools.cache  # when it is asked for: what it reads of the data for it takes a second or more
+    def found() -> list[Inspect]:
+        makers = {name: part(spec.columns[name].kind, "inspector", "watches") for name in spec.target}
+        return [maker(dataset, spec, name) for name, maker in makers.items() if maker is not None]
 
     def inspect(model: Model, samples: dict[str, Tensor]) -> dict[str, float]:
-        return {key: value for each in found for key, value in each(model, samples).items()}
+        return {key: value for each in found() for key, value in each(model, samples).items()}
 
     return inspect
 
@@ -311,6 +324,36 @@ def _resolved(recipe: Recipe, spec: DataSpec, train: Table) -> Recipe:
     if resolve is None:
         return recipe
     return recipe.model_copy(update={"model": resolve(recipe.config, spec, train).model_dump(mode="json")})
+
+
+def _scaled(
+    recipe: Recipe, spec: DataSpec, train: Table, notify: Notify, processes: int, began: float
+) -> Recipe:  # fmt: skip
+    """The recipe at the scale that suits its budget, where it has scales and none was asked for."""
+    if not recipe.scales:
+        return recipe
+    budget, world = budget_of(recipe.train), World(recipe.train.device)
+    each = {name: recipe.at_scale(name) for name in recipe.scales}
+    each = {name: its.model_copy(update={"train": _sized(its.train, spec)}) for name, its in each.items()}
+    speeds = {name: Speeds(its, spec, world.device, processes) for name, its in each.items()}
+    known = {name: its.recall(recipe.train.precision) for name, its in speeds.items()}
+    sizes = {name: its.train.batch_size for name, its in each.items()}
+
+    def glanced(name: str) -> float:
+        its = each[name].train
+        loader = Loader(train, spec, its.batch_size, its.seed)
+        batch = usual(loader).to(world.device, its.channels_last)
+        loader.close()
+        speed = fastest(build_model(each[name], spec), its, batch, world)
+        speeds[name].keep(speed)
+        return speed.step / sizes[name]
+
+    seconds = None if budget is None else SPENT * time_left(budget, began)
+    here = {name: speed.step / sizes[name] for name, speed in known.items() if speed is not None}
+    choice = choose(recipe, spec, train.items, seconds, here, glanced)
+    if choice.words:
+        notify(choice.words)
+    return recipe.at_scale(choice.name)
 
 
 def _sized(train: TrainConfig, spec: DataSpec) -> TrainConfig:
@@ -362,12 +405,17 @@ def inspected(
     chosen = tuple(plain(name) for name in given if name != "none")
     made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
     depends = chosen if given else depends
-    recipe = None
+    recipe = first = None
     if len(made) == 1 and {*made, *depends} <= {*kinds}:
-        first = part(kinds[made[0]], "first_recipe", "options")
-        recipe = first([find_modality(kinds[name]).Spec for name in depends]) if first else None
+        first, forms = (
+            part(kinds[made[0]], "first_recipe", "options"),
+            [find_modality(kinds[name]).Spec for name in depends],
+        )
+        recipe = first(forms) if first else None
     gaps = _may_miss(load_recipe(recipe).family) if recipe else ()
     dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
+    if first:  # now that items have been looked at
+        recipe = first(forms, dataset.train.columns[made[0]].spec)
     return Inspected(dataset, made, depends, recipe)
 
 

@@ -41,10 +41,12 @@ class Numbers:
         return torch.from_numpy(rows.astype(np.float32)).reshape(-1, 1, 1, 1)
 
 
-def loader(n: int, size: int, seed: int = 0, share: tuple[int, int] = (0, 1), seconds: float = 0.0) -> Loader:
+def loader(
+    n: int, size: int, seed: int = 0, share: tuple[int, int] = (0, 1), seconds: float = 0.0, overlap: int = 1
+) -> Loader:
     column = Numbers(n, seconds)
     spec = DataSpec(columns={"image": column.spec}, target=("image",))
-    return Loader(Table({"image": column}, range(n)), spec, size, seed, share)  # type: ignore[arg-type]
+    return Loader(Table({"image": column}, range(n), overlap), spec, size, seed, share)  # type: ignore[arg-type]
 
 
 def rows(made: Loader, steps: range) -> list[list[int]]:
@@ -57,6 +59,13 @@ def test_each_epoch_is_a_permutation_of_its_own() -> None:
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
     assert rows(loader(10, 4, seed=1), range(15)) != rows(loader(10, 4), range(15))
+
+
+def test_rows_that_overlap_are_read_only_after_all_else() -> None:
+    passes = np.concatenate(rows(loader(40, 5, overlap=4), range(8))).reshape(4, 10)
+    assert all((np.diff(np.sort(one)) == 4).all() for one in passes)
+    assert sorted(passes.flatten()) == list(range(40))
+    assert len({tuple(one // 4) for one in passes}) == 4  # in an order of its own each time
 
 
 def test_a_batch_may_be_larger_than_the_table() -> None:

@@ -30,6 +30,7 @@ README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+RECIPES = sorted((ROOT / "src" / "maquette" / "recipes").glob("*/*.yaml"))
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -42,8 +43,10 @@ def prose(page: Path) -> str:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Words of each `maquette ...` command in the page: lines of its blocks, and what is quoted in the prose."""
+    """Words of each `maquette ...` command in the page: lines of its blocks, and what is quoted in the prose; of a
+    recipe, lines of its comments."""
     lines = [line for language, text in blocks(page) if language in ("", "sh") for line in text.splitlines()]
+    lines += re.findall(r"^# +(maquette .*)", page.read_text(encoding="utf-8"), re.MULTILINE)
     lines += [span for span in re.findall(r"`([^`\n]+)`", prose(page)) if span.startswith("maquette ")]
     for line in lines:
         try:
@@ -84,7 +87,7 @@ def every_option() -> dict[str, Option]:
     return {option.name: option for option in found}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=IDS)
+@pytest.mark.parametrize("page", [*PAGES, *RECIPES], ids=[*IDS, *(f"{r.parent.name}/{r.stem}" for r in RECIPES)])
 def test_commands_parse(page: Path) -> None:
     """Verb, options and settings exist; nothing is run. A recipe file that is the reader's own is not opened, and what
     a run is given can be asked of it by name."""

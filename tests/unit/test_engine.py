@@ -25,8 +25,9 @@ from maquette.core.spec import DataSpec
 from maquette.core.tensors import read_tensors
 from maquette.engine import Job, Progress, train
 from maquette.engine import alarms as alarms_module
+from maquette.engine import muon as muon_module
 from maquette.engine.loop import Loop, seed_everything
-from maquette.engine.muon import orthogonalise
+from maquette.engine.muon import Muon, orthogonalise
 from maquette.engine.schedule import Course, learning_rate
 from maquette.engine.state import State, build_optimizers
 from maquette.engine.update import NonFinite, gradients
@@ -346,10 +347,16 @@ def test_log_lines_are_json(tmp_path: Path) -> None:
     assert json.loads(job.folder.log_file.read_text().splitlines()[1])["step"] == 2
 
 
-def test_muon_orthogonalises_and_learns() -> None:
+def test_muon_orthogonalises_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(3, 16, 40, generator=torch.Generator().manual_seed(0))
     singular = torch.linalg.svdvals(orthogonalise(x).float())
     assert singular.min() > 0.6 and singular.max() < 1.3
+    monkeypatch.setattr(muon_module, "multiplies_bf16", lambda device: False)
+    for low in (x, x.mT, x[..., :3] @ torch.randn(3, 3, 40)):  # the last one of low rank
+        y = low.double() / low.double().norm(dim=(-2, -1), keepdim=True)
+        for _ in range(5):
+            y = 3.4445 * y - 4.7750 * y @ y.mT @ y + 2.0315 * y @ y.mT @ y @ y.mT @ y
+        torch.testing.assert_close(orthogonalise(low).double(), y, rtol=0, atol=1e-3)
     net = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 4, 3))
     optim = Optim(lr=0.01, muon=2.0, not_muon=("1.",))
     muon, adam = build_optimizers(optim, {f"net.{n}": p for n, p in net.named_parameters()})
@@ -365,6 +372,32 @@ def test_muon_orthogonalises_and_learns() -> None:
             optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 20), (2, 16, 90), (2, 90, 16)])
+def test_muon_maps_singular_values_by_its_quintic(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maquette.engine.muon.multiplies_bf16", lambda device: False)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, s, v = torch.linalg.svd(x.double(), full_matrices=False)
+    s = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(orthogonalise(x), (u * s[:, None] @ v).float(), atol=1e-4, rtol=0)
+
+
+def test_muon_orthogonalises_block_by_block_with_updates_of_one_size() -> None:
+    moved = []
+    for block in (0, 8, 7):  # 7 does not divide the rows: all are one block
+        weight = torch.nn.Parameter(torch.zeros(32, 24))
+        weight.grad = torch.randn(32, 24, generator=torch.Generator().manual_seed(0))
+        Muon([weight], lr=1.0, block=block).step()
+        moved.append(weight.detach())
+    whole, blocks, indivisible = moved
+    assert torch.equal(whole, indivisible)
+    assert 0.7 < (blocks.square().mean() / whole.square().mean()).sqrt() < 1.4
+    for rows in blocks.split(8):
+        singular = torch.linalg.svdvals(rows) / (0.2 * 24**0.5)
+        assert singular.min() > 0.6 and singular.max() < 1.3
 
 
 def test_several_processes_share_one_plan(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_contract(shape, classes, settings):
     )
 
 
+@pytest.mark.parametrize(("side", "fine", "coarse"), [(8, [4], [4]), (28, [7, 14], [7]), (64, [8, 16], [8, 16])])
+def test_coarse_cells_leave_out_the_finest_grid(side, fine, coarse):
+    for patch, sizes in (("auto", fine), ("coarse", coarse)):
+        model, _ = make(shape=(1, side, side), patch=patch)
+        assert [size for size, _ in model.net.grid.sizes] == sizes
+        assert model.net.grid.cut(torch.zeros(1, 1, side, side)).shape[2:] == model.net.grid.sizes[-1]
+    assert make(shape=(1, side, side), patch=side // 4)[0].net.grid.sizes == ((4, 4),)
+
+
 def test_gathering_and_spreading_are_inverse():
     x = torch.randn(2, 6, 8, 4)
     assert gather(x).shape == (2, 24, 4, 2) and torch.equal(spread(gather(x)), x)
@@ -98,6 +107,16 @@ def test_the_scaling_is_that_of_gaussian_data():
         assert slope.item() == pytest.approx(scaling.skip(t).item(), abs=0.02)
         rest = x - noise - scaling.skip(t) * at
         assert rest.std().item() == pytest.approx(scaling.out(t).item(), rel=0.02)
+
+
+def test_the_scaling_starts_from_the_mean():
+    """Of Gaussian data a network that says nothing moves noise to data exactly."""
+    scaling, e = fm.Scaling(0.3, -0.7), torch.randn(5)
+    for t in torch.rand(5):
+        x = t * -0.7 + scaling.variance(t).sqrt() * e  # where the ODE takes e
+        ahead = (t + 1e-3) * -0.7 + scaling.variance(t + 1e-3).sqrt() * e
+        velocity = scaling.mean + scaling.skip(t) * scaling.centred(x, t.expand(5))
+        assert (velocity - (ahead - x) / 1e-3).abs().max() < 0.02
 
 
 def test_stretches_begin_where_those_of_so_many_jumps_do():
@@ -275,7 +294,7 @@ def test_spread_levels_teach_what_can_be_known_of_them(monkeypatch):
     assert len(seen) == 1 and torch.equal(seen[0], batch.only())
 
 
-def test_levels_are_counted_in_the_training_data():
+def test_levels_and_moments_are_those_of_the_training_data():
     pictures = torch.full((4, 1, 2, 2), -1.0)
     pictures[0] = 1.0
 
@@ -283,7 +302,17 @@ def test_levels_are_counted_in_the_training_data():
         def take(self, rows):
             return pictures[rows]
 
-    found = flow.resolve(flow.Config(levels="auto"), image_spec(1, 2, 2), Table({"image": Shown()}, [""] * 4)).levels
+    def resolved(**settings):
+        return flow.resolve(flow.Config(**settings), image_spec(1, 2, 2), Table({"image": Shown()}, [""] * 4))
+
+    alike = {"data_mean": "auto", "data_std": "auto"}
+    measured, spread, half = resolved(**alike), resolved(**alike, levels="auto"), resolved(data_mean="auto")
+    assert (measured.data_mean, measured.data_std) == (-0.5, pytest.approx(3**0.5 / 2, rel=0.05))
+    assert (spread.data_mean, spread.data_std) == (0.0, 1.0) and (half.data_mean, half.data_std) == (-0.5, 0.5)
+    pictures[0] = -1.0
+    assert resolved(**alike).data_std == flow.LEAST_STD
+    pictures[0] = 1.0
+    found = resolved(levels="auto").levels
     assert len(found) == LEVELS and sum(found) == pytest.approx(1, abs=1e-3)
     assert found[0] == pytest.approx(13 / 272, rel=1e-3) and found[255] == pytest.approx(5 / 272, rel=1e-3)
     assert min(found) == pytest.approx(1 / 272, rel=1e-3)

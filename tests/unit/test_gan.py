@@ -47,6 +47,13 @@ def test_any_size(network, shape):
         assert model.critic(batch.only(), model.critic.condition(batch.given, 6)).shape == (6,)
 
 
+@pytest.mark.parametrize(("deep_blocks", "depths"), [(None, [1, 1]), (2, [2, 1])])
+def test_coarse_grids_may_have_more_blocks(deep_blocks, depths):
+    model, _ = make(0, (1, 28, 28), deep_blocks=deep_blocks)
+    assert [len(level) for level in model.generator.levels] == depths
+    assert [len(level) for level in model.critic.levels] == depths[::-1]
+
+
 @pytest.mark.parametrize("side", [28, 32, 64])
 def test_geometry(side):
     stages, grid = Stages.of((1, side, side), 64), pyramid((1, side, side))

@@ -123,7 +123,7 @@ def test_each_folder_of_the_cache_is_of_a_kind() -> None:
 
 def test_the_cache_is_shown_and_cleared_by_kind_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
-    for name in ("prepared/a/items.bin", "prepared/b/items.bin", "locations/x.json", "precision/y.json", "theirs/z"):
+    for name in ("prepared/a/items.bin", "prepared/b/items.bin", "locations/x.json", "speeds/y.json", "theirs/z"):
         write_text(ready(tmp_path / name), "0123456789")
     for path in ("prepared/a/items.bin", "prepared/a"):
         os.utime(tmp_path / path, (0, 0))

@@ -22,6 +22,7 @@ from maquette.engine import train
 from maquette.engine.longer import lengthen
 from maquette.engine.pace import Pace
 from maquette.engine.schedule import Course
+from maquette.engine.speed import Speed
 from toy_job import ToyProcess, together, toy_job, varying
 from trained import QUICK
 
@@ -224,7 +225,9 @@ def test_a_run_that_never_took_a_step_leaves_its_name_free(tmp_path: Path, monke
                 maquette.train("image/vae-mlp", "digits", budget="5s", **asked)
         assert not (tmp_path / "run").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(plan_module, "_measure", lambda *args: plan_module._Timing(9.0, 9.0, 0.1, None))
+        patch.setattr(plan_module, "fastest", lambda *args: Speed(9.0, "fp32"))
+        patch.setattr(plan_module.Speeds, "recall", lambda *args: None)
+        patch.setattr(plan_module.Speeds, "keep", lambda *args: None)
         with pytest.raises(UserError, match="too short"):
             maquette.train("image/vae-mlp", "digits", budget="1s", **asked)
     assert not (tmp_path / "run").exists()

@@ -21,6 +21,7 @@ from maquette.models.transformer import Config, rearrange
 from maquette.nets import attention
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
 from maquette.nets.condition import Classes, Condition
+from maquette.nets.ngrams import Ngrams
 from maquette.nets.transformer import Transformer
 from specs import text_spec
 
@@ -39,6 +40,8 @@ def awake(net: torch.nn.Module) -> torch.nn.Module:
     for parameter in net.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
+        if parameter.ndim == 1:  # the gain of a norm
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
     return net
 
 
@@ -52,14 +55,18 @@ def sources(n: int) -> torch.Tensor:
     return source
 
 
+@pytest.mark.parametrize("step", [True, False])
 @pytest.mark.parametrize("source", [False, True])
 @pytest.mark.parametrize("pieces", [[1] * 50, [16, 16, 18], [50], [5, 1, 1, 20, 3, 20], [1, 30, 1, 1, 17], [15, 2, 33]])
-def test_any_way_of_cutting_a_text_gives_the_same_logits_also_past_the_context(source, pieces):
+def test_any_way_of_cutting_a_text_gives_the_same_logits_also_past_the_context(source, pieces, step):
+    """step: single tokens as a CPU reads them (nets/writing.py), or as everything else does."""
     net, tokens, c = make(source, ngrams=3, ngram_rows=2000, shift=32), texts(3, 50), torch.randn(3, 64)
     given = sources(3) if source else None
     with torch.no_grad():
         whole = net(tokens, given, c)
     memory = net.begin(3, given, c)
+    assert memory.step is not None
+    memory.step = memory.step if step else None
     parts = torch.cat([net.advance(memory, part) for part in tokens.split(pieces, 1)], 1)
     assert memory.position == 50
     assert (parts - whole).abs().max() < 1e-5
@@ -78,6 +85,57 @@ def test_rows_of_a_memory_are_a_memory_of_its_own(source):
         whole = net(tokens, given)
     assert (net.advance(other, tokens[index, 20:]) - whole[index, 20:]).abs().max() < 1e-5
     assert (net.advance(memory, tokens[:, 20:]) - whole[:, 20:]).abs().max() < 1e-5
+
+
+def test_ngrams_are_told_by_their_own_tokens_alone():
+    ngrams, tokens = awake(Ngrams(64, 4, 500, 16)).eval(), texts(1, 40)
+    other = tokens.clone()
+    other[0, 20] = (other[0, 20] - 6) % 33 + 7
+    with torch.no_grad():
+        changed = (ngrams(tokens) - ngrams(other)).abs().amax(-1)[0] > 1e-6
+    assert changed.nonzero().flatten().tolist() == [17, 18, 19, 20]  # the first token that it tells of is the fourth
+
+
+def test_an_ngram_never_met_says_nothing_and_few_share_a_row():
+    ngrams = Ngrams(64, 5, 4096, 8)
+    assert not ngrams(texts(2, 30)).any()
+    ngrams(texts(1, 1000)).sum().backward()
+    met = ngrams.table.weight.grad.any(1).view(4, 4096).sum(1)  # rows of each length
+    assert (met > 500).all()  # of 996 n-grams, two thirds of the pairs different, in 4,096 rows
+
+
+def test_while_learning_a_share_of_ngrams_is_left_out_and_the_mean_stays():
+    ngrams, tokens = awake(Ngrams(64, 3, 500, 16, dropout=0.5)), texts(1, 12).expand(4000, -1)
+    with torch.no_grad():
+        learning, reading = ngrams.train()(tokens), ngrams.eval()(tokens)
+    assert (learning[0] - reading[0]).abs().max() > 0.1
+    assert (learning.mean(0) - reading[0]).abs().max() < 0.1 * reading.std()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_text_alone_and_beside_others_has_the_logits_of_the_network(n):
+    net, tokens = make(False), texts(n, 40)
+    with torch.no_grad():
+        whole = net(tokens)
+    memory = net.begin(n)
+    assert (torch.cat([net.advance(memory, token) for token in tokens.split(1, 1)], 1) - whole).abs().max() < 1e-5
+
+
+def test_a_memory_is_of_the_weights_that_were_there_when_it_began():
+    net, tokens = make(False), texts(2, 1)
+    first = net.advance(net.begin(2), tokens)
+    with torch.no_grad():
+        net.blocks[0].up.weight.mul_(2)
+        whole = net(tokens)
+    assert (first - whole).abs().max() > 1e-3
+    assert (net.advance(net.begin(2), tokens) - whole).abs().max() < 1e-5
+
+
+def test_single_tokens_are_read_as_in_training_where_dropout_or_another_precision_is_asked_for():
+    net = make(False, dropout=0.5)
+    assert net.train().begin(2).step is None and net.eval().begin(2).step is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net.begin(2).step is None
 
 
 def test_a_token_sees_neither_what_follows_nor_what_is_further_back_than_the_context():

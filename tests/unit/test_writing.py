@@ -19,6 +19,7 @@ from maquette.core.recipe import Recipe, load_recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import BOS, EOS, SPECIALS, ColumnSpec, DataSpec
 from maquette.data import read_lines
+from maquette.modalities import text as modality
 from maquette.modalities.label import Spec as LabelSpec
 from maquette.modalities.text import Spec as TextSpec
 from maquette.modalities.text import decode, stdin, train_tokenizer, translation, vocabulary, writing
@@ -114,6 +115,30 @@ def test_a_stop_word_cuts_what_follows_the_prompt(framed: bool, unit: str) -> No
     for item, (text, long) in enumerate(zip(batch(generator, 12, decoding), free, strict=True)):
         assert text == "ab a" + long[4:].partition("a")[0]
         assert "".join(streamed(generator, item, decoding)) == text
+
+
+@pytest.mark.parametrize("unit", ["char", "bpe"])
+def test_a_stop_word_of_several_tokens_is_found_wherever_it_ends(unit: str) -> None:
+    generator = language_model(False, unit)
+    free = batch(generator, 8, Decoding(prompt="ab a", max_tokens=40))
+    word = free[0][20:23]  # stands in one of them at least
+    for item, long in enumerate(free):
+        decoding = Decoding(prompt="ab a", stop=word, max_tokens=40)
+        text = "".join(streamed(generator, item, decoding))
+        assert text == "ab a" + long[4:].partition(word)[0] == batch(generator, 8, decoding)[item]
+
+
+def test_what_was_shown_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the last word of a long text comes as fast as the first."""
+    generator, read, decode = language_model(False), [], modality.decode
+
+    def counted(tokens: Sequence[int], spec: ColumnSpec) -> str:
+        read.append(len(tokens))
+        return decode(tokens, spec)
+
+    monkeypatch.setattr(modality, "decode", counted)
+    text = "".join(streamed(generator, 0, Decoding(stop="qqq", max_tokens=50)))
+    assert len(text) == 50 and max(read) <= 3
 
 
 def test_one_stop_word_is_one_word() -> None:

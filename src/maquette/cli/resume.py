@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maquette.cli import STARTED
+from maquette.cli import started
 from maquette.cli.options import fetch, start, trackers
 from maquette.cli.train import ended, leads
 
@@ -38,6 +38,6 @@ def command(run: str, processes: int, trackers: tuple[str, ...], quiet: bool, **
     from maquette import api
 
     known = api.load(run)
-    done = known.resume(quiet=quiet, processes=processes, trackers=trackers or None, began=STARTED, **asked)
+    done = known.resume(quiet=quiet, processes=processes, trackers=trackers or None, began=started(), **asked)
     if done is not known and not quiet and processes == 1 and leads():  # several: the first of them has said so
         click.echo(ended(run))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from maquette.cli import STARTED
+from maquette.cli import started
 from maquette.cli.options import OptionsOfData, fetch, recipe_argument, start, trackers
 from maquette.core.modality import part
 
@@ -49,7 +49,7 @@ def command(
     run = api.train(
         recipe, data, out=out, target=target or None, given=given or None, steps=steps, epochs=epochs, budget=budget,
         settings=settings, device=device, seed=seed, strict=strict or None, processes=processes, fetch=fetch,
-        trackers=trackers or None, quiet=quiet, began=STARTED, **of_data,
+        trackers=trackers or None, quiet=quiet, began=started(), **of_data,
     )  # fmt: skip
     if not quiet and leads():
         out = out or str(run.folder.path)

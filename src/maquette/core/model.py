@@ -54,6 +54,7 @@ class Optim:
     clip:     largest global gradient norm; 0 turns clipping off
     muon:     learning rate of Muon as a multiple of `lr`, for weights of two dimensions or more, with
               Adam for the rest; 0 turns Muon off
+    muon_block: rows of a matrix that Muon orthogonalises together; 0: all. Blocks of 64 cost a tenth
     not_muon: parameters that stay with Adam all the same, by the start of their name within their net
               (inputs, outputs, embeddings), e.g. ("stem", "head.out")
     """
@@ -69,6 +70,7 @@ class Optim:
     final: float = 0.0
     clip: float = 0.0
     muon: float = 0.0
+    muon_block: int = 0
     not_muon: tuple[str, ...] = ()
 
 

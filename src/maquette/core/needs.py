@@ -124,6 +124,8 @@ def outlook(
     def takes(count: float, way: Need = need) -> str:
         return duration(beside + count * item_seconds * way.work / need.work)
 
+    if items >= need.first_look and budget is not None and recipe.scale != "auto":
+        return ""  # what more time would do was said where the scale was chosen
     if items >= need.first_look:
         return f"Enough for a first look{fit}; {need.recipe} is worth training for about {takes(need.worth_it)} here."
     words = part(spec.only().kind, "extent", "options")(spec.only())[1]

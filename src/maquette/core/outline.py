@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
@@ -23,6 +24,8 @@ from maquette.core.tensors import misfit
 FIT = "Use the recipe.yaml and spec.json that the run was trained with."
 VALUE = 1024  # bytes that networks take for each value of an item: what a few layers of 64 channels say of it
 TRAINED = 5  # times its weights: they, their gradients, two moments of each, their moving average
+
+_DRAWS = ("normal_", "uniform_", "trunc_normal_", "random_", "exponential_", "bernoulli_")
 
 
 def outline(recipe: Recipe, spec: DataSpec, trains: bool) -> Model | None:
@@ -54,11 +57,26 @@ def check_weights(model: Model, found: Mapping[str, Sequence[int]], file: Path) 
 
 def _outline(recipe: Recipe, spec: DataSpec) -> Model | None:
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             model: Model = find_family(recipe.family).build(recipe.config, spec)
     except (NotImplementedError, RuntimeError):
         return None
     return model
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what draws values: tensors without values have none, and torch imports its compiler to find that out,
+    which takes seconds of a slow core."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or name in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        if name in ("randn", "rand"):
+            return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
+        if name in ("mul", "__rmul__") and isinstance(args[1], int | float):
+            return torch.empty_like(args[0])
+        return func(*args, **kwargs)
 
 
 def _values(spec: DataSpec) -> int:

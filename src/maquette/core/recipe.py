@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress, pairwise
 from typing import Any, Literal
 
 import yaml
@@ -200,6 +201,18 @@ class TrainConfig(_Section):
         return budget if budget in (None, "auto") else as_budget(budget)
 
 
+class Scale(_Section):
+    """What one size of a recipe changes in its sections."""
+
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def keys(self) -> set[str]:
+        """What it sets, as `section.key`."""
+        return {f"{section}.{key}" for section in ("model", "train") for key in _leaves(getattr(self, section))}
+
+
 class Recipe(_Section):
     """about: one line; family: a model family; target, given: columns; model: the family's own settings."""
 
@@ -214,6 +227,32 @@ class Recipe(_Section):
     data: DataConfig = Field(default_factory=DataConfig)
     model: dict[str, Any] = Field(default_factory=dict)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    scale: str = Field("auto", description="one of the scales by name; auto: what suits the budget, by measured curves")
+    scales: dict[str, Scale] = Field({}, description="sizes of this recipe, smallest first; {}: it as it is written")
+
+    @property
+    def written(self) -> str:
+        """The scale that the recipe is as it is written; "" where it has none."""
+        return next((name for name, scale in self.scales.items() if not scale.keys), "")
+
+    def at_scale(self, name: str) -> Recipe:
+        """The recipe at one of its scales, and of no other. Raises UserError where there is none of that name."""
+        if name not in self.scales:
+            raise UserError(f"The recipe has no scale '{name}'.", nearest(name, ["auto", *self.scales]))
+        chosen = self.scales[name]
+        try:
+            train = TrainConfig.model_validate(_merged(self.train.model_dump(), chosen.train))
+        except ValidationError as error:
+            raise explain(error, TrainConfig, f"scales.{name}.train.") from None
+        changes = {"model": _merged(self.model, chosen.model), "train": train, "scale": name, "scales": {}}
+        return self.model_copy(update=changes)
+
+    @field_validator("scales")
+    @classmethod
+    def _one_is_as_written(cls, scales: dict[str, Scale]) -> dict[str, Scale]:
+        if scales and [scale.keys for scale in scales.values()].count(set()) != 1:
+            raise ValueError("One of the scales, and no more, is {}: the recipe as it is written")
+        return scales
 
     @field_validator("target", "given")
     @classmethod
@@ -234,6 +273,23 @@ class Recipe(_Section):
         plain = self.model_dump(mode="json")
         plain["model"] = self.config.model_dump(mode="json")
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=math.inf)  # one line a value
+
+
+def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _merged(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A section with changes put in their places, however deep."""
+    both = dict(section)
+    for key, value in changes.items():
+        own = both.get(key)
+        both[key] = _merged(own, value) if isinstance(own, dict) and isinstance(value, dict) else value
+    return both
 
 
 def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -283,16 +339,44 @@ def parse_recipe(content: str, overrides: Sequence[str] = (), name: str = "recip
     raw = parse_yaml(content, name, EXAMPLE)
     if not isinstance(raw, dict):
         raise UserError(f"'{name}' is not a recipe.", EXAMPLE)
-    for override in overrides:
+    # Settings count over what a scale changes, so that comes first.
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    of_scales = [key == "scale" or key.startswith("scales.") for key in keys]
+    for override in compress(overrides, of_scales):
         _apply(raw, override)
-    try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise explain(error, Recipe) from None
+    if raw.get("scales") or "scale" in keys:
+        raw = _at_asked(_validated(raw), raw, keys)
+    for override in compress(overrides, map(operator.not_, of_scales)):
+        _apply(raw, override)
+    recipe = _validated(raw)
     if received:
         refuse_foreign_family(recipe.family, name)
-    _ = recipe.config  # checked now, so that a typo costs a second and not a data preparation
+    for each in (recipe, *map(recipe.at_scale, recipe.scales)):
+        _ = each.config  # checked now, so that a typo costs a second and not a data preparation
     return recipe
+
+
+def _validated(raw: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, Recipe) from None
+
+
+def _at_asked(recipe: Recipe, raw: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """What stands in a recipe, at the scale that is asked for, by name or by setting a key that scales change; as it is
+    where none is."""
+    scaled = {key for scale in recipe.scales.values() for key in scale.keys}
+    # Either of two keys says how large a batch is; a key may be one of a section of its own, or that section.
+    one, other = ([f"{key.replace('batch_tokens', 'batch_size')}." for key in some] for some in (scaled, keys))
+    by_hand = any(a.startswith(b) or b.startswith(a) for a in one for b in other)
+    name = recipe.written if recipe.scale == "auto" and by_hand else recipe.scale
+    if name == "auto":
+        return raw
+    _ = recipe.at_scale(name)  # refuses a name that there is not
+    changes = recipe.scales[name].model_dump()
+    sections = {section: _merged(raw.get(section) or {}, changes[section]) for section in changes}
+    return {**raw, **sections, "scale": name, "scales": {}}
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

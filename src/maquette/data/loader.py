@@ -90,8 +90,16 @@ class Loader:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         chance = np.random.default_rng(derive(self._seed, "order", epoch))
-        order = chance.permutation(len(self._table))
+        order = _spread(chance.permutation(len(self._table)), self._table.overlap)
         return order if self._lengths is None else _bucketed(order, self._lengths, self._size, chance)
+
+
+def _spread(order: np.ndarray, overlap: int) -> np.ndarray:
+    """The same rows, so that all of the sequences is read once before any of it is read again.
+
+    overlap: as of a Table: so many neighbouring rows begin within what one of them shows
+    """
+    return order[np.argsort(order % overlap, kind="stable")] if overlap > 1 else order
 
 
 def _bucketed(order: np.ndarray, lengths: np.ndarray, size: int, chance: np.random.Generator) -> np.ndarray:

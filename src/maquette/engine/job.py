@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -15,6 +15,9 @@ from maquette.core.recipe import Recipe
 from maquette.core.run import RunFolder
 from maquette.core.spec import DataSpec
 from maquette.engine.alarms import Alarm
+
+if TYPE_CHECKING:  # it needs what is here
+    from maquette.engine.speed import Speed
 
 
 class Batches(Protocol):
@@ -94,6 +97,7 @@ class Outcome:
     leads: whether this process is the one that writes, the first of those that trained together
     alarms: names of those raised
     stopped: whether the job was asked to stop before its last step; it can be gone on with
+    speed: of this session, where it was long enough to tell      processes: that trained together
     """
 
     steps: int
@@ -103,3 +107,5 @@ class Outcome:
     leads: bool = True
     alarms: tuple[str, ...] = ()
     stopped: bool = False
+    speed: Speed | None = None
+    processes: int = 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 LOOKS = 50  # at the clock, over the time there is
 SOONEST = 0.25  # seconds between looks
 GRACE = 0.02  # of the time: what a run that is late may take to end well, and what is not worth a change
-ASIDE = 0.15  # of the time, that previews may take; the plan means them to take a third of that
+ASIDE = 0.08  # of the time, that previews may take; the plan, where it knows them, means them to take less
+TELLING = 20  # steps from which on their mean is worth remembering
 LEAST = 1.0  # seconds that are not worth a change in a short run
 
 
@@ -20,7 +21,8 @@ class Pace:
         self.until = until
         self._span = (until or 0.0) - clock
         self._first, self._began = step + 1, clock
-        self._looked, self._at = clock, step
+        self._counted = self._looked = clock
+        self._at = step
         self._step_seconds: float | None = None
         self._asides: dict[str, float] = {}  # the last of each kind
         self._aside = self._aside_since = 0.0  # seconds of all of them, and of those since the last look
@@ -36,10 +38,20 @@ class Pace:
         spent = self._aside + self._asides.get(kind, 0.0)
         return self.until is None or spent <= ASIDE * (clock - self._began)
 
+    def last(self, kind: str) -> float | None:
+        """Seconds of the last of a kind."""
+        return self._asides.get(kind)
+
+    def step_seconds(self, step: int, clock: float) -> float | None:
+        """Of a step of this session, on average; None where there were few."""
+        steps = step - self._first
+        return max(clock - self._counted - self._aside, 1e-9) / steps if steps >= TELLING else None
+
     def due(self, step: int, clock: float) -> bool:
         """Whether it is time to look."""
         if step == self._first:
-            self._looked, self._at, self._aside, self._aside_since = clock, step, 0.0, 0.0
+            self._counted = self._looked = clock
+            self._at, self._aside, self._aside_since = step, 0.0, 0.0
         return self.until is not None and step > self._first and clock - self._looked > max(self._span / LOOKS, SOONEST)
 
     def steps(self, step: int, clock: float, total: int) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +15,25 @@ from torch import Tensor, nn
 from maquette.core.errors import MaquetteError, UserError
 from maquette.core.model import Model, Optim, Phase
 from maquette.core.tensors import fill
-from maquette.engine.muon import Muon
+from maquette.engine import muon
+
+
+def plain(kind: Any) -> Any:
+    """An optimizer without what torch wraps its methods in for the compiler's sake: whoever calls these waits for the
+    compiler to be imported, 1.4 s, though we compile networks alone."""
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), {"add_param_group": inspect.unwrap(kind.add_param_group), "step": step})
+
+
+Adam, AdamW, Adamax, SGD = map(plain, (torch.optim.Adam, torch.optim.AdamW, torch.optim.Adamax, torch.optim.SGD))
+Muon = plain(muon.Muon)
 
 # What each optimizer keeps of a parameter.
-MOMENTS: Mapping[type[torch.optim.Optimizer], tuple[str, ...]] = {
-    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
-    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
-    torch.optim.Adamax: ("step", "exp_avg", "exp_inf"),
-    torch.optim.SGD: ("momentum_buffer",),
+MOMENTS: Mapping[type, tuple[str, ...]] = {
+    Adam: ("step", "exp_avg", "exp_avg_sq"),
+    AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    Adamax: ("step", "exp_avg", "exp_inf"),
+    SGD: ("momentum_buffer",),
     Muon: ("momentum",),
 }
 
@@ -179,21 +192,21 @@ def build_optimizers(optim: Optim, named: dict[str, nn.Parameter]) -> list[torch
     matrices = [p for name, p in named.items() if p.ndim >= 2 and not name.partition(".")[2].startswith(optim.not_muon)]
     chosen = {id(p) for p in matrices}
     rest = [p for p in named.values() if id(p) not in chosen]
-    muon = Muon(matrices, optim.lr * optim.muon, weight_decay=optim.weight_decay)
-    muon.param_groups[0]["scale"] = optim.muon
-    return [muon, _build(optim, rest)] if rest else [muon]
+    first = Muon(matrices, lr=optim.lr * optim.muon, weight_decay=optim.weight_decay, block=optim.muon_block)
+    first.param_groups[0]["scale"] = optim.muon
+    return [first, _build(optim, rest)] if rest else [first]
 
 
 def _build(optim: Optim, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """One torch optimizer; fused where torch has a fused one for the device."""
     lr, decay = optim.lr, optim.weight_decay
     if optim.name == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=optim.betas[0], weight_decay=decay)
+        return SGD(parameters, lr=lr, momentum=optim.betas[0], weight_decay=decay)
+    settings = {"lr": lr, "betas": optim.betas, "eps": optim.eps, "weight_decay": decay}
     if optim.name == "adamax":
-        return torch.optim.Adamax(parameters, lr, optim.betas, optim.eps, decay)
-    kind = torch.optim.AdamW if optim.name == "adamw" else torch.optim.Adam
+        return Adamax(parameters, **settings)
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return kind(parameters, lr, optim.betas, optim.eps, decay, fused=fused)
+    return (AdamW if optim.name == "adamw" else Adam)(parameters, **settings, fused=fused)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -17,7 +17,7 @@ from maquette.core.lock import sole_owner
 from maquette.core.progress import Stage, stage
 from maquette.core.recipe import Leg, Recipe
 from maquette.core.run import RunFolder
-from maquette.engine import checkpoint
+from maquette.engine import checkpoint, compiled
 from maquette.engine.alarms import Alarm, Alarms, preview_diversity
 from maquette.engine.guard import CtrlC
 from maquette.engine.job import Job, Outcome, Progress
@@ -25,8 +25,9 @@ from maquette.engine.log import Log, Means, headline, notifier, rewind
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.pace import Pace
-from maquette.engine.plan import is_planned, make_plan, prepare_model, preview_samples
+from maquette.engine.plan import is_planned, make_plan, preview_samples
 from maquette.engine.schedule import Course
+from maquette.engine.speed import Speed, prepare_model
 from maquette.engine.state import State
 from maquette.engine.update import NonFinite
 from maquette.engine.world import World, join_world
@@ -71,6 +72,9 @@ class _Session:
     def __init__(self, job: Job, recipe: Recipe, world: World, under_way: Stage) -> None:
         self.job, self.world, self.recipe, self.config, self.stage = job, world, recipe, recipe.train, under_way
         config = self.config
+        self.notify = notifier(job.quiet or not world.leads)
+        if config.compile == "on":
+            compiled.begin(self.notify)
         model = prepare_model(job.model, world, config, config.compile == "on")
         self.state = State(model, config.ema_decay)
         self.means = Means()
@@ -79,7 +83,6 @@ class _Session:
             self.state, world, config.seed, Course.planned(config), config.batch_size, config.precision, micro,
             self.means.add,
         )  # fmt: skip
-        self.notify = notifier(job.quiet or not world.leads)
         if checkpoint.load_latest(job.folder.checkpoints, self.state, self.notify):
             self.notify(f"Going on from step {self.state.step:,} of {self.total:,}.")
         self.said = self.total
@@ -111,8 +114,10 @@ class _Session:
         try:
             self._report()
             if state.step == 0:
-                self._preview()
-                self._save()  # a run that fails early still has a good state to keep
+                with self._aside("preview"):
+                    self._preview()
+                with self._aside("checkpoint"):
+                    self._save()  # a run that fails early still has a good state to keep
             elif self.world.leads and self.job.folder.manifest.standing(self.job.folder.weights_file) != "whole":
                 save_weights(self.job.folder, state)
             while state.step < self.total and not stopped:
@@ -163,7 +168,17 @@ class _Session:
             leads=self.world.leads,
             alarms=tuple(alarm.name for alarm in self.raised),
             stopped=stopped,
+            speed=self._speed(),
+            processes=self.world.size,
         )
+
+    def _speed(self) -> Speed | None:
+        """How fast this session was, if it can tell."""
+        step = self.pace.step_seconds(self.state.step, self._seconds())
+        if step is None or not self.world.leads:
+            return None
+        compiles = self.config.compile == "on"
+        return Speed(step, self.config.precision, compiles, self.loop.micro_batch, self.pace.last("preview"))
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
@@ -267,7 +282,9 @@ class _Session:
         samples = preview_samples(model, self.job.reference, self.config.seed, self.world)
         step = self.state.step
         self.job.preview(samples, preview_path(self.job.folder, step))
-        spread = preview_diversity(samples, self.job.reference, self.job.spec) | self.job.inspect(model, samples)
+        spread = preview_diversity(samples, self.job.reference, self.job.spec)
+        if step:  # what has learned nothing is not looked into: the first step does not wait for it
+            spread |= self.job.inspect(model, samples)
         if self.log is not None:
             self.log.write({"step": step, "seconds": round(self._seconds(), 3), **spread})
         self._check(spread)
@@ -289,6 +306,7 @@ class _Session:
         if self.world.leads:
             save_weights(self.job.folder, self.state)
             checkpoint.save(self.job.folder.checkpoints, self.state, self.config.keep_checkpoints)
+        compiled.done()
         self.saved = time.monotonic()
 
 

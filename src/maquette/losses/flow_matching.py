@@ -39,13 +39,19 @@ def stretch(u: Tensor, length: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Keeps what a network reads and writes at variance 1 for data of standard deviation `std` (Karras et al. 2022,
-    table 1, for this path): v(x, t) = skip(t) x + out(t) net(into(t) x), with skip(t) x the velocity of Gaussian data.
+    """Keeps what a network reads and writes at mean 0 and variance 1 for data of this standard deviation and mean
+    (Karras et al. 2022, table 1, for this path): v(x, t) = mean + skip(t) y + out(t) net(into(t) y) with y = x - t
+    mean, of which mean + skip(t) y is the velocity of Gaussian data.
 
     At t = 0 the network gives the item, at t = 1 the noise.
     """
 
     std: float
+    mean: float = 0.0
+
+    def centred(self, x: Tensor, t: Tensor) -> Tensor:
+        """x_t without its mean."""
+        return x - over(t * self.mean, x) if self.mean else x
 
     def variance(self, t: Tensor) -> Tensor:
         """Of x_t."""

@@ -1,4 +1,5 @@
-"""Trained models as members of another model: found in their run folders, rebuilt, filled with weights."""
+"""Models as members of another model: trained ones, found in their run folders, rebuilt and filled with weights; and
+families that learn within it, by their names and settings."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from maquette.core import tensors
@@ -14,6 +15,7 @@ from maquette.core.errors import UserError
 from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.location import digest_of, recall, remember
 from maquette.core.model import Model, Streams
+from maquette.core.recipe import explain
 from maquette.core.run import RunFolder, open_run
 from maquette.core.shown import shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, TokenSpec
@@ -134,3 +136,27 @@ def fill(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """The names, numbered where two are the same."""
     return tuple(f"{name} {i + 1}" if names.count(name) > 1 else name for i, name in enumerate(names))
+
+
+# -- a family that learns within another ---------------------------------------------------------------
+
+
+def settings_of(prior: Mapping[str, Any]) -> dict[str, Any]:
+    """`model.prior` with all settings of the family that it names; UserError where that one does not know them."""
+    name = str(prior.get("family", "flow"))
+    refuse_foreign_family(name, "model.prior")
+    schema = find_family(name).Config
+    try:
+        return {"family": name, **schema(**_own(prior)).model_dump(mode="json")}
+    except ValidationError as error:
+        raise explain(error, schema, "model.prior.") from None
+
+
+def family_of(prior: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The family that `model.prior` names, and its Config."""
+    family = find_family(prior["family"])
+    return family, family.Config(**_own(prior))
+
+
+def _own(prior: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in prior.items() if key != "family"}

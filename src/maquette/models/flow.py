@@ -14,12 +14,12 @@ that the same network makes items out of nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
@@ -43,11 +43,14 @@ GIVEN = ANY
 NOT_MUON = ("stem", "head", "time", "condition")  # where values come in and go out, and what steers
 HALVINGS = 3  # the shortest stretch is 1 / 2^3: jumps are learned for samples in 1, 2, 4 and 8
 COUNTED = 10_000  # training items whose levels are counted
+MEASURED = 500  # whose values' mean and standard deviation are
+LEAST_STD = 0.02  # of values that are nearly all alike
 ROWS = 64  # items in one pass of the network when sampling
 LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
 TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
 
+Patch = Annotated[int, Field(ge=1, le=64)]
 Factor = Annotated[int, Field(gt=1, le=LONGEST)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
 
@@ -68,8 +71,16 @@ class Config(BaseModel):
     blocks: Depth = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
     deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
     condition: Width = Field(128, description="numbers that describe time and what is given")
+    patch: Patch | Literal["auto", "coarse"] = Field(
+        "auto",
+        description="values a side of a cell of the finest grid; auto: 2, or 4 of items above 48 a side; coarse: 4 of "
+        "items above 16, which leaves out a grid",
+    )
 
-    data_std: float = Field(0.5, gt=0, description="standard deviation of the values, which scales the network")
+    data_std: PositiveFloat | Literal["auto"] = Field(
+        0.5, description="standard deviation of the values, which scales the network; auto: measured"
+    )
+    data_mean: float | Literal["auto"] = Field(0.0, description="mean of the values, likewise")
     time_mean: float = Field(-0.5, description="times are sigmoid(mean + std z): above 0, more of them near the data")
     time_std: float = Field(1.0, gt=0)
     levels: Literal["auto", "none"] | tuple[float, ...] = Field(
@@ -127,15 +138,28 @@ class Config(BaseModel):
 
 
 def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
-    """The settings with the shares of levels counted, if they are asked for."""
-    if config.levels != "auto":
-        return config
-    rows = np.linspace(0, len(train) - 1, min(len(train), COUNTED)).astype(np.int64)
-    counts = np.ones(LEVELS)  # of each one more than there are, so that none is impossible
+    """The settings with the shares of levels counted, and mean and standard deviation measured, if they are asked
+    for."""
+    found: dict[str, Any] = {}
+    if config.levels == "auto":
+        counts = np.ones(LEVELS)  # of each one more than there are, so that none is impossible
+        for some in _some(train, spec, COUNTED):
+            counts += count(some)
+        found["levels"] = tuple(float(f"{share:.4g}") for share in counts / counts.sum())
+    if asked := [name for name in ("data_mean", "data_std") if getattr(config, name) == "auto"]:
+        measured = {"data_mean": 0.0, "data_std": 1.0}  # of levels spread out
+        if config.levels == "none":
+            values = next(_some(train, spec, MEASURED))
+            measured = {"data_mean": values.mean().item(), "data_std": max(values.std().item(), LEAST_STD)}
+        found |= {name: float(f"{measured[name]:.3g}") for name in asked}
+    return config.model_copy(update=found)
+
+
+def _some(train: Table, spec: DataSpec, most: int) -> Iterator[Tensor]:
+    """The target of training items from all over the table, a part of them at a time."""
+    rows = np.linspace(0, len(train) - 1, min(len(train), most)).astype(np.int64)
     for part in np.array_split(rows, -(-len(rows) // 500)):
-        counts += count(train.batch(part, spec).only())
-    shares = counts / counts.sum()
-    return config.model_copy(update={"levels": tuple(float(f"{share:.4g}") for share in shares)})
+        yield train.batch(part, spec).only()
 
 
 def build(config: Config, spec: DataSpec) -> Flow:
@@ -167,9 +191,11 @@ class Flow(Model):
         inputs = self.shape[0] + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(
             self.shape, condition(self.columns, c.condition), c.width, c.deep, c.blocks, c.deep_blocks, c.condition,
-            inputs,
+            inputs, c.patch,
         )  # fmt: skip
-        self.scaling = fm.Scaling(c.data_std)
+        self.scaling = fm.Scaling(
+            0.5 if c.data_std == "auto" else c.data_std, 0.0 if c.data_mean == "auto" else c.data_mean
+        )
         self.space: Plain | Ranks = Plain()
         if c.levels != "none":
             if self.levels != LEVELS:
@@ -236,15 +262,9 @@ class Flow(Model):
             first = self._mean_velocity(x, t, h, y, seen)
             return (first + self._mean_velocity(x + half * first, t + half, h, y, seen)) / 2
 
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            still = torch.zeros_like(t)
-            towards = self._mean_velocity(x, t, still, y, seen)
-            if y is None or self.config.guidance == 1:
-                return towards
-            anyhow = self._mean_velocity(x, t, still, vector(self.net, {}, len(x)), seen)
-            return torch.lerp(anyhow, towards, self.config.guidance)
-
-        return velocity(x + half * velocity(x, t), t + half)
+        guided = self._guided(self._mean_velocity, y, len(x), self.config.guidance, seen)
+        still = torch.zeros_like(t)
+        return guided(x + half * guided(x, t, still), t + half, still)
 
     def _dequantised(self, x: Tensor, rng: Rng) -> Tensor:
         return dequantise(x, rng.uniform(*x.shape), self.levels) if self.levels else x
@@ -255,11 +275,12 @@ class Flow(Model):
         """u(x, t, h) f32[B, C, *grid], t and h f32[B]. y: what is given, as the network's condition encodes it.
         seen: what is known of the items, and a mask of where, as f32[B, C + 1, *grid]; None: nothing."""
         s = self.scaling
+        x = s.centred(x, t)
         read = [x * fm.over(s.into(t), x)]
         if self.config.degrade:
             read.append(x.new_zeros(len(x), self.shape[0] + 1, *self.shape[1:]) if seen is None else seen)
         out = self.net(torch.cat(read, 1) if len(read) > 1 else read[0], t, h, y)
-        return fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * out
+        return s.mean + fm.over(s.skip(t), x) * x + fm.over(s.out(t), x) * out
 
     def _groups(self, given: Given) -> Tensor | None:
         """Items of which the same classes are given have the same number, i64[B]; None where nothing is given."""
@@ -324,14 +345,21 @@ class Flow(Model):
 
     def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.MeanVelocity:
         """u(x, t, h) of n items, towards all that is given by `guidance` (Ho & Salimans 2021, eq. 6; it is w + 1)."""
-        y = vector(self.net, given, n)
-        if y is None or guidance == 1 or not self.columns.keys() & given.keys():
-            return lambda x, t, h: self._in_rows(x, t, h, y, seen)
+        if not self.columns.keys() & given.keys():
+            guidance = 1.0
+        return self._guided(self._in_rows, vector(self.net, given, n), n, guidance, seen)
+
+    def _guided(
+        self, read: Callable[..., Tensor], y: Tensor | None, n: int, guidance: float, seen: Tensor | None
+    ) -> ode.MeanVelocity:  # fmt: skip
+        """The same of what is given as the condition y, by `read` of x, t, h, y and seen: both ways in one pass."""
+        if y is None or guidance == 1:
+            return lambda x, t, h: read(x, t, h, y, seen)
         both = torch.cat([y, vector(self.net, {}, n)])  # type: ignore[list-item]
         twice = None if seen is None else torch.cat([seen, seen])
 
         def guided(x: Tensor, t: Tensor, h: Tensor) -> Tensor:
-            towards, anyhow = self._in_rows(torch.cat([x, x]), t.repeat(2), h.repeat(2), both, twice).chunk(2)
+            towards, anyhow = read(torch.cat([x, x]), t.repeat(2), h.repeat(2), both, twice).chunk(2)
             return torch.lerp(anyhow, towards, guidance)
 
         return guided

@@ -51,7 +51,8 @@ class Config(BaseModel):
 
     width: Width = Field(32, description="conv, dcgan: channels on the finest grid; multiples of 32 are fast")
     deep: Width = Field(96, description="conv: channels on the coarser grids")
-    blocks: Depth = Field(2, description="conv: residual blocks a grid")
+    blocks: Depth = Field(2, description="conv: residual blocks on the finest grid, which cost most")
+    deep_blocks: Depth | None = Field(None, description="conv: residual blocks on each coarser grid; null: as blocks")
     features: Width = Field(128, description="conv: features of the critic's last layer")
 
     loss: Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"] = (
@@ -115,9 +116,10 @@ def networks(
             DcganGenerator(shape, plain_condition(given), c.latent_dim, c.width),
             DcganCritic(shape, plain_condition(given), c.width),
         )
+    sizes = (c.width, c.deep, c.blocks, c.deep_blocks or c.blocks)
     return (
-        ConvGenerator(shape, condition(given, c.latent_dim), c.latent_dim, c.width, c.deep, c.blocks),
-        ConvCritic(shape, condition(given, c.features, c.features**-0.5), c.width, c.deep, c.blocks, c.features),
+        ConvGenerator(shape, condition(given, c.latent_dim), c.latent_dim, *sizes),
+        ConvCritic(shape, condition(given, c.features, c.features**-0.5), c.features, *sizes),
     )
 
 

@@ -14,20 +14,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
-from maquette.core.recipe import explain
 from maquette.core.rng import Rng
 from maquette.core.run import open_run
 from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
-from maquette.models._members import Member, build_member, fill, named, runs_of
+from maquette.models._members import Member, build_member, family_of, fill, named, runs_of, settings_of
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -49,14 +47,7 @@ class Config(BaseModel):
     @field_validator("prior")
     @classmethod
     def _settings_of_its_family(cls, prior: dict[str, Any]) -> dict[str, Any]:
-        name = str(prior.get("family", "flow"))
-        refuse_foreign_family(name, "model.prior")
-        own = {key: value for key, value in prior.items() if key != "family"}
-        schema = find_family(name).Config
-        try:
-            return {"family": name, **schema(**own).model_dump(mode="json")}
-        except ValidationError as error:
-            raise explain(error, schema, "model.prior.") from None
+        return settings_of(prior)
 
 
 def resolve(config: Config, spec: DataSpec, train: Table | None = None) -> Config:
@@ -120,15 +111,14 @@ class Latent(Model):
         assert isinstance(codec, GridCode) and codec.code_grid is not None
         self.grid = codec.code_grid
         self.codec = codec.eval().requires_grad_(False)
-        settings = {key: value for key, value in config.prior.items() if key != "family"}
-        family = find_family(config.prior["family"])
+        family, settings = family_of(config.prior)
         for key in OF_VALUES:
-            if settings.get(key) not in (None, (), [], "none"):
+            if config.prior.get(key) not in (None, (), [], "none"):
                 raise UserError(f"model.prior.{key} is about values of items, and codes have none.", "Leave it out.")
         if not issubclass(GridSpec, family.SUPPORTS):
             raise UserError(f"'{config.prior['family']}' cannot learn codes, which are on grids.", REMEDY_PRIOR)
         columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}
-        self.prior = family.build(family.Config(**settings), spec.model_copy(update={"columns": columns}))
+        self.prior = family.build(settings, spec.model_copy(update={"columns": columns}))
         self.watches, self.options, self.needs = self.prior.watches, self.prior.options, self.prior.needs
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
             raise UserError(f"'{config.prior['family']}' cannot learn codes.", REMEDY_PRIOR)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
-from maquette.core.bounds import DEEPEST, AnyDepth, Count, Depth, Length, Share, Width
+from maquette.core.bounds import DEEPEST, AnyCount, AnyDepth, Count, Depth, Length, Share, Width
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
@@ -31,7 +31,7 @@ from maquette.sampling import autoregressive
 SUPPORTS = (TokenSpec,)
 GIVEN = ANY
 NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
-NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams")  # mostly rows of a table, one a token
+NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams.table")  # mostly rows of a table, one a token
 
 
 class Config(BaseModel):
@@ -47,8 +47,10 @@ class Config(BaseModel):
     shift: Share = Field(
         0.0, description="share of the numbers that attention reads of a token which are those of the token before"
     )
-    ngrams: int = Field(1, ge=1, le=4, description="the last 2 .. ngrams tokens have an embedding of their own; 1: no")
-    ngram_rows: Count = Field(8192, description="rows in a table of n-grams; more n-grams than that share them")
+    ngrams: int = Field(1, ge=1, le=8, description="the last 2 .. ngrams tokens have an embedding of their own; 1: no")
+    ngram_rows: Count = Field(32768, description="rows in a table of n-grams; more n-grams than that share them")
+    ngram_dim: Width = Field(32, description="numbers in a row of such a table")
+    ngram_dropout: Share = Field(0.0, description="share of n-grams that are not looked up while learning")
     shared: Literal["auto", "yes", "no"] = Field(
         "auto", description="source and target share one table of embeddings; auto: where they share tokens"
     )
@@ -68,6 +70,9 @@ class Config(BaseModel):
 
     lr: float = Field(2e-3, gt=0)
     muon: float = Field(5.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    muon_block: AnyCount = Field(
+        0, description="rows of a weight matrix that Muon orthogonalises together, 64 a tenth of the work; 0: all"
+    )
     beta1: Share = 0.9
     beta2: Share = 0.99
     weight_decay: float = Field(0.0, ge=0)
@@ -133,7 +138,8 @@ class TransformerModel(Model):
             dropout=c.dropout, condition=condition(self.columns, c.width, c.width**-0.5),
             source_vocab=source.vocab if source else 0, encoder_layers=c.encoder_layers or c.layers,
             shared=alike and c.shared != "no", pad=PAD,
-            ngrams=c.ngrams, ngram_rows=c.ngram_rows, shift=round(c.shift * c.width),
+            ngrams=c.ngrams, ngram_rows=c.ngram_rows, ngram_dim=c.ngram_dim, ngram_dropout=c.ngram_dropout,
+            shift=round(c.shift * c.width),
         )  # fmt: skip
 
     # -- learning ------------------------------------------------------------------------------------
@@ -142,7 +148,8 @@ class TransformerModel(Model):
         c = self.config
         optim = Optim(
             "adamw", c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay, schedule=c.schedule, warmup=c.warmup,
-            constant_until=c.constant_until, final=c.final, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
+            constant_until=c.constant_until, final=c.final, clip=c.clip, muon=c.muon, muon_block=c.muon_block,
+            not_muon=NOT_MUON,
         )  # fmt: skip
         return [Phase("nll", ("net",), self.nll, optim)]
 

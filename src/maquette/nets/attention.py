@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from maquette.nets.writing import Step
 
 _CACHED = 1 << 18  # numbers that are turned at a time
 HIDDEN = -1e4  # added to a score that must not count; finite, so that a source of padding alone gives no NaN
@@ -197,13 +200,14 @@ class Memory:
         self.keys, self.context, self.recent, self.before = keys, context, recent, before
         self.source, self.condition = source, condition
         self.position = 0
+        self.step: Step | None = None  # a faster way of reading one token, where there is one
 
     def rows(self, index: Tensor) -> Memory:
         condition = None if self.condition is None else self.condition.index_select(0, index)
         source = None if self.source is None else self.source.rows(index)
         recent, before = self.recent.index_select(0, index), self.before.index_select(1, index)
         other = Memory(self.keys.index_select(2, index), self.context, recent, before, source, condition)
-        other.position = self.position
+        other.position, other.step = self.position, self.step
         return other
 
     def reserve(self, length: int) -> None:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.decoder import SLOPE, Block
-from maquette.nets.dims import Conv, channels_by_level, gather, pyramid
+from maquette.nets.decoder import SLOPE, stacks
+from maquette.nets.dims import Conv, by_level, gather, pyramid
 
 
 class ConvCritic(nn.Module):
@@ -23,14 +23,15 @@ class ConvCritic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, features: int
-    ) -> None:
+        self, shape: Sequence[int], condition: Condition | None, features: int, width: int, deep: int, blocks: int,
+        deep_blocks: int,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.grid = pyramid(shape)
-        channels = channels_by_level(self.grid, width, deep)[::-1]
+        channels = by_level(self.grid, width, deep)[::-1]
         dims, conv = self.grid.dims, Conv[self.grid.dims]
         self.stem = conv(shape[0] * self.grid.values, channels[0])
-        self.levels = nn.ModuleList(nn.Sequential(*(Block(c, dims) for _ in range(blocks))) for c in channels)
+        self.levels = stacks(channels, by_level(self.grid, blocks, deep_blocks)[::-1], dims)
         self.falls = nn.ModuleList(conv(2**dims * a, b, 1) for a, b in pairwise(channels))
         self.dense = nn.Linear(channels[-1] * self.grid.coarsest, features)
         self.head = nn.Linear(features, 1)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, channels_by_level, pyramid, spread
+from maquette.nets.dims import Conv, by_level, pyramid, spread
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -26,6 +26,12 @@ class Block(nn.Module):
         return self.outer(F.leaky_relu(self.inner(h), SLOPE)) + h
 
 
+def stacks(channels: Sequence[int], depths: Sequence[int], dims: int) -> nn.ModuleList:
+    """For each level, so many blocks of so many channels."""
+    levels = zip(channels, depths, strict=True)
+    return nn.ModuleList(nn.Sequential(*(Block(width, dims) for _ in range(depth))) for width, depth in levels)
+
+
 class ConvGenerator(nn.Module):
     """z f32[B, latent_dim], c f32[B, width of `condition`] or None -> f32[B, C, *grid] in [-1, 1].
 
@@ -33,15 +39,16 @@ class ConvGenerator(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], condition: Condition | None, latent_dim: int, width: int, deep: int, blocks: int
-    ) -> None:
+        self, shape: Sequence[int], condition: Condition | None, latent_dim: int, width: int, deep: int, blocks: int,
+        deep_blocks: int,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.grid = pyramid(shape)
         dims, conv = self.grid.dims, Conv[self.grid.dims]
-        channels = channels_by_level(self.grid, width, deep)
+        channels = by_level(self.grid, width, deep)
         self.condition = condition
         self.stem = nn.Linear(latent_dim + (condition.width if condition else 0), channels[0] * self.grid.coarsest)
-        self.levels = nn.ModuleList(nn.Sequential(*(Block(c, dims) for _ in range(blocks))) for c in channels)
+        self.levels = stacks(channels, by_level(self.grid, blocks, deep_blocks), dims)
         self.rises = nn.ModuleList(conv(a, 2**dims * b, 1) for a, b in pairwise(channels))
         self.head = conv(channels[-1], shape[0] * self.grid.values)
 

@@ -164,16 +164,17 @@ class Grid:
         return x
 
 
-def pyramid(shape: Sequence[int]) -> Grid:
-    """The grids for items of (channels, *grid): 2 values a side of a cell on the finest, or 4 above 48 values a side.
+def pyramid(shape: Sequence[int], coarse: bool = False) -> Grid:
+    """The grids for items of (channels, *grid): 2 values a side of a cell on the finest, or 4 above 48 values a side;
+    coarse: above 16, which leaves out the finest of the grids between.
 
     The first and the last layer work on cells, never on single values: thin layers at full resolution are what costs
     a small machine most, in memory traffic rather than arithmetic.
     """
-    return Grid.of(shape, patch=2 if max(shape[1:]) <= 48 else 4)
+    return Grid.of(shape, patch=2 if max(shape[1:]) <= (16 if coarse else 48) else 4)
 
 
-def channels_by_level(grid: Grid, width: int, deep: int) -> list[int]:
-    """Channels from the coarsest level: `deep` for all but the finest, which costs most and has `width`."""
+def by_level(grid: Grid, fine: int, deep: int) -> list[int]:
+    """Channels, or blocks, from the coarsest level: `deep` for all but the finest, which costs most and has `fine`."""
     levels = len(grid.sizes)
-    return [deep] if levels == 1 else [deep] * (levels - 1) + [width]
+    return [deep] if levels == 1 else [deep] * (levels - 1) + [fine]

@@ -27,6 +27,8 @@ from maquette.nets.attention import (
     relu_squared,
     rotation,
 )
+from maquette.nets.ngrams import Ngrams
+from maquette.nets.writing import Step
 
 _ROOM = 64  # tokens for which a fresh memory has room
 
@@ -82,35 +84,6 @@ class Encoder(nn.Module):
         return self.norm(x)
 
 
-class Ngrams(nn.Module):
-    """Embeddings of the last 2 .. n tokens, to be added to that of the last: the first layers need not find them.
-
-    In tables of `rows`; where there are more n-grams than that, they share (hash embeddings, Svenstrup et al. 2017).
-    """
-
-    def __init__(self, vocab: int, width: int, n: int, rows: int) -> None:
-        super().__init__()
-        self.vocab, self.rows = vocab, rows
-        self.tables = nn.ModuleList(nn.Embedding(min(rows, vocab**k), width) for k in range(2, n + 1))
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=width**-0.5)  # type: ignore[arg-type]
-
-    @property
-    def before(self) -> int:
-        """How many tokens before the last it looks at."""
-        return len(self.tables)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """i64[B, before + T] -> f32[B, T, width]."""
-        length = tokens.shape[1] - self.before
-        code, total = tokens[:, self.before :], torch.zeros((), device=tokens.device)
-        for back, table in enumerate(self.tables, 1):
-            code = code * self.vocab + tokens[:, self.before - back :][:, :length]
-            full = self.vocab ** (back + 1) > self.rows
-            total = total + table((code * 0x9E3779B1 >> 12) % self.rows if full else code)
-        return total
-
-
 class Transformer(nn.Module):
     """Logits of the next token.
 
@@ -122,7 +95,8 @@ class Transformer(nn.Module):
     hidden:         width of the MLPs
     condition:      the encoder of what else is given, of the same width, added to every token; None: nothing is
     pad:            the token that fills up a text, hidden in a source
-    ngrams:         the last 2 .. ngrams tokens have embeddings of their own, in tables of `ngram_rows`; 1: none
+    ngrams:         the last 2 .. ngrams tokens have embeddings of their own, in tables of `ngram_rows` times
+                    `ngram_dim` numbers; 1: none
     shift:          see SelfAttention; of the decoder
     """
 
@@ -141,7 +115,9 @@ class Transformer(nn.Module):
         shared: bool = False,
         pad: int = 0,
         ngrams: int = 1,
-        ngram_rows: int = 8192,
+        ngram_rows: int = 32768,
+        ngram_dim: int = 32,
+        ngram_dropout: float = 0.0,
         shift: int = 0,
     ) -> None:
         super().__init__()
@@ -153,7 +129,7 @@ class Transformer(nn.Module):
         for table in (self.embedding, self.source_embedding):
             if table is not None:
                 nn.init.normal_(table.weight, std=width**-0.5)
-        self.ngrams = Ngrams(vocab, width, ngrams, ngram_rows) if ngrams > 1 else None
+        self.ngrams = Ngrams(width, ngrams, ngram_rows, ngram_dim, ngram_dropout) if ngrams > 1 else None
         self.encoder = Encoder(width, encoder_layers, heads, hidden, dropout) if source_vocab else None
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -230,18 +206,27 @@ class Transformer(nn.Module):
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
-        return Memory(keys, self.context, recent, before, seen, c)
+        memory = Memory(keys, self.context, recent, before, seen, c)
+        memory.step = Step(self) if Step.fits(self, dtype) else None
+        return memory
 
-    @torch.no_grad()
-    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
-        if tokens.shape[1] > self.context:
-            return torch.cat([self.advance(memory, part) for part in tokens.split(self.context, 1)], 1)
-        length = tokens.shape[1]
-        memory.reserve(length)
+    def embed(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """The next tokens i64[B, T] as the blocks read them, f32[B, T, width]; the memory of the last ones moves on."""
         x = self._embed(tokens, memory.condition, memory.recent)
         if n := memory.recent.shape[1]:
             memory.recent = torch.cat([memory.recent, tokens], 1)[:, -n:]
-        x = self._blocks(x, memory.position, memory.bias(length), memory.source, memory)
+        return x
+
+    def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Logits f32[B, T, vocab] of the token after each of i64[B, T], which follow those read before."""
+        if memory.step is not None and tokens.shape[1] == 1:
+            return memory.step(memory, tokens[:, 0])[:, None]
+        with torch.no_grad():
+            return torch.cat([self._read(memory, part) for part in tokens.split(self.context, 1)], 1)
+
+    def _read(self, memory: Memory, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        memory.reserve(length)
+        x = self._blocks(self.embed(memory, tokens), memory.position, memory.bias(length), memory.source, memory)
         memory.position += length
         return self._logits(x)

@@ -182,7 +182,7 @@ class Drafts:
         self.unread = self.opening.reads.to(device)
         self.memory = model.begin(n, given)
         self.allowed = None if rules.allowed is None else rules.allowed.rows(self.items)  # ours to move on
-        self._never = torch.tensor(rules.never, device=device)
+        self._never: Tensor | None = None
         self._tokens = torch.full((n, self.opening.width - self.opening.text), PAD, device=device)
         self._count = self.opening.head.shape[1] - self.opening.text
         self._tokens[:, : self._count] = self.opening.head[:, self.opening.text :]
@@ -209,14 +209,19 @@ class Drafts:
 
     def possible(self, logits: Tensor) -> Tensor:
         """Logits f32[m, V] of the next token, -inf where it may not be written."""
-        logits = logits.float().index_fill(-1, self._never, filters.NEVER)
+        if self._never is None:
+            never = torch.zeros(logits.shape[-1], dtype=torch.bool)
+            never[list(self.rules.never)] = True
+            self._never = never.to(logits.device)
+        logits = logits.float().masked_fill(self._never, filters.NEVER)
         if self.allowed is None:
             return logits
         return logits.masked_fill(~(self.allowed.mask(self.text) | self.ended[:, None]), filters.NEVER)
 
     def append(self, token: Tensor) -> Tensor:
         """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
-        token = token.masked_fill(self.ended, PAD)
+        if self.may_end:
+            token = token.masked_fill(self.ended, PAD)
         self._tokens[:, self._count] = token
         self._count, self.unread = self._count + 1, token[:, None]
         if self.rules.may_end:
@@ -224,6 +229,11 @@ class Drafts:
         if self.rules.stop is not None:
             self.ended = self.ended | self.rules.stop(self.text).to(token.device)
         return token
+
+    @property
+    def may_end(self) -> bool:
+        """Whether one of them may end before the others, or has."""
+        return self.rules.may_end or self.rules.stop is not None
 
     def keep(self, index: Tensor) -> None:
         """Goes on with these rows i64[m'] alone, in this order; a row may stand there several times."""
@@ -258,10 +268,16 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
     drafts = Drafts(model, n, given, rules)
     for _ in range(drafts.opening.steps):
         logits = drafts.possible(drafts.read()[:, -1])
-        uniform = rng.uniform(n).to(logits.device)[drafts.items] if choice.temperature else None
-        token = torch.full((n,), PAD, device=logits.device)
-        token[drafts.items] = drafts.append(choice.token(logits, drafts.text, uniform))
+        uniform = rng.uniform(n).to(logits.device) if choice.temperature else None
+        if len(drafts) == n:
+            token = drafts.append(choice.token(logits, drafts.text, uniform))
+        else:
+            uniform = None if uniform is None else uniform[drafts.items]
+            token = torch.full((n,), PAD, device=logits.device)
+            token[drafts.items] = drafts.append(choice.token(logits, drafts.text, uniform))
         yield token
+        if not drafts.may_end:
+            continue
         going = (~drafts.ended).nonzero()[:, 0]
         if not len(going):
             return

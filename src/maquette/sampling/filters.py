@@ -5,6 +5,8 @@ A token that is left out gets -inf. At least one token of each row always stays.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,8 @@ def checked(logits: Tensor) -> Tensor:
     """The logits, f32[B, V]; FloatingPointError where one is NaN or +inf, ValueError where a row allows no token."""
     logits = logits.float()
     peak = logits.amax(-1)  # NaN wins a maximum, so one pass finds all three
-    if not bool(torch.isfinite(peak).all()):
-        row = int((~torch.isfinite(peak)).nonzero()[0])
+    if not math.isfinite(float(peak.sum())) and len(odd := (~torch.isfinite(peak)).nonzero()):
+        row = int(odd[0])
         if float(peak[row]) == NEVER:
             raise ValueError(f"text {row} allows no token")
         raise FloatingPointError(f"text {row} has a logit that is {float(peak[row])}")
@@ -81,7 +83,7 @@ def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """Tokens i64[B] from softmax(logits), by inverting the distribution function at uniform f32[B] in [0, 1)."""
     edges = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
     # The first edge above the point: tokens of probability 0 have no width, and the last edge is never reached.
-    point = uniform.double().unsqueeze(-1) * edges[..., -1:]
+    point = uniform[..., None] * edges[..., -1:]
     return torch.searchsorted(edges, point, right=True).squeeze(-1)
 
 

@@ -149,8 +149,11 @@ def _bare(text: str, spec: ColumnSpec) -> list[int]:
 def _stop(words: Sequence[str], written: int, spec: ColumnSpec) -> Callable[[Tensor], Tensor]:
     """Whether one of the words stands in each text after its first `written` tokens: i64[n, t] -> bool[n]."""
 
+    # Asked after each token, of which none is empty: what is found ends with the last one.
+    longest = max(len(word.encode()) for word in words)
+
     def found(tokens: Tensor) -> Tensor:
-        ends = [modality.decode(row[written:], spec) for row in tokens]
+        ends = [modality.decode(row, spec) for row in tokens[:, max(written, tokens.shape[1] - longest) :]]
         return torch.tensor([any(word in end for word in words) for end in ends])
 
     return found
@@ -186,27 +189,25 @@ def _pieces(
     head = decoding.head(spec)
     gap = head.index(SUFFIX) if decoding.infill else len(head)
     yield modality.decode(head[:gap], spec)
-    shown = text = ""
-    for written in _written(generator, given, seed, item, options):
-        text = until(written, stop)
-        # A character may be cut in two by byte-level tokens; a stop word may be under way.
-        if text.endswith("\N{REPLACEMENT CHARACTER}") or any(
+    held: list[int] = []  # tokens that are not shown yet
+    for token in _written(generator, given, seed, item, options):
+        held.append(token)
+        text = modality.decode(held, spec)
+        # A character may be cut in two by byte-level tokens; a stop word may be there, or under way.
+        if not text.endswith("\N{REPLACEMENT CHARACTER}") and until(text, stop) == text and not any(
             text.endswith(word[:k]) for word in stop for k in range(1, len(word))
-        ):
-            continue
-        if text.startswith(shown):
-            yield text[len(shown) :]
-            shown = text
-    if text.startswith(shown):
-        yield text[len(shown) :]
+        ):  # fmt: skip
+            yield text
+            held.clear()
+    yield until(modality.decode(held, spec), stop)
     yield modality.decode(head[gap:], spec)
 
 
 @torch.no_grad()
 def _written(
     generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any]
-) -> Iterator[str]:
-    """What is written so far, after each token; without what the text began with."""
+) -> Iterator[int]:
+    """The tokens that are written, without what the text began with."""
     model, spec = generator.model, generator.spec.only()
     assert isinstance(model, Streams)
     given = {name: value.to(generator.device) for name, value in given.items()}
@@ -217,12 +218,10 @@ def _written(
     else:
         layout: dict[str, Any] = {"start": spec.start, "length": spec.shape[0], "framed": spec.framed}
         written = autoregressive.stream(model, 1, given, rng, **layout, **options)
-    tokens: list[int] = []
     for token in written:
         if int(token[0]) in (EOS, PAD):
             return
-        tokens.append(int(token[0]))
-        yield modality.decode(tokens, spec)
+        yield int(token[0])
 
 
 def cut(items: Tensor, decoding: Decoding, spec: ColumnSpec) -> Tensor:

@@ -1,0 +1,135 @@
+"""How fast a recipe trains is glanced at once, and remembered from each training; and nothing waits for a compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import maquette
+from maquette.core.recipe import load_recipe
+from maquette.engine import plan
+from maquette.engine.pace import Pace
+from maquette.engine.speed import Speed, Speeds, budget_of, timed, usual
+from maquette.engine.state import SGD, Adam, Adamax, AdamW
+from maquette.engine.world import World
+from specs import image_spec
+from toy_job import toy_job
+from trained import QUICK
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None:
+    recipe, spec = load_recipe("image/vae-mlp"), image_spec(1, 8, 8)
+    known = Speed(0.5, "bf16", preview=0.1)
+    speeds = Speeds(recipe, spec, CPU)
+    assert speeds.recall("auto") is None
+    speeds.keep(known)
+    assert Speeds(recipe, spec, CPU).recall("auto") == Speeds(recipe, spec, CPU).recall("bf16") == known
+    assert speeds.recall("fp32") is None
+    others = [
+        Speeds(load_recipe("image/vae-mlp", ["train.batch_size=7"]), spec, CPU),
+        Speeds(load_recipe("image/vae-mlp", ["model.latent_dim=7"]), spec, CPU),
+        Speeds(load_recipe("image/vae-mlp", ["train.budget=1h"]), spec, CPU),  # in which compiling may pay
+        Speeds(recipe, image_spec(1, 9, 8), CPU),
+        Speeds(recipe, spec, CPU, processes=2),
+    ]
+    assert [other.recall("auto") for other in others] == [None] * len(others)
+    (file,) = cache.rglob("*.json")
+    for damage in ("", "[]", "{}", '{"step": 1, "precision": "fp32", "other": 2}', '{"step": 0, "precision": "fp32"}'):
+        file.write_text(damage)
+        assert speeds.recall("auto") is None
+
+
+def test_a_glance_leaves_the_model_as_it_is(tmp_path: Path) -> None:
+    job = toy_job(tmp_path / "run")
+    before = {name: value.clone() for name, value in job.model.state_dict().items()}
+    speed = timed(job.model, job.recipe.train, usual(job.batches(8, 0, 1)), World("cpu"), "fp32")
+    assert speed.step > 0 and (speed.precision, speed.compiled, speed.preview, speed.end) == ("fp32", False, None, None)
+    assert all(torch.equal(before[name], value) for name, value in job.model.state_dict().items())
+
+
+def test_a_budget_measures_nothing_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"quiet": True, "settings": [s for s in QUICK if "precision" not in s]}
+    maquette.train("image/vae-mlp", "digits", out=tmp_path / "a", steps=30, **asked)
+    monkeypatch.setattr(plan, "fastest", lambda *args: pytest.fail("measured again"))
+    recalled: list[Speed] = []
+    recall = Speeds.recall
+    monkeypatch.setattr(Speeds, "recall", lambda self, name: recalled.append(recall(self, name)) or recalled[-1])
+    maquette.train("image/vae-mlp", "digits", out=tmp_path / "b", budget="2s", **asked)
+    speed = recalled[0]
+    assert speed and speed.step > 0 and speed.preview and speed.end  # all that the training told
+    again = maquette.train(str(tmp_path / "b/recipe.yaml"), "digits", out=tmp_path / "c", quiet=True)
+    assert (again.folder.weights_file).read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+
+
+def test_the_time_of_a_step_is_that_of_steps_alone() -> None:
+    pace, clock = Pace(None, 0, 0.0), 5.0  # the first step took long
+    for step in range(1, 41):
+        clock += 0.5
+        pace.due(step, clock)
+        if step % 10 == 0:
+            pace.aside("preview", 2.0)
+            clock += 2.0
+    assert pace.step_seconds(40, clock) == pytest.approx(0.5) and pace.last("preview") == 2.0
+    assert pace.step_seconds(15, clock) is None and pace.last("log") is None
+
+
+def test_a_length_in_steps_is_no_budget() -> None:
+    recipe = load_recipe("image/vae-mlp")
+    assert budget_of(replace_train(recipe, budget="90s")) == 90.0
+    assert budget_of(replace_train(recipe, budget=None, steps=None, epochs=None)) == 600.0
+    assert budget_of(replace_train(recipe, steps=5)) is None and budget_of(replace_train(recipe, budget="auto")) is None
+
+
+def replace_train(recipe: maquette.core.recipe.Recipe, **changes: object) -> maquette.core.recipe.TrainConfig:
+    return recipe.train.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [
+        (Adam, torch.optim.Adam, {"betas": (0.0, 0.99), "fused": True}),
+        (AdamW, torch.optim.AdamW, {"weight_decay": 0.1, "fused": True}),
+        (Adamax, torch.optim.Adamax, {}),
+        (SGD, torch.optim.SGD, {"momentum": 0.9}),
+    ],
+)
+def test_an_optimizer_does_what_torchs_own_does(ours: type, theirs: type, settings: dict[str, object]) -> None:
+    ends = []
+    for kind in (ours, theirs):
+        torch.manual_seed(0)
+        x = torch.nn.Parameter(torch.randn(5))
+        optimizer = kind([x], lr=0.1, **settings)
+        for _ in range(3):
+            x.grad = None
+            (x**4).sum().backward()
+            optimizer.step()
+        ends.append(x.detach())
+    assert torch.equal(*ends)
+
+
+STARTS = """
+import sys
+import maquette
+maquette.train({recipe!r}, "digits", out={out!r}, steps=1, quiet=True, trackers=())
+slow = {{"torch._dynamo", "sympy", "torch._inductor", "matplotlib", "tensorboard", "datasets"}} & {{*sys.modules}}
+assert not slow, slow
+"""
+
+
+@pytest.mark.parametrize("recipe", ["image/flow", "image/vae"])
+def test_a_training_does_not_wait_for_what_it_does_not_need(tmp_path: Path, recipe: str) -> None:
+    code = STARTS.format(recipe=recipe, out=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
