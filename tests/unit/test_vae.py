@@ -6,7 +6,6 @@ import torch
 from maquette.core.batch import Batch
 from maquette.core.model import Encodes, Scores, Step
 from maquette.core.rng import ItemRng, StepRng
-from maquette.engine.state import build_optimizers
 from maquette.losses.divergence import free_bits
 from maquette.models import vae
 from maquette.nets.dims import Grid
@@ -111,15 +110,6 @@ def test_local_temperature_leaves_the_global_latents_alone():
     spread = model.net.spread(0.5)
     assert spread.shape == (model.latent_dim,)
     assert (spread[:4] == 1).all() and (spread[4:] == 0.5).all()  # SMALL begins with 4 global latents
-
-
-def test_muon_learns_the_convolutions_but_not_the_wide_layers_of_global_groups():
-    model, _ = make(groups=(("global", 4), ("local", 2)))
-    (phase,) = model.phases()
-    muon, _ = build_optimizers(phase.optim, {f"net.{name}": p for name, p in model.net.named_parameters()})
-    learned = {id(p) for p in muon.param_groups[0]["params"]}
-    names = {name for name, p in model.net.named_parameters() if id(p) in learned}
-    assert "groups.1.prior.weight" in names and not [name for name in names if name.startswith("groups.0.")]
 
 
 def test_beta_grows_during_warmup_and_free_bits_are_free():

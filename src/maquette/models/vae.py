@@ -167,11 +167,9 @@ class VAE(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        # Orthogonalising the wide layers of global groups took as long as half of all convolutions.
-        wide = [f"groups.{i}." for i, (kind, _) in enumerate(c.groups) if kind == "global"]
         optim = Optim(
             c.optimizer, c.lr, (c.beta1, c.beta2),
-            schedule="cosine", warmup=c.warmup, clip=c.clip, muon=c.muon, not_muon=(*NOT_MUON, *wide),
+            schedule="cosine", warmup=c.warmup, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
         )  # fmt: skip
         return [Phase("elbo", tuple(dict(self.named_children())), self.elbo, optim)]
 
