@@ -13,16 +13,17 @@ Pictures are made up, 1x28x28 with ten classes. Losses that differentiate twice 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 import _run
 from maquette.core.batch import Batch
@@ -34,11 +35,34 @@ from maquette.engine.schedule import Course
 from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
+from maquette.nets import winograd  # noqa: F401  it has operators of its own
 from maquette.testing import column_spec, data_spec
+
+Shape = Sequence[int]
 
 SIDES, FLOATS = (512, 1024, 2048, 4096), 64 * 2**20
 VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "split", "detach", "unsqueeze", "squeeze",
          "as_strided", "_unsafe_view", "alias", "empty_like", "empty", "empty_strided", "narrow"}  # fmt: skip
+
+
+# Our own operators (nets/winograd.py), which the counter does not know; of their arguments it gives the shapes.
+
+
+@register_flop_formula(torch.ops.maquette.product)
+def operations_of_product(a: Shape, b: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
+    return 2 * math.prod(out_shape) * a[-1]
+
+
+@register_flop_formula(torch.ops.maquette.to_points)
+def operations_to_points(cells: Shape, padded: bool, *_: Any, out_shape: Shape, **__: Any) -> int:
+    tiles, n, m, rest = out_shape
+    rows, columns = (n, m) if padded else (n - 2, m - 2)  # that a tile reads
+    return 2 * tiles * n * columns * (rows + m) * rest
+
+
+@register_flop_formula(torch.ops.maquette.from_points)
+def operations_from_points(points: Shape, height: int, width: int, padded: bool, *_: Any, **__: Any) -> int:
+    return operations_to_points((), padded, out_shape=points)
 
 
 class Traffic(TorchDispatchMode):

@@ -100,7 +100,7 @@ def _made_up(folder: Path) -> Path:
     """Pictures of plain colours, with a little noise, for a smoke."""
     from PIL import Image
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for i in range(64):
         noise = rng.integers(0, 32, (16, 16, 3))

@@ -141,8 +141,8 @@ def main() -> None:
     verbs.add_parser("fit", help="write the curves")
     verbs.add_parser("show", help="print the runs beside the curves")
     args = parser.parse_args()
-    if args.smoke:
-        args.shown, args.settings = 8, [*args.settings, *_smoke.few(args.recipe)]
+    if args.smoke and args.verb == "run":
+        args.shown, args.batch, args.settings = 8, 4, [*args.settings, *_smoke.few(args.recipe)]
     if args.verb == "run":
         line = json.dumps(run(args))
         print(line)

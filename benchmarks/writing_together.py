@@ -64,7 +64,7 @@ def main() -> None:
         return prepare(args.prepare)
     steered = args.run.name == "steered"
     if args.smoke:
-        args.most = 24
+        args.most, args.beginning, args.continuation = 24, 8, 24
         prepare(_run.data("tinyshakespeare").with_name("mixed"))
     run = _run.opened(args.run, STEERED if steered else BOTH, args.smoke)
     model = run.generator.model

@@ -17,7 +17,7 @@ from maquette.core.errors import UserError
 ROOT = Path(__file__).parents[2]
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 ABOVE = ("as above", "同上")
-LENGTHS = ("--budget", "--seconds")  # a smoke sets them all the same
+REPLACED = ("--budget", "--seconds", "--data", "--restore", "--flow")  # by what a smoke has itself
 
 
 def cells(page: Path) -> Iterator[str]:
@@ -51,8 +51,8 @@ def commands() -> list[str]:
     kinds = {}
     for command in found:
         words = shlex.split(command)
-        lengths = {i + 1 for i, word in enumerate(words) if word in LENGTHS}
-        kinds.setdefault(tuple(word for i, word in enumerate(words) if i not in lengths), command)
+        left_out = {i + 1 for i, word in enumerate(words) if word in REPLACED}
+        kinds.setdefault(tuple(word for i, word in enumerate(words) if i not in left_out), command)
     return [*kinds.values()]
 
 

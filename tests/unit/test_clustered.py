@@ -122,6 +122,13 @@ def test_kinds_of_other_items(settings, said):
         clustered.build(config(**settings), SPEC)
 
 
+def test_what_the_other_family_is_made_of_is_known():
+    latent = {"family": "latent", "codec": "runs/codec", "prior": {"family": "flow"}}
+    assert clustered.families(config(latent)) == ("latent", "flow")
+    assert clustered.codecs(config(latent)) == ("runs/codec",)
+    assert clustered.families(config()) == ("flow",) and clustered.codecs(config()) == ()
+
+
 def test_settings_of_the_other_family_are_checked():
     with pytest.raises(UserError, match=r"model\.prior\.widht"):
         clustered.Config(prior={"family": "flow", "widht": 3})

@@ -25,6 +25,7 @@ from maquette.core.spec import DataSpec
 from maquette.core.tensors import read_tensors
 from maquette.engine import Job, Progress, train
 from maquette.engine import alarms as alarms_module
+from maquette.engine import muon as muon_module
 from maquette.engine.loop import Loop, seed_everything
 from maquette.engine.muon import Muon, orthogonalise
 from maquette.engine.schedule import Course, learning_rate
@@ -346,10 +347,16 @@ def test_log_lines_are_json(tmp_path: Path) -> None:
     assert json.loads(job.folder.log_file.read_text().splitlines()[1])["step"] == 2
 
 
-def test_muon_orthogonalises_and_learns() -> None:
+def test_muon_orthogonalises_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(3, 16, 40, generator=torch.Generator().manual_seed(0))
     singular = torch.linalg.svdvals(orthogonalise(x).float())
     assert singular.min() > 0.6 and singular.max() < 1.3
+    monkeypatch.setattr(muon_module, "multiplies_bf16", lambda device: False)
+    for low in (x, x.mT, x[..., :3] @ torch.randn(3, 3, 40)):  # the last one of low rank
+        y = low.double() / low.double().norm(dim=(-2, -1), keepdim=True)
+        for _ in range(5):
+            y = 3.4445 * y - 4.7750 * y @ y.mT @ y + 2.0315 * y @ y.mT @ y @ y.mT @ y
+        torch.testing.assert_close(orthogonalise(low).double(), y, rtol=0, atol=1e-3)
     net = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 4, 3))
     optim = Optim(lr=0.01, muon=2.0, not_muon=("1.",))
     muon, adam = build_optimizers(optim, {f"net.{n}": p for n, p in net.named_parameters()})

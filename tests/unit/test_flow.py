@@ -57,10 +57,11 @@ def test_contract(shape, classes, settings):
 
 @pytest.mark.parametrize(("side", "fine", "coarse"), [(8, [4], [4]), (28, [7, 14], [7]), (64, [8, 16], [8, 16])])
 def test_coarse_cells_leave_out_the_finest_grid(side, fine, coarse):
-    for cells, sizes in (("fine", fine), ("coarse", coarse)):
-        model, _ = make(shape=(1, side, side), cells=cells)
+    for patch, sizes in (("auto", fine), ("coarse", coarse)):
+        model, _ = make(shape=(1, side, side), patch=patch)
         assert [size for size, _ in model.net.grid.sizes] == sizes
         assert model.net.grid.cut(torch.zeros(1, 1, side, side)).shape[2:] == model.net.grid.sizes[-1]
+    assert make(shape=(1, side, side), patch=side // 4)[0].net.grid.sizes == ((4, 4),)
 
 
 def test_gathering_and_spreading_are_inverse():

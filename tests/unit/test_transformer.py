@@ -131,6 +131,15 @@ def test_a_memory_is_of_the_weights_that_were_there_when_it_began():
     assert (net.advance(net.begin(2), tokens) - whole).abs().max() < 1e-5
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 2])
+def test_numbers_that_run_over_are_not_for_numpy_to_tell(n):
+    net = make(False)
+    with torch.no_grad():
+        net.blocks[1].up.weight.mul_(1e30)
+    assert not net.advance(net.begin(n), texts(n, 1)).isfinite().any()
+
+
 def test_single_tokens_are_read_as_in_training_where_dropout_or_another_precision_is_asked_for():
     net = make(False, dropout=0.5)
     assert net.train().begin(2).step is None and net.eval().begin(2).step is not None

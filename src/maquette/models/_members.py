@@ -140,6 +140,8 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 # -- a family that learns within another ---------------------------------------------------------------
 
+REMEDY_PRIOR = "Use flow: model.prior.family=flow"
+
 
 def settings_of(prior: Mapping[str, Any]) -> dict[str, Any]:
     """`model.prior` with all settings of the family that it names; UserError where that one does not know them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ from maquette.core.rng import Rng
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
-from maquette.models._members import family_of, settings_of
+from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -38,7 +39,6 @@ CELLS = 4  # a side of an item from far off
 EACH = 60  # items to a kind, on average
 MOST = 128  # kinds
 LOOKED_AT = 20_000  # items among which they are found
-REMEDY_PRIOR = "Use flow: model.prior.family=flow"
 
 
 class Config(BaseModel):
@@ -76,6 +76,18 @@ def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
     return config.model_copy(update={"prior": {"family": config.prior["family"], **resolved}})
 
 
+def families(config: Config) -> tuple[str, ...]:
+    """Further families that a model of this one is made of."""
+    family, own = family_of(config.prior)
+    return (str(config.prior["family"]), *(family.families(own) if hasattr(family, "families") else ()))
+
+
+def codecs(config: Config) -> tuple[str, ...]:
+    """The run whose codes the other family learns, if it does."""
+    family, own = family_of(config.prior)
+    return tuple(family.codecs(own)) if hasattr(family, "codecs") else ()
+
+
 def found(looks: Tensor, kinds: int) -> dict[str, Any]:
     """`centres` and `counts` of at most so many kinds among items from far off f32[N, values]; none of fewer than 2."""
     from scipy.cluster.vq import kmeans2
@@ -84,7 +96,9 @@ def found(looks: Tensor, kinds: int) -> dict[str, Any]:
     kinds = min(kinds, len(np.unique(values, axis=0)))
     if kinds < 2:
         return {"centres": (), "counts": ()}
-    centres, _ = kmeans2(values, kinds, minit="++", seed=0, missing="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # kinds that are left without items, which are left out
+        centres, _ = kmeans2(values, kinds, minit="++", seed=0, missing="warn")
     coded = torch.from_numpy((centres + 1) * 127.5).round().clamp(0, 255).byte()
     counts = nearest(looks, _decoded(coded)).bincount(minlength=kinds)
     kept = counts.nonzero()[:, 0]
@@ -114,9 +128,7 @@ def build(config: Config, spec: DataSpec) -> Model:
     """
     family, own = family_of(config.prior)
     if not issubclass(GridSpec, family.SUPPORTS):
-        raise UserError(
-            f"'{config.prior['family']}' does not learn items on grids.", "Use flow: model.prior.family=flow"
-        )
+        raise UserError(f"'{config.prior['family']}' does not learn items on grids.", REMEDY_PRIOR)
     prior = family.build(own, _told(config, spec))
     if spec.given or not config.centres:
         assert isinstance(prior, Model)

@@ -50,6 +50,7 @@ LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
 TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
 
+Patch = Annotated[int, Field(ge=1, le=64)]
 Factor = Annotated[int, Field(gt=1, le=LONGEST)]
 Sampler = Literal["shortcut", "euler", "midpoint", "heun", "dopri5", "stochastic"]
 
@@ -70,8 +71,10 @@ class Config(BaseModel):
     blocks: Depth = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
     deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
     condition: Width = Field(128, description="numbers that describe time and what is given")
-    cells: Literal["fine", "coarse"] = Field(
-        "fine", description="of the finest grid: 2 values a side, or 4 of items above 48 (coarse: above 16) a side"
+    patch: Patch | Literal["auto", "coarse"] = Field(
+        "auto",
+        description="values a side of a cell of the finest grid; auto: 2, or 4 of items above 48 a side; coarse: 4 of "
+        "items above 16, which leaves out a grid",
     )
 
     data_std: PositiveFloat | Literal["auto"] = Field(
@@ -188,7 +191,7 @@ class Flow(Model):
         inputs = self.shape[0] + (self.shape[0] + 1 if c.degrade else 0)
         self.net = Denoiser(
             self.shape, condition(self.columns, c.condition), c.width, c.deep, c.blocks, c.deep_blocks, c.condition,
-            inputs, c.cells == "coarse",
+            inputs, c.patch,
         )  # fmt: skip
         self.scaling = fm.Scaling(
             0.5 if c.data_std == "auto" else c.data_std, 0.0 if c.data_mean == "auto" else c.data_mean

@@ -25,14 +25,22 @@ from maquette.core.run import open_run
 from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
-from maquette.models._members import Member, build_member, family_of, fill, named, runs_of, settings_of
+from maquette.models._members import (
+    REMEDY_PRIOR,
+    Member,
+    build_member,
+    family_of,
+    fill,
+    named,
+    runs_of,
+    settings_of,
+)  # fmt: skip
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
 SPAN = 4.0  # standard deviations of the latents that a code reaches
 ROWS = 16  # items decoded at a time: bounds the memory
 OF_VALUES = ("levels", "degrade")  # settings that make no sense of codes
-REMEDY_PRIOR = "Use flow: model.prior.family=flow"
 REMEDY = "Name a run of image/codec: model.codec=runs/codec"
 
 

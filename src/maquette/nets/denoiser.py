@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.dims import Conv, by_level, gather, normalise, pyramid, spread
+from maquette.nets.dims import Conv, Grid, by_level, gather, normalise, pyramid, spread
 from maquette.nets.narrow import Narrow
 
 _WAVES = 16  # frequencies that describe a number in [0, 1]
@@ -59,7 +59,7 @@ class Denoiser(nn.Module):
     shape:     (C, *grid) of an item      inputs: channels of x where they are more than those of the item
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
-    coarse: of the grid, as of `pyramid`
+    patch: values a side of a cell of the finest grid; auto, coarse: those of `pyramid`
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -67,10 +67,10 @@ class Denoiser(nn.Module):
 
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
-        described: int, inputs: int | None = None, coarse: bool = False,
+        described: int, inputs: int | None = None, patch: int | Literal["auto", "coarse"] = "auto",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.grid = pyramid(shape, coarse)
+        self.grid = Grid.of(shape, patch) if isinstance(patch, int) else pyramid(shape, patch == "coarse")
         channels = by_level(self.grid, width, deep)[::-1]  # finest first
         dims, conv, block = self.grid.dims, Conv[self.grid.dims], 2**self.grid.dims  # cells that become one
         self.time = nn.Sequential(nn.Linear(4 * _WAVES, described), nn.SiLU(), nn.Linear(described, described))

@@ -12,7 +12,8 @@ each tile, which reads and writes where things lie, and nothing is copied.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from itertools import product
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 _LARGEST = 8  # results a side of a tile: beyond it, rounding grows faster than multiplications fall
 _MOST_TILES = 4  # a side of a grid
-_FROM_CHANNELS = 32  # with fewer, the transforms cost what the products save
+_FROM_CHANNELS = 48  # with 32, a step of image/gan takes the same time; with fewer, transforms cost more than is saved
 _FROM_ITEMS = 16  # with fewer, transforming the weights costs more
 _MOST_KEPT = 2**28  # bytes of transformed weights
 
@@ -110,16 +111,47 @@ class _Tiles(torch.autograd.Function):
         return _Tiles.apply(grad.contiguous(), height, width, padded, not there), None, None, None, None
 
 
-# Opaque to the compiler, which cannot follow what is written into parts of a tensor.
-@torch.library.custom_op("maquette::product", mutates_args=())
+def _opaque(fake: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """One operation to the compiler, which cannot follow what is written into parts of a tensor; without it a plain
+    function, for the first call of an operation imports the compiler, which takes a second. fake: makes the result
+    but for its values."""
+
+    def decorate(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        operation = torch.library.custom_op(f"maquette::{work.__name__.strip('_')}", work, mutates_args=())
+        operation.register_fake(fake)
+
+        @wraps(work)
+        def either(*operands: Any) -> Tensor:
+            return operation(*operands) if torch.compiler.is_compiling() else work(*operands)
+
+        return either
+
+    return decorate
+
+
+def _fake_product(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(*a.shape[:3], b.shape[1])
+
+
+def _fake_points(x: Tensor, padded: bool) -> Tensor:
+    height, width, rest = x.shape
+    m, n = tile(height), tile(width)
+    return x.new_empty(-(-height // m) * -(-width // n), m + 2, n + 2, rest)
+
+
+def _fake_cells(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
+    return points.new_empty(height, width, points.shape[-1])
+
+
+@_opaque(_fake_product)
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    made = a.new_empty(*a.shape[:3], b.shape[1])
+    made = _fake_product(a, b)
     for i in range(len(a)):  # one product of all would copy what it takes or makes
         torch.bmm(a[i], b.mT, out=made[i])
     return made
 
 
-@torch.library.custom_op("maquette::to_points", mutates_args=())
+@_opaque(_fake_points)
 def _to_points(x: Tensor, padded: bool) -> Tensor:
     height, width, rest = x.shape
     tiles = list(product(_tiles(height, padded, x.dtype), _tiles(width, padded, x.dtype)))
@@ -131,7 +163,7 @@ def _to_points(x: Tensor, padded: bool) -> Tensor:
     return made
 
 
-@torch.library.custom_op("maquette::from_points", mutates_args=())
+@_opaque(_fake_cells)
 def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
     tiles = list(product(_tiles(height, padded, points.dtype), _tiles(width, padded, points.dtype)))
     n, rest = points.shape[1], points.shape[3]
@@ -141,23 +173,6 @@ def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tenso
         half = torch.bmm(to_columns.T.expand(n, -1, -1), points[i])
         made[rows, columns].flatten(1).addmm_(to_rows.T, half.flatten(1), beta=int(overlap))
     return made
-
-
-@_product.register_fake
-def _(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty(*a.shape[:3], b.shape[1])
-
-
-@_to_points.register_fake
-def _(x: Tensor, padded: bool) -> Tensor:
-    height, width, rest = x.shape
-    m, n = tile(height), tile(width)
-    return x.new_empty(-(-height // m) * -(-width // n), m + 2, n + 2, rest)
-
-
-@_from_points.register_fake
-def _(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
-    return points.new_empty(height, width, points.shape[-1])
 
 
 _Kept = tuple[Tensor, int, tuple[int, int], Tensor]
@@ -175,7 +190,7 @@ def _at_points(weight: Tensor, m: int, n: int) -> Tensor:
     # An alias of it keeps its memory from being another's, and counts with it how often it was written to.
     if found and (found[0].data_ptr(), *found[1:3]) == (weight.data_ptr(), weight._version, (m, n)):
         return found[3]
-    made = _made(weight, m, n)
+    made = _made(weight, m, n).mT.contiguous().mT  # as products read it a tenth faster
     if sum(kept[3].nbytes for kept in _kept.values()) + made.nbytes <= _MOST_KEPT:
         _kept[weight] = weight.detach(), weight._version, (m, n), made
     return made

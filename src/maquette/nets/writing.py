@@ -16,7 +16,8 @@ changes of the weights, made once, leave less to do:
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +28,12 @@ from torch import Tensor, nn
 from maquette.nets.attention import Memory, rotation
 
 if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
     from maquette.nets.ngrams import Ngrams
     from maquette.nets.transformer import Block, Transformer
 
 Array = NDArray[np.float32]
+_FEW = 8  # texts whose products are too small to be shared among threads
 
 
 class Step:
@@ -65,9 +68,13 @@ class Step:
     def out(self) -> Array:
         return _after(self.net.norm, self.net.embedding.weight @ self.net.readout.weight)
 
-    @torch.no_grad()
     def __call__(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Logits f32[B, vocab] of the token after i64[B]; the memory moves on by one token."""
+        # What runs over is for those to say who draw from it.
+        with _threads(len(tokens)), np.errstate(over="ignore", invalid="ignore"):
+            return torch.from_numpy(self._logits(memory, tokens))
+
+    def _logits(self, memory: Memory, tokens: Tensor) -> Array:
         memory.reserve(1)
         room, position = memory.keys.shape[4], memory.position
         slot, used = position % room, min(position + 1, room)
@@ -80,7 +87,7 @@ class Step:
                 x += layer.look(self._normed(x), memory.source.layers[i].numpy(), memory.source.bias.numpy())
             x += layer.mlp(self._normed(x))
         memory.position += 1
-        return torch.from_numpy(np.dot(self._normed(x), self.out))
+        return np.dot(self._normed(x), self.out)
 
     def _embedded(self, memory: Memory, tokens: Tensor) -> Array:
         if memory.condition is not None:
@@ -100,16 +107,18 @@ class Step:
 
 class _Ngrams:
     def __init__(self, ngrams: Ngrams, scale: float) -> None:
-        self.powers, self.first, self.rows = ngrams.powers.numpy(), ngrams.first.numpy(), ngrams.rows
+        n = ngrams.before
+        # Each column sums over one token more, from the last one backwards.
+        self.powers = ngrams.powers.numpy()[:, None] * np.fliplr(np.tri(n + 1, n, dtype=np.int64))
+        self.first, self.rows = ngrams.first.numpy(), ngrams.rows
         self.table, self.out = ngrams.table.weight.numpy(), _centred(ngrams.out.weight.T * scale)
 
     def __call__(self, memory: Memory, tokens: Tensor) -> Array:
         """What the last tokens say together, [B, width]; the memory of them moves on."""
         recent = torch.cat([memory.recent, tokens[:, None]], 1)
         memory.recent = recent[:, 1:]
-        codes = (recent.numpy() * self.powers)[:, ::-1].cumsum(1)[:, 1:]
-        found = self.table[(codes >> 33) % self.rows + self.first]
-        return np.dot(np.add.reduce(found, 1), self.out)
+        rows = (np.dot(recent.numpy(), self.powers) >> 33) % self.rows + self.first
+        return np.dot(np.add.reduce(self.table[rows], 1), self.out)  # type: ignore[no-any-return]
 
 
 class _Layer:
@@ -168,6 +177,23 @@ def _attended(q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
     out = np.matmul(shares, v)
     out /= np.add.reduce(shares, -1, keepdims=True)
     return out.reshape(len(q), -1)
+
+
+def _threads(texts: int) -> AbstractContextManager[object]:
+    """Of numpy's products: one where there are few texts, which threads would cost more than they save."""
+    return nullcontext() if texts > _FEW or _threadless() else _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@cache
+def _threadless() -> bool:
+    return all(library["num_threads"] == 1 for library in _blas().info() if library["user_api"] == "blas")
 
 
 @lru_cache(maxsize=8)
