@@ -12,6 +12,7 @@ from maquette.core.outline import outline
 from maquette.core.recipe import Recipe, load_recipe, parse_recipe
 from maquette.core.spec import DataSpec
 from maquette.modalities.image.config import Spec as Picture
+from maquette.modalities.text.config import Spec as Text
 
 WRITTEN = """
 about: scaled
@@ -83,12 +84,10 @@ def test_a_recipe_without_scales_is_not_asked_for_one() -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_scales_that_ship_can_be_built_smallest_first(name: str) -> None:
     recipe = load_recipe(name)
-    sizes = []
-    for scale in recipe.scales if name.startswith("image/") and recipe.family not in ("latent",) else ():
-        model = outline(recipe.at_scale(scale), pictures(), trains=False)
-        assert model is not None
-        sizes.append(sum(p.numel() for p in model.parameters()))
-    assert sizes == sorted(sizes)
+    specs = {"image": pictures(), "text": texts()}
+    models = [outline(recipe.at_scale(scale), specs[name.partition("/")[0]], trains=False) for scale in recipe.scales]
+    sizes = [sum(p.numel() for p in model.parameters()) for model in models if model is not None]
+    assert len(sizes) == len(recipe.scales) and sizes == sorted(sizes)
     assert set(scales._table()) <= set(recipe_names())
 
 
@@ -97,6 +96,10 @@ def test_scales_that_ship_can_be_built_smallest_first(name: str) -> None:
 
 def pictures(side: int = 28, channels: int = 1) -> DataSpec:
     return DataSpec(columns={"image": Picture(shape=(channels, side, side))}, target=("image",))
+
+
+def texts() -> DataSpec:
+    return DataSpec(columns={"text": Text(shape=(257,), vocab=90, mean_length=257.0)}, target=("text",))
 
 
 def row(scale: str, data: str = "digits28", **changes: float) -> dict[str, object]:
