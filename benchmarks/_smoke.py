@@ -77,7 +77,8 @@ def few(recipe: str) -> list[str]:
     from maquette.core.recipe import load_recipe
 
     settings = ["train.preview_items=2", "train.precision=fp32", "train.compile=off"]
-    settings += [f"model.{key}=16" for key in ("width", "deep", "embedding") if key in load_recipe(recipe).model]
+    sizes = {"width": 16, "deep": 16, "embedding": 16, "heads": 2}
+    settings += [f"model.{key}={sizes[key]}" for key in sizes if key in load_recipe(recipe).model]
     text = ["data.text.context=16", "train.batch_tokens=68"]
     return [*settings, *(text if recipe == "text/lm" else ["train.batch_size=4"])]
 
