@@ -89,11 +89,50 @@ def test_weights_at_points_are_kept_until_they_change():
         same()
         kept = winograd._at_points(layer.weight, 7, 7)
         assert winograd._at_points(layer.weight, 7, 7) is kept
-        layer.weight.mul_(2)  # as an optimizer does, or a state that is loaded
+        layer.weight.mul_(2)  # as a state that is loaded does
+        same()
+        layer.weight.data.neg_()
+        same()
+        layer.weight.grad = torch.ones_like(layer.weight)
+        torch.optim.Adam([layer.weight], lr=0.1, fused=True).step()  # which leaves its version as it was
         same()
         layer.weight.data = torch.randn(64, 64, 3, 3) / 24  # as moving a model to another order of memory does
         same()
         assert winograd._at_points(layer.weight, 8, 7) is not winograd._at_points(layer.weight, 7, 7)
     learned = winograd._at_points(layer.weight, 7, 7)
     assert learned.requires_grad and learned is not winograd._at_points(layer.weight, 7, 7)
+    frozen = layer.requires_grad_(False).weight
+    assert winograd._at_points(frozen, 7, 7) is not winograd._at_points(frozen, 7, 7), "a part of what is learned"
     assert len(copy.deepcopy(layer).__dict__) == len(layer.__dict__), "the layer itself keeps nothing"
+
+
+def test_what_inference_mode_leaves_can_be_learned_from():
+    layer, x = Conv[2](64, 64), torch.randn(16, 64, 6, 5)
+    winograd._kron.cache_clear()
+    with torch.inference_mode():
+        made = layer(x)
+        assert Conv[2](64, 64)(x).shape == made.shape
+    torch.testing.assert_close(layer(x), made, rtol=1e-4, atol=1e-4)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_a_step_of_two_networks_that_learn_from_each_other_sees_both_as_they_are(monkeypatch):
+    def learned():
+        torch.manual_seed(0)
+        first, second = Conv[2](64, 64), Conv[2](64, 64)
+        optimizers = [torch.optim.Adam(net.parameters(), lr=0.01, fused=True) for net in (first, second)]
+        for _ in range(3):
+            for ours, other, optimizer in zip((first, second), (second, first), optimizers, strict=True):
+                other.requires_grad_(False)
+                with torch.no_grad():
+                    x = other(torch.ones(16, 64, 7, 7))
+                optimizer.zero_grad()
+                other(ours(x)).square().mean().backward()
+                optimizer.step()
+                other.requires_grad_(True)
+        return first.weight.detach()
+
+    made = learned()
+    monkeypatch.setattr(winograd, "pays", lambda x, weight: False)
+    torch.testing.assert_close(made, learned(), rtol=0, atol=1e-3)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from itertools import product
+from threading import Lock
 from typing import Any
 
 import torch
@@ -175,24 +176,29 @@ def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tenso
     return made
 
 
-_Kept = tuple[Tensor, int, tuple[int, int], Tensor]
-_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight -> (its values, (m, n), at the points)
+_keeping = Lock()
 
 
 def _at_points(weight: Tensor, m: int, n: int) -> Tensor:
     """The weight f[O, C, 3, 3] at the points of tiles of m x n results, [points, O, C].
 
-    Where it is not learned from, as in sampling, what was made is kept for as long as the weight stays as it is.
+    Where nothing is learned, as in sampling, what was made is kept for as long as the weight stays as it is. That is
+    told by its values: fused optimizers, and what is written to `.data`, leave its version as it was.
     """
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and weight.requires_grad):
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return _made(weight, m, n)
-    found: _Kept | None = _kept.get(weight)
-    # An alias of it keeps its memory from being another's, and counts with it how often it was written to.
-    if found and (found[0].data_ptr(), *found[1:3]) == (weight.data_ptr(), weight._version, (m, n)):
-        return found[3]
-    made = _made(weight, m, n).mT.contiguous().mT  # as products read it a tenth faster
-    if sum(kept[3].nbytes for kept in _kept.values()) + made.nbytes <= _MOST_KEPT:
-        _kept[weight] = weight.detach(), weight._version, (m, n), made
+    with _keeping:
+        found = _kept.get(weight)
+    if found and found[1] == (m, n) and torch.equal(found[0], weight):
+        return found[2]
+    with torch.inference_mode(False), torch.no_grad():  # it may be asked for outside of inference mode
+        own = weight.clone()
+        made = _made(own, m, n).mT.contiguous().mT  # as products read it a tenth faster
+    with _keeping:
+        _kept.pop(weight, None)
+        if sum(values.nbytes + kept.nbytes for values, _, kept in _kept.values()) + made.nbytes <= _MOST_KEPT:
+            _kept[weight] = own, (m, n), made
     return made
 
 
@@ -211,6 +217,7 @@ _of_weights._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torc
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _kron(m: int, n: int, dtype: torch.dtype) -> Tensor:
     return torch.kron(_values(m + 2, 3), _values(n + 2, 3)).to(dtype)
 
