@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import tempfile
 import time
 from collections import defaultdict
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "recipe": args.recipe, "scale": args.scale, "data": args.data, "extent": _extent(column),
             "channels": channels_of(column), "items": made.dataset().train.items,
             "shown": made.folder.last_line("items")["items"], "score": round(score, 4), "measure": measure,
-            "cpu_seconds": round(seconds, 1), "machine": args.machine,
+            "cpu_seconds": round(seconds, 1), "machine": args.machine or _run.machine(),
         }  # fmt: skip
 
 
@@ -79,7 +78,7 @@ def _extent(column: Any) -> float:
 
 
 def fitted(shown: Array, score: Array, b: float) -> tuple[float, float, float]:
-    """(how wrong, floor, a) of what fits best with this slope, by squares of logarithms. One point has no floor."""
+    """(how wrong, floor, a) of what fits best with this slope, by squares of logarithms. One point tells no floor."""
     tries = []
     for floor in FLOORS * score.min() if len(shown) > 1 else [0.0]:
         logs = np.log(score - floor) + b * np.log(shown)
@@ -101,8 +100,14 @@ def fit(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         # Where the points leave it open, near 1.
         b = min(SLOPES, key=lambda b: sum(fitted(*each, b)[0] for each in of.values()) + 1e-3 * math.log(b) ** 2)
         works = {name: work(mine[name]) for name in names}
+        fits = {name: fitted(*of[name], b)[1:] for name in names}
+        known = max(names, key=lambda name: len(mine[name]))
         for name in names:
-            _, floor, a = fitted(*of[name], b)
+            floor, a = fits[name]
+            if len(mine[name]) == 1:  # as far from its floor as another scale is by then
+                shown, score = (float(each[0]) for each in of[name])
+                by = score / (fits[known][0] + fits[known][1] * shown**-b)
+                floor, a = (by * number for number in fits[known])
             by_recipe[recipe].append({
                 "scale": name, "data": data, "extent": extent, "channels": group[0]["channels"] or 1,
                 "items": group[0]["items"], "least": int(of[name][0].min()), "most": int(of[name][0].max()),
@@ -136,7 +141,7 @@ def main() -> None:
     one.add_argument("--shown", type=int, required=True, help="items")
     one.add_argument("--size", type=int, help="pixels a side")
     one.add_argument("--batch", type=int, help="items a step, where the recipe counts tokens")
-    one.add_argument("--machine", default=platform.processor() or platform.machine(), help="how to call this one")
+    one.add_argument("--machine", help="how to call this one")
     one.add_argument("settings", nargs="*", help="further settings of the recipe")
     verbs.add_parser("fit", help="write the curves")
     verbs.add_parser("show", help="print the runs beside the curves")

@@ -42,7 +42,7 @@ from maquette.data import NAMES, Loader, apart, only, open_dataset, prepared_bef
 from maquette.engine import Job, Outcome, Progress
 from maquette.engine import train as run_job
 from maquette.engine.plan import is_planned, time_left
-from maquette.engine.speed import Speeds, budget_of, fastest, usual
+from maquette.engine.speed import Speeds, budget_of, compiles_by_itself, fastest, usual
 from maquette.engine.world import World
 from maquette.members import check_member, codecs_of, members_of, named_by, prepared_as
 
@@ -332,11 +332,17 @@ def _scaled(
     """The recipe at the scale that suits its budget, where it has scales and none was asked for."""
     if not recipe.scales:
         return recipe
+    import torch
+
     budget, world = budget_of(recipe.train), World(recipe.train.device)
     each = {name: recipe.at_scale(name) for name in recipe.scales}
-    each = {name: its.model_copy(update={"train": _sized(its.train, spec)}) for name, its in each.items()}
+    # As the plan will see them: what training tells of speeds is remembered for settings that are resolved.
+    each = {
+        name: _resolved(its.model_copy(update={"train": _sized(its.train, spec)}), spec, train)
+        for name, its in each.items()
+    }
     speeds = {name: Speeds(its, spec, world.device, processes) for name, its in each.items()}
-    known = {name: its.recall(recipe.train.precision) for name, its in speeds.items()}
+    known = {name: its.recall() for name, its in speeds.items()}
     sizes = {name: its.train.batch_size for name, its in each.items()}
 
     def glanced(name: str) -> float:
@@ -345,8 +351,11 @@ def _scaled(
         batch = usual(loader).to(world.device, its.channels_last)
         loader.close()
         speed = fastest(build_model(each[name], spec), its, batch, world)
-        speeds[name].keep(speed)
-        return speed.step / sizes[name]
+        if processes > 1 and world.device.type == "cuda":  # those that train want the memory
+            torch.cuda.empty_cache()
+        if processes == 1 and not compiles_by_itself(its):  # otherwise the plan has more to measure
+            speeds[name].keep(speed)
+        return speed.step / sizes[name] / (processes if world.device.type == "cuda" else 1)  # a GPU each; or all cores
 
     seconds = None if budget is None else SPENT * time_left(budget, began)
     here = {name: speed.step / sizes[name] for name, speed in known.items() if speed is not None}

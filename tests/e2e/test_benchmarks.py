@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maquette.core.errors import UserError
 
@@ -113,3 +115,29 @@ def test_without_data_or_run_it_is_said_how_to_come_by_them(monkeypatch: pytest.
     with pytest.raises(SystemExit) as left:
         _run.command(lambda: _run.data("tang") and None)
     assert left.value.code == 2
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_curves_that_ship_are_those_of_the_measured_runs() -> None:
+    measured = importlib.import_module("scales")
+    fitted = measured.fit([json.loads(line) for line in measured.POINTS.read_text().splitlines()])
+    shipped = yaml.safe_load(measured.CURVES.read_text("utf-8"))
+    assert [*fitted] == [*shipped]
+    for recipe, entry in fitted.items():
+        for row, known in zip(entry["curves"], shipped[recipe]["curves"], strict=True):
+            made, told = measured.Curve(**row), measured.Curve(**known)
+            for key in ("scale", "data", "extent", "channels", "items", "least", "most", "work"):
+                assert getattr(made, key) == getattr(told, key)
+            for shown in (1000, made.least, made.most):
+                assert made.score(shown) == pytest.approx(told.score(shown), rel=0.01)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_scale_of_one_run_is_as_far_from_its_floor_as_another_is_by_then() -> None:
+    fit = importlib.import_module("scales").fit
+    common = {"recipe": "text/lm", "data": "a", "extent": 9, "channels": 1, "items": 9, "measure": "nats_per_character"}
+    runs = [("S", 1000, 2.0), ("S", 2000, 1.5), ("S", 4000, 1.25), ("M", 4000, 1.2)]  # S: 1 + 1000 / shown
+    lines = [{**common, "scale": name, "shown": n, "score": score, "cpu_seconds": 9} for name, n, score in runs]
+    small, large = fit(lines)["text/lm"]["curves"]
+    for part in ("floor", "a"):
+        assert large[part] == pytest.approx(small[part] * 1.2 / 1.25, rel=0.05) and small["floor"] > 0.8

@@ -73,6 +73,22 @@ def test_what_others_compile_into_or_the_user_named_is_left_alone(cache: Path, m
     assert not (cache.parent / "own").exists()
 
 
+def test_a_cache_that_cannot_be_written_or_locked_stops_no_training(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MAQUETTE_CACHE", "/dev/null/cache")
+        assert begun(patch) == [] and compiled.NAMED not in os.environ
+        patch.setenv("MAQUETTE_CACHE", str(cache.parents[1]))
+        patch.setattr(os, "access", lambda path, mode: False)
+        assert begun(patch) == [] and compiled.NAMED not in os.environ
+        compiled.done()
+    monkeypatch.setattr(compiled.fcntl, "flock", lambda *args: os.open("/nowhere", os.O_RDONLY))
+    assert begun(monkeypatch) == [] and os.environ[compiled.NAMED] == str(cache)
+    monkeypatch.setattr(compiled, "write_json", lambda *args: os.open("/nowhere", os.O_RDONLY))
+    compiled.done()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
 def test_a_library_that_a_killed_compile_cut_short_is_compiled_again(cache: Path) -> None:

@@ -8,6 +8,7 @@ import yaml
 from maquette.core import scales
 from maquette.core.errors import UserError
 from maquette.core.find import recipe_names
+from maquette.core.needs import need_of
 from maquette.core.outline import outline
 from maquette.core.recipe import Recipe, load_recipe, parse_recipe
 from maquette.core.spec import DataSpec
@@ -86,7 +87,7 @@ def test_scales_that_ship_can_be_built_smallest_first(name: str) -> None:
     recipe = load_recipe(name)
     specs = {"image": pictures(), "text": texts()}
     models = [outline(recipe.at_scale(scale), specs[name.partition("/")[0]], trains=False) for scale in recipe.scales]
-    sizes = [sum(p.numel() for p in model.parameters()) for model in models if model is not None]
+    sizes = [scales.multiplied(model) for model in models if model is not None]
     assert len(sizes) == len(recipe.scales) and sizes == sorted(sizes)
     assert set(scales._table()) <= set(recipe_names())
 
@@ -145,6 +146,11 @@ def test_what_was_not_measured_is_not_told(table: None) -> None:
     )
 
 
+def test_of_few_items_nothing_is_promised_of_more_time(table: None) -> None:
+    assert "would come to" in choice(60.0, items=40_000).words
+    assert "would come to" not in choice(5.0, items=20_000).words
+
+
 def test_what_was_trained_here_is_known_and_not_measured(table: None) -> None:
     chosen = scales.choose(parsed(), pictures(), 60_000, 200.0, {"M": 0.0004}, lambda scale: pytest.fail("measured"))
     assert chosen.name == "M" and "2,500 items/s" in chosen.words
@@ -155,6 +161,50 @@ def test_a_larger_network_than_was_measured_takes_more_time_than_was(table: None
     beyond = choice(1e6)  # S would see 1e9 items, M 250 million, L and XL a fourth of the one before, each
     assert beyond.name == "XL" and "was not measured" in beyond.words
     assert choice(5e3).name == "M"  # L would not see the million that M was measured for
+
+
+def test_one_that_is_too_large_for_the_memory_is_not_chosen(table: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outline(recipe: Recipe, *rest: object, **more: object) -> None:
+        if recipe.scale == "XL":
+            raise UserError("It takes 9 TiB of memory.", "Ask for less.")
+
+    monkeypatch.setattr(scales, "outline", outline)
+    assert choice(1e6).name == "L"
+
+
+def test_what_a_curve_says_is_not_the_best_is_not_chosen_for_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row("S", most=1e5), row("M", floor=20.0)]
+    monkeypatch.setattr(scales, "_table", lambda: {"my/own": {"measure": "a distance of {}", "curves": rows}})
+    monkeypatch.setattr(scales, "names_by_about", lambda: {"scaled": "my/own"})
+    monkeypatch.setattr(scales, "load_recipe", lambda name: parsed())
+    assert choice(1000.0).name == "S"  # M would see 250,000, of the million that it was measured for
+    assert choice(5000.0).name == "M"
+
+
+@pytest.mark.parametrize("name", ["image/flow", "image/gan", "image/vae", "text/lm"])
+def test_more_time_is_never_promised_to_come_to_less(name: str) -> None:
+    recipe, spec = load_recipe(name), pictures() if name.startswith("image") else texts()
+    curves = {curve.scale: curve for curve in scales.curves_of(recipe, spec)}
+    known, items = {scale: curve.work for scale, curve in curves.items()}, next(iter(curves.values())).items
+    promised = []
+    for seconds in (10.0 * 1.2**step for step in range(45)):
+        chosen = scales.choose(recipe, spec, items, seconds, known, lambda scale: pytest.fail("measured"))
+        curve = curves.get(chosen.name)
+        if curve is None or seconds / curve.work > curve.most:  # nothing is promised beyond
+            continue
+        promised.append(curve.score(seconds / curve.work))
+        assert promised[-1] == min(promised), chosen.words
+
+
+def test_an_unmeasured_network_needs_more_than_a_small_one_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("image/vae")
+    (curve,) = scales.curves_of(recipe, pictures())
+    known = {curve.scale: curve.work}
+    need = need_of(recipe, pictures())
+    assert need is not None and need.worth_it > curve.most
+    for shown, name in ((2 * curve.most, "M"), (20 * need.worth_it, "L")):
+        chosen = scales.choose(recipe, pictures(), 60_000, shown * curve.work, known, lambda scale: 1.0)
+        assert chosen.name == name
 
 
 def test_of_few_items_only_what_was_measured_for_as_many_passes(table: None) -> None:

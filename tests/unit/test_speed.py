@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 import maquette
+from maquette import cli, training
 from maquette.core.recipe import load_recipe
+from maquette.core.scales import Choice
 from maquette.engine import plan
 from maquette.engine.pace import Pace
 from maquette.engine.speed import Speed, Speeds, budget_of, timed, usual
@@ -33,22 +38,22 @@ def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None
     recipe, spec = load_recipe("image/vae-mlp"), image_spec(1, 8, 8)
     known = Speed(0.5, "bf16", preview=0.1)
     speeds = Speeds(recipe, spec, CPU)
-    assert speeds.recall("auto") is None
+    assert speeds.recall() is None
     speeds.keep(known)
-    assert Speeds(recipe, spec, CPU).recall("auto") == Speeds(recipe, spec, CPU).recall("bf16") == known
-    assert speeds.recall("fp32") is None
+    assert Speeds(recipe, spec, CPU).recall() == known
     others = [
         Speeds(load_recipe("image/vae-mlp", ["train.batch_size=7"]), spec, CPU),
         Speeds(load_recipe("image/vae-mlp", ["model.latent_dim=7"]), spec, CPU),
         Speeds(load_recipe("image/vae-mlp", ["train.budget=1h"]), spec, CPU),  # in which compiling may pay
+        Speeds(load_recipe("image/vae-mlp", ["train.precision=bf16"]), spec, CPU),  # with nothing to choose from
         Speeds(recipe, image_spec(1, 9, 8), CPU),
         Speeds(recipe, spec, CPU, processes=2),
     ]
-    assert [other.recall("auto") for other in others] == [None] * len(others)
+    assert [other.recall() for other in others] == [None] * len(others)
     (file,) = cache.rglob("*.json")
     for damage in ("", "[]", "{}", '{"step": 1, "precision": "fp32", "other": 2}', '{"step": 0, "precision": "fp32"}'):
         file.write_text(damage)
-        assert speeds.recall("auto") is None
+        assert speeds.recall() is None
 
 
 def test_a_glance_leaves_the_model_as_it_is(tmp_path: Path) -> None:
@@ -65,12 +70,46 @@ def test_a_budget_measures_nothing_that_is_known(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(plan, "fastest", lambda *args: pytest.fail("measured again"))
     recalled: list[Speed] = []
     recall = Speeds.recall
-    monkeypatch.setattr(Speeds, "recall", lambda self, name: recalled.append(recall(self, name)) or recalled[-1])
+    monkeypatch.setattr(Speeds, "recall", lambda self: recalled.append(recall(self)) or recalled[-1])
     maquette.train("image/vae-mlp", "digits", out=tmp_path / "b", budget="2s", **asked)
     speed = recalled[0]
     assert speed and speed.step > 0 and speed.preview and speed.end  # all that the training told
     again = maquette.train(str(tmp_path / "b/recipe.yaml"), "digits", out=tmp_path / "c", quiet=True)
     assert (again.folder.weights_file).read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+
+
+def test_a_scale_is_chosen_by_what_trainings_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*settings: str, known: Speed | None = None, processes: int = 1) -> tuple[dict[str, float], Speeds]:
+        recipe = load_recipe("image/flow", ["data.source=digits", "train.precision=fp32", *settings])
+        dataset = training.open_data(recipe, print)
+        spec, found = dataset.spec(("image",), ()), list[dict[str, float]]()
+
+        def choose(*args: Any) -> Choice:
+            found.append(args[4])
+            args[5]("S")
+            return Choice("S")
+
+        monkeypatch.setattr(training, "choose", choose)
+        monkeypatch.setattr(training, "fastest", lambda *args: Speed(3.0, "fp32"))
+        of_plan = Speeds(training._resolved(recipe.at_scale("S"), spec, dataset.train), spec, CPU, processes)
+        if known:
+            of_plan.keep(known)
+        training._scaled(recipe, spec, dataset.train, print, processes, 0.0)
+        return found[0], of_plan
+
+    known, after = asked("train.budget=5m")
+    assert known == {} and after.recall() == Speed(3.0, "fp32")  # glanced at once, and not again by the plan
+    assert asked("train.budget=5m", known=Speed(1.28, "fp32"))[0] == {"S": 0.01}
+    # Where the plan has more to find out than a glance did, it does.
+    assert asked("train.budget=1h")[1].recall() is None
+    assert asked("train.budget=5m", processes=2)[1].recall() is None
+
+
+def test_a_budget_begins_with_the_command_whatever_its_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for ago, at in ((-3600.0, cli._STARTED), (1e9, cli._STARTED - cli._BEFORE)):
+        made = SimpleNamespace(create_time=lambda ago=ago: time.time() - ago)
+        monkeypatch.setattr("psutil.Process", lambda made=made: made)
+        assert cli.started() == at
 
 
 def test_the_time_of_a_step_is_that_of_steps_alone() -> None:

@@ -74,8 +74,8 @@ class _Unfilled(TorchFunctionMode):
             return args[0] if args else kwargs["tensor"]
         if name in ("randn", "rand"):
             return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
-        if name in ("mul", "__rmul__") and isinstance(args[1], int | float):
-            return torch.empty_like(args[0])
+        if name in ("mul", "__rmul__") and getattr(args[0], "is_meta", False) and isinstance(args[1], int | float):
+            return torch.empty(args[0].shape, dtype=torch.result_type(*args))
         return func(*args, **kwargs)
 
 

@@ -12,18 +12,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import yaml
+from torch import nn
 
+from maquette.core.errors import UserError
 from maquette.core.modality import part
-from maquette.core.needs import duration, rounded
+from maquette.core.needs import duration, need_of, rounded
 from maquette.core.outline import outline
 from maquette.core.recipe import Recipe, load_recipe, names_by_about
 from maquette.core.spec import ColumnSpec, DataSpec
 
 FEW = 0.5  # of the items of the measured data: with fewer, passes over them are more than items shown tell
 BETTER = 0.9  # of a score, that is worth saying
+SETTLED = 4  # times what is worth it (recipes/needs.yaml): by then more of it changes little, so a larger one may
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,13 @@ def choose(
     """The scale that the curves promise to be best in so many seconds; as it is written where nobody knows.
 
     items: to learn from      known: seconds an item here, of scales that were trained here      timed: measures one
-    A larger one than was measured, or for longer, is chosen only where the time is beyond what the one below it was
-    measured for; and of few items, only what was measured for as many passes over them, if anything was.
+    A larger one than was measured, or for longer, is chosen only where it sees more than any below it was measured for,
+    and than changes much; and of few items, only what was measured for as many passes over them, if anything was.
     """
     curves = curves_of(recipe, spec) if seconds is not None else []
     if seconds is None or not curves:
         return Choice(recipe.written)
-    by_scale = {curve.scale: curve for curve in curves}
+    by_scale, need = {curve.scale: curve for curve in curves}, need_of(recipe, spec)
     base = next((curve for curve in curves if curve.scale in known), curves[0])
     unit = (known.get(base.scale) or timed(base.scale)) / base.work  # seconds here, for each that it took there
     each = {curve.scale: known.get(curve.scale) or unit * curve.work for curve in curves}
@@ -111,14 +115,15 @@ def choose(
     unsure = not might
     might = might or [c for c in curves if order.index(c.scale) <= order.index(recipe.written)] or curves[:1]
     best = min(might, key=lambda curve: (curve.score(shown[curve.scale]), curve.work))
-    name, top = best.scale, best
-    for scale in order[order.index(name) + 1 :] if not few else ():
+    name = best.scale
+    enough = max(*(curve.most for curve in curves), SETTLED * need.worth_it if need else 0.0)
+    for below, scale in pairwise(order[order.index(name) :] if not few else ()):
         if scale not in each:
-            each[scale] = each[name] * _growth(recipe, name, scale, spec)
+            each[scale] = each[below] * _growth(recipe, below, scale, spec)
             shown[scale] = seconds / each[scale]
-        if shown[top.scale] <= top.most or shown[scale] < top.most:
-            break
-        name, top = scale, by_scale.get(scale, top)
+        measured = scale in by_scale and shown[scale] <= by_scale[scale].most  # by its curve it is not the best
+        if not measured and shown[scale] >= enough:
+            name = scale
     return Choice(name, _words(recipe, name, curves, each, shown[name], items, seconds, unsure))
 
 
@@ -132,7 +137,7 @@ def _words(
     if unsure:
         known = "so many passes over so few items were not measured"
     elif own is None:
-        known = f"how far it comes was not measured, only that {on} the smaller ones come no further"
+        known = f"how far it comes was not measured, nor were the smaller ones {on} for so long"
     elif shown < own.least / 2:
         known = "so little was not measured"
     else:
@@ -141,7 +146,8 @@ def _words(
         known += "" if shown <= own.most else ", and more were not measured"
     far = min(curves, key=lambda curve: curve.score(curve.most))
     takes, score = far.most * each[far.scale], far.score(far.most)
-    if own and not unsure and takes > 1.5 * seconds and score < BETTER * own.score(shown):
+    few = items < FEW * curves[0].items  # which for so long would be shown more often than any were
+    if own and not (unsure or few) and takes > 1.5 * seconds and score < BETTER * own.score(shown):
         known += f"; with {duration(takes)}, {far.scale} would come to {score:.3g}"
     rate = 1 / each[name]
     return (
@@ -152,11 +158,18 @@ def _words(
 
 def _growth(recipe: Recipe, small: str, large: str, spec: DataSpec) -> float:
     """How many times the work of one scale another is, by their weights: each is used as often in both."""
-    sizes = []
-    for name in (small, large):
-        model = outline(recipe.at_scale(name), spec, trains=False)
-        sizes.append(sum(p.numel() for p in model.parameters()) if model else 1)
+    try:
+        models = [outline(recipe.at_scale(name), spec, trains=False) for name in (small, large)]
+    except UserError:  # there is not the memory for it
+        return math.inf
+    sizes = [multiplied(model) if model else 1 for model in models]
     return sizes[1] / sizes[0]
+
+
+def multiplied(model: nn.Module) -> int:
+    """Weights that take work: those of tables are only looked up."""
+    modules = (module for module in model.modules() if not isinstance(module, nn.Embedding))
+    return sum(p.numel() for module in modules for p in module.parameters(recurse=False))
 
 
 def _as_shipped(recipe: Recipe, shipped: Recipe) -> bool:

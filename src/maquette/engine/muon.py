@@ -82,7 +82,7 @@ def _by_rows(y: Tensor, iterations: int) -> Tensor:
     All are polynomials in them, and so commute: m x m products, but for the first and the last, take half the time or
     less from n = 2 m on. The rounding of bf16 would grow in them.
     """
-    a, identity = y @ y.mT, torch.eye(y.shape[-2], device=y.device)
+    a, identity = y @ y.mT, torch.eye(y.shape[-2], dtype=y.dtype, device=y.device)
     whole = identity.expand_as(a)
     for _ in range(iterations):
         once = torch.baddbmm(_A * identity + _B * a, a, a, alpha=_C)

@@ -50,7 +50,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     batch = usual(loader).to(world.device, train.channels_last)
     loader.close()
     budget, speeds = budget_of(train), Speeds(job.recipe, job.spec, world.device, size)
-    speed = speeds.recall(train.precision)
+    speed = speeds.recall()
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
     if speed is None and (budget is not None or (train.precision == "auto" and len(precisions(world.device)) > 1)):
         speed = fastest(job.model, train, batch, world)
@@ -60,7 +60,7 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     precision = (
         speed.precision if speed else train.precision if train.precision != "auto" else precisions(world.device)[0]
     )
-    compiles = train.compile == "on" or (train.compile == "auto" and speed is not None and speed.compiled)
+    compiles = train.compile == "on" or (speed is not None and speed.compiled and _has_compiler(world))
 
     after = speed.end if speed and speed.end is not None else AFTERWARDS
     left = None if budget is None else time_left(budget, began, after)
@@ -155,11 +155,11 @@ def _compiled(job: Job, world: World, batch: Batch, plain: Speed, notify: Callab
     try:
         with stage("compiling"):
             speed = timed(job.model, job.recipe.train, batch, world, plain.precision, compiled=True)
+        compiled.done()
     except Exception as error:  # a model that cannot be compiled (double backward, say) simply is not
+        compiled.done()  # but not after Ctrl-C, which may have left something half-written
         torch._dynamo.reset()
         reason = str(error).strip() or type(error).__name__
         notify(f"Not compiled, which failed: {reason.splitlines()[0][:SAID]}")
         return None
-    finally:
-        compiled.done()
     return speed if speed.step < 0.95 * plain.step else None

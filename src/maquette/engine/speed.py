@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
+from maquette.core.about import software
 from maquette.core.batch import Batch
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
@@ -61,25 +62,31 @@ class Speeds:
             "family": recipe.family,
             "model": recipe.config.model_dump(mode="json"),
             "spec": spec.model_dump(mode="json"),
-            "train": [train.batch_size, train.micro_batch, train.preview_items, compiles, train.channels_last],
+            "train": [train.batch_size, train.micro_batch, train.preview_items, train.precision, compiles,
+                      train.channels_last],
             "processes": processes,
             "threads": torch.get_num_threads(),
-            "machine": [platform.node(), str(device), torch.backends.cpu.get_cpu_capability(), torch.__version__],
-        }
+            "machine": [platform.node(), _named(device), torch.backends.cpu.get_cpu_capability()],
+            "software": [software(), torch.__version__],
+        }  # fmt: skip
         key = f"{derive(0, json.dumps(what, sort_keys=True)):x}"
         self._file = cache_folder("speeds", f"{key}.json")
 
-    def recall(self, precision: str) -> Speed | None:
-        """None where it was never measured, in this precision ("auto": in whichever was faster)."""
+    def recall(self) -> Speed | None:
+        """None where it was never measured."""
         try:
             found = Speed(**json.loads(self._file.read_text()))
-            return found if found.step > 0 and precision in ("auto", found.precision) else None
+            return found if found.step > 0 else None
         except (OSError, ValueError, TypeError):
             return None
 
     def keep(self, speed: Speed) -> None:
         with contextlib.suppress(OSError, UserError):  # a cache that cannot be written costs a second next time
             write_json(ready(self._file), asdict(speed))
+
+
+def _named(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def timed(
@@ -99,8 +106,8 @@ def timed(
         while len(times) < MOST and sum(times) < SECONDS / len(state.phases):
             began = time.perf_counter()
             loop.phase(phase, batch)
-            if world.device.type == "cuda":
-                torch.cuda.synchronize()
+            if world.device.type in ("cuda", "mps"):  # which otherwise only say that they will
+                getattr(torch, world.device.type).synchronize()
             times.append(time.perf_counter() - began)
         step += min(times) / phase.every
     return Speed(step, precision, compiled, loop.micro_batch)
