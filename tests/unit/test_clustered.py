@@ -49,6 +49,40 @@ def test_fewer_than_two_kinds_are_none(asked, there):
     assert clustered.found(looks, asked)["centres"] == ()
 
 
+def test_kinds_that_no_level_tells_apart_are_one():
+    looks = torch.tensor([[0.0], [1e-5]]).repeat(20, 48)
+    assert clustered.found(looks, 2)["centres"] == ()
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (3, 12, 16), (1, 3, 5), (2, 5, 4, 7)], ids=str)
+def test_from_far_off_is_the_mean_of_parts_as_large_as_can_be(shape):
+    x = torch.randn(2, *shape)
+    pool = (torch.nn.functional.adaptive_avg_pool1d, torch.nn.functional.adaptive_avg_pool2d,
+            torch.nn.functional.adaptive_avg_pool3d)[len(shape) - 2]  # fmt: skip
+    torch.testing.assert_close(clustered.from_afar(x), pool(x, [min(4, side) for side in shape[1:]]).flatten(1))
+
+
+def test_a_kind_does_not_depend_on_the_batch():
+    model, x = made(), items()
+    assert torch.equal(model.kind(x), torch.cat([model.kind(part) for part in x.split(7)]))
+
+
+def test_what_the_other_model_says_of_its_networks_stands(monkeypatch):
+    from maquette.models import flow
+
+    class Kept(flow.Flow):
+        missing_weights = ("codec",)
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.net.stem.eval()
+            return self
+
+    monkeypatch.setattr(flow, "Flow", Kept)
+    model = made().train()
+    assert model.missing_weights == ("codec",) and model.net.training and not model.net.stem.training
+
+
 def test_kinds_without_items_are_left_out():
     looks = clustered.from_afar(items((30, 10), (-0.5, 0.5))).round(decimals=0)
     found = clustered.found(looks, 8)

@@ -122,6 +122,7 @@ def test_options_are_those_of_the_model_of_codes():
         ({"family": "transformer"}, "on grids"),
         ({"family": "flow", "levels": "auto"}, "prior.levels is about values"),
         ({"family": "flow", "degrade": ["noise"]}, "prior.degrade is about values"),
+        ({"family": "flow", "data_std": "auto"}, "prior.data_std is measured on items"),
     ],
 )
 def test_a_prior_that_cannot_be(prior, said):

@@ -131,6 +131,11 @@ def test_a_memory_is_of_the_weights_that_were_there_when_it_began():
     assert (net.advance(net.begin(2), tokens) - whole).abs().max() < 1e-5
 
 
+def test_single_tokens_are_read_where_gradients_are_on():
+    net, tokens = make(False, ngrams=4, shift=16).requires_grad_(), texts(2, 1)
+    assert not net.advance(net.begin(2), tokens).requires_grad
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n", [1, 2])
 def test_numbers_that_run_over_are_not_for_numpy_to_tell(n):

@@ -102,6 +102,8 @@ def found(looks: Tensor, kinds: int) -> dict[str, Any]:
     coded = torch.from_numpy((centres + 1) * 127.5).round().clamp(0, 255).byte()
     counts = nearest(looks, _decoded(coded)).bincount(minlength=kinds)
     kept = counts.nonzero()[:, 0]
+    if len(kept) < 2:
+        return {"centres": (), "counts": ()}
     return {
         "centres": tuple(base64.b64encode(bytes(row.tolist())).decode() for row in coded[kept]),
         "counts": tuple(counts[kept].tolist()),
@@ -110,15 +112,17 @@ def found(looks: Tensor, kinds: int) -> dict[str, Any]:
 
 def from_afar(x: Tensor) -> Tensor:
     """Items f32[B, C, *grid] on a grid of at most CELLS a side, f32[B, C cells]."""
-    flat = [1] * (5 - x.ndim)  # items of one or two dimensions are flat ones of three
-    depth, height, width = flat + _cells(x.shape[1:])
-    volumes = x.float().reshape(*x.shape[:2], *flat, *x.shape[2:])
-    return F.adaptive_avg_pool3d(volumes, (depth, height, width)).flatten(1)
+    h = x.float()
+    for side, cells in zip(x.shape[2:], _cells(x.shape[1:]), strict=True):
+        ends = [(i * side // cells, -(-(i + 1) * side // cells)) for i in range(cells)]
+        h = torch.stack([h[:, :, first:end].mean(2) for first, end in ends], -1)  # the next dimension is the third now
+    return h.flatten(1)
 
 
 def nearest(looks: Tensor, centres: Tensor) -> Tensor:
     """The number of the centre f32[K, values] that is nearest to each of f32[B, values], i64[B]."""
-    return torch.cdist(looks, centres).argmin(1)
+    # By differences, not products: the same kind on every machine, and in whatever batch.
+    return torch.cdist(looks, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
 
 
 def build(config: Config, spec: DataSpec) -> Model:
@@ -152,6 +156,13 @@ class Clustered(Model):
         self.register_buffer("centres", _values(config, spec), persistent=False)
         self.register_buffer("until", (shares.cumsum(0) / shares.sum()).float()[:-1], persistent=False)
         self.keeps, self.watches, self.options, self.needs = prior.keeps, prior.watches, prior.options, prior.needs
+        self.missing_weights = prior.missing_weights
+
+    def train(self, mode: bool = True) -> Clustered:
+        """The other model may keep networks of its own as they are."""
+        super().train(mode)
+        self.prior.train(mode)
+        return self
 
     @property
     def prior(self) -> Model:
@@ -202,7 +213,7 @@ class Encoding(Clustered):
         assert isinstance(self.prior, Encodes)
         kind = self.kind(batch.only())
         ends = F.pad(F.pad(self.until, (1, 0)), (0, 1), value=1.0)
-        middle = torch.special.ndtri((ends[:-1] + ends[1:])[kind] / 2)
+        middle = torch.special.ndtri((ends[:-1] + ends[1:])[kind].cpu() / 2).to(kind.device)  # not on every device
         code = self.prior.encode(Batch(batch.target, {KIND: kind}, batch.items))
         return torch.cat([middle[:, None], code], 1)
 

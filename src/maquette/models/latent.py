@@ -41,6 +41,7 @@ GIVEN = ANY
 SPAN = 4.0  # standard deviations of the latents that a code reaches
 ROWS = 16  # items decoded at a time: bounds the memory
 OF_VALUES = ("levels", "degrade")  # settings that make no sense of codes
+MEASURED = ("data_mean", "data_std")  # and those that auto would take from items
 REMEDY = "Name a run of image/codec: model.codec=runs/codec"
 
 
@@ -123,6 +124,12 @@ class Latent(Model):
         for key in OF_VALUES:
             if config.prior.get(key) not in (None, (), [], "none"):
                 raise UserError(f"model.prior.{key} is about values of items, and codes have none.", "Leave it out.")
+        for key in MEASURED:
+            if config.prior.get(key) == "auto":
+                raise UserError(
+                    f"model.prior.{key} is measured on items, and codes are values of their own.",
+                    f"Name a number: codes have a mean near 0, and a standard deviation near {1 / SPAN}.",
+                )
         if not issubclass(GridSpec, family.SUPPORTS):
             raise UserError(f"'{config.prior['family']}' cannot learn codes, which are on grids.", REMEDY_PRIOR)
         columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}

@@ -112,7 +112,7 @@ class _Ngrams:
         # Each column sums over one token more, from the last one backwards.
         self.powers = ngrams.powers.numpy()[:, None] * np.fliplr(np.tri(n + 1, n, dtype=np.int64))
         self.first, self.rows = ngrams.first.numpy(), ngrams.rows
-        self.table, self.out = ngrams.table.weight.numpy(), _centred(ngrams.out.weight.T * scale)
+        self.table, self.out = _array(ngrams.table.weight), _centred(ngrams.out.weight.T * scale)
 
     def __call__(self, memory: Memory, tokens: Tensor) -> Array:
         """What the last tokens say together, [B, width]; the memory of them moves on."""
