@@ -76,7 +76,7 @@ def test_nothing_is_claimed_of_what_nobody_measured(table: None) -> None:
 
 
 def test_what_is_too_short_is_said_with_what_is_not(table: None) -> None:
-    recipe, spec = load_recipe("image/gan"), pictures(64)
+    recipe, spec = load_recipe("image/gan", ["train.batch_size=64"]), pictures(64)
     said = needs.outlook(recipe, spec, 1, 2.0, lambda: 64 * 0.09)  # 8,000 items of 90 ms
     assert said == (
         "1 step of 64 at 64x64 will not teach image/gan anything on this machine: a first look takes about 12 minutes;"
@@ -88,12 +88,12 @@ def test_what_is_too_short_is_said_with_what_is_not(table: None) -> None:
     assert "5 steps of 64 at 64x64 (0.3 passes over the data) will" in needs.outlook(recipe, spec, 5, 0.3, lambda: 1.0)
     assert needs.outlook(recipe, spec, 200, 2.0, lambda: 64 * 0.09).startswith("Enough for a first look; image/gan is")
     assert not needs.outlook(recipe, spec, 500, 2.0, lambda: pytest.fail("there is nothing to measure for"))
-    assert needs.enough(load_recipe("image/gan", ["train.budget=auto"]), spec).steps == 500
+    assert needs.enough(load_recipe("image/gan", ["train.budget=auto", "train.batch_size=64"]), spec).steps == 500
     assert needs.enough(recipe, spec) == recipe.train
 
 
 def test_a_first_look_takes_longer_than_a_budget_that_is_too_short_for_it(table: None) -> None:
-    recipe, spec = load_recipe("image/gan"), pictures(64)
+    recipe, spec = load_recipe("image/gan", ["train.batch_size=64"]), pictures(64)
     # 7,680 of the 8,000 items it takes fit into 77 of 90 seconds: in words, 13 more beside them.
     said = needs.outlook(recipe, spec, 120, 2.0, lambda: 64 * 0.01, budget=90.0)
     assert "a first look takes about 100 seconds" in said
