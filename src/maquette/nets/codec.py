@@ -46,7 +46,7 @@ class Codec(nn.Module):
         self.reads = nn.Sequential(*(Residual(width, dims) for _ in range(encoder_blocks)))
         self.posterior = conv(width, 2 * channels, 1, gain=0.3)
         self.write = conv(channels, width)
-        widths = [max(32, width >> i) for i in range(int(math.log2(factor // fine)) + 1)]
+        widths = [min(width, max(32, width >> i)) for i in range(int(math.log2(factor // fine)) + 1)]
         self.rises = nn.ModuleList(conv(a, 2**dims * b, 1) for a, b in pairwise(widths))
         depths = [decoder_blocks] + [1] * (len(widths) - 1)
         self.levels = nn.ModuleList(
