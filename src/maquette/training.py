@@ -414,17 +414,12 @@ def inspected(
     chosen = tuple(plain(name) for name in given if name != "none")
     made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
     depends = chosen if given else depends
-    recipe = first = None
+    recipe = None
     if len(made) == 1 and {*made, *depends} <= {*kinds}:
-        first, forms = (
-            part(kinds[made[0]], "first_recipe", "options"),
-            [find_modality(kinds[name]).Spec for name in depends],
-        )
-        recipe = first(forms) if first else None
+        first = part(kinds[made[0]], "first_recipe", "options")
+        recipe = first([find_modality(kinds[name]).Spec for name in depends]) if first else None
     gaps = _may_miss(load_recipe(recipe).family) if recipe else ()
     dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
-    if first:  # now that items have been looked at
-        recipe = first(forms, dataset.train.columns[made[0]].spec)
     return Inspected(dataset, made, depends, recipe)
 
 

@@ -64,8 +64,7 @@ What people ask of it and see of it:
                 stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
-                first_recipe(given: Sequence[type[ColumnSpec]], spec=None) -> str   what to begin with, given such
-                       columns; spec: of the target column, where items have been looked at
+                first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
                 first_command(spec, run) -> str                what to try after training
                 extent(spec) -> (float, str)                   how large items are: for recipes/needs.yaml, and in words
                 smaller(spec) -> {words: spec}                 smaller items, by the option of `train` for them

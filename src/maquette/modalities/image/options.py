@@ -31,7 +31,6 @@ DATA_OPTIONS = (
     Option("pages", str, None, "Of files that hold several pictures (TIFF, GIF, DICOM): the first of each, or all. "
            "[default: first, of fewer than 5 files all]", choices=("first", "all")),
 )  # fmt: skip
-COLOURED = 32  # pixels of the longer side, from which on image/colour is the best of coloured pictures
 SMALLEST = 16  # pixels of the shorter side, of what is proposed for a first look
 GRID = Option("grid", bool, False, "One picture of them all instead of a file each.", only="command")
 
@@ -41,12 +40,10 @@ def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
     return (GRID,)
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
-    """What to begin with. given: forms of the columns that pictures are made from; spec: of pictures, where known."""
+def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+    """What to begin with. given: forms of the columns that pictures are made from."""
     from maquette.core.spec import ClassSpec
 
-    if spec and spec.shape[0] >= 3 and max(spec.shape[1:]) >= COLOURED:
-        return "image/colour"
     return "image/gan" if all(issubclass(form, ClassSpec) for form in given) else "image/flow"
 
 
