@@ -33,7 +33,7 @@ KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "data": ("prepared data", ("prepared", "keys", "locks")),
     "downloads": ("data sets fetched by name", ("downloads",)),
     "networks": ("networks that measures see with", ("evaluation",)),
-    "speeds": ("measured speeds of this machine", ("speeds",)),
+    "speeds": ("measured speeds of this machine", ("speeds", "precision")),
     "compiled": ("networks as this machine runs them, compiled", ("compiled",)),
     "locations": ("where the data of runs lies", ("locations",)),
     "leftovers": ("half-written by commands that were killed", ()),
