@@ -72,7 +72,9 @@ def inspect(
             "given": given or found.given,
         }
         said |= {name: (value,) for name, value in asked_of(of_data).items()}
-        options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
+        options = [
+            part for name, values in said.items() for value in values for part in (f"--{name.replace('_', '-')}", value)
+        ]
         click.echo(
             f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *settings, *options])}"
         )
