@@ -143,8 +143,8 @@ def above(low: float) -> Callable[[Any], str | None]:
 OF_ANY_DATA = (
     Option("label_pattern", str, None, "Columns that the names of files tell, such as '{label}_{speaker}_{take}'. "
            "[default: none]"),
-    Option("test_where", str, None, "What is held out, by a column: take=0..4 or speaker=theo,lucas. [default: a tenth, "
-           "by content]"),
+    Option("test_where", str, None, "What is held out, by a column: take=0..4 or speaker=theo,lucas. [default: a "
+           "tenth, by content]"),
     Option("split_by", str, None, "A column whose values are never on both sides of the split, such as speaker. "
            "[default: none]"),
 )  # fmt: skip
