@@ -1,4 +1,4 @@
-"""Columns that the names of files tell, by data.label_pattern: '{label}_{speaker}_{take}' makes three of 7_theo_12.wav."""
+"""Columns that the names of files tell, by data.label_pattern: '{label}_{who}_{take}' makes three of 7_theo_12.wav."""
 
 from __future__ import annotations
 
