@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.bounds import SIDE
 from maquette.core.counts import counted
+from maquette.core.errors import UserError
 from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.data.names import some
 from maquette.data.raw import Cell, File
 from maquette.modalities.audio import levels
-from maquette.modalities.audio.config import Config, Spec
+from maquette.modalities.audio.config import SHORTEST, Config, Spec
 from maquette.modalities.audio.duplicates import Likeness
 from maquette.modalities.audio.levels import STEPS
 from maquette.modalities.audio.opening import SUFFIX_FORMATS, Header, header, resampled, samples
@@ -28,7 +30,6 @@ __all__ = ["Likeness", "describe", "encode", "examine", "fit", "parts"]
 LONG = 20.0  # seconds: longer recordings are read in windows where nobody says how long an item is
 WINDOW = 4.0  # seconds of one
 MARGIN = 0.05  # seconds around a window that resampling sees as well
-LEAST = 0.01  # seconds, below which there is nothing to hear
 MOST_COVERED, FAR = 0.99, 1.5  # so many clips are whole; all, where the longest is at most so many times as long
 MULTIPLE = 256  # of samples that an item has, so that networks can halve it
 FEW = 500  # fewer sounds than this are soon known by heart
@@ -86,7 +87,12 @@ def fit(
         length = round(_item(config) * rate)
     else:
         length = -(-int(np.ceil(_covering([fact.seconds for fact in facts]) * rate)) // MULTIPLE) * MULTIPLE
-    return Spec(shape=(1 + stereo, max(length, 1)), rate_hz=rate)
+    if length > SIDE:
+        raise UserError(
+            f"A sound would have {length:,} samples ({length / rate:.3g} s at {rate:,} Hz), and {SIDE:,} are the most.",
+            "Take shorter windows or fewer samples a second: --seconds, --rate.",
+        )
+    return Spec(shape=(1 + stereo, length), rate_hz=rate)
 
 
 def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.ndarray | Unreadable]:
@@ -192,7 +198,7 @@ def _read(data: bytes, found: Header, part: int, config: Config, rate: int) -> n
         sound = resampled(_checked(samples(data, start, stop - start)), found.rate, rate)
         begin = round((first - start) * rate / found.rate)
         return sound[:, begin : begin + round(_item(config) * rate)]
-    if found.seconds < LEAST:
+    if found.seconds < SHORTEST:
         raise Unreadable(f"too short: {counted(found.frames, 'sample', 'samples')}")
     sound = _checked(samples(data))
     return resampled(sound if config.trim is None else levels.trimmed(sound, found.rate, config.trim), found.rate, rate)

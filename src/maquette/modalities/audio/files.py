@@ -58,7 +58,7 @@ def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str]
     gap = np.zeros((spec.channels, round(_GAP * spec.rate_hz)), np.int16)
     sounds = [part for item in items for part in (cut(item), gap)][:-1]
     joined = np.concatenate(sounds or [gap[:, :1]], 1)
-    return save(joined, spec.rate_hz, path, about.of(items=", ".join(captions)) if captions else about)
+    return save(joined, spec.rate_hz, path, about)
 
 
 def save(sound: np.ndarray, rate: int, path: Path, about: About) -> Path:
