@@ -259,6 +259,18 @@ def test_long_recordings_are_windows() -> None:
     assert parts(examine(recording, Config(seconds=11, windows=True)), Config(seconds=11, windows=True), 1) == 2
 
 
+@pytest.mark.parametrize(
+    ("form", "coding"), [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+                         ("MP3", "MPEG_LAYER_III")],
+)  # fmt: skip
+def test_a_window_is_what_it_is_within_the_whole(form: str, coding: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000 * 20).cumsum() % 1 - 0.5
+    data = file_of(noise, form=form, subtype=coding)
+    whole = samples(data)
+    for start in (0, 500, 2**16, 100_001):
+        assert (samples(data, start, 8000) == whole[:, start : start + 8000]).all()
+
+
 def test_windows_of_one_recording_are_on_one_side(tmp_path: Path) -> None:
     draws = np.random.default_rng(0)
     for i in range(8):

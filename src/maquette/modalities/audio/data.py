@@ -136,7 +136,8 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     for i in column.used:
         if column.facts[i].note:
             wrong.setdefault(column.facts[i].note, []).append(column.places[i])
-    for note, places in wrong.items():
+    for note, files in wrong.items():
+        places = [*dict.fromkeys(files)]  # of each file once, however many windows it is
         are = f"{len(places):,} sounds are" if len(places) > 1 else "A sound is"
         notes.warn(f"{are} {note.replace(' is ', ' are ') if len(places) > 1 else note} ({some(places)}): used.")
     _tell_what_was_chosen(facts, spec, config, notes)
@@ -161,7 +162,7 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
         ("channels", _listed(channels)),
         ("formats", _listed(forms)),
         ("loudness", f"{quietest:.0f} to {loudest:.0f} dBFS (RMS), half of them below {middle:.0f}"),
-        ("clipped", f"{clipped:,} sounds hold clipped samples" if clipped else "none"),
+        ("clipped", counted(clipped, "sound holds", "sounds hold") + " clipped samples" if clipped else "none"),
         ("prepared as", f"{spec.seconds:.3g} s, {spec.rate_hz:,} Hz, {sides}, {size / 2**20:,.1f} MiB"),
     ]
     return {

@@ -25,7 +25,7 @@ SUFFIX_FORMATS = {
 }  # fmt: skip
 _CODED = ("VORBIS", "OPUS", "MPEG", "ADPCM", "GSM", "G721", "G723", "NMS")  # of which one bit does not stand for one
 BYTES_A_SAMPLE = 16  # until it is as it is stored
-BLOCK = 2**16  # samples of a channel that are read or written at once
+BEFORE = 2**13  # samples before a window that are decoded as well: lossy codings need what was before
 _STREAMED = 0x7FFFF000  # so many bytes or more are said by who writes a header before the sound
 _OTHER_CONTENT = {
     b"\x89PNG": "a picture (PNG)", b"\xff\xd8\xff": "a picture (JPEG)", b"GIF8": "a picture (GIF)", b"%PDF": "a PDF",
@@ -105,14 +105,12 @@ def samples(data: bytes, start: int = 0, count: int | None = None) -> np.ndarray
     with _opened(data) as file:
         count = file.frames - start if count is None else count
         limits.check(count * file.channels * BYTES_A_SAMPLE)
+        before = min(start, BEFORE)
         if start:
-            file.seek(start)
-        parts, left = [], count
-        while left > 0:  # in blocks: a header may say more than there is
-            part = file.read(min(BLOCK, left), dtype="float32", always_2d=True)
-            parts.append(part)
-            left = left - len(part) if len(part) else 0
-    made = np.concatenate(parts).T if parts else np.zeros((1, 0), np.float32)
+            file.seek(start - before)
+        # All at once, whatever the header says: memory that is not written to is not taken, and soundfile seeks after
+        # each read, at which the frames of an MP3 lose what they need of those before.
+        made = file.read(before + count, dtype="float32", always_2d=True)[before:].T
     if made.shape[1] < count:
         raise Unreadable(f"truncated: {made.shape[1]:,} samples, and its header says {count:,}")
     if not np.isfinite(made).all():
