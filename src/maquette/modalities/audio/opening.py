@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,12 +140,27 @@ def _opened(data: bytes) -> Iterator[Any]:
     if data[:4] == b"RIFF":
         _check_chunks(data)
     library = soundfile()
+    hush = _hushed() if format_of(data) == "MP3" else contextlib.nullcontext()
     try:
-        with library.SoundFile(io.BytesIO(data)) as file:
+        with hush, library.SoundFile(io.BytesIO(data)) as file:
             yield file
     except library.SoundFileError as error:
         detail = str(error).rpartition("Error ")[2].rpartition(": ")[2].strip(" .")[:100]
         raise Unreadable(f"damaged ({detail or 'it cannot be decoded'})") from None
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what libmpg123 writes to the terminal by itself: of each window of a recording, that it cannot decode the
+    first of the frames before it (BEFORE), which nobody asked for."""
+    with contextlib.ExitStack() as after:
+        with contextlib.suppress(OSError):  # there may be no terminal, nor anything in its place
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            after.callback(os.close, kept)
+            after.callback(os.close, nowhere)
+            after.callback(os.dup2, kept, 2)
+            os.dup2(nowhere, 2)
+        yield
 
 
 def _check_chunks(data: bytes) -> None:
