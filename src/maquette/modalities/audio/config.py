@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from maquette.core.spec import GridSpec
-
-SLOWEST, FASTEST = 1000, 384_000  # samples a second; what says to be beyond them is damaged
-SHORTEST, LONGEST = 0.01, 3600.0  # seconds of a sound
+from maquette.modalities.audio.bounds import FASTEST, LONGEST, SHORTEST, SLOWEST
 
 Rate = Annotated[int, Field(ge=SLOWEST, le=FASTEST)]
 

@@ -20,7 +20,8 @@ from maquette.core.spec import ColumnSpec
 from maquette.data.names import some
 from maquette.data.raw import Cell, File
 from maquette.modalities.audio import levels
-from maquette.modalities.audio.config import SHORTEST, Config, Spec
+from maquette.modalities.audio.bounds import SHORTEST
+from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.duplicates import Likeness
 from maquette.modalities.audio.levels import STEPS
 from maquette.modalities.audio.opening import SUFFIX_FORMATS, Header, header, resampled, samples

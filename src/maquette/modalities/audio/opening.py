@@ -18,7 +18,7 @@ import numpy as np
 from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.modalities.audio.config import FASTEST, SLOWEST
+from maquette.modalities.audio.bounds import FASTEST, SLOWEST
 
 SUFFIX_FORMATS = {
     ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maquette.core.option import Option, above, at_least, between
-from maquette.modalities.audio.config import FASTEST, SHORTEST, SLOWEST
+from maquette.modalities.audio.bounds import FASTEST, SHORTEST, SLOWEST
 
 if TYPE_CHECKING:
     from maquette.core.spec import ColumnSpec, DataSpec
