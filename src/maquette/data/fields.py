@@ -40,7 +40,7 @@ def take_fields(table: RawTable, pattern: str, needed: bool = True) -> None:
             raise UserError(
                 f"The data has a column '{shown(field)}' already.", "Call the field of the pattern another."
             )
-        table.columns[field] = Values([values and plain(values[number]) for values in found])
+        table.columns[field] = Values([None if values is None else plain(values[number]) for values in found])
     table.categories |= {LABEL} & {*fields}
     others = [table.names[row] for row, values in enumerate(found) if values is None]
     if others:
