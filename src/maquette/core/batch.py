@@ -65,3 +65,10 @@ class Batch:
             {k: v.to(device, non_blocking=True) for k, v in self.given.items()},
             self.items,
         )
+
+
+def lengths(x: Tensor) -> Tensor:
+    """i64[B], how long each item f32[B, C, N] is, whose values behind its end are exactly 0.0: the place of its last
+    value that is not, and 1."""
+    there = (x != 0).any(1)
+    return torch.where(there.any(1), x.shape[-1] - there.flip(1).int().argmax(1), 0)
