@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,9 +38,12 @@ def log_mass(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 
 class Coder:
-    """How a network knows samples by their values. codes: that it reads, none; outputs: that it makes."""
+    """How a network knows samples by their values.
 
-    codes = 0
+    values: of codes: there are none      mixtures: components of a mixture      outputs: numbers that it makes
+    """
+
+    values = np.empty(0, np.float32)
 
     def __init__(self, mixtures: int) -> None:
         self.mixtures, self.outputs = mixtures, 3 * mixtures + 1

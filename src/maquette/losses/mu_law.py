@@ -30,9 +30,13 @@ def decode(codes: Tensor) -> Tensor:
 
 
 class Coder:
-    """How a network knows samples by their codes. codes: that it reads; outputs: that it makes, the last is the end."""
+    """How a network knows samples by their codes.
 
-    codes, outputs = CODES, CODES + 1
+    values:  of the codes, f32[256]      mixtures: none
+    outputs: numbers that it makes: a logit of each code, and of the end
+    """
+
+    values, mixtures, outputs = decode(torch.arange(CODES)).numpy(), 0, CODES + 1
 
     def before(self, x: Tensor, start: bool) -> Tensor:
         """What stands before each sample, i64[T]: x f32[n], after "nothing yet" if they are the `start` of a clip."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from maquette.core.batch import Batch
+from maquette.core.batch import Batch, lengths
 from maquette.core.bounds import VALUES, Depth, Share, Width
+from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.option import Option, above
@@ -26,12 +28,15 @@ from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.losses import logistics, mu_law
 from maquette.models._given import ANY, condition, drop, given_columns, vector
+from maquette.nets.sounding import Voice
 from maquette.nets.wavenet import WaveNet
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
 NOT_MUON = ("embedding", "condition", "given", "head")  # where values come in and go out, and what steers
-PIECE = 2**14  # samples that are scored at once
+PIECE = 2**14  # samples that are scored at once,
+AT_ONCE = 2**10  # and made, before it is seen which clips have ended
+FIRST = 2**8  # samples of the first piece of a stream
 
 
 class Config(BaseModel):
@@ -113,7 +118,7 @@ class WaveNetModel(Model):
             mu_law.Coder() if c.output == "mu-law" else logistics.Coder(c.mixtures)
         )
         self.net = WaveNet(
-            self.coder.codes, self.coder.outputs, c.blocks, c.layers, c.residual, c.skip,
+            len(self.coder.values), self.coder.outputs, c.blocks, c.layers, c.residual, c.skip,
             condition(self.columns, c.condition),
         )  # fmt: skip
 
@@ -151,6 +156,45 @@ class WaveNetModel(Model):
         before = self.coder.before(x[max(heard - 1, 0) : end - 1], start=heard == 0)
         return self.coder.log_prob(self.net(before, y, begin - heard), x[begin:end])
 
+    # -- sounding ------------------------------------------------------------------------------------
+
+    def sample(self, n: int, given: Given, rng: Rng, temperature: float = 1.0) -> dict[str, Tensor]:
+        """temperature: below 1, likelier samples."""
+        made, rows = torch.zeros(n, 1, self.length), np.arange(n)
+        voice, noise = self._voice(), self._noise(n, rng)
+        state = voice.begin(self._steering(n, given))
+        for at in range(0, self.length, AT_ONCE):
+            drawn = voice.advance(state, noise[rows, at : at + AT_ONCE], temperature)
+            made[rows, 0, at : at + AT_ONCE] = torch.from_numpy(np.nan_to_num(drawn))
+            going = np.flatnonzero(state.goes_on)
+            if len(going) == 0:
+                break
+            if len(going) < len(rows):
+                state, rows = state.rows(going), rows[going]
+        return {self.target: made.to(self.net.bias.device)}
+
+    def stream(self, given: Given, rng: Rng, temperature: float = 1.0) -> Iterator[Tensor]:
+        """One item in pieces f32[1, n] as they are made, the same as that of `sample`; the first is short."""
+        voice, noise = self._voice(), self._noise(1, rng)
+        state = voice.begin(self._steering(1, given))
+        while state.time < self.length and state.goes_on[0]:
+            size = AT_ONCE if state.time else FIRST
+            drawn = voice.advance(state, noise[:, state.time : state.time + size], temperature)
+            yield torch.from_numpy(drawn[~np.isnan(drawn)])[None]
+
+    def _voice(self) -> Voice:
+        return Voice(self.net, self.coder.values, self.coder.mixtures, cache_folder("compiled", "numba"))
+
+    def _noise(self, n: int, rng: Rng) -> np.ndarray:
+        """What each sample is drawn by, f32[n, N, 2]: a uniform number and, of mixtures, a logistic one."""
+        uniform = rng.uniform(n, self.length, 2 if self.coder.mixtures else 1).cpu()
+        chosen, second = uniform[..., 0], uniform[..., -1].double().clamp(2.0**-25, 1 - 2.0**-25)
+        return torch.stack([chosen, second.logit().float()], -1).numpy()
+
+    def _steering(self, n: int, given: Given) -> Tensor:
+        y = vector(self.net, given, n)
+        return torch.stack([self.net.steering(None if y is None else y[i : i + 1]) for i in range(n)])
+
     # -- Scores --------------------------------------------------------------------------------------
 
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
@@ -167,12 +211,6 @@ class WaveNetModel(Model):
             )
             found.append(sum(pieces, x.new_zeros(())))
         return torch.stack(found)
-
-
-def lengths(x: Tensor) -> Tensor:
-    """Samples of each clip f32[B, C, N] up to the last that is not 0.0, i64[B]."""
-    places = torch.arange(1, x.shape[-1] + 1, device=x.device)
-    return ((x != 0).any(1) * places).amax(1)
 
 
 def _clips(x: Tensor) -> Iterator[Tensor]:

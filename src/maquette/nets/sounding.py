@@ -1,8 +1,8 @@
 """A WaveNet's next sample, on a CPU: states are kept, so each sample is one pass of one time (Le Paine et al. 2016).
 
-    voice = Voice(net, coder)
+    voice = Voice(net, values)
     state = voice.begin(steering)  # of n streams
-    samples = voice.advance(state, noise)  # n streams x T samples
+    samples = voice.advance(state, noise)  # the next of each, f32[n, T]
 
 Every number comes out the same, to the last bit, however it is made: one stream or many, in chunks or at once, compiled
 (numba) or by numpy, or over the whole receptive field each time. For that, each sum begins with its bias and goes through
@@ -30,6 +30,7 @@ from torch import Tensor
 from maquette.nets.wavenet import WaveNet
 
 Array = NDArray[np.float32]
+NOTHING_YET, GOES_ON, ENDED = range(3)
 _LANES = 32  # outputs are filled up to a multiple of it
 _ENDED = -1.0e4  # logit of what they are filled up with
 TOGETHER = 4  # streams that read weights together
@@ -73,30 +74,38 @@ class State:
     steering: what is given, [n, layers, 2 R], halved
     heard:    inputs of each layer, as long as they are needed, [n, sum of dilations, R]
     last:     the sample before, [n]: its code, or its value
+    phase:    NOTHING_YET, GOES_ON or ENDED, i8[n]
     """
 
     steering: Array
     heard: Array
     last: Array
+    phase: NDArray[np.int8]
     time: int = 0
+
+    @property
+    def goes_on(self) -> NDArray[np.bool_]:
+        """Which streams have not ended, [n]."""
+        return self.phase != ENDED
 
     def rows(self, index: NDArray[np.int64]) -> State:
         """A new state of these streams."""
-        return State(self.steering[index], self.heard[index], self.last[index], self.time)
+        return State(self.steering[index], self.heard[index], self.last[index], self.phase[index], self.time)
 
 
 class Voice:
-    """A network that makes samples. coder: how samples are drawn, and what they are (losses/mu_law.py, logistics.py)
+    """A network that makes samples.
 
-    cache: where compiled code is kept; None: in memory alone
-    compiled: None: wherever numba is installed
+    values:   of its codes, f32[codes]; none of a network that makes mixtures of so many logistics
+    cache:    the folder where compiled code is kept; None: in memory alone
+    compiled: whether numba compiles the loop, where it is installed
     """
 
     def __init__(
-        self, net: WaveNet, mixtures: int, cache: Path | None = None, compiled: bool | None = None
+        self, net: WaveNet, values: Array, mixtures: int = 0, cache: Path | None = None, compiled: bool = True
     ) -> None:  # fmt: skip
-        self.net, self.mixtures, self.weights = net, mixtures, Weights.of(net)
-        self.loop = (compiled_loop(cache) if compiled is not False else None) or _by_numpy
+        self.net, self.values, self.mixtures, self.weights = net, values, mixtures, Weights.of(net)
+        self.loop = (compiled_loop(cache) if compiled else None) or _by_numpy
 
     def begin(self, steering: Tensor) -> State:
         """The state of streams that have not begun, of what is given f32[n, layers * 2 R]."""
@@ -104,22 +113,22 @@ class Voice:
         return State(
             _array(steering).reshape(n, -1, 2 * r) * np.float32(0.5),
             np.zeros((n, sum(self.net.dilations), r), np.float32),
-            np.full(n, self.net.codes or np.nan, np.float32),
+            np.zeros(n, np.float32),
+            np.full(n, NOTHING_YET, np.int8),
         )
 
     def advance(self, state: State, noise: Array, temperature: float = 1.0) -> Array:
-        """The next samples of n streams, f32[n, T]: codes, or values; after the end of a stream, what it would say.
+        """The next samples of n streams, f32[n, T] in [-1, 1], NaN from the end of a stream on. The state moves on.
 
-        noise: what each is drawn by, f32[n, T, 2]: uniform, and logistic for mixtures. The state moves on.
-        The end is `codes`, or NaN.
+        noise: what each is drawn by, f32[n, T, 2]: a uniform number and, for mixtures, a logistic one
         """
         made = np.empty(noise.shape[:2], np.float32)
         n, threads = len(noise), torch.get_num_threads()
         share = -(-n // (TOGETHER * threads)) * TOGETHER  # streams of a thread
         parts = [slice(at, at + share) for at in range(0, n, share)]
         arguments = [
-            (*vars(self.weights).values(), state.steering[s], state.heard[s], state.last[s], state.time, noise[s],
-             np.float32(1 / temperature), self.net.codes, self.mixtures, made[s])
+            (*vars(self.weights).values(), self.values, self.mixtures, state.steering[s], state.heard[s], state.last[s],
+             state.phase[s], state.time, noise[s], np.float32(1 / temperature), made[s])
             for s in parts
         ]  # fmt: skip
         if len(parts) == 1:
@@ -140,19 +149,17 @@ def _array(x: Tensor) -> Array:
 
 def _by_numpy(
     embedding: Array, past: Array, now: Array, out: Array, skip: Array, skip_bias: Array, inner: Array,
-    inner_bias: Array, head: Array, head_bias: Array, dilations: NDArray[np.int64], steering: Array, heard: Array,
-    last: Array, time: int, noise: Array, sharpness: np.float32, codes: int, mixtures: int, made: Array,
+    inner_bias: Array, head: Array, head_bias: Array, dilations: NDArray[np.int64], values: Array, mixtures: int,
+    steering: Array, heard: Array, last: Array, phase: NDArray[np.int8], time: int, noise: Array, sharpness: np.float32,
+    made: Array,
 ) -> None:  # fmt: skip
-    """T samples of n streams into `made`; `heard` and `last` move on."""
+    """T samples of n streams into `made`; `heard`, `last` and `phase` move on."""
     n, r = len(noise), past.shape[1]
     z = np.empty((n, len(skip)), np.float32)
     half = np.float32(0.5)
     for t in range(noise.shape[1]):
-        if codes:
-            x = embedding[last.astype(np.int64)]
-        else:
-            none = np.isnan(last)[:, None]
-            x = np.where(none, embedding[1], last[:, None] * embedding[0])
+        x = embedding[last.astype(np.int64)] if len(values) else last[:, None] * embedding[0]
+        x[phase == NOTHING_YET] = embedding[-1]
         place = 0
         for i, d in enumerate(dilations):
             slot = place + (time + t) % d
@@ -166,7 +173,14 @@ def _by_numpy(
         h = np.maximum(_summed(inner_bias[None], h, inner), 0)
         y = _summed(head_bias[None], h, head)
         for s in range(n):
-            last[s] = made[s, t] = _drawn(y[s], noise[s, t], sharpness, codes, mixtures)
+            made[s, t] = np.nan
+            if phase[s] == ENDED:
+                continue
+            drawn = _drawn(y[s], noise[s, t], sharpness, len(values), mixtures)
+            phase[s] = ENDED if drawn is None else GOES_ON
+            if drawn is not None:
+                last[s] = drawn
+                made[s, t] = values[int(drawn)] if len(values) else drawn
 
 
 def _summed(start: Array, x: Array, w: Array) -> Array:
@@ -217,13 +231,14 @@ _E = tuple(
 
 def _drawn(
     y: Array, noise: Array, sharpness: np.float32, codes: int, mixtures: int
-) -> np.float32:  # fmt: skip
-    """The sample that the outputs f32[O] of one time come to: its code, or its value; `codes` or NaN at the end."""
+) -> np.float32 | None:  # fmt: skip
+    """The sample that the outputs f32[O] of one time come to: its code, or its value; None at the end."""
+    count = codes or mixtures
+    m = _picked(np.append(y[:count], y[codes or 3 * mixtures]), noise[0], sharpness)
+    if m == count:
+        return None
     if codes:
-        return np.float32(_picked(y[: codes + 1], noise[0], sharpness))
-    m = _picked(np.append(y[:mixtures], y[3 * mixtures]), noise[0], sharpness)
-    if m == mixtures:
-        return np.float32(np.nan)
+        return np.float32(m)
     scale = _exp(np.maximum(y[2 * mixtures + m :][:1], np.float32(-10)))[0]
     value = y[mixtures + m] + (scale * noise[1]) / sharpness
     return np.minimum(np.maximum(np.rint(value * _STEPS), -_STEPS), _STEPS - np.float32(1)) / _STEPS

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from maquette.nets.sounding import _C1, _C2, _E, _FLAT, _LOG2E, _P, _Q, _STEPS, TOGETHER
+from maquette.nets.sounding import (
+    _C1, _C2, _E, _FLAT, _LOG2E, _P, _Q, _STEPS, ENDED, GOES_ON, NOTHING_YET, TOGETHER,
+)  # fmt: skip
 
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
 _Q0, _Q1, _Q2, _Q3 = _Q
@@ -101,13 +103,13 @@ def _relu(a):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _pick(y, first, count, end, uniform, sharpness, e, whole):  # type: ignore[no-untyped-def]
-    """Which of the outputs first .. first + count, and that of the end, is drawn: its number from `first`, or `count`."""
+def _pick(y, count, end, uniform, sharpness, e, whole):  # type: ignore[no-untyped-def]
+    """Which of the first `count` outputs is drawn, or `count` for that of the end. e, whole: room for them"""
     top = y[end]
     for o in range(count):
-        top = max(top, y[first + o])
+        top = max(top, y[o])
     for o in range(count):
-        e[o] = max((y[first + o] - top) * sharpness, np.float32(-87))
+        e[o] = max((y[o] - top) * sharpness, np.float32(-87))
     e[count] = max((y[end] - top) * sharpness, np.float32(-87))
     _exp(e[: count + 1], whole[: count + 1])
     total = _ZERO
@@ -123,11 +125,12 @@ def _pick(y, first, count, end, uniform, sharpness, e, whole):  # type: ignore[n
 
 @njit(nogil=True)
 def loop(  # type: ignore[no-untyped-def]
-    embedding, past, now, out, skip, skip_bias, inner, inner_bias, head, head_bias, dilations, steering, heard, last,
-    time, noise, sharpness, codes, mixtures, made,
+    embedding, past, now, out, skip, skip_bias, inner, inner_bias, head, head_bias, dilations, values, mixtures,
+    steering, heard, last, phase, time, noise, sharpness, made,
 ):  # fmt: skip
-    """T samples of n streams into `made`; `heard` and `last` move on."""
-    n, r = len(noise), past.shape[1]
+    """T samples of n streams into `made`; `heard`, `last` and `phase` move on."""
+    n, r, codes = len(noise), past.shape[1], len(values)
+    count, end = (codes, codes) if codes else (mixtures, 3 * mixtures)
     x, before, a = np.empty((n, r), np.float32), np.empty((n, r), np.float32), np.empty((n, 2 * r), np.float32)
     z, zi = np.empty((n, len(skip)), np.float32), np.empty((n, r), np.float32)
     h, g = np.empty((n, skip.shape[1]), np.float32), np.empty((n, skip.shape[1]), np.float32)
@@ -135,10 +138,10 @@ def loop(  # type: ignore[no-untyped-def]
     e, whole = np.empty(head.shape[1], np.float32), np.empty(head.shape[1], np.int32)
     for t in range(noise.shape[1]):
         for s in range(n):
-            if codes:
+            if phase[s] == NOTHING_YET:
+                x[s] = embedding[-1]
+            elif codes:
                 x[s] = embedding[int(last[s])]
-            elif np.isnan(last[s]):
-                x[s] = embedding[1]
             else:
                 x[s] = last[s] * embedding[0]
         place = 0
@@ -165,16 +168,18 @@ def loop(  # type: ignore[no-untyped-def]
         _relu(g)
         _add(y, head, g)
         for s in range(n):
+            made[s, t] = np.nan
+            if phase[s] == ENDED:
+                continue
+            m = _pick(y[s], count, end, noise[s, t, 0], sharpness, e, whole)
+            phase[s] = ENDED if m == count else GOES_ON
+            if m == count:
+                continue
             if codes:
-                value = np.float32(_pick(y[s], 0, codes, codes, noise[s, t, 0], sharpness, e, whole))
-            else:
-                m = _pick(y[s], 0, mixtures, 3 * mixtures, noise[s, t, 0], sharpness, e, whole)
-                if m == mixtures:
-                    value = np.float32(np.nan)
-                else:
-                    e[0] = max(y[s, 2 * mixtures + m], np.float32(-10))
-                    _exp(e[:1], whole[:1])
-                    value = y[s, mixtures + m] + (e[0] * noise[s, t, 1]) / sharpness
-                    value = min(max(np.rint(value * _STEPS), -_STEPS), _STEPS - _ONE) / _STEPS
-            made[s, t] = value
-            last[s] = value
+                last[s], made[s, t] = m, values[m]
+                continue
+            e[0] = max(y[s, 2 * mixtures + m], np.float32(-10))
+            _exp(e[:1], whole[:1])
+            value = y[s, mixtures + m] + (e[0] * noise[s, t, 1]) / sharpness
+            value = min(max(np.rint(value * _STEPS), -_STEPS), _STEPS - _ONE) / _STEPS
+            last[s] = made[s, t] = value
