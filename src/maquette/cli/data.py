@@ -71,7 +71,7 @@ def inspect(
             "target": found.target if found.target != load_recipe(recipe).target else (),
             "given": given or found.given,
         }
-        said |= {name: (value,) for name, value in asked_of(of_data).items()}
+        said |= {name.replace("_", "-"): (value,) for name, value in asked_of(of_data).items()}
         options = [part for name, values in said.items() for value in values for part in (f"--{name}", value)]
         click.echo(
             f"To train on it: {shlex.join(['maquette', 'train', recipe, '--data', source, *settings, *options])}"

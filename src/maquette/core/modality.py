@@ -221,8 +221,11 @@ def part(kind: str, name: str, module: str) -> Any:
 
 
 def data_options() -> dict[str, Option]:
-    """How data may be prepared: DATA_OPTIONS of the modalities, by the key of the recipe, `data.<kind>.<name>`."""
-    found = {}
+    """How data may be prepared, by the key of the recipe: of any kind, `data.<name>`; and DATA_OPTIONS of the
+    modalities, `data.<kind>.<name>`."""
+    from maquette.core.option import OF_ANY_DATA
+
+    found = {f"data.{option.name}": option for option in OF_ANY_DATA}
     for kind in modalities_with("options"):
         for option in part(kind, "DATA_OPTIONS", "options") or ():
             found[f"data.{kind}.{option.name}"] = option

@@ -137,3 +137,14 @@ def between(low: float, high: float) -> Callable[[Any], str | None]:
 def above(low: float) -> Callable[[Any], str | None]:
     """A check."""
     return lambda value: None if value > low else f"above {low:g}"
+
+
+# How data of any kind may be prepared: keys of the section `data` of a recipe.
+OF_ANY_DATA = (
+    Option("label_pattern", str, None, "Columns that the names of files tell, such as '{label}_{speaker}_{take}'. "
+           "[default: none]"),
+    Option("test_where", str, None, "What is held out, by a column: take=0..4 or speaker=theo,lucas. [default: a "
+           "tenth, by content]"),
+    Option("split_by", str, None, "A column whose values are never on both sides of the split, such as speaker. "
+           "[default: none]"),
+)  # fmt: skip

@@ -93,6 +93,15 @@ class DataConfig(_Section):
         description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
         "called like splits could be classes; none: it has none, and such folders are classes",
     )
+    label_pattern: str | None = Field(
+        None, description="columns that the names of files tell, such as '{label}_{speaker}_{take}'"
+    )
+    test_where: str | None = Field(
+        None, description="what is held out, by the values of a column: column=value,value or column=0..4"
+    )
+    split_by: str | None = Field(
+        None, description="a column whose values are never on both sides, such as speaker; null: only copies are not"
+    )
     test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
     strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
     split_seed: Seed = 0
@@ -101,6 +110,12 @@ class DataConfig(_Section):
     @classmethod
     def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
         return {plain(name): kind for name, kind in kinds.items()}
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> DataConfig:
+        if self.test_where and self.split_by:
+            raise UserError("data.test_where and data.split_by both say what is held out.", "Give one of them.")
+        return self
 
     @model_validator(mode="after")
     def _sections_of_kinds(self) -> DataConfig:
@@ -292,14 +307,14 @@ def _merged(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def data_settings(of_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is asked for by options of data, as sections of a recipe's data: {kind: {name: value}}."""
-    options, sections = data_options(), dict[str, dict[str, Any]]()
+def data_settings(of_data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for by options of data, as a recipe's section `data`: {name: value, kind: {name: value}}."""
+    options, sections = data_options(), dict[str, Any]()
     values = checked(options.values(), {name: value for name, value in of_data.items() if value is not None}, "Data")
     for key, option in options.items():
         if option.name in values:
-            _, kind, name = key.split(".")
-            sections.setdefault(kind, {})[name] = values[option.name]
+            _, *kind, name = key.split(".")
+            (sections.setdefault(kind[0], {}) if kind else sections)[name] = values[option.name]
     return sections
 
 
@@ -411,7 +426,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     except UserError:  # such as "a: b", which is a value all the same
         at[last] = value
     if option := data_options().get(key) if sections[:1] == ["data"] else None:
-        at[last] = option.checked(at[last])
+        braces = option.kind is str and isinstance(at[last], dict)  # {label}, which YAML reads as a mapping
+        at[last] = option.checked(value if braces else at[last])
 
 
 def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:

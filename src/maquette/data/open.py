@@ -21,10 +21,12 @@ from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
 from maquette.data.choose import choose, suggest
 from maquette.data.columns import Fixed, Ragged
+from maquette.data.fields import take_fields
 from maquette.data.names import digest
 from maquette.data.prepare import how, prepare
-from maquette.data.raw import Notify
+from maquette.data.raw import Notify, RawTable
 from maquette.data.readers import Source, find_source
+from maquette.data.sides import take_sides
 from maquette.data.store import Prepared, Some
 from maquette.data.summary import summary
 from maquette.data.survey import refuse_if_strict
@@ -106,7 +108,8 @@ def suggestion(
 
     target, given: what was chosen of these
     """
-    table = find_source(source, Cache(cache).downloads, config.splits).load(lambda message: None, (*target, *given))
+    found = find_source(source, Cache(cache).downloads, config.splits)
+    table = _table_of(found, config, lambda message: None, (*target, *given))
     kinds = column_kinds(table, config, target, given)
     made, sources = (target, ()) if target else suggest(table, kinds, given)
     return tuple(made), tuple(given or sources), kinds
@@ -117,7 +120,7 @@ def _read(
     own: str | None, may_miss: tuple[type[ColumnSpec], ...], ways: Sequence[object], store: Cache, notify: Notify,
 ) -> tuple[Prepared, bool]:  # fmt: skip
     """What a source holds, prepared; and whether the same columns of it were prepared before for another purpose."""
-    table = found.load(notify, (*target, *given))
+    table = _table_of(found, config, notify, (*target, *given), needed=own is None)
     kinds = column_kinds(table, config, target, given, like)
     use = choose(table, kinds, target, given, like, config.source or "", may_miss)
     gaps = ["may miss", *sorted(use.may_miss)] if use.may_miss else []
@@ -128,6 +131,17 @@ def _read(
     prepared = prepare(table, use, config, like, own, store, notify)
     store.remember(key, prepared)
     return prepared, False
+
+
+def _table_of(
+    found: Source, config: DataConfig, notify: Notify, columns: Sequence[str], needed: bool = True
+) -> RawTable:  # fmt: skip
+    """Everything in a source, and what the user says of it. needed: whether that must be true of this data"""
+    table = found.load(notify, columns)
+    if config.label_pattern:
+        take_fields(table, config.label_pattern, needed)
+    take_sides(table, config, columns, needed)
+    return table
 
 
 def _name(source: str) -> str:

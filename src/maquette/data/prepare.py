@@ -78,7 +78,11 @@ def how(config: DataConfig, kinds: Sequence[str], like: DataSpec | None, own: st
         f"judged {own}" if own else "",
     ]  # fmt: skip
     sections = [(kind, config.of(kind).model_dump_json()) for kind in sorted(set(kinds))]
-    return [VERSION, config.splits, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known]
+    told = [rule or "" for rule in (config.label_pattern, config.test_where, config.split_by)]
+    return [
+        VERSION, config.splits, config.test_share, config.split_seed, sorted(config.kinds.items()), sections, known,
+        *(told if any(told) else ()),
+    ]  # fmt: skip
 
 
 def prepare(

@@ -20,7 +20,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     rate: Rate | None = Field(None, description="samples a second; null: the most common rate, of the training clips")
-    channels: Literal["auto", "mono", "stereo"] = Field(
+    mix: Literal["auto", "mono", "stereo"] = Field(
         "auto", description="auto: stereo where the two sides of most clips differ"
     )
     seconds: float | None = Field(
@@ -31,7 +31,7 @@ class Config(BaseModel):
         description="recordings that are longer become several items, one after the other; null: those that are twice "
         "as long, or longer than 20 s",
     )
-    fit: Literal["cut", "leave out"] = Field("cut", description="what becomes of clips that are longer than an item")
+    longer: Literal["cut", "leave out"] = Field("cut", description="what becomes of clips that are longer than an item")
     trim: float | None = Field(
         None, gt=0, le=120, description="quieter than the loudest moment by so many dB, the ends of a clip are cut off"
     )

@@ -81,9 +81,7 @@ def fit(
     if known is not None:
         return known
     rate = config.rate or Counter(fact.header.rate for fact in facts).most_common(1)[0][0]
-    stereo = config.channels == "stereo" or (
-        config.channels == "auto" and 2 * sum(fact.sides > 1 for fact in facts) > len(facts)
-    )
+    stereo = config.mix == "stereo" or (config.mix == "auto" and 2 * sum(fact.sides > 1 for fact in facts) > len(facts))
     if config.seconds or any(fact.windows > 1 for fact in facts):
         length = round(_item(config) * rate)
     else:
@@ -109,7 +107,7 @@ def stored(sound: np.ndarray, spec: ColumnSpec, config: Config) -> np.ndarray:
     """f32[c, n] at the rate of `spec` -> i16[C, N] with its channels and its length."""
     channels, length = spec.shape
     sound = levels.loud(levels.mixed(sound, channels), config.loudness)
-    if sound.shape[1] > length and config.fit == "leave out":
+    if sound.shape[1] > length and config.longer == "leave out":
         raise Unreadable(f"too long: {sound.shape[1] / spec.rate_hz:.3g} s, and an item has {spec.seconds:.3g} s")
     made = np.zeros(spec.shape, np.int16)
     sound = sound[:, :length]
@@ -219,7 +217,7 @@ def _tell_what_was_chosen(facts: Sequence[Facts], spec: ColumnSpec, config: Conf
     if other := sum(fact.header.rate != spec.rate_hz for fact in facts):
         notes.append(f"{counted(other, 'sound is', 'sounds are')} resampled to {spec.rate_hz:,} Hz (data.audio.rate).")
     if spec.channels == 1 and (sides := sum(fact.sides > 1 for fact in facts)):
-        notes.append(f"{counted(sides, 'sound is', 'sounds are')} mixed to mono (data.audio.channels).")
+        notes.append(f"{counted(sides, 'sound is', 'sounds are')} mixed to mono (data.audio.mix).")
     windows = sum(fact.windows > 1 for fact in facts)
     if windows:
         notes.append(

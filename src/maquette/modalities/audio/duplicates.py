@@ -1,8 +1,8 @@
 """Finds sounds that nearly equal one another, so that a copy never stands on both sides of a split.
 
 Copies of other loudness, rate or coding are found: the shape of the spectrogram proposes pairs, and the correlation of
-the waves decides. Two takes of one word by one voice have like spectrograms, and waves that correlate less (0.93 at most in 2,500
-spoken digits).
+the waves decides. Two takes of one word by one voice have like spectrograms, and waves that correlate less (0.93 at
+most in 2,500 spoken digits).
 """
 
 from __future__ import annotations
