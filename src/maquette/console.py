@@ -63,8 +63,12 @@ def bare(stream: TextIO) -> TextIO:
     return stream.bare if isinstance(stream, Cleaned) else stream
 
 
-def give(words: str, end: str = "\n") -> None:
+def give(words: str | bytes, end: str = "\n") -> None:
     """Prints what a model made: to a program as it is, on a terminal cleaned."""
+    if isinstance(words, bytes):
+        sys.stdout.buffer.write(words)
+        sys.stdout.buffer.flush()
+        return
     stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
     stream.write(words + end)
     stream.flush()

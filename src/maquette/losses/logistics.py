@@ -26,7 +26,7 @@ def parameters(outputs: Tensor, mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def log_mass(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """log of the probability that each component gives a sample: x f32[T], mean and log_scale f32[T, M] -> f32[T, M]."""
+    """log of the probability that each component gives x f32[T]; mean and log_scale f32[T, M] -> f32[T, M]."""
     k = (x * STEPS).round().clamp(-STEPS, STEPS - 1)[..., None]
     centred, inverse = k / STEPS - mean, (-log_scale).exp()
     upper, lower = inverse * (centred + 0.5 / STEPS), inverse * (centred - 0.5 / STEPS)
@@ -49,7 +49,7 @@ class Coder:
         self.mixtures, self.outputs = mixtures, 3 * mixtures + 1
 
     def before(self, x: Tensor, start: bool) -> Tensor:
-        """What stands before each sample, f32[T, 2]: x f32[n] and 0, after 0 and 1 if they are the `start` of a clip."""
+        """What stands before each sample, f32[T, 2]: x f32[n] beside 0, after 0 beside 1 at the `start` of a clip."""
         values = F.pad(torch.stack([x, torch.zeros_like(x)], 1), (0, 0, int(start), 0))
         values[: int(start), 1] = 1.0
         return values

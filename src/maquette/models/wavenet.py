@@ -56,7 +56,10 @@ class Config(BaseModel):
     )
     mixtures: int = Field(10, ge=1, le=64, description="logistic distributions of the mixture")
     crop: int = Field(
-        2**14, ge=16, le=VALUES, description="samples of a clip that are learned in a step; what is before them is heard"
+        2**14,
+        ge=16,
+        le=VALUES,
+        description="samples of a clip that are learned in a step; what is before them is heard",
     )
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
 
@@ -79,9 +82,10 @@ def build(config: Config, spec: DataSpec) -> WaveNetModel:
 
 
 class WaveNetModel(Model):
-    """p(clip | y), sample by sample. Meets Scores: log p of a clip in nats, its end counted and its padding not.
+    """p(clip | y), sample by sample. Meets Unfolds and Scores.
 
-    With mu-law that is the probability of the clip's codes, with logistics that of its 16-bit values.
+    log p of a clip is in nats; its end is counted, and its padding is not. With mu-law that is the probability of the
+    clip's codes, with logistics that of its 16-bit values.
     """
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
@@ -111,7 +115,7 @@ class WaveNetModel(Model):
         if column.channels != 1:
             raise UserError(
                 f"A WaveNet makes one channel; '{self.target}' has {column.channels}.",
-                f"Mix them: data.{column.kind}.channels=mono.",
+                f"Mix them: data.{column.kind}.mix=mono.",
             )
         (self.length,) = column.grid
         self.coder: mu_law.Coder | logistics.Coder = (
@@ -141,7 +145,7 @@ class WaveNetModel(Model):
         for i, x in enumerate(_clips(batch.only())):
             there = self._outcomes(x)
             size = min(crop, there)
-            begin = min(max(int(places[i] * there) - size // 2, 0), there - size)  # its ends nearly as often as the rest
+            begin = min(max(int(places[i] * there) - size // 2, 0), there - size)  # the ends as often as the rest
             total = total - self._log_prob(x, None if y is None else y[i : i + 1], begin, begin + size).sum()
             count += size
         return Loss(total / (n * crop), {"nats_per_sample": total.detach() / max(count, 1)})
@@ -173,8 +177,8 @@ class WaveNetModel(Model):
                 state, rows = state.rows(going), rows[going]
         return {self.target: made.to(self.net.bias.device)}
 
-    def stream(self, given: Given, rng: Rng, temperature: float = 1.0) -> Iterator[Tensor]:
-        """One item in pieces f32[1, n] as they are made, the same as that of `sample`; the first is short."""
+    def unfold(self, given: Given, rng: Rng, temperature: float = 1.0) -> Iterator[Tensor]:
+        """One item in pieces f32[1, n], of which the first is short."""
         voice, noise = self._voice(), self._noise(1, rng)
         state = voice.begin(self._steering(1, given))
         while state.time < self.length and state.goes_on[0]:

@@ -5,17 +5,17 @@
     samples = voice.advance(state, noise)  # the next of each, f32[n, T]
 
 Every number comes out the same, to the last bit, however it is made: one stream or many, in chunks or at once, compiled
-(numba) or by numpy, or over the whole receptive field each time. For that, each sum begins with its bias and goes through
-its products in order, each rounded by itself; and tanh and exp are polynomials (here), not those of some library. That
-costs nothing: a processor adds eight or sixteen sums at a time, each in its own order. The loop is bound by reading the
-weights from the cache, so several streams read them together.
+(numba) or by numpy, or over the whole receptive field each time. For that, each sum begins with its bias and goes
+through its products in order, each rounded by itself; and tanh and exp are polynomials of ours, not those of a library.
+That costs nothing: a processor adds eight or sixteen sums at a time, each in its own order. One stream is bound by
+reading the weights from the cache, so several read them together.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.nets.wavenet import WaveNet
 
@@ -38,7 +38,7 @@ TOGETHER = 4  # streams that read weights together
 
 @dataclass(frozen=True)
 class Weights:
-    """As the loop reads them: [inputs, outputs] each, inputs of gates halved, since sigmoid(a) = (1 + tanh(a / 2)) / 2."""
+    """As the loop reads them, [inputs, outputs]; those of gates halved, since sigmoid(a) = (1 + tanh(a / 2)) / 2."""
 
     embedding: Array  # [codes + 1, R], or [2, R]
     past: Array  # [layers, R, 2 R]
@@ -58,8 +58,7 @@ class Weights:
         fill = -net.head.out_features % _LANES
         return cls(
             _array(net.embedding.weight if net.codes else net.embedding.weight.T),
-            *(np.stack([_array(layer.weight.T) for layer in part]) * np.float32(0.5) for part in (net.past, net.now)),  # type: ignore[operator, union-attr]
-            np.stack([_array(layer.weight.T) for layer in net.out]),  # type: ignore[operator, union-attr]
+            _stacked(net.past) * np.float32(0.5), _stacked(net.now) * np.float32(0.5), _stacked(net.out),
             _array(net.skip.weight.T), _array(net.skip.bias), _array(net.inner.weight.T), _array(net.inner.bias),
             np.pad(_array(net.head.weight.T), ((0, 0), (0, fill))),
             np.pad(_array(net.head.bias), (0, fill), constant_values=_ENDED),
@@ -140,6 +139,10 @@ class Voice:
         return made
 
 
+def _stacked(layers: Iterable[nn.Module]) -> Array:
+    return np.stack([_array(layer.weight.T) for layer in layers])  # type: ignore[arg-type]
+
+
 def _array(x: Tensor) -> Array:
     return np.ascontiguousarray(x.detach().float().cpu().numpy())
 
@@ -208,7 +211,9 @@ _P = tuple(
     np.float32(c) for c in (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
                             1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03)
 )  # fmt: skip
-_Q = tuple(np.float32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03))
+_Q = tuple(
+    np.float32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+)
 
 
 def _exp(x: Array) -> Array:
@@ -271,7 +276,7 @@ def compiled_loop(cache: Path | None) -> Loop | None:
     from maquette.nets import sounding_loop
 
     if cache is not None and _is_ours(cache):
-        numba.config.CACHE_DIR = str(cache)
+        vars(numba.config)["CACHE_DIR"] = str(cache)
         sounding_loop.loop.enable_caching()
     loop: Any = sounding_loop.loop
     return loop

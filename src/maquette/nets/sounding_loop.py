@@ -10,7 +10,18 @@ import numpy as np
 from numba import njit
 
 from maquette.nets.sounding import (
-    _C1, _C2, _E, _FLAT, _LOG2E, _P, _Q, _STEPS, ENDED, GOES_ON, NOTHING_YET, TOGETHER,
+    _C1,
+    _C2,
+    _E,
+    _FLAT,
+    _LOG2E,
+    _P,
+    _Q,
+    _STEPS,
+    ENDED,
+    GOES_ON,
+    NOTHING_YET,
+    TOGETHER,
 )  # fmt: skip
 
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
@@ -20,7 +31,7 @@ _BOUND, _ONE, _HALF, _ZERO = np.float32(_FLAT), np.float32(1), np.float32(0.5), 
 
 
 @njit(nogil=True)
-def _one(a, w, x):  # type: ignore[no-untyped-def]
+def _one(a, w, x):
     """a += x[0] w[0] + x[1] w[1] + ...: a [O], w [I, O], x [I]."""
     i, n = 0, len(x)
     while i + 8 <= n:
@@ -36,7 +47,7 @@ def _one(a, w, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _four(a, b, c, d, w, x, y, z, u):  # type: ignore[no-untyped-def]
+def _four(a, b, c, d, w, x, y, z, u):
     """The same of four streams, which read the weights together."""
     i, n = 0, len(x)
     while i + 4 <= n:
@@ -60,7 +71,7 @@ def _four(a, b, c, d, w, x, y, z, u):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _add(a, w, x):  # type: ignore[no-untyped-def]
+def _add(a, w, x):
     """a [n, O] += x [n, I] w [I, O]."""
     s, n = 0, len(a)
     while s + TOGETHER <= n:
@@ -71,7 +82,7 @@ def _add(a, w, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _tanh(a):  # type: ignore[no-untyped-def]
+def _tanh(a):
     for o in range(len(a)):
         x = min(max(a[o], -_BOUND), _BOUND)
         y = x * x
@@ -81,7 +92,7 @@ def _tanh(a):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _exp(a, whole):  # type: ignore[no-untyped-def]
+def _exp(a, whole):
     """exp of numbers in -87 .. 87, in place. whole: room for as many i32"""
     for o in range(len(a)):
         x = a[o]
@@ -96,14 +107,14 @@ def _exp(a, whole):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _relu(a):  # type: ignore[no-untyped-def]
+def _relu(a):
     for s in range(len(a)):
         for o in range(a.shape[1]):
             a[s, o] = max(a[s, o], _ZERO)
 
 
 @njit(nogil=True)
-def _pick(y, count, end, uniform, sharpness, e, whole):  # type: ignore[no-untyped-def]
+def _pick(y, count, end, uniform, sharpness, e, whole):
     """Which of the first `count` outputs is drawn, or `count` for that of the end. e, whole: room for them"""
     top = y[end]
     for o in range(count):
@@ -124,7 +135,7 @@ def _pick(y, count, end, uniform, sharpness, e, whole):  # type: ignore[no-untyp
 
 
 @njit(nogil=True)
-def loop(  # type: ignore[no-untyped-def]
+def loop(
     embedding, past, now, out, skip, skip_bias, inner, inner_bias, head, head_bias, dilations, values, mixtures,
     steering, heard, last, phase, time, noise, sharpness, made,
 ):  # fmt: skip

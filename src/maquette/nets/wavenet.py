@@ -5,9 +5,9 @@ Layer l with the dilation d turns x into x + W_out z and adds W_skip z to what t
     z = tanh(f / 2) / 2 * sigmoid(g),   (f, g)[t] = W_past x[t - d] + W_now x[t] + b
 
 and b is what is given. (The halves make both gates one function, since tanh(f / 2) / 2 = sigmoid(f) - 1/2.) An item is
-read by itself, time first, [T, channels]: so a dilated convolution is two matrix products of whole blocks of memory, and
-nothing is copied, shifted or padded. The products of all layers with W_skip are one product in the end. Gradients are
-written by hand, because automatic ones copy every block again.
+read by itself, time first, [T, channels]: so a dilated convolution is two matrix products of whole blocks of memory,
+and nothing is copied, shifted or padded. The products of all layers with W_skip are one product in the end. Gradients
+are written by hand, because automatic ones copy every block again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class WaveNet(nn.Module):
         return 1 + sum(self.dilations)
 
     def steering(self, y: Tensor | None) -> Tensor:
-        """What is given of one item, f32[1, width] as `condition` encodes it, in all layers: f32[layers x 2 residual]."""
+        """What is given of one item, f32[1, width], as the layers read it, f32[layers x 2 residual]."""
         return self.bias if self.given is None or y is None else self.bias + self.given(y)[0]
 
     def forward(self, before: Tensor, y: Tensor | None = None, first: int = 0) -> Tensor:
@@ -78,7 +78,7 @@ class WaveNet(nn.Module):
         x, steering = self.embedding(before), self.steering(y)
         kind = x.device.type
         narrow = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        weights = [layer.weight.to(narrow) for part in (self.past, self.now, self.out) for layer in part]  # type: ignore[operator]
+        weights = [layer.weight.to(narrow) for part in (self.past, self.now, self.out) for layer in part]
         with torch.autocast(kind, enabled=False):
             z = _Stack.apply(x.to(narrow), steering.to(narrow), self.dilations, first, *weights)
         return self.head(F.relu(self.inner(F.relu(self.skip(z)))))
@@ -116,7 +116,7 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_all: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_all: Tensor) -> tuple[Tensor | None, ...]:
         dilations, first, starts = ctx.facts
         layers = len(dilations)
         kept, weights = ctx.saved_tensors[: 2 * layers], ctx.saved_tensors[2 * layers :]
