@@ -66,8 +66,9 @@ def bare(stream: TextIO) -> TextIO:
 def give(words: str | bytes, end: str = "\n") -> None:
     """Prints what a model made: to a program as it is, on a terminal cleaned."""
     if isinstance(words, bytes):
-        sys.stdout.buffer.write(words)
-        sys.stdout.buffer.flush()
+        stdout = bare(sys.stdout).buffer
+        stdout.write(words)
+        stdout.flush()
         return
     stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
     stream.write(words + end)

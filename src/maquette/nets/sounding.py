@@ -121,7 +121,7 @@ class Voice:
 
         noise: what each is drawn by, f32[n, T, 2]: a uniform number and, for mixtures, a logistic one
         """
-        made = np.empty(noise.shape[:2], np.float32)
+        noise, made = np.ascontiguousarray(noise), np.empty(noise.shape[:2], np.float32)
         n, threads = len(noise), torch.get_num_threads()
         share = -(-n // (TOGETHER * threads)) * TOGETHER  # streams of a thread
         parts = [slice(at, at + share) for at in range(0, n, share)]

@@ -50,14 +50,15 @@ class WaveNet(nn.Module):
         self.skip = nn.Linear(n * residual, skip)
         self.inner = nn.Linear(skip, skip)
         self.head = nn.Linear(skip, outputs)
-        doubled = torch.tensor([2.0, 1.0]).repeat_interleave(residual)[:, None]  # f, which is halved
+        doubled = torch.cat([torch.full((residual, 1), 2.0), torch.ones(residual, 1)])  # f, which is halved
         for past, now, out in zip(self.past, self.now, self.out, strict=True):
             for layer in (past, now):
                 layer.weight.data = torch.randn(2 * residual, residual) * doubled * (2 * residual) ** -0.5
             nn.init.normal_(out.weight, std=8 * (n * residual) ** -0.5)  # type: ignore[arg-type]
         nn.init.normal_(self.skip.weight, std=6 * (n * residual) ** -0.5)
         nn.init.normal_(self.inner.weight, std=(2 / skip) ** 0.5)
-        nn.init.zeros_(self.head.weight)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)  # nothing is likelier than anything else
 
     @property
     def receptive_field(self) -> int:
