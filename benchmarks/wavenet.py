@@ -280,7 +280,7 @@ def codes_of(batch: Batch) -> list[np.ndarray]:
 
 @torch.no_grad()
 def score(run: maquette.Run, items: int | None) -> None:
-    """Prints nats a sample of held-out clips, their ends counted: of the run, and of 3-grams of what it learned from."""
+    """Prints nats a sample of held-out clips, ends counted: of the run, and of 3-grams of what it learned from."""
     dataset, spec, model = run.dataset(quiet=True), run.spec, run.generator.model
     grams = Grams([clip for rows in _parts(len(dataset.train)) for clip in codes_of(dataset.train.batch(rows, spec))])
     ours = theirs = samples = 0.0

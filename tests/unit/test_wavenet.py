@@ -114,7 +114,7 @@ def voices(net: WaveNet, mixtures: int = 0) -> list[Voice]:
 
 
 def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
-    """Codes as a loop without states draws them, over the whole receptive field each time, in the sums of `sounding`."""
+    """Codes as a loop without states draws them, over the whole receptive field each time, in the same sums."""
     w, half, r = Weights.of(net), np.float32(0.5), net.residual
     steering = sounding._array(net.bias).reshape(-1, 2 * r) * half
     codes = [256]
@@ -216,10 +216,9 @@ def clips(*lengths: int, room: int = 200) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("output", ["mu-law", "logistics"])
-def test_it_meets_the_contract(output: str) -> None:
-    spec = spec_of(128, label="label", number="number")
-    check_model("wavenet", spec, {**SMALL, "output": output, "crop": 64, "lr": 1e-2}, steps=60)
+def test_mixtures_meet_the_contract() -> None:
+    """Codes do in tests/contract."""
+    check_model("wavenet", spec_of(128, label="label"), {**SMALL, "output": "logistics", "lr": 1e-2}, steps=60)
 
 
 @pytest.mark.parametrize("output", ["mu-law", "logistics"])
