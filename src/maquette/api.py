@@ -28,7 +28,7 @@ from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
 from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, is_set, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
-from maquette.core.samples import Samples
+from maquette.core.samples import Samples, captions_by_column
 from maquette.core.shown import cleaned
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
@@ -492,8 +492,11 @@ class Run:
         unconditional: bool = False,
         given: Mapping[str, Any] | None = None,
         **asked: Any,
-    ) -> Iterator[str]:
-        """One item as it is made, piece by piece: the same as `item` of a sample. Arguments as of `sample`."""
+    ) -> Iterator[str | bytes]:
+        """One item as it is made, piece by piece: the same as `item` of a sample. Arguments as of `sample`.
+
+        Of what is no words, the pieces are those of a file.
+        """
         check_asked(item + 1, seed)
         name = self.spec.only_name
         make = part(self.spec.only().kind, "stream", "options")
@@ -502,9 +505,9 @@ class Run:
         request = self.generator.request(asked, given)
         values = self.generator.given_for(item + 1, request.given, seed, unconditional, notify=self.notify)
         own = {column: value[item:] for column, value in values.items()}
-        pieces: Iterator[str] = make(
-            self.generator, name, request.kinds.get(name, {}), own, seed, item, self.folder.data()
-        )
+        asked = {**request.family, **request.kinds.get(name, {})}
+        about = self.about.of(seed, item).with_more(captions_by_column(own, self.spec, 0))
+        pieces: Iterator[str | bytes] = make(self.generator, name, asked, own, seed, item, self.folder.data(), about)
         return pieces
 
     @property

@@ -63,8 +63,13 @@ def bare(stream: TextIO) -> TextIO:
     return stream.bare if isinstance(stream, Cleaned) else stream
 
 
-def give(words: str, end: str = "\n") -> None:
+def give(words: str | bytes, end: str = "\n") -> None:
     """Prints what a model made: to a program as it is, on a terminal cleaned."""
+    if isinstance(words, bytes):
+        stdout = bare(sys.stdout).buffer
+        stdout.write(words)
+        stdout.flush()
+        return
     stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
     stream.write(words + end)
     stream.flush()

@@ -26,6 +26,13 @@ SPECS: dict[str, dict[str, DataSpec]] = {
         "lines, 3 classes": text_spec(classes=3),
         "pairs": text_spec(source=True),
     },
+    "audio": {
+        "clips, 3 classes": data_spec(column_spec("audio", 1, 128), label=column_spec("label", classes=3)),
+        "any given": data_spec(
+            column_spec("audio", 1, 128), label=column_spec("label", classes=3), pitch=column_spec("number"),
+            words=column_spec("text", 8), like=column_spec("audio", 1, 64),
+        ),
+    },
 }  # fmt: skip
 # The contract holds at any size, so it is checked at a small one; all else is as the recipe has it. Dropout draws from
 # the engine's own generator, so cutting a batch up changes it.
@@ -36,6 +43,7 @@ SMALL = {
     "vae": {"width": 32, "encoder_blocks": 1, "decoder_blocks": 1, "head": 32, "hidden": [64],
             "groups": [["global", 8], ["local", 2]]},
     "transformer": {"width": 32, "layers": 2, "heads": 2, "encoder_layers": 1, "dropout": 0.0},
+    "wavenet": {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16, "crop": 64},
     "seq2seq": {"width": 32, "embedding": 32, "dropout": 0.0},
 }  # fmt: skip
 # Recipes that bring trained runs together are tested in tests/unit: test_cooperative.py, test_latent.py.

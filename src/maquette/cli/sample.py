@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,10 +98,10 @@ def command(
     grid, streamed = wanted.pop("grid", False), wanted.pop("stream", False)
     kind = loaded.spec.only().kind if len(loaded.spec.target) == 1 else ""
     printed = bool(kind and part(kind, "PRINTED", "values"))
-    count = (1 if printed else 16) if n is None else n
+    count = (1 if printed or streamed else 16) if n is None else n
     try:
         if streamed:
-            _stream(loaded, count, out, kind, asks | wanted)
+            _stream(loaded, count, out, kind, printed, asks | wanted)
             return
         file = _one_file(out, kind, sure=grid or printed) if kind else None
         if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
@@ -124,7 +125,7 @@ def command(
         click.echo(f"{len(paths)} files in {folder}")
 
 
-def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) -> None:
+def _stream(run: Run, n: int, out: str | None, kind: str, printed: bool, asks: dict[str, Any]) -> None:
     """Shows one item after the other as they are made."""
     from maquette.core.generator import check_asked
     from maquette.core.modality import part
@@ -132,6 +133,10 @@ def _stream(run: Run, n: int, out: str | None, kind: str, asks: dict[str, Any]) 
     if out:
         raise click.UsageError("--stream shows items as they are made: leave out -o.")
     check_asked(n, asks["seed"])
+    if not printed and (n > 1 or sys.stdout.isatty()):
+        raise click.UsageError(
+            "--stream gives one item to a program: leave out -n, and send it on: ... --stream | PROGRAM"
+        )
     for item in range(n):
         for piece in run.stream(item, **asks):
             give(piece, end="")

@@ -61,7 +61,8 @@ What people ask of it and see of it:
                 CAPTIONED  False: a preview has no room for captions
     options.py  OPTIONS(model, spec) -> tuple[Option, ...]     of sampling; spec: of the target column
                 plan(generator, column, asked, given, n, facts) -> core.option.Plan   what they ask of the model
-                stream(generator, column, asked, given, seed, item, facts) -> Iterator[str]   an item as it is made
+                stream(generator, column, asked, given, seed, item, facts, about) -> Iterator[str | bytes]
+                                                               an item as it is made: words, or a file for a pipe
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
                 first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns

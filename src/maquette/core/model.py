@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -293,6 +293,16 @@ class Streams(Protocol):
 
     def token_log_prob(self, batch: Batch) -> Tensor:
         """log p(x[t + 1] | x[0..t], given) for each t, f32[B, T - 1], nats; 0 where x[t + 1] is padding."""
+        ...
+
+
+@runtime_checkable
+class Unfolds(Protocol):
+    """Makes an item from its first values to its last: unlocks streaming."""
+
+    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+        """One item in pieces f32[C, n] as they are made: one after the other they are, to the last bit, the item that
+        `sample` makes, without what is behind its end."""
         ...
 
 

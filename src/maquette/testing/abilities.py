@@ -8,7 +8,19 @@ from typing import Any
 import torch
 
 from maquette.core.errors import UserError
-from maquette.core.model import Aligns, Cooperates, Decodes, Encodes, FlowMap, GridCode, Scores, Streams, UsesCodec
+from maquette.core.model import (
+    Aligns,
+    Cooperates,
+    Decodes,
+    Encodes,
+    FlowMap,
+    GridCode,
+    Scores,
+    Streams,
+    Unfolds,
+    UsesCodec,
+)
+from maquette.core.rng import ItemRng
 from maquette.core.spec import PAD, GridSpec, TokenSpec
 from maquette.testing.bench import ITEMS, Bench
 from maquette.testing.checks import Skipped, require
@@ -228,6 +240,19 @@ def alignment_is_a_distribution(b: Bench) -> Skipped | None:
     return None
 
 
+@ability(Unfolds)
+def unfolding_is_sampling(b: Bench) -> Skipped | None:
+    """The pieces of each item are, put together, that item of a sample; behind them all is 0."""
+    model: Any = b.begun
+    whole = b.sample(model)[b.spec.only_name]
+    for i in range(2):
+        given = {name: value[i : i + 1] for name, value in b.batch.given.items()}
+        made = torch.cat(list(model.unfold(given, ItemRng(1, [i]))), -1)
+        require(torch.equal(made, whole[i, :, : made.shape[-1]]), f"the pieces of item {i} are not that of sample()")
+        require(not bool(whole[i, :, made.shape[-1] :].any()), f"item {i} goes on behind its last piece")
+    return None
+
+
 @ability(Cooperates)
 def deciders_are_agents(b: Bench) -> Skipped | None:
     """With who decided each token come the same tokens as without, and each was decided by an agent or by none."""
@@ -247,5 +272,5 @@ def deciders_are_agents(b: Bench) -> Skipped | None:
 CHECKS = (
     decodes, encodes, code_lies_on_its_grid, codec_stays_as_it_is, scores, bound_does_not_fall,
     flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, streaming_equals_reading,
-    alignment_is_a_distribution, deciders_are_agents,
+    unfolding_is_sampling, alignment_is_a_distribution, deciders_are_agents,
 )  # fmt: skip

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from maquette.core.option import Option, above, at_least, between
 from maquette.modalities.audio.bounds import FASTEST, SHORTEST, SLOWEST
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maquette.core.about import About
+    from maquette.core.generator import Generator
+    from maquette.core.model import Model
     from maquette.core.spec import ColumnSpec, DataSpec
 
 # Of the recipe's section data.audio, by the names they have there.
@@ -20,7 +25,25 @@ DATA_OPTIONS = (
     Option("trim", float, None, "Cut off what is quieter than the loudest moment by so many dB, at both ends of a "
            "sound. [default: nothing]", above(0)),
 )  # fmt: skip
+STREAM = Option("stream", bool, False, "Give one sound to a pipe as it is made: | ffplay -", only="command")
 SLOWEST_SHOWN = 8000  # samples a second of what is proposed for a first look
+
+
+def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
+    """Those of a model that makes a sound from its beginning to its end. spec: of the target column"""
+    from maquette.core.model import Unfolds
+
+    return (STREAM,) if isinstance(model, Unfolds) else ()
+
+
+def stream(
+    generator: Generator, column: str, asked: Mapping[str, Any], given: dict[str, Tensor], seed: int, item: int,
+    facts: Mapping[str, Any], about: About,
+) -> Iterator[bytes]:  # fmt: skip
+    """One sound as a WAV file, piece by piece."""
+    from maquette.modalities.audio import streaming
+
+    return streaming.stream(generator, column, asked, given, seed, item, about)
 
 
 def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:

@@ -12,6 +12,7 @@ from maquette.core.option import Option, Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maquette.core.about import About
     from maquette.core.generator import Generator
     from maquette.core.model import Model
     from maquette.core.spec import ColumnSpec, DataSpec
@@ -88,12 +89,13 @@ def plan(
 
 def stream(
     generator: Generator, column: str, asked: Mapping[str, Any], given: dict[str, Tensor], seed: int, item: int,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Any], about: About,
 ) -> Iterator[str]:  # fmt: skip
-    """One text as it is written, piece by piece."""
+    """One text as it is written, piece by piece; it has no place for what it is about."""
     from maquette.modalities.text import writing
 
-    decoding = _decoding(asked) or writing.Decoding()
+    known = {option.name for option in (*DECODING, BUNDLE)}
+    decoding = _decoding({name: value for name, value in asked.items() if name in known}) or writing.Decoding()
     forms = writing.forms_of(decoding, given, generator.spec, facts)
     return writing.stream(generator, given, seed, item, decoding, forms)
 

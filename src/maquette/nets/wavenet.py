@@ -1,0 +1,162 @@
+"""WaveNet (van den Oord et al. 2016): the next sample from those before it, by dilated causal convolutions.
+
+Layer l with the dilation d turns x into x + W_out z and adds W_skip z to what the head reads, where
+
+    z = tanh(f / 2) / 2 * sigmoid(g),   (f, g)[t] = W_past x[t - d] + W_now x[t] + b
+
+and b is what is given. (The halves make both gates one function, since tanh(f / 2) / 2 = sigmoid(f) - 1/2.) An item is
+read by itself, time first, [T, channels]: so a dilated convolution is two matrix products of whole blocks of memory,
+and nothing is copied, shifted or padded. The products of all layers with W_skip are one product in the end. Gradients
+are written by hand, because automatic ones copy every block again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from maquette.nets.condition import Condition
+
+
+class WaveNet(nn.Module):
+    """Numbers about the next sample, from those before it.
+
+    codes:   that a sample may be, whose table of embeddings has one row more, for "nothing yet"; 0: samples are real
+             numbers, beside each of which stands 1 where there is nothing yet, else 0
+    outputs: numbers about the next sample
+    blocks, layers: dilations 1, 2, 4, ... of `layers` layers, `blocks` times over
+    """
+
+    def __init__(
+        self, codes: int, outputs: int, blocks: int, layers: int, residual: int, skip: int,
+        condition: Condition | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.codes, self.residual, self.condition = codes, residual, condition
+        self.dilations = tuple(2**i for i in range(layers)) * blocks
+        n = len(self.dilations)
+        self.embedding = nn.Embedding(codes + 1, residual) if codes else nn.Linear(2, residual, bias=False)
+        self.past, self.now = (
+            nn.ModuleList(nn.Linear(residual, 2 * residual, bias=False) for _ in range(n)) for _ in range(2)
+        )
+        self.out = nn.ModuleList(nn.Linear(residual, residual, bias=False) for _ in range(n))
+        self.bias = nn.Parameter(torch.zeros(2 * n * residual))
+        self.given = nn.Linear(condition.width, 2 * n * residual, bias=False) if condition else None
+        self.skip = nn.Linear(n * residual, skip)
+        self.inner = nn.Linear(skip, skip)
+        self.head = nn.Linear(skip, outputs)
+        doubled = torch.cat([torch.full((residual, 1), 2.0), torch.ones(residual, 1)])  # f, which is halved
+        for past, now, out in zip(self.past, self.now, self.out, strict=True):
+            for layer in (past, now):
+                layer.weight.data = torch.randn(2 * residual, residual) * doubled * (2 * residual) ** -0.5
+            nn.init.normal_(out.weight, std=8 * (n * residual) ** -0.5)  # type: ignore[arg-type]
+        nn.init.normal_(self.skip.weight, std=6 * (n * residual) ** -0.5)
+        nn.init.normal_(self.inner.weight, std=(2 / skip) ** 0.5)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)  # nothing is likelier than anything else
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that the next one depends on, itself counted."""
+        return 1 + sum(self.dilations)
+
+    def steering(self, y: Tensor | None) -> Tensor:
+        """What is given of one item, f32[1, width], as the layers read it, f32[layers x 2 residual]."""
+        return self.bias if self.given is None or y is None else self.bias + self.given(y)[0]
+
+    def forward(self, before: Tensor, y: Tensor | None = None, first: int = 0) -> Tensor:
+        """The sample before each time of one item, i64[T] or f32[T, 2] -> about the sample of each, f32[T', outputs].
+
+        y:     what is given of the item, f32[1, width]
+        first: the first time that is asked for: T' = T - first. Above 0, it has its receptive field before it, or all
+               of the item
+        """
+        x, steering = self.embedding(before), self.steering(y)
+        kind = x.device.type
+        narrow = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        weights = [layer.weight.to(narrow) for part in (self.past, self.now, self.out) for layer in part]
+        with torch.autocast(kind, enabled=False):
+            z = _Stack.apply(x.to(narrow), steering.to(narrow), self.dilations, first, *weights)
+        return self.head(F.relu(self.inner(F.relu(self.skip(z)))))
+
+
+class _Stack(torch.autograd.Function):
+    """x [T, R] -> the z of all layers side by side, from the time `first` on: [T - first, layers * R].
+
+    Each layer makes what those above it read, and no more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, steering: Tensor, dilations: tuple[int, ...], first: int, *weights: Tensor
+    ) -> Tensor:  # fmt: skip
+        layers, r = len(dilations), x.shape[1]
+        past, now, out = (weights[i * layers : (i + 1) * layers] for i in range(3))
+        starts, base = _starts(dilations, first), 0  # base: the time that x begins with
+        z_all, kept = x.new_empty(len(x) - first, layers * r), [x]
+        for i, (d, start) in enumerate(zip(dilations, starts, strict=True)):
+            gates = torch.addmm(steering[2 * r * i : 2 * r * (i + 1)], x[start - base :], now[i].T)
+            rows, behind = _behind(len(gates), base, start, d)
+            gates[rows].addmm_(x[behind], past[i].T)
+            gates.sigmoid_()
+            gates[:, :r] -= 0.5
+            z = gates[:, :r] * gates[:, r:]
+            z_all[:, r * i : r * (i + 1)] = z[first - start :]
+            kept.append(gates)
+            if i < layers - 1:
+                x, base = torch.addmm(x[start - base :], z, out[i].T), start
+                kept.append(x)
+        ctx.save_for_backward(*kept, *weights)
+        ctx.facts = dilations, first, starts
+        return z_all
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_all: Tensor) -> tuple[Tensor | None, ...]:
+        dilations, first, starts = ctx.facts
+        layers = len(dilations)
+        kept, weights = ctx.saved_tensors[: 2 * layers], ctx.saved_tensors[2 * layers :]
+        xs, gated, r = kept[::2], kept[1::2], kept[0].shape[1]
+        past, now, out = (weights[i * layers : (i + 1) * layers] for i in range(3))
+        d_past, d_now, d_out = ([torch.zeros_like(w) for w in part] for part in (past, now, out))
+        d_steering = d_all.new_empty(2 * r * layers)
+        dx = d_all.new_empty(0)
+        for i in reversed(range(layers)):
+            x, start, base, last = xs[i], starts[i], starts[i - 1] if i else 0, i == layers - 1
+            f, g = gated[i][:, :r], gated[i][:, r:]
+            dz = d_all[:, r * i : r * (i + 1)]
+            if not last:  # its sum with x is read by the next layer
+                torch.mm(dx.T, f * g, out=d_out[i])
+                of_skip, dz = dz, dx @ out[i]
+                dz[first - start :] += of_skip
+            da = torch.cat([dz * g * (0.25 - f * f), dz * f * (g - g * g)], 1)
+            torch.sum(da, 0, out=d_steering[2 * r * i : 2 * r * (i + 1)])
+            torch.mm(da.T, x[start - base :], out=d_now[i])
+            whole = torch.zeros_like(x)
+            torch.addmm(whole[start - base :] if last else dx, da, now[i], out=whole[start - base :])
+            rows, behind = _behind(len(da), base, start, dilations[i])
+            torch.mm(da[rows].T, x[behind], out=d_past[i])
+            whole[behind].addmm_(da[rows], past[i])
+            dx = whole
+        return (dx, d_steering, None, None, *d_past, *d_now, *d_out)
+
+
+def _starts(dilations: Sequence[int], first: int) -> list[int]:
+    """The first time that each layer has to make, so that all there is above it can be made from `first` on."""
+    starts = [first]
+    for d in reversed(dilations[1:]):
+        starts.append(max(0, starts[-1] - d))
+    return starts[::-1]
+
+
+def _behind(rows: int, base: int, start: int, d: int) -> tuple[slice, slice]:
+    """Which of the rows from the time `start` on have something d before them, and where that is in what begins with
+    the time `base`."""
+    left = min(max(d - start, 0), rows)
+    begin = start + left - d - base
+    return slice(left, rows), slice(begin, begin + rows - left) if left < rows else slice(0, 0)

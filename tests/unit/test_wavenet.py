@@ -1,0 +1,295 @@
+"""WaveNet: its network against plain convolutions, its loops against one another, its clips and their ends."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maquette.core.batch import Batch
+from maquette.core.errors import UserError
+from maquette.core.model import Step
+from maquette.core.rng import ItemRng, StepRng
+from maquette.core.spec import DataSpec
+from maquette.losses import logistics, mu_law
+from maquette.models import wavenet
+from maquette.nets import sounding
+from maquette.nets.sounding import ENDED, Voice, Weights
+from maquette.nets.wavenet import WaveNet
+from maquette.testing import check_model, column_spec, data_spec
+
+SMALL = {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16}
+NONE = np.empty(0, np.float32)
+
+
+def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0) -> WaveNet:
+    """Freshly drawn, with a head that says something."""
+    torch.manual_seed(blocks)
+    net = WaveNet(0 if mixtures else 256, 3 * mixtures + 1 if mixtures else 257, blocks, layers, residual, skip)
+    torch.nn.init.normal_(net.head.weight, std=0.3)
+    with torch.no_grad():
+        net.head.bias[-1] = -4.0  # so that clips last
+    return net
+
+
+def plain(net: WaveNet, before: Tensor) -> Tensor:
+    """The network in textbook convolutions, of everything that there is."""
+    x, said, r = net.embedding(before).T[None], [], net.residual
+    for i, d in enumerate(net.dilations):
+        kernel = torch.stack([net.past[i].weight, net.now[i].weight], -1)
+        a = F.conv1d(F.pad(x, (d, 0)), kernel, net.bias[2 * r * i : 2 * r * (i + 1)], dilation=d)
+        z = (a[:, :r] / 2).tanh() / 2 * a[:, r:].sigmoid()
+        said.append(z)
+        x = x + F.conv1d(z, net.out[i].weight[..., None])
+    return net.head(F.relu(net.inner(F.relu(net.skip(torch.cat(said, 1)[0].T)))))
+
+
+# -- the network -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 17, 19])
+def test_outputs_and_gradients_are_those_of_convolutions(first: int) -> None:
+    net = network(2, 3, 4, 8).double()
+    before = torch.randint(0, 257, (20,))
+    ours, theirs = net(before, None, first), plain(net, before)[first:]
+    weight, parameters = torch.randn_like(ours), [*net.parameters()]
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    found = [torch.autograd.grad((made * weight).sum(), parameters, allow_unused=True) for made in (ours, theirs)]
+    for mine, other, parameter in zip(*found, parameters, strict=True):
+        zero = torch.zeros_like(parameter)
+        assert torch.allclose(zero if mine is None else mine, zero if other is None else other, atol=1e-10)
+
+
+def test_the_receptive_field_is_enough_and_no_less() -> None:
+    net = network(2, 3, 4, 8).double()
+    before, field = torch.randint(0, 256, (40,)), net.receptive_field
+    assert field == 15 and WaveNet(256, 257, 4, 10, 2, 2).receptive_field == 4093
+    whole = net(before)[-1]
+    assert torch.allclose(net(before[-field:], None, field - 1)[-1], whole, atol=1e-12)
+    before[-field] += 1
+    assert not torch.allclose(net(before)[-1], whole, atol=1e-12)
+
+
+# -- what a sample is --------------------------------------------------------------------------------
+
+
+def test_codes_come_back_and_silence_is_silent() -> None:
+    codes = torch.arange(256)
+    assert torch.equal(mu_law.encode(mu_law.decode(codes)), codes)
+    assert mu_law.decode(torch.tensor(mu_law.SILENCE)) == 0.0 == mu_law.decode(mu_law.encode(torch.zeros(())))
+    x = torch.linspace(-1, 1, 4001)
+    near = mu_law.decode(mu_law.encode(x))
+    assert ((near - x).abs() <= 0.022 * x.abs() + 1e-4)[x < 0.95].all()
+    assert mu_law.encode(torch.tensor([-1.0, 1.0])).tolist() == [0, 255]
+
+
+def test_a_mixture_of_logistics_is_a_distribution_over_16_bits() -> None:
+    torch.manual_seed(0)
+    values = (torch.arange(2**16) - 2**15) / 2**15
+    mean, log_scale = torch.tensor([[0.3, -0.9, 1.5, 0.0]]), torch.tensor([[-3.0, -6.0, -1.0, -9.9]])
+    mass = logistics.log_mass(values.double(), mean.double(), log_scale.double()).exp().sum(0)
+    assert torch.allclose(mass, torch.ones(4, dtype=torch.float64), atol=2e-3)
+    far = logistics.log_mass(torch.tensor([0.9]), torch.full((1, 1), -0.9), torch.full((1, 1), -9.0))
+    assert torch.isfinite(far).all() and far < -1e3
+
+
+# -- the loops ---------------------------------------------------------------------------------------
+
+
+def noise(n: int, samples: int) -> np.ndarray:
+    uniform = np.random.default_rng(3).random((n, samples, 2)).astype(np.float32)
+    uniform[..., 1] = np.log(uniform[..., 1] / (1 - uniform[..., 1]))
+    return uniform
+
+
+def voices(net: WaveNet, mixtures: int = 0) -> list[Voice]:
+    values = NONE if mixtures else mu_law.Coder.values
+    return [Voice(net, values, mixtures, compiled=compiled) for compiled in (True, False)]
+
+
+def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
+    """Codes as a loop without states draws them, over the whole receptive field each time, in the same sums."""
+    w, half, r = Weights.of(net), np.float32(0.5), net.residual
+    steering = sounding._array(net.bias).reshape(-1, 2 * r) * half
+    codes = [256]
+    for t in range(steps):
+        x = w.embedding[codes[-net.receptive_field :]]
+        said = []
+        for i, d in enumerate(net.dilations):
+            past = np.concatenate([np.zeros((d, r), np.float32), x])[: len(x)]
+            a = sounding._tanh(sounding._summed(sounding._summed(steering[i : i + 1], past, w.past[i]), x, w.now[i]))
+            z = (a[:, :r] * half) * (a[:, r:] * half + half)
+            said.append(z[-1])
+            x = sounding._summed(x, z, w.out[i])
+        h = np.maximum(sounding._summed(w.skip_bias[None], np.concatenate(said)[None], w.skip), 0)
+        h = np.maximum(sounding._summed(w.inner_bias[None], h, w.inner), 0)
+        y = sounding._summed(w.head_bias[None], h, w.head)[0]
+        codes.append(int(sounding._picked(y[:257], drawn_by[t, 0], np.float32(1))))
+        if codes[-1] == 256:
+            break
+    return np.array(codes[1:])
+
+
+@pytest.mark.parametrize("sizes", [(1, 5, 12, 20), (2, 4, 16, 32), (3, 2, 5, 7)])
+def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[int, int, int, int]) -> None:
+    net, drawn_by = network(*sizes), noise(1, 150)
+    codes = naive(net, drawn_by[0], 150)
+    assert len(codes) > 40
+    for voice in voices(net):
+        made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+        there = made[~np.isnan(made)]
+        assert np.array_equal(there, mu_law.Coder.values[codes[codes < 256]])
+        assert len(there) == len(codes) - (codes[-1] == 256)
+
+
+@pytest.mark.parametrize("mixtures", [0, 4])
+def test_however_streams_are_cut_and_put_together_they_are_the_same(mixtures: int) -> None:
+    net, drawn_by = network(2, 4, 16, 32, mixtures), noise(6, 90)
+    steering = net.bias + torch.randn(6, len(net.bias))
+    for voice in voices(net, mixtures):
+        whole = voice.advance(voice.begin(steering), drawn_by)
+        state, parts = voice.begin(steering), []
+        for begin, end in itertools.pairwise((0, 1, 33, 90)):
+            parts.append(voice.advance(state, drawn_by[:, begin:end]))
+        assert np.array_equal(np.concatenate(parts, 1), whole, equal_nan=True)
+        alone = voice.advance(voice.begin(steering[4:5]), drawn_by[4:5])
+        assert np.array_equal(alone[0], whole[4], equal_nan=True)
+        state = voice.begin(steering)
+        voice.advance(state, drawn_by[:, :33])
+        order = np.array([5, 2])
+        assert np.array_equal(voice.advance(state.rows(order), drawn_by[order, 33:]), whole[order, 33:], equal_nan=True)
+    compiled, by_numpy = (v.advance(v.begin(steering), drawn_by) for v in voices(net, mixtures))
+    assert np.array_equal(compiled, by_numpy, equal_nan=True)
+
+
+def test_draws_are_those_of_the_probabilities_that_are_learned() -> None:
+    """The network itself, in sums of another order, gives each sample that was drawn."""
+    net, drawn_by = network(2, 5, 16, 32), noise(1, 2000)
+    voice = voices(net)[0]
+    made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+    x = torch.from_numpy(made[~np.isnan(made)])
+    with torch.no_grad():
+        sums = net(mu_law.Coder().before(x[:-1], start=True)).softmax(-1).cumsum(-1)
+    edges = torch.nn.functional.pad(sums, (1, 0))
+    codes, uniform = mu_law.encode(x)[:, None], torch.from_numpy(drawn_by[0, : len(x), :1])
+    assert len(x) > 100
+    assert bool((edges.gather(1, codes) - 1e-4 <= uniform).all() and (uniform <= sums.gather(1, codes) + 1e-4).all())
+
+
+def test_polynomials_are_near_to_what_they_stand_for() -> None:
+    x = np.linspace(-30, 30, 10001, dtype=np.float32)
+    assert np.abs(sounding._tanh(x) - np.tanh(x)).max() < 1e-6 and sounding._tanh(np.zeros(1, np.float32))[0] == 0
+    assert np.abs(sounding._exp(x) / np.exp(x.astype(np.float64)) - 1).max() < 1e-6
+
+
+def test_compiled_code_is_kept_where_nobody_else_writes(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    assert sounding._is_ours(tmp_path / "new") and (tmp_path / "new").stat().st_mode & 0o077 == 0
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    assert not sounding._is_ours(tmp_path / "shared")
+
+
+# -- the model ---------------------------------------------------------------------------------------
+
+
+def spec_of(length: int = 200, **given: str) -> DataSpec:
+    return data_spec(column_spec("audio", 1, length), **{name: column_spec(kind) for name, kind in given.items()})
+
+
+def model_of(spec: DataSpec, **settings: object) -> wavenet.WaveNetModel:
+    torch.manual_seed(0)
+    return wavenet.build(wavenet.Config.model_validate({**SMALL, **settings}), spec)
+
+
+def clips(*lengths: int, room: int = 200) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.zeros(len(lengths), 1, room)
+    for i, n in enumerate(lengths):
+        x[i, 0, :n] = torch.rand(n, generator=generator) * 1.8 - 0.9
+    return x
+
+
+def test_mixtures_meet_the_contract() -> None:
+    """Codes do in tests/contract."""
+    check_model("wavenet", spec_of(128, label="label"), {**SMALL, "output": "logistics", "lr": 1e-2}, steps=60)
+
+
+@pytest.mark.parametrize("output", ["mu-law", "logistics"])
+def test_a_clip_costs_its_samples_and_its_end(output: str) -> None:
+    model, x = model_of(spec_of(), output=output), clips(50, 0, 200, 50)
+    torch.nn.init.normal_(model.net.head.weight, std=0.1)
+    log_p = model.log_prob(Batch({"audio": x}, {}, 4), ItemRng(0, range(4)))
+    roomier = F.pad(x, (0, 300))
+    wide = model_of(spec_of(500), output=output)
+    wide.load_state_dict(model.state_dict())
+    again = wide.log_prob(Batch({"audio": roomier}, {}, 4), ItemRng(0, range(4)))
+    assert torch.allclose(log_p[:2], again[:2]) and log_p[1] < 0  # nothing is heard, and it ends
+    assert again[2] < log_p[2]  # where there is room left, a clip has to end
+    pieces = [model._log_prob(x[0, 0, :50], None, a, b) for a, b in itertools.pairwise((0, 1, 40, 51))]
+    assert torch.allclose(torch.cat(pieces).sum(), log_p[0], rtol=1e-5) and sum(map(len, pieces)) == 51
+
+
+def test_a_new_network_knows_nothing_of_a_code() -> None:
+    log_p = model_of(spec_of()).log_prob(Batch({"audio": clips(50)}, {}, 1), ItemRng(0, [0]))
+    assert log_p.item() == pytest.approx(-51 * math.log(257), rel=1e-5)
+
+
+def test_crops_reach_every_sample_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = model_of(spec_of(), crop=64), clips(150, 10)
+    seen = np.zeros(151)
+
+    def noted(x: Tensor, y: Tensor | None, begin: int, end: int) -> Tensor:
+        if len(x) == 150:
+            seen[begin:end] += 1
+            assert end - begin == 64
+        else:
+            assert (begin, end) == (0, 11)
+        return x.new_zeros(1)
+
+    monkeypatch.setattr(model, "_log_prob", noted)
+    for i in range(200):
+        model.nll(Batch({"audio": x}, {}, 2), Step(i, 200, StepRng(i, 2)))
+    assert seen.min() > 20 and seen[0] > 40 and seen[-1] > 40
+
+
+def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
+    model = model_of(spec_of(3000)).eval()
+    torch.nn.init.normal_(model.net.head.weight, std=0.3)
+    with torch.no_grad():
+        model.net.head.bias[-1] = -2.0
+        made = model.sample(6, {}, ItemRng(0, range(6)))["audio"]
+        pieces = list(model.unfold({}, ItemRng(0, [3])))
+    x = torch.cat(pieces, 1)
+    assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
+
+
+def test_colder_samples_are_likelier() -> None:
+    model = model_of(spec_of(400)).eval()
+    torch.nn.init.normal_(model.net.head.weight, std=0.5)
+    with torch.no_grad():
+        model.net.head.bias[-1] = -20.0
+        kinds = [len(model.sample(1, {}, ItemRng(0, [0]), temperature=t)["audio"].unique()) for t in (0.05, 1.0)]
+    assert kinds[0] < kinds[1]
+
+
+@pytest.mark.parametrize(("kind", "shape", "says"), [("audio", (2, 100), "mix=mono"), ("image", (1, 8, 8), "recipes")])
+def test_what_is_no_single_channel_is_refused(kind: str, shape: tuple[int, ...], says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        model_of(data_spec(column_spec(kind, *shape)))
+    assert says in refused.value.remedy
+
+
+def test_streams_that_have_ended_stay_so() -> None:
+    net = network(1, 2, 4, 8)
+    with torch.no_grad():
+        net.head.bias[-1] = 50.0
+    for voice in voices(net):
+        state = voice.begin(net.bias[None].expand(2, -1))
+        assert np.isnan(voice.advance(state, noise(2, 5))).all() and (state.phase == ENDED).all()
