@@ -20,7 +20,8 @@ def compiled(folder: Path | None) -> list[str]:
 
     before = numba.config.CACHE_DIR
     keep(double, folder)
-    assert double(4) == 8 and numba.config.CACHE_DIR == before
+    assert double(4) == 8
+    assert before == numba.config.CACHE_DIR
     return sorted(path.suffix for path in (folder or Path("/nowhere")).rglob("*.nb?"))
 
 

@@ -53,7 +53,7 @@ class Step:
         self.table = _centred(net.embedding.weight * self.scale)  # tokens as the first layer reads them, [vocab, width]
         self.ngrams = None if net.ngrams is None else _Ngrams(net.ngrams, self.scale)
         self.out = _after(net.norm, net.embedding.weight @ net.readout.weight)
-        self.times = 0  # it was called
+        self.times = 0.0  # that it was called
 
     @staticmethod
     def of(net: Transformer, dtype: torch.dtype, cache: Path | None = None) -> Step | None:

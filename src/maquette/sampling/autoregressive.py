@@ -204,9 +204,8 @@ class Drafts:
     def read(self, but: int = 0) -> Tensor:
         """Lets the model read what it has not yet, save the last `but` tokens -> its logits f32[m, R - but, V]."""
         end = self.unread.shape[1] - but
-        logits = self.model.advance(self.memory, self.unread[:, :end])
-        self.unread = self.unread[:, end:]
-        return logits
+        tokens, self.unread = self.unread.tensor_split((end,), 1)
+        return self.model.advance(self.memory, tokens)
 
     def possible(self, logits: Tensor) -> Tensor:
         """Logits f32[m, V] of the next token, -inf where it may not be written."""
@@ -221,7 +220,7 @@ class Drafts:
 
     def append(self, token: Tensor) -> Tensor:
         """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
-        token = token.masked_fill(self.ended, PAD)
+        token = token.masked_fill(self.ended, PAD) if self.may_end else token
         self._tokens[:, self._count] = token
         self._count, self.unread = self._count + 1, token[:, None]
         if self.rules.may_end:
