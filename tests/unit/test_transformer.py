@@ -18,7 +18,7 @@ from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.losses.sequence import token_log_prob
 from maquette.models.transformer import Config, rearrange
-from maquette.nets import attention
+from maquette.nets import attention, writing
 from maquette.nets.attention import Dropout, SelfAttention, attend, band, padding_bias, relu_squared, rotate, rotation
 from maquette.nets.condition import Classes, Condition
 from maquette.nets.ngrams import Ngrams
@@ -55,22 +55,77 @@ def sources(n: int) -> torch.Tensor:
     return source
 
 
-@pytest.mark.parametrize("step", [True, False])
+@pytest.mark.parametrize("step", ["numpy", "numba", "torch"])
 @pytest.mark.parametrize("source", [False, True])
 @pytest.mark.parametrize("pieces", [[1] * 50, [16, 16, 18], [50], [5, 1, 1, 20, 3, 20], [1, 30, 1, 1, 17], [15, 2, 33]])
-def test_any_way_of_cutting_a_text_gives_the_same_logits_also_past_the_context(source, pieces, step):
-    """step: single tokens as a CPU reads them (nets/writing.py), or as everything else does."""
+def test_any_way_of_cutting_a_text_gives_the_same_logits_also_past_the_context(source, pieces, step, monkeypatch):
+    """step: single tokens as a CPU reads them (nets/writing.py), compiled or not, or as everything else does."""
+    if step == "numba":
+        compiled_from_the_first(monkeypatch)
     net, tokens, c = make(source, ngrams=3, ngram_rows=2000, shift=32), texts(3, 50), torch.randn(3, 64)
     given = sources(3) if source else None
     with torch.no_grad():
         whole = net(tokens, given, c)
     memory = net.begin(3, given, c)
     assert memory.step is not None
-    memory.step = memory.step if step else None
+    memory.step = None if step == "torch" else memory.step
     parts = torch.cat([net.advance(memory, part) for part in tokens.split(pieces, 1)], 1)
     assert memory.position == 50
     assert (parts - whole).abs().max() < 1e-5
     assert (net(tokens, given, c).detach() - whole).abs().max() < 1e-5  # as training computes it
+
+
+def compiled_from_the_first(monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(writing, "_WORTH", 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_compiled_a_text_is_the_same_to_the_last_bit_alone_and_with_others(threads, monkeypatch):
+    """Of sizes that fill no tile: 25 texts are tiles of 6 and 4 rows and one left over, and three threads' shares."""
+    compiled_from_the_first(monkeypatch)
+    net = Transformer(45, 36, 2, 3, 12, 100, ngrams=3, ngram_rows=50, shift=10)
+    net, tokens, n = awake(net).eval(), texts(25, 30), 25
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        memory = net.begin(n)
+        together = torch.cat([net.advance(memory, part) for part in tokens.split(1, 1)], 1)
+        for rows in ([0], [24], [3, 4], [7, 8, 9], list(range(10))):
+            memory = net.begin(len(rows))
+            apart = torch.cat([net.advance(memory, part) for part in tokens[rows].split(1, 1)], 1)
+            assert torch.equal(apart, together[rows])
+    finally:
+        torch.set_num_threads(before)
+    assert memory.step.compiled is not None
+    with torch.no_grad():
+        assert (together - net(tokens)).abs().max() < 1e-4 * together.abs().max()
+
+
+def test_the_compiled_step_is_for_those_who_write_much_and_have_no_source(monkeypatch):
+    """It takes as long to be loaded as two thousand steps in numpy."""
+    monkeypatch.setattr(writing, "_WORTH", 3)
+    used = []
+    monkeypatch.setattr(writing.Step, "compiled", property(lambda step: used.append(step.times)))  # None: no numba
+    for source, times in ((False, [4, 5]), (True, [])):
+        net, used[:] = make(source), []
+        for _ in range(5):  # texts of one token each
+            net.advance(net.begin(2, sources(2) if source else None), texts(2, 1))
+        assert sorted(set(used)) == times
+
+
+def test_a_step_is_prepared_once_and_anew_where_weights_have_changed():
+    """However they changed: a fused optimizer does not count its changes (Tensor._version)."""
+    net, tokens = make(False, ngrams=3, ngram_rows=50), texts(2, 1)
+    first = net.begin(2).step
+    assert net.begin(3).step is first
+    for weight in net.parameters():
+        version = weight._version
+        weight.data.mul_(1.1)
+        assert weight._version == version and net.begin(1).step is not first
+        first = net.begin(1).step
+    with torch.no_grad():
+        assert (net.advance(net.begin(2), tokens) - net(tokens)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("source", [False, True])

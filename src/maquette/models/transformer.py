@@ -19,6 +19,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.bounds import DEEPEST, AnyCount, AnyDepth, Count, Depth, Length, Share, Width
+from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
@@ -194,7 +195,7 @@ class TransformerModel(Model):
         return self.net.context
 
     def begin(self, n: int, given: Given) -> Memory:
-        return self.net.begin(n, self._source(given), vector(self.net, given, n))
+        return self.net.begin(n, self._source(given), vector(self.net, given, n), cache_folder("compiled", "numba"))
 
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         return self.net.advance(memory, tokens)

@@ -10,6 +10,7 @@ tokens that come in and go out (Press & Wolf 2017).
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from maquette.nets.attention import (
     SelfAttention,
     Source,
     band,
+    empty_memory,
     linear,
     padding_bias,
     relu_squared,
@@ -139,6 +141,7 @@ class Transformer(nn.Module):
         self.norm = norm(width)
         # Zero at first: the table that is tied to the input would otherwise make every token predict itself.
         self.readout = linear(width, width, gain=0)
+        self.step: Step | None = None  # as it was last asked for
 
     # -- the source --------------------------------------------------------------------------------------------
 
@@ -195,19 +198,19 @@ class Transformer(nn.Module):
     # -- token by token ----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def begin(self, n: int, source: Tensor | None = None, c: Tensor | None = None) -> Memory:
-        """The memory of n texts of which nothing is written; the source is encoded here, once."""
+    def begin(self, n: int, source: Tensor | None = None, c: Tensor | None = None, cache: Path | None = None) -> Memory:
+        """The memory of n texts of which nothing is written; the source is encoded here, once. cache: see Step."""
         weight = self.embedding.weight
         room = min(_ROOM, self.context)
         # Under autocast keys and values come in its precision.
         kind = weight.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        keys = weight.new_zeros(len(self.blocks), 2, n, self.heads, room, self.head_dim, dtype=dtype)
+        keys = empty_memory(weight, (len(self.blocks), 2, n, self.heads, room, self.head_dim), dtype)
         recent = torch.full((n, self.ngrams.before if self.ngrams else 0), self.pad, device=weight.device)
         before = weight.new_zeros(len(self.blocks), n, 1, self.shift)
         seen = None if source is None else self.encode(source)
         memory = Memory(keys, self.context, recent, before, seen, c)
-        memory.step = Step(self) if Step.fits(self, dtype) else None
+        memory.step = Step.of(self, dtype, cache)
         return memory
 
     def embed(self, memory: Memory, tokens: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A transformer's next token, on a CPU: its matrix products, and next to nothing beside them.
 
-    step = Step(net)
+    step = Step.of(net, torch.float32)
     logits = step(memory, tokens)  # as net.advance(memory, tokens[:, None])[:, 0], up to rounding
 
 One token costs little arithmetic: it is reading the weights, and some forty operations a layer. In numpy an operation
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,42 +33,48 @@ if TYPE_CHECKING:
 
     from maquette.nets.ngrams import Ngrams
     from maquette.nets.transformer import Block, Transformer
+    from maquette.nets.writing_numba import Compiled
 
 Array = NDArray[np.float32]
 _FEW = 8  # texts whose products are too small to be shared among threads
+_WORTH = 2048  # steps, before which numba would take longer to be loaded than it could have saved
 
 
 class Step:
-    """The weights of a transformer as they are when the first token is read: who changes them makes another step."""
+    """The weights of a transformer as they are now: see `of`."""
 
-    def __init__(self, net: Transformer) -> None:
-        self.net = net
+    def __init__(self, net: Transformer, cache: Path | None) -> None:
+        """cache: where the compiled function is kept; None: it is compiled in each process."""
+        self.seen, self.cache = [weight.detach().clone() for weight in _weights(net)], cache
+        self.scale, self.head_dim = math.sqrt(net.width), net.head_dim
         # Of x with the mean 0, the layer-norm is x / sqrt(x x' + width eps), times sqrt(width), times its gain.
         self.eps = net.width * net.norm.eps
+        self.layers = [_Layer(block, net) for block in net.blocks]  # type: ignore[arg-type]
+        self.table = _centred(net.embedding.weight * self.scale)  # tokens as the first layer reads them, [vocab, width]
+        self.ngrams = None if net.ngrams is None else _Ngrams(net.ngrams, self.scale)
+        self.out = _after(net.norm, net.embedding.weight @ net.readout.weight)
+        self.times = 0.0  # that it was called
 
     @staticmethod
-    def fits(net: Transformer, dtype: torch.dtype) -> bool:
-        """Whether it is the next token of this network, that remembers numbers of this type: on a CPU, in f32, without
-        dropout."""
+    def of(net: Transformer, dtype: torch.dtype, cache: Path | None = None) -> Step | None:
+        """That of this network, which keeps it until its weights are others; None where it is not the next token of
+        one that remembers numbers of this type: on a CPU, in f32, without dropout."""
         weight = net.embedding.weight
-        return not net.training and weight.device.type == "cpu" and weight.dtype == dtype == torch.float32
+        if net.training or weight.device.type != "cpu" or not weight.dtype == dtype == torch.float32:
+            return None
+        # By their values: an optimizer need not count its changes.
+        if net.step is None or not all(map(torch.equal, net.step.seen, _weights(net))):
+            net.step = Step(net, cache)
+        return net.step
 
     @cached_property
-    def layers(self) -> list[_Layer]:
-        return [_Layer(block, self.net) for block in self.net.blocks]  # type: ignore[arg-type]
-
-    @cached_property
-    def table(self) -> Array:
-        """Tokens as the first layer reads them, [vocab, width]."""
-        return _centred(self.net.embedding.weight * math.sqrt(self.net.width))
-
-    @cached_property
-    def ngrams(self) -> _Ngrams | None:
-        return None if self.net.ngrams is None else _Ngrams(self.net.ngrams, math.sqrt(self.net.width))
-
-    @cached_property
-    def out(self) -> Array:
-        return _after(self.net.norm, self.net.embedding.weight @ self.net.readout.weight)
+    def compiled(self) -> Compiled | None:
+        """The step as one function; None where numba is not installed."""
+        try:
+            from maquette.nets.writing_numba import Compiled
+        except ImportError:
+            return None
+        return Compiled(self, self.cache)
 
     def __call__(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Logits f32[B, vocab] of the token after i64[B]; the memory moves on by one token."""
@@ -80,22 +87,25 @@ class Step:
         room, position = memory.keys.shape[4], memory.position
         slot, used = position % room, min(position + 1, room)
         keys, before = memory.keys.numpy(), memory.before.numpy()
-        turn = _turns(self.net.head_dim, 1 << max(8, position.bit_length()))[position]
+        turn = _turns(self.head_dim, 1 << max(8, position.bit_length()))[position]
         x = self._embedded(memory, tokens)
+        memory.position += 1
+        self.times += 1
+        if self.times > _WORTH and memory.source is None and self.compiled is not None:
+            return self.compiled(x, turn, keys, before, slot, used)
         for i, layer in enumerate(self.layers):
             x += layer.attend(self._normed(x), turn, keys[i], before[i, :, 0], slot, used)
             if memory.source is not None:
                 x += layer.look(self._normed(x), memory.source.layers[i].numpy(), memory.source.bias.numpy())
             x += layer.mlp(self._normed(x))
-        memory.position += 1
         return np.dot(self._normed(x), self.out)
 
     def _embedded(self, memory: Memory, tokens: Tensor) -> Array:
-        if memory.condition is not None:
-            return _centred(self.net.embed(memory, tokens[:, None])[:, 0])
         x = self.table[tokens.numpy()]
         if self.ngrams is not None:
-            x = x + self.ngrams(memory, tokens)
+            x += self.ngrams(memory, tokens)
+        if memory.condition is not None:
+            x += _centred(memory.condition * self.scale)
         return x
 
     def _normed(self, x: Array) -> Array:
@@ -104,6 +114,12 @@ class Step:
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
         return x / np.sqrt(size + np.float32(self.eps))
+
+
+def _weights(net: Transformer) -> list[Tensor]:
+    """All that a step is made of."""
+    parts = (net.embedding, net.blocks, net.norm, net.readout, net.ngrams)
+    return [weight for part in parts if part is not None for weight in part.parameters()]
 
 
 class _Ngrams:
@@ -119,7 +135,8 @@ class _Ngrams:
         recent = torch.cat([memory.recent, tokens[:, None]], 1)
         memory.recent = recent[:, 1:]
         rows = (np.dot(recent.numpy(), self.powers) >> 33) % self.rows + self.first
-        return np.dot(np.add.reduce(self.table[rows], 1), self.out)
+        found = np.add.reduce(self.table[rows], 1)
+        return np.matmul(found[:, None], self.out)[:, 0]  # row by row: the same whatever stands beside it
 
 
 class _Layer:

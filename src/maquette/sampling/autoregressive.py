@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +22,7 @@ from maquette.sampling.constraints import Allowed
 # Reserved tokens as core/spec.py numbers them, which this room may not import; a test holds the two together.
 PAD, EOS = 0, 2
 FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no sequence contains
+_DRAWN = 64  # steps
 _CROWD = 0.75  # the memory is cut down when no more than this share of its sequences still goes on
 
 # What the options of writing must be, in words and as a test; the one place for it, which the options of
@@ -203,9 +204,8 @@ class Drafts:
     def read(self, but: int = 0) -> Tensor:
         """Lets the model read what it has not yet, save the last `but` tokens -> its logits f32[m, R - but, V]."""
         end = self.unread.shape[1] - but
-        logits = self.model.advance(self.memory, self.unread[:, :end])
-        self.unread = self.unread[:, end:]
-        return logits
+        tokens, self.unread = self.unread.tensor_split((end,), 1)
+        return self.model.advance(self.memory, tokens)
 
     def possible(self, logits: Tensor) -> Tensor:
         """Logits f32[m, V] of the next token, -inf where it may not be written."""
@@ -220,7 +220,7 @@ class Drafts:
 
     def append(self, token: Tensor) -> Tensor:
         """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
-        token = token.masked_fill(self.ended, PAD)
+        token = token.masked_fill(self.ended, PAD) if self.may_end else token
         self._tokens[:, self._count] = token
         self._count, self.unread = self._count + 1, token[:, None]
         if self.rules.may_end:
@@ -265,9 +265,9 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
     """
     rules, choice = parted(options)
     drafts = Drafts(model, n, given, rules)
-    for _ in range(drafts.opening.steps):
+    steps, device = drafts.opening.steps, drafts.unread.device
+    for uniform in _uniforms(rng, n, steps, device) if choice.temperature else repeat(None, steps):
         logits = drafts.possible(drafts.read()[:, -1])
-        uniform = rng.uniform(n).to(logits.device) if choice.temperature else None
         if len(drafts) == n:
             token = drafts.append(choice.token(logits, drafts.text, uniform))
         else:
@@ -282,6 +282,12 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
             return
         if len(going) <= _CROWD * len(drafts):  # until then, what has ended stays
             drafts.keep(going)
+
+
+def _uniforms(rng: Draws, n: int, steps: int, device: torch.device) -> Iterator[Tensor]:
+    """f32[n] for each step, drawn for many steps at a time: each item has a generator, which is slow to ask."""
+    for start in range(0, steps, _DRAWN):
+        yield from rng.uniform(n, min(_DRAWN, steps - start)).to(device).unbind(1)
 
 
 def device_of(model: Writes, given: Mapping[str, Tensor]) -> torch.device:

@@ -1,0 +1,40 @@
+"""What numba compiles is kept where this user alone can write, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+import maquette
+
+numba = pytest.importorskip("numba")
+
+from maquette.nets.machine_code import keep  # noqa: E402
+
+
+def compiled(folder: Path | None) -> list[str]:
+    """Names of the files in it, once a function that is kept there was called."""
+
+    @numba.njit
+    def double(x):
+        return 2 * x
+
+    before = numba.config.CACHE_DIR
+    keep(double, folder)
+    assert double(4) == 8
+    assert before == numba.config.CACHE_DIR
+    return sorted(path.suffix for path in (folder or Path("/nowhere")).rglob("*.nb?"))
+
+
+def test_it_is_kept_from_one_process_to_the_next(tmp_path: Path) -> None:
+    assert compiled(tmp_path / "new" / "kept") == [".nbc", ".nbi"]
+    assert compiled(None) == []
+
+
+def test_it_is_not_kept_where_others_could_have_written(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "all"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (tmp_path / "file").touch()
+    assert compiled(open_to_all) == compiled(tmp_path / "file" / "none") == []
+    assert not list(Path(maquette.__file__).parent.rglob("*.nb?"))  # where numba would put it
+    assert not list(Path(__file__).parent.rglob("*.nb?"))
