@@ -11,16 +11,19 @@ import torch.nn.functional as F
 from maquette.nets import winograd
 from maquette.nets.dims import Conv, cells_first, channels_last, gather, normalise, spread
 
-GRIDS = [(3, 3), (4, 4), (5, 7), (7, 7), (8, 8), (9, 14), (13, 5), (14, 14), (16, 16), (28, 28), (32, 31)]
+GRIDS = [(3, 3), (4, 4), (5, 7), (7, 7), (8, 8), (9, 14), (13, 5), (14, 14), (16, 16), (28, 28), (32, 31),
+         (3,), (8,), (17,), (64,), (3, 3, 3), (5, 4, 7), (8, 9, 8)]  # fmt: skip
+DIRECT = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_values_and_gradients_are_those_of_the_direct_sum(grid):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, *grid, dtype=torch.float64, generator=g, requires_grad=True)
-    weight = torch.randn(5, 4, 3, 3, dtype=torch.float64, generator=g, requires_grad=True)
+    dims = len(grid)
+    weight = torch.randn(5, 4, *[3] * dims, dtype=torch.float64, generator=g, requires_grad=True)
     bias = torch.randn(5, dtype=torch.float64, generator=g, requires_grad=True)
-    fast, direct = winograd.conv(x, weight, bias), F.conv2d(x, weight, bias, padding=1)
+    fast, direct = winograd.conv(x, weight, bias), DIRECT[dims](x, weight, bias, padding=1)
     torch.testing.assert_close(fast, direct, rtol=0, atol=1e-10)
     for of_fast, of_direct in zip(
         torch.autograd.grad((fast**3).sum(), (x, weight, bias)),
@@ -30,20 +33,20 @@ def test_values_and_gradients_are_those_of_the_direct_sum(grid):
         torch.testing.assert_close(of_fast, of_direct, rtol=1e-9, atol=1e-7)
 
 
-@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (9, 4)], ids=str)
+@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (9, 4), (9,), (3, 4, 5)], ids=str)
 def test_second_gradients(grid):
     x = torch.randn(2, 2, *grid, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 2, *[3] * len(grid), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, w: winograd.conv(x, w), (x, weight))
 
 
-@pytest.mark.parametrize("side", [7, 8, 14, 16])
-def test_single_precision_is_far_closer_than_bf16(side):
-    g = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(16, 64, side, side, generator=g), torch.randn(64, 64, 3, 3, generator=g) / 24
-    exact = F.conv2d(x.double(), weight.double(), padding=1)
+@pytest.mark.parametrize("grid", [(7, 7), (8, 8), (14, 14), (16, 16), (64,), (4, 8, 8)], ids=str)
+def test_single_precision_is_far_closer_than_bf16(grid):
+    g, conv = torch.Generator().manual_seed(0), DIRECT[len(grid)]
+    x, weight = torch.randn(16, 64, *grid, generator=g), torch.randn(64, 64, *[3] * len(grid), generator=g) / 24
+    exact = conv(x.double(), weight.double(), padding=1)
     error = (winograd.conv(x, weight) - exact).pow(2).mean().sqrt() / exact.std()
-    rounded = (F.conv2d(x.bfloat16(), weight.bfloat16(), padding=1) - exact).pow(2).mean().sqrt() / exact.std()
+    rounded = (conv(x.bfloat16(), weight.bfloat16(), padding=1) - exact).pow(2).mean().sqrt() / exact.std()
     assert error < 1e-4 and error < rounded / 20
 
 
@@ -79,7 +82,10 @@ def test_what_is_between_convolutions_keeps_cells_first():
 
 
 def test_weights_at_points_are_kept_until_they_change():
-    layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7)
+    layer, x = Conv[2](64, 64).eval(), torch.randn(16, 64, 7, 7)
+
+    def kept(sides=(7, 7)):
+        return winograd._at_points(layer.weight, sides, keep=True)
 
     def same():
         exact = F.conv2d(x, layer.weight, layer.bias, padding=1)
@@ -87,8 +93,7 @@ def test_weights_at_points_are_kept_until_they_change():
 
     with torch.no_grad():
         same()
-        kept = winograd._at_points(layer.weight, 7, 7)
-        assert winograd._at_points(layer.weight, 7, 7) is kept
+        assert kept() is kept()
         layer.weight.mul_(2)  # as a state that is loaded does
         same()
         layer.weight.data.neg_()
@@ -98,11 +103,13 @@ def test_weights_at_points_are_kept_until_they_change():
         same()
         layer.weight.data = torch.randn(64, 64, 3, 3) / 24  # as moving a model to another order of memory does
         same()
-        assert winograd._at_points(layer.weight, 8, 7) is not winograd._at_points(layer.weight, 7, 7)
-    learned = winograd._at_points(layer.weight, 7, 7)
-    assert learned.requires_grad and learned is not winograd._at_points(layer.weight, 7, 7)
-    frozen = layer.requires_grad_(False).weight
-    assert winograd._at_points(frozen, 7, 7) is not winograd._at_points(frozen, 7, 7), "a part of what is learned"
+        assert kept((8, 7)) is not kept()
+        winograd._kept.clear()
+        layer.train()(x)
+        assert not winograd._kept, "a step changes them before they are asked for again"
+    assert kept().requires_grad and kept() is not kept()
+    layer.requires_grad_(False)
+    assert kept() is not kept(), "a part of what is learned"
     assert len(copy.deepcopy(layer).__dict__) == len(layer.__dict__), "the layer itself keeps nothing"
 
 

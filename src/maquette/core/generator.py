@@ -29,6 +29,7 @@ from maquette.core.rng import ItemRng, derive
 from maquette.core.run import RunFolder
 from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
 from maquette.core.tensors import fill, shapes_in
+from maquette.core.ways import settle
 
 MOST_ITEMS = 10**7  # of one sample
 
@@ -54,6 +55,7 @@ def build_model(recipe: Recipe, spec: DataSpec, weights: Path | None = None) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.train.seed, "init"))
         model: Model = family.build(recipe.config, spec)
+    settle(model, recipe.train.fewer_multiplications)
     return model
 
 

@@ -27,6 +27,7 @@ from maquette.core.modality import data_options
 from maquette.core.option import checked
 from maquette.core.parse import parse_yaml
 from maquette.core.spec import plain
+from maquette.core.ways import When
 
 EXAMPLE = "`maquette recipes show NAME` prints one that ships."
 
@@ -180,6 +181,9 @@ class TrainConfig(_Section):
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    fewer_multiplications: dict[str, When] | Literal["auto"] = Field(
+        "auto", description="when each convolution takes them, by its name in the model; auto: where measured as faster"
+    )
     channels_last: bool = True
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="per step, with warm-up; 0: no moving average")

@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -21,6 +22,7 @@ from maquette.core.needs import outlook
 from maquette.core.progress import stage
 from maquette.core.recipe import Leg, Recipe, TrainConfig
 from maquette.core.rng import ItemRng, derive
+from maquette.core.ways import in_words, two_ways
 from maquette.engine import compiled
 from maquette.engine.job import Job
 from maquette.engine.speed import (
@@ -52,14 +54,20 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
     budget, speeds = budget_of(train), Speeds(job.recipe, job.spec, world.device, size)
     speed = speeds.recall()
     # With a fixed number of steps and nothing to choose between, there is nothing to measure.
-    if speed is None and (budget is not None or (train.precision == "auto" and len(precisions(world.device)) > 1)):
+    choices = (train.precision == "auto" and len(precisions(world.device)) > 1) or (
+        train.fewer_multiplications == "auto" and world.device.type == "cpu" and bool(two_ways(job.model))
+    )
+    if speed is None and (budget is not None or choices):
         speed = fastest(job.model, train, batch, world)
         if compiles_by_itself(train) and _has_compiler(world):
-            speed = _compiled(job, world, batch, speed, notify) or speed
+            speed = _compiled(job.model, train, world, batch, speed, notify) or speed
         speeds.keep(speed)
     precision = (
         speed.precision if speed else train.precision if train.precision != "auto" else precisions(world.device)[0]
     )
+    fewer = train.fewer_multiplications
+    if fewer == "auto":
+        fewer = dict((speed and speed.fewer) or {})
     compiles = train.compile == "on" or (speed is not None and speed.compiled and _has_compiler(world))
 
     after = speed.end if speed and speed.end is not None else AFTERWARDS
@@ -74,14 +82,16 @@ def make_plan(job: Job, world: World, notify: Callable[[str], None]) -> Recipe:
         "course": course,
         "precision": precision,
         "compile": "on" if compiles else "off",
+        "fewer_multiplications": fewer,
         "micro_batch": (speed and speed.micro_batch) or train.micro_batch,
         "preview_every": apart if train.preview_every == "auto" else train.preview_every,
         "log_every": min(100, max(1, steps // 500)) if train.log_every == "auto" else train.log_every,
     }
     passes = steps * train.batch_size / max(job.items, 1)
+    said = f", {in_words(fewer)}" if fewer and precision == "fp32" else ""
     notify(
         f"Plan: {counted(steps, 'step', 'steps')} of {train.batch_size} ({why}), {passes:.3g} passes over the data, "
-        f"{precision}{', compiled' if compiles else ''}"
+        f"{precision}{', compiled' if compiles else ''}{said}"
     )
 
     def step_seconds() -> float:
@@ -149,12 +159,15 @@ def _has_compiler(world: World) -> bool:
     return world.device.type == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
-def _compiled(job: Job, world: World, batch: Batch, plain: Speed, notify: Callable[[str], None]) -> Speed | None:
+def _compiled(
+    model: Model, train: TrainConfig, world: World, batch: Batch, plain: Speed, notify: Callable[[str], None]
+) -> Speed | None:
     """How fast it is compiled, where that is worth it."""
+    train = train.model_copy(update={"fewer_multiplications": plain.fewer})
     compiled.begin(notify)
     try:
         with stage("compiling"):
-            speed = timed(job.model, job.recipe.train, batch, world, plain.precision, compiled=True)
+            speed = replace(timed(model, train, batch, world, plain.precision, compiled=True), fewer=plain.fewer)
         compiled.done()
     except Exception as error:  # a model that cannot be compiled (double backward, say) simply is not
         compiled.done()  # but not after Ctrl-C, which may have left something half-written

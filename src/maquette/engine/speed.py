@@ -7,11 +7,13 @@ import copy
 import json
 import platform
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maquette.core.about import software
 from maquette.core.batch import Batch
@@ -24,6 +26,7 @@ from maquette.core.progress import stage
 from maquette.core.recipe import Recipe, TrainConfig, seconds_of
 from maquette.core.rng import derive
 from maquette.core.spec import DataSpec
+from maquette.core.ways import When, settle, two_ways
 from maquette.engine.job import Batches
 from maquette.engine.loop import Loop
 from maquette.engine.schedule import Course
@@ -33,6 +36,7 @@ from maquette.engine.world import World
 DEFAULT_BUDGET = "10m"
 COMPILE_FROM_SECONDS = 1200.0  # compilation takes about a minute; below this it cannot pay for itself
 SECONDS, MOST = 0.3, 20  # of a glance, at least one step, and no more than so many
+FEW, MANY = 2, 64  # items that tell what a layer sees; that it is timed on, at most
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Speed:
     step:         seconds of one, with all of its phases
     preview, end: seconds of a preview, and of what comes after training; None where only steps were timed
     precision, compiled, micro_batch: with which it was so fast
+    fewer:        which layers took fewer multiplications, and when
     """
 
     step: float
@@ -50,6 +55,7 @@ class Speed:
     micro_batch: int | None = None
     preview: float | None = None
     end: float | None = None
+    fewer: Mapping[str, When] | None = None
 
 
 class Speeds:
@@ -63,7 +69,7 @@ class Speeds:
             "model": recipe.config.model_dump(mode="json"),
             "spec": spec.model_dump(mode="json"),
             "train": [train.batch_size, train.micro_batch, train.preview_items, train.precision, compiles,
-                      train.channels_last],
+                      train.channels_last, train.fewer_multiplications],
             "processes": processes,
             "threads": torch.get_num_threads(),
             "machine": [platform.node(), _named(device), torch.backends.cpu.get_cpu_capability()],
@@ -114,10 +120,39 @@ def timed(
 
 
 def fastest(model: Model, train: TrainConfig, batch: Batch, world: World) -> Speed:
-    """By a glance at each precision that there is to choose from."""
+    """By a glance at each precision that there is to choose from, with the ways of layers that are faster here."""
     names = [train.precision] if train.precision != "auto" else precisions(world.device)
     with stage("timing some steps"):
-        return min((timed(model, train, batch, world, name) for name in names), key=lambda speed: speed.step)
+        fewer = faster_ways(model, train, batch, world)
+        train = train.model_copy(update={"fewer_multiplications": fewer})
+        speed = min((timed(model, train, batch, world, name) for name in names), key=lambda speed: speed.step)
+    return replace(speed, fewer=fewer)
+
+
+def faster_ways(model: Model, train: TrainConfig, batch: Batch, world: World) -> dict[str, When]:
+    """When each layer is faster with fewer multiplications, on what it sees in a step: by its name; what was fixed
+    before is as it was. The model is left as it is."""
+    if train.fewer_multiplications != "auto":
+        return train.fewer_multiplications
+    if world.device.type != "cpu":
+        return {}
+    state, few = State(prepare_model(copy.deepcopy(model), world, train, False), 0.0), batch.rows(0, FEW)
+    layers, seen = two_ways(state.model), dict[str, tuple[int, ...]]()
+
+    def look(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.setdefault(name, tuple(inputs[0].shape[1:]))
+
+    for name, layer in layers.items():
+        cast(nn.Module, layer).register_forward_pre_hook(partial(look, name))
+    for phase in state.phases if layers else ():
+        Loop(state, world, train.seed, Course.of(10**9), few.size, "fp32").phase(phase, few)
+    found: dict[object, str | None] = {}
+    for name, shape in seen.items():
+        like = layers[name].weight.shape, shape
+        if like not in found:
+            found[like] = layers[name].faster(torch.empty(min(batch.size, MANY), *shape))
+    each = {name: found[layers[name].weight.shape, shape] for name, shape in seen.items()}
+    return {name: cast(When, when) for name, when in each.items() if when}
 
 
 def precisions(device: torch.device) -> list[str]:
@@ -152,6 +187,7 @@ def usual(batches: Batches) -> Batch:
 def prepare_model(model: Model, world: World, train: TrainConfig, compiled: bool) -> Model:
     """Moves a model to the device and memory format that it trains in."""
     model = model.to(world.device).train()
+    settle(model, train.fewer_multiplications)
     if train.channels_last:
         # Only 4-D weights have this format; asking it of a 5-D one is an error.
         for p in model.parameters():

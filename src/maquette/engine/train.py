@@ -178,7 +178,11 @@ class _Session:
         if step is None or not self.world.leads:
             return None
         compiles = self.config.compile == "on"
-        return Speed(step, self.config.precision, compiles, self.loop.micro_batch, self.pace.last("preview"))
+        fewer = self.config.fewer_multiplications
+        return Speed(
+            step, self.config.precision, compiles, self.loop.micro_batch, self.pace.last("preview"),
+            fewer=None if fewer == "auto" else fewer,
+        )  # fmt: skip
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.decoder import SLOPE, stacks
+from maquette.nets.decoder import stacks
 from maquette.nets.dims import Conv, by_level, gather, pyramid
+from maquette.nets.leaky import leaky_relu
 
 
 class ConvCritic(nn.Module):
@@ -40,8 +40,8 @@ class ConvCritic(nn.Module):
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
         h = self.stem(self.grid.cut(x))
         for i, level in enumerate(self.levels):
-            h = level(self.falls[i - 1](gather(F.leaky_relu(h, SLOPE))) if i else h)
-        h = F.leaky_relu(h, SLOPE).movedim(1, -1).flatten(1)  # channels last already: no copy
-        h = F.leaky_relu(self.dense(h), SLOPE).float()
+            h = level(self.falls[i - 1](gather(leaky_relu(h))) if i else h)
+        h = leaky_relu(h).movedim(1, -1).flatten(1)  # channels last already: no copy
+        h = leaky_relu(self.dense(h)).float()
         logits = self.head(h).float().squeeze(1)
         return logits if c is None else logits + (h * c).sum(1)

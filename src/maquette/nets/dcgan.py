@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
+from maquette.nets.leaky import SLOPE, LeakyReLU
 from maquette.nets.mlp import with_condition
 
 
@@ -74,7 +75,7 @@ class DcganCritic(nn.Module):
             # The paper leaves batch-norm out of the first layer of D, which would hide the mean colour.
             layers += [nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=i == 0)]
             layers += [nn.BatchNorm2d(channels)] if i else []
-            layers += [nn.LeakyReLU(0.2)]
+            layers += [LeakyReLU(SLOPE)]
             inputs = channels
         layers += [nn.Conv2d(inputs, 1, stages.base, bias=False)]
         self.layers = nn.Sequential(*layers).apply(init_dcgan)

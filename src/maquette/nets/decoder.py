@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
 from maquette.nets.dims import Conv, by_level, pyramid, spread
-
-SLOPE = 0.2  # of the leaky ReLU
+from maquette.nets.leaky import leaky_relu
 
 
 class Block(nn.Module):
@@ -23,7 +21,7 @@ class Block(nn.Module):
         self.inner, self.outer = Conv[dims](width, width, gain=2**0.5), Conv[dims](width, width, gain=0.1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.outer(F.leaky_relu(self.inner(h), SLOPE)) + h
+        return self.outer(leaky_relu(self.inner(h))) + h
 
 
 def stacks(channels: Sequence[int], depths: Sequence[int], dims: int) -> nn.ModuleList:
@@ -58,5 +56,5 @@ class ConvGenerator(nn.Module):
         # Rows of the stem are (cell, channel): its output is channels-last as it stands.
         h = self.stem(z).view(len(z), *self.grid.sizes[0], -1).movedim(-1, 1)
         for i, level in enumerate(self.levels):
-            h = level(spread(self.rises[i - 1](F.leaky_relu(h, SLOPE))) if i else h)
-        return self.grid.join(self.head(F.leaky_relu(h, SLOPE))).float().tanh()
+            h = level(spread(self.rises[i - 1](leaky_relu(h))) if i else h)
+        return self.grid.join(self.head(leaky_relu(h))).float().tanh()

@@ -17,12 +17,29 @@ from maquette.nets import winograd
 _COARSEST = 8  # cells a side: few enough for three convolutions of 3 cells a side to see all of them
 
 
-class _SameGrid:
-    """A convolution of odd size that keeps the grid, with weights ~ N(0, gain^2 / fan_in) and no bias at first."""
+class _SameGrid(nn.modules.conv._ConvNd):
+    """A convolution of odd size that keeps the grid, with weights ~ N(0, gain^2 / fan_in) and no bias at first; of 3
+    cells a side, with fewer multiplications where that is faster."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, gain: float = 1.0) -> None:
-        super().__init__(inputs, outputs, size, padding=size // 2)  # type: ignore[call-arg]
+        super().__init__(inputs, outputs, size, padding=size // 2)  # type: ignore[arg-type,call-arg]
         scaled_normal_(self, gain)  # type: ignore[arg-type]
+
+    fewer: str | None = None  # when it takes fewer multiplications, as `faster` found; None: by a fixed rule
+
+    def faster(self, x: Tensor) -> str | None:
+        """When fewer multiplications are faster here for items like x: `always`, `learning`, `sampling` or `never`;
+        None: x is not for them."""
+        return winograd.faster(self, x) if winograd.can(x, self.weight) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if winograd.pays(x, self.weight, self.fewer):
+            return winograd.conv(x, self.weight, self.bias, keep=not self.training)
+        if not cells_first(x):
+            return super().forward(x)
+        if self.weight[0, 0].numel() == 1:
+            return _items_first(F.linear(_cells_first(x), self.weight.flatten(1), self.bias))
+        return super().forward(channels_last(x))
 
 
 class Conv1d(_SameGrid, nn.Conv1d):
@@ -30,17 +47,7 @@ class Conv1d(_SameGrid, nn.Conv1d):
 
 
 class Conv2d(_SameGrid, nn.Conv2d):
-    """On [B, C, H, W]; of 3 x 3 cells, with fewer multiplications where that is faster."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if winograd.pays(x, self.weight):
-            return winograd.conv(x, self.weight, self.bias)
-        if not cells_first(x):
-            return super().forward(x)
-        if self.kernel_size == (1, 1):  # as H W items of 1 x B cells
-            rows = super().forward(x.permute(2, 3, 1, 0).flatten(0, 1).unsqueeze(2)).squeeze(2)
-            return rows.unflatten(0, x.shape[2:]).permute(3, 2, 0, 1)
-        return super().forward(channels_last(x))
+    """On [B, C, H, W]."""
 
 
 class Conv3d(_SameGrid, nn.Conv3d):
@@ -69,14 +76,24 @@ def cells_first(h: Tensor) -> bool:
 
     What works value by value keeps the order of its first operand, and what is below keeps that of h.
     """
-    return h.ndim == 4 and 0 < h.stride(0) < h.stride(3)
+    return h.ndim > 2 and 0 < h.stride(0) < h.stride(-1)
+
+
+def _cells_first(h: Tensor) -> Tensor:
+    """[B, C, *grid] as [*grid, B, C]."""
+    return h.permute(*range(2, h.ndim), 0, 1)
+
+
+def _items_first(h: Tensor) -> Tensor:
+    """The inverse of `_cells_first`."""
+    return h.permute(-2, -1, *range(h.ndim - 2))
 
 
 def normalise(h: Tensor) -> Tensor:
     """The channels of each cell with mean 0 and variance 1 (Ba et al. 2016)."""
     if cells_first(h):
-        h = h.permute(2, 3, 0, 1)
-        return F.layer_norm(h, h.shape[-1:]).permute(2, 3, 0, 1)
+        h = _cells_first(h)
+        return _items_first(F.layer_norm(h, h.shape[-1:]))
     h = h.movedim(1, -1)  # channels last already: no copy
     return F.layer_norm(h, h.shape[-1:]).movedim(-1, 1)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
+from maquette.nets.leaky import LeakyReLU
 
 
 def perceptron(widths: Sequence[int], norm: bool = False, slope: float = 0.0) -> nn.Sequential:
@@ -17,7 +18,7 @@ def perceptron(widths: Sequence[int], norm: bool = False, slope: float = 0.0) ->
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
         layers += [nn.Linear(inputs, outputs, bias=not norm), *([nn.BatchNorm1d(outputs)] if norm else [])]
-        layers += [nn.LeakyReLU(slope) if slope else nn.ReLU()]
+        layers += [LeakyReLU(slope) if slope else nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
 

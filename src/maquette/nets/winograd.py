@@ -1,115 +1,128 @@
-"""3x3 convolutions with a fifth of the multiplications (Winograd 1980; Lavin & Gray 2016), in matrix products.
+"""Convolutions of 3 cells a side with fewer multiplications (Winograd 1980; Lavin & Gray 2016), in matrix products.
 
-A tile of m x m results is made from (m + 2) x (m + 2) products of two transforms instead of 9 m x m: 81 instead of 441
-for m = 7. The points of evaluation lie at equal angles of the projective line, (cos a, sin a): with the usual 0, 1, -1,
-2, -2, 1/2, ... the transforms of tiles beyond 4 x 4 are too ill-conditioned for single precision, with these the error
-is 1e-5 of the values' standard deviation at m = 7 and 4e-5 at m = 8, where a direct sum in bf16 has 3e-3.
+In two dimensions a tile of m x m results is made from (m + 2) x (m + 2) products of two transforms instead of 9 m x m:
+81 instead of 441 for m = 7, a fifth; in one dimension two fifths, in three an eighth or less. The points of evaluation
+lie at equal angles of the projective line, (cos a, sin a): with the usual 0, 1, -1, 2, -2, 1/2, ... the transforms of
+tiles beyond 4 x 4 are too ill-conditioned for single precision, with these the error is 1e-5 of the values' standard
+deviation at m = 7 and 4e-5 at m = 8, where a direct sum in bf16 has 3e-3.
 
-The order of memory is that of cells first, [H, W, B, C]: there each transform of a dimension is one matrix product for
-each tile, which reads and writes where things lie, and nothing is copied.
+The order of memory is that of cells first, [*grid, B, C]: there each transform of a dimension is matrix products, which
+read and write where things lie, and nothing is copied. Points come before tiles, so that one batched product does all.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
-from functools import lru_cache, wraps
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce, wraps
 from itertools import product
 from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_LARGEST = 8  # results a side of a tile: beyond it, rounding grows faster than multiplications fall
-_MOST_TILES = 4  # a side of a grid
-_FROM_CHANNELS = 48  # with 32, a step of image/gan takes the same time; with fewer, transforms cost more than is saved
+_LARGEST = {1: 8, 2: 8, 3: 4}  # results a side of a tile: beyond it, rounding grows faster than multiplications fall
+_MOST_TILES = 64
+_FROM_CHANNELS = 48  # with fewer, transforms cost nearly what is saved
+_LEAST_CHANNELS = 16  # with fewer, they cost more
 _FROM_ITEMS = 16  # with fewer, transforming the weights costs more
+_TIMES, _GAIN = 3, 0.95  # measurements of a layer, the best of which counts; what is worth its memory
 _MOST_KEPT = 2**28  # bytes of transformed weights
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether `conv` is faster than a direct sum for x [B, C, H, W] and a weight [O, C, 3, 3].
+def can(x: Tensor, weight: Tensor) -> bool:
+    """Whether `conv` does x [B, C, *grid] and a weight [O, C, 3, ...], and might be faster.
 
     Measured on CPUs with AVX2 and AVX-512 in single precision; with bf16 tiles and on GPUs direct sums are faster.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
-    if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < _FROM_CHANNELS or min(x.shape[2:]) < 3:
+    if set(weight.shape[2:]) != {3} or min(x.shape[2:]) < 3 or len(x) < _FROM_ITEMS:
         return False
-    return max(-(-size // tile(size)) for size in x.shape[2:]) <= _MOST_TILES and len(x) >= _FROM_ITEMS
+    return min(weight.shape[:2]) >= _LEAST_CHANNELS and math.prod(_counts(x.shape[2:])) <= _MOST_TILES
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The convolution of x f[B, C, H, W] with weight f[O, C, 3, 3], zeros around it -> f[B, O, H, W], cells first.
+def pays(x: Tensor, weight: Tensor, when: str | None = None) -> bool:
+    """Whether `conv` is to be taken rather than a direct sum.
 
-    Differentiable as often as one likes.
+    when: what `faster` found; None: what is true of most machines
     """
-    batch, inputs, height, width = x.shape
-    cells = x.permute(2, 3, 0, 1).contiguous().view(height, width, -1)
-    v = _Tiles.apply(cells, height, width, True, True)
-    u = _at_points(weight, tile(height), tile(width))
-    y = _Product.apply(v.view(len(v), len(u), batch, inputs), u).view(*v.shape[:3], -1)
-    y = _Tiles.apply(y, height, width, False, False).view(height, width, batch, -1)
+    if when is None:
+        return min(weight.shape[:2]) >= _FROM_CHANNELS and can(x, weight)
+    return when in ("always", "learning" if torch.is_grad_enabled() else "sampling") and can(x, weight)
+
+
+def faster(layer: nn.Module, x: Tensor) -> str:
+    """When `conv` is faster here for a layer that takes it as its `fewer` says, and items like x [B, C, *grid]:
+    `learning` (forward and backward), `sampling` (forward alone), `always` or `never`. Measured, in some milliseconds.
+    """
+    layer, seconds = copy.deepcopy(layer).requires_grad_(), dict[tuple[bool, str], float]()
+    # Each in the order of memory that it has between layers of its kind, and nothing is drawn.
+    first = torch.ones(*x.shape[2:], *x.shape[:2]).permute(-2, -1, *range(x.ndim - 2)).requires_grad_()
+    last = torch.ones(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1).requires_grad_()
+    for _, (way, like) in product(range(_TIMES), (("always", first), ("never", last))):
+        layer.fewer = way  # type: ignore[assignment]
+        for learning in (True, False):
+            layer.train(learning)
+            with torch.set_grad_enabled(learning):
+                began = time.perf_counter()
+                made = layer(like)
+                if learning:
+                    torch.autograd.grad(made, [like, *layer.parameters()], torch.ones_like(made))
+                took = time.perf_counter() - began
+            seconds[learning, way] = min(took, seconds.get((learning, way), math.inf))
+    learns, samples = (seconds[mode, "always"] < _GAIN * seconds[mode, "never"] for mode in (True, False))
+    return "always" if learns and samples else "learning" if learns else "sampling" if samples else "never"
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, keep: bool = False) -> Tensor:
+    """The convolution of x f[B, C, *grid] with weight f[O, C, 3, ...], zeros around it -> f[B, O, *grid], cells first.
+
+    Differentiable as often as one likes. keep: whether the weight will be asked for again as it is, as in sampling
+    """
+    grid, dims = x.shape[2:], x.ndim - 2
+    v = _Tiles.apply(x.permute(*range(2, x.ndim), 0, 1).contiguous().flatten(-2), grid, True, True)
+    u = _at_points(weight, tiles(grid), keep)
+    y = torch.bmm(v.view(len(u), -1, x.shape[1]), u)
+    y = _Tiles.apply(y.view(*v.shape[:2], -1), grid, False, False).view(*grid, len(x), -1)
     if bias is not None:
         y = y + bias
-    return y.permute(2, 3, 0, 1)
+    return y.permute(dims, dims + 1, *range(dims))
 
 
-def tile(size: int) -> int:
-    """Results a side of a tile, for a grid of `size` cells a side: what takes the fewest multiplications."""
-    return min(range(2, _LARGEST + 1), key=lambda m: (-(-size // m) * (m + 2), m))
+def tiles(grid: Sequence[int]) -> tuple[int, ...]:
+    """Results a side of a tile, for each dimension of a grid: what takes the fewest multiplications."""
+    return tuple([_tile(size, _LARGEST[len(grid)]) for size in grid])
 
 
-class _Product(torch.autograd.Function):
-    """a [tiles, N, I, K] and b [N, J, K] -> a b^T [tiles, N, I, J]."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return _product(a, b)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = ctx.saved_tensors
-        for_a, for_b = ctx.needs_input_grad
-        return _Product.apply(grad, b.mT) if for_a else None, _Sum.apply(grad, a) if for_b else None
+def _counts(grid: Sequence[int]) -> list[int]:
+    """Tiles along each dimension."""
+    return [-(-size // m) for size, m in zip(grid, tiles(grid), strict=True)]
 
 
-class _Sum(torch.autograd.Function):
-    """a [tiles, N, I, J] and b [tiles, N, I, K] -> a^T b [N, J, K], over all tiles."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        made = torch.bmm(a[0].mT, b[0])
-        for i in range(1, len(a)):
-            made.baddbmm_(a[i].mT, b[i])
-        return made
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = ctx.saved_tensors
-        for_a, for_b = ctx.needs_input_grad
-        return _Product.apply(b, grad) if for_a else None, _Product.apply(a, grad.mT) if for_b else None
+def _tile(size: int, largest: int) -> int:
+    return min(range(2, largest + 1), key=lambda m: (-(-size // m) * (m + 2), m))
 
 
 class _Tiles(torch.autograd.Function):
-    """Cells [H, W, R] to points of tiles [tiles, n, n, R], or back; the two are each other's transpose.
+    """Cells [*grid, R] to points of tiles [points, tiles, R], or back; the two are each other's transpose.
 
     padded: tiles of m + 2 cells, which overlap by two and reach into the zeros around the grid; else of m cells
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, height: int, width: int, padded: bool, there: bool) -> Tensor:
-        ctx.of = height, width, padded, there
-        return _to_points(x, padded) if there else _from_points(x, height, width, padded)
+    def forward(ctx: Any, x: Tensor, grid: Sequence[int], padded: bool, there: bool) -> Tensor:
+        ctx.of = grid, padded, there
+        return _to_points(x, padded) if there else _from_points(x, list(grid), padded)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        height, width, padded, there = ctx.of
-        return _Tiles.apply(grad.contiguous(), height, width, padded, not there), None, None, None, None
+        grid, padded, there = ctx.of
+        return _Tiles.apply(grad.contiguous(), grid, padded, not there), None, None, None
 
 
 def _opaque(fake: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
@@ -130,87 +143,92 @@ def _opaque(fake: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Ca
     return decorate
 
 
-def _fake_product(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty(*a.shape[:3], b.shape[1])
-
-
 def _fake_points(x: Tensor, padded: bool) -> Tensor:
-    height, width, rest = x.shape
-    m, n = tile(height), tile(width)
-    return x.new_empty(-(-height // m) * -(-width // n), m + 2, n + 2, rest)
+    *grid, rest = x.shape
+    return x.new_empty(math.prod([m + 2 for m in tiles(grid)]), math.prod(_counts(grid)), rest)
 
 
-def _fake_cells(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
-    return points.new_empty(height, width, points.shape[-1])
-
-
-@_opaque(_fake_product)
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    made = _fake_product(a, b)
-    for i in range(len(a)):  # one product of all would copy what it takes or makes
-        torch.bmm(a[i], b.mT, out=made[i])
-    return made
+def _fake_cells(points: Tensor, grid: list[int], padded: bool) -> Tensor:
+    return points.new_empty(*grid, points.shape[-1])
 
 
 @_opaque(_fake_points)
 def _to_points(x: Tensor, padded: bool) -> Tensor:
-    height, width, rest = x.shape
-    tiles = list(product(_tiles(height, padded, x.dtype), _tiles(width, padded, x.dtype)))
-    n, m = (len(matrix) for _, matrix in tiles[0])
-    made = x.new_empty(len(tiles), n, m, rest)
-    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
-        half = to_rows @ x[rows, columns].flatten(1)
-        torch.bmm(to_columns.expand(n, -1, -1), half.view(n, -1, rest), out=made[i])
+    made, steps = _fake_points(x, padded), _steps(x.shape[:-1], padded, x.dtype)
+    _fill(_by_side(made, steps), x.unsqueeze(0), steps)
     return made
 
 
 @_opaque(_fake_cells)
-def _from_points(points: Tensor, height: int, width: int, padded: bool) -> Tensor:
-    tiles = list(product(_tiles(height, padded, points.dtype), _tiles(width, padded, points.dtype)))
-    n, rest = points.shape[1], points.shape[3]
-    overlap = padded and len(tiles) > 1
-    made = (points.new_zeros if overlap else points.new_empty)((height, width, rest))
-    for i, ((rows, to_rows), (columns, to_columns)) in enumerate(tiles):
-        half = torch.bmm(to_columns.T.expand(n, -1, -1), points[i])
-        made[rows, columns].flatten(1).addmm_(to_rows.T, half.flatten(1), beta=int(overlap))
+def _from_points(points: Tensor, grid: list[int], padded: bool) -> Tensor:
+    steps = _steps(tuple(grid), padded, points.dtype)
+    return _gathered(_by_side(points, steps), steps, padded).view(*grid, -1)
+
+
+def _by_side(points: Tensor, steps: Sequence[Step]) -> Tensor:
+    """[points, tiles, R] as [points of each dimension, tiles of each dimension, R]."""
+    return points.view(*(len(step[0][1]) for step in steps), *(len(step) for step in steps), -1)
+
+
+def _fill(made: Tensor, h: Tensor, steps: Sequence[Step]) -> None:
+    """From h [P, cells of the dimensions left, R], the first P being points of those before, to what `_by_side` has."""
+    for i, (cells, matrix) in enumerate(steps[0]):
+        its, some, each = made.select(-1 - len(steps), i), h[:, cells].flatten(2), matrix.expand(len(h), -1, -1)
+        if len(steps) == 1:
+            torch.bmm(each, some, out=its.view(-1, *its.shape[-2:]))
+        else:
+            _fill(its, torch.bmm(each, some).view(-1, *h.shape[2:]), steps[1:])
+
+
+def _gathered(points: Tensor, steps: Sequence[Step], padded: bool) -> Tensor:
+    """The transpose of `_fill`, but that h is [P, cells of the first dimension left, all else]."""
+    (last, matrix), made = steps[0][-1], torch.empty(0)
+    overlap = padded and len(steps[0]) > 1
+    for i, (cells, matrix) in enumerate(steps[0]):
+        its = points.select(-1 - len(steps), i)
+        half = _gathered(its, steps[1:], padded).flatten(1) if steps[1:] else its
+        half = half.view(-1, len(matrix), half.shape[-1])
+        if not i:
+            made = (half.new_zeros if overlap else half.new_empty)((len(half), last.stop, half.shape[2]))
+        made[:, cells].baddbmm_(matrix.T.expand(len(half), -1, -1), half, beta=int(overlap))
     return made
 
 
-_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight -> (its values, (m, n), at the points)
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # weight -> (its values, sides, at the points)
 _keeping = Lock()
 
 
-def _at_points(weight: Tensor, m: int, n: int) -> Tensor:
-    """The weight f[O, C, 3, 3] at the points of tiles of m x n results, [points, O, C].
+def _at_points(weight: Tensor, sides: tuple[int, ...], keep: bool) -> Tensor:
+    """The weight f[O, C, 3, ...] at the points of tiles of so many results a side, [points, C, O].
 
-    Where nothing is learned, as in sampling, what was made is kept for as long as the weight stays as it is. That is
-    told by its values: fused optimizers, and what is written to `.data`, leave its version as it was.
+    Where nothing is learned what was made can be kept for as long as the weight stays as it is. That is told by its
+    values: fused optimizers, and what is written to `.data`, leave its version as it was.
     """
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
-        return _made(weight, m, n)
+    if not keep or torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return _made(weight, sides)
     with _keeping:
         found = _kept.get(weight)
-    if found and found[1] == (m, n) and torch.equal(found[0], weight):
+    if found and found[1] == sides and torch.equal(found[0], weight):
         return found[2]
     with torch.inference_mode(False), torch.no_grad():  # it may be asked for outside of inference mode
         own = weight.clone()
-        made = _made(own, m, n).mT.contiguous().mT  # as products read it a tenth faster
+        made = _made(own, sides)
     with _keeping:
         _kept.pop(weight, None)
         if sum(values.nbytes + kept.nbytes for values, _, kept in _kept.values()) + made.nbytes <= _MOST_KEPT:
-            _kept[weight] = own, (m, n), made
+            _kept[weight] = own, sides, made
     return made
 
 
-def _made(weight: Tensor, m: int, n: int) -> Tensor:
+def _made(weight: Tensor, sides: tuple[int, ...]) -> Tensor:
     outputs, inputs = weight.shape[:2]
-    made = _of_weights(m, n, weight.dtype) @ weight.permute(2, 3, 0, 1).reshape(9, outputs * inputs)
-    return made.view(-1, outputs, inputs)
+    flat = weight.permute(*range(2, weight.ndim), 1, 0).reshape(-1, inputs * outputs)
+    return (_of_weights(sides, weight.dtype) @ flat).view(-1, inputs, outputs)
 
 
-def _of_weights(m: int, n: int, dtype: torch.dtype) -> Tensor:
-    """From 3 x 3 weights to points, [(m + 2) (n + 2), 9]."""
-    return _kron(m, n, dtype)
+def _of_weights(sides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """From 3 x ... weights to points, [points, 3^dimensions]."""
+    return _kron(sides, dtype)
 
 
 _of_weights._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's own function imports 1.4 s
@@ -218,17 +236,24 @@ _of_weights._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torc
 
 @lru_cache
 @torch.inference_mode(False)
-def _kron(m: int, n: int, dtype: torch.dtype) -> Tensor:
-    return torch.kron(_values(m + 2, 3), _values(n + 2, 3)).to(dtype)
+def _kron(sides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return reduce(torch.kron, [_values(m + 2, 3) for m in sides]).to(dtype)
+
+
+Step = list[tuple[slice, Tensor]]  # the tiles along a dimension: which cells each takes, and their way to its points
 
 
 @lru_cache
-def _tiles(size: int, padded: bool, dtype: torch.dtype) -> list[tuple[slice, Tensor]]:
-    """The tiles along a dimension of `size` cells: which cells each takes, and their way to its points [n, cells].
+def _steps(grid: tuple[int, ...], padded: bool, dtype: torch.dtype) -> list[Step]:
+    return [_step(size, m, padded, dtype) for size, m in zip(grid, tiles(grid), strict=True)]
+
+
+def _step(size: int, m: int, padded: bool, dtype: torch.dtype) -> Step:
+    """The tiles of m results along a dimension of `size` cells; matrices are [n, cells].
 
     A product of polynomials is interpolated from its values; correlation is its transpose (Lavin & Gray, section 3).
     """
-    m, made = tile(size), []
+    made: Step = []
     to_points = torch.linalg.inv(_values(m + 2, m + 2)).T if padded else _values(m + 2, m)
     reach = 1 if padded else 0
     for first in range(0, size, m):
