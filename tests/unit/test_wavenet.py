@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,14 +185,6 @@ def test_polynomials_are_near_to_what_they_stand_for() -> None:
     x = np.linspace(-30, 30, 10001, dtype=np.float32)
     assert np.abs(sounding._tanh(x) - np.tanh(x)).max() < 1e-6 and sounding._tanh(np.zeros(1, np.float32))[0] == 0
     assert np.abs(sounding._exp(x) / np.exp(x.astype(np.float64)) - 1).max() < 1e-6
-
-
-def test_compiled_code_is_kept_where_nobody_else_writes(tmp_path: Path) -> None:
-    pytest.importorskip("numba")
-    assert sounding._is_ours(tmp_path / "new") and (tmp_path / "new").stat().st_mode & 0o077 == 0
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared").chmod(0o777)
-    assert not sounding._is_ours(tmp_path / "shared")
 
 
 # -- the model ---------------------------------------------------------------------------------------

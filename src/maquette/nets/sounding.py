@@ -13,8 +13,6 @@ reading the weights from the cache, so several read them together.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -270,23 +268,10 @@ def compiled_loop(cache: Path | None) -> Loop | None:
     cache: the folder of the compiled code. It holds code, so it is used only if nobody else can write to it.
     """
     try:
-        import numba
+        from maquette.nets import sounding_loop
+        from maquette.nets.machine_code import keep
     except ImportError:
         return None
-    from maquette.nets import sounding_loop
-
-    if cache is not None and _is_ours(cache):
-        vars(numba.config)["CACHE_DIR"] = str(cache)
-        sounding_loop.loop.enable_caching()
     loop: Any = sounding_loop.loop
+    keep(loop, cache)
     return loop
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether it is this user's folder, and nobody else's; made if it is not there."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.stat()
-    except OSError:
-        return False
-    return about.st_uid == os.getuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
