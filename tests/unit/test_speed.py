@@ -38,7 +38,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None:
     recipe, spec = load_recipe("image/vae-mlp"), image_spec(1, 8, 8)
-    known = Speed(0.5, "bf16", preview=0.1)
+    known = Speed(0.5, "bf16", preview=0.1, fewer={"net.stem": "learning"})
     speeds = Speeds(recipe, spec, CPU)
     assert speeds.recall() is None
     speeds.keep(known)
@@ -53,7 +53,11 @@ def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None
     ]
     assert [other.recall() for other in others] == [None] * len(others)
     (file,) = cache.rglob("*.json")
-    for damage in ("", "[]", "{}", '{"step": 1, "precision": "fp32", "other": 2}', '{"step": 0, "precision": "fp32"}'):
+    odd = [
+        f'{{"step": 1, "precision": "fp32", {more}}}'
+        for more in ('"other": 2', '"fewer": 2', '"fewer": {"a": 2}', '"fewer": {"a": []}')
+    ]
+    for damage in ("", "[]", "{}", '{"step": 0, "precision": "fp32"}', *odd):
         file.write_text(damage)
         assert speeds.recall() is None
 
