@@ -35,7 +35,7 @@ from maquette.engine.schedule import Course
 from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
-from maquette.nets import winograd  # noqa: F401  it has operators of its own
+from maquette.nets import winograd
 from maquette.testing import column_spec, data_spec
 
 Shape = Sequence[int]
@@ -48,21 +48,19 @@ VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "spli
 # Our own operators (nets/winograd.py), which the counter does not know; of their arguments it gives the shapes.
 
 
-@register_flop_formula(torch.ops.maquette.product)
-def operations_of_product(a: Shape, b: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    return 2 * math.prod(out_shape) * a[-1]
-
-
 @register_flop_formula(torch.ops.maquette.to_points)
-def operations_to_points(cells: Shape, padded: bool, *_: Any, out_shape: Shape, **__: Any) -> int:
-    tiles, n, m, rest = out_shape
-    rows, columns = (n, m) if padded else (n - 2, m - 2)  # that a tile reads
-    return 2 * tiles * n * columns * (rows + m) * rest
+def operations_to_points(cells: Shape, padded: bool, *_: Any, **__: Any) -> int:
+    *grid, rest = cells
+    operations, points = 0, 1  # of the dimensions done
+    for i, (size, m) in enumerate(zip(grid, winograd.tiles(grid), strict=True)):
+        points *= -(-size // m) * (m + 2)
+        operations += 2 * points * (m + 2 if padded else m) * math.prod(grid[i + 1 :]) * rest
+    return operations
 
 
 @register_flop_formula(torch.ops.maquette.from_points)
-def operations_from_points(points: Shape, height: int, width: int, padded: bool, *_: Any, **__: Any) -> int:
-    return operations_to_points((), padded, out_shape=points)
+def operations_from_points(points: Shape, grid: Shape, padded: bool, *_: Any, **__: Any) -> int:
+    return operations_to_points((*grid, points[-1]), padded)
 
 
 class Traffic(TorchDispatchMode):

@@ -23,16 +23,22 @@ from maquette.core.batch import Batch
 from maquette.core.generator import build_model
 from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng
+from maquette.core.ways import in_words, settle
 from maquette.engine.loop import Loop
 from maquette.engine.memory import keep_freed
 from maquette.engine.schedule import Course
-from maquette.engine.speed import prepare_model
+from maquette.engine.speed import faster_ways, prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
 from maquette.nets import winograd
+from maquette.nets.dims import channels_last
 from maquette.testing import column_spec, data_spec
 
-LAYERS = [(128, 128, 7), (128, 128, 8), (128, 64, 14), (64, 64, 16), (64, 128, 16), (64, 256, 8), (128, 48, 14)]
+LAYERS = [
+    *((128, 128, 7, 7), (128, 128, 8, 8), (128, 64, 14, 14), (64, 64, 16, 16), (64, 128, 16, 16), (64, 256, 8, 8)),
+    *((128, 48, 14, 14), (128, 32, 14, 14), (128, 128, 64), (32, 64, 256), (16, 32, 8, 16, 16), (16, 64, 8, 8, 8)),
+]
+DIRECT = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
@@ -43,23 +49,26 @@ def cpu_ms(work: Callable[[], object]) -> float:
 
 @contextlib.contextmanager
 def direct() -> Iterator[None]:
-    with mock.patch.object(winograd, "pays", lambda x, weight: False):
+    with mock.patch.object(winograd, "pays", lambda x, weight, when=None: False):
         yield
 
 
-def layer(batch: int, channels: int, side: int) -> None:
-    x = torch.randn(batch, channels, side, side).to(memory_format=torch.channels_last).requires_grad_()
-    weight = torch.randn(channels, channels, 3, 3) / (9 * channels) ** 0.5
-    weight = weight.to(memory_format=torch.channels_last).requires_grad_()
+def layer(batch: int, channels: int, *grid: int) -> None:
+    dims = len(grid)
+    x = channels_last(torch.randn(batch, channels, *grid)).requires_grad_()
+    weight = torch.randn(channels, channels, *[3] * dims) / (3**dims * channels) ** 0.5
+    weight = channels_last(weight).requires_grad_()
     bias, gradient = torch.zeros(channels, requires_grad=True), torch.randn_like(x)
-    first, its_gradient = (t.detach().permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1) for t in (x, gradient))
+    there, back = (*range(2, 2 + dims), 0, 1), (dims, dims + 1, *range(dims))
+    first, its_gradient = (t.detach().permute(there).contiguous().permute(back) for t in (x, gradient))
     first.requires_grad_()  # each in the order of memory that it has between layers of its kind
+    direct_sum = DIRECT[dims]
     ways = {
-        "direct": lambda: F.conv2d(x, weight, bias, padding=1),
+        "direct": lambda: direct_sum(x, weight, bias, padding=1),
         "fewer": lambda: winograd.conv(first, weight, bias),
     }
     gradients = {"direct": gradient, "fewer": its_gradient}
-    exact = F.conv2d(x.detach().double(), weight.detach().double(), padding=1)
+    exact = direct_sum(x.detach().double(), weight.detach().double(), padding=1)
     both: dict[str, list[float]] = {name: [] for name in ways}
     forward: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(7):
@@ -67,8 +76,9 @@ def layer(batch: int, channels: int, side: int) -> None:
             forward[name].append(cpu_ms(lambda way=way: way()))
             both[name].append(cpu_ms(lambda way=way, name=name: way().backward(gradients[name])))
     errors = {name: ((way() - exact).pow(2).mean().sqrt() / exact.std()).item() for name, way in ways.items()}
+    sizes = " x ".join(map(str, (batch, channels, *grid)))
     print(
-        f"{f'{batch} x {channels} x {side} x {side}':20} {min(forward['direct']):8.1f} {min(forward['fewer']):8.1f} "
+        f"{sizes:20} {min(forward['direct']):8.1f} {min(forward['fewer']):8.1f} "
         f"{min(both['direct']):8.1f} {min(both['fewer']):8.1f} {min(both['direct']) / min(both['fewer']):6.2f} "
         f"{errors['direct']:9.0e} {errors['fewer']:9.0e}",
         flush=True,
@@ -91,6 +101,10 @@ def steps(name: str, size: int, seconds: float) -> None:
         return Loop(State(model, recipe.train.ema_decay), world, 0, Course.of(10**9), batch, "fp32")
 
     fewer, plain = loop(), loop()
+    chosen = faster_ways(fewer.state.model, recipe.train, fed, world)
+    for model in (fewer.state.model, fewer.state.ema.model):
+        settle(model, chosen)
+    print(f"{name}: {in_words(chosen)}")
     times: dict[str, list[float]] = {"direct": [], "fewer": []}
     began = time.monotonic()
     period = max(phase.every for phase in fewer.state.phases)
@@ -126,7 +140,7 @@ def main() -> None:
     keep_freed()  # as training does
     layers = LAYERS
     if args.smoke:
-        layers, args.recipes, args.size, args.seconds = [(4, 64, 7)], ["image/gan"], 8, 0.0
+        layers, args.recipes, args.size, args.seconds = [(4, 64, 7), (4, 16, 2, 3, 4)], ["image/gan"], 8, 0.0
     print(f"{_run.machine()}, torch {torch.__version__}")
     print("CPU ms               forward: direct, fewer | and backward: direct, fewer, ratio | error: direct, fewer")
     for sizes in layers:

@@ -16,11 +16,13 @@ import maquette
 from maquette import cli, training
 from maquette.core.recipe import load_recipe
 from maquette.core.scales import Choice
+from maquette.core.ways import two_ways
 from maquette.engine import plan
 from maquette.engine.pace import Pace
 from maquette.engine.speed import Speed, Speeds, budget_of, timed, usual
 from maquette.engine.state import SGD, Adam, Adamax, AdamW
 from maquette.engine.world import World
+from maquette.nets import winograd
 from specs import image_spec
 from toy_job import toy_job
 from trained import QUICK
@@ -36,7 +38,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None:
     recipe, spec = load_recipe("image/vae-mlp"), image_spec(1, 8, 8)
-    known = Speed(0.5, "bf16", preview=0.1)
+    known = Speed(0.5, "bf16", preview=0.1, fewer={"net.stem": "learning"})
     speeds = Speeds(recipe, spec, CPU)
     assert speeds.recall() is None
     speeds.keep(known)
@@ -51,7 +53,11 @@ def test_a_speed_is_remembered_for_what_it_was_measured_for(cache: Path) -> None
     ]
     assert [other.recall() for other in others] == [None] * len(others)
     (file,) = cache.rglob("*.json")
-    for damage in ("", "[]", "{}", '{"step": 1, "precision": "fp32", "other": 2}', '{"step": 0, "precision": "fp32"}'):
+    odd = [
+        f'{{"step": 1, "precision": "fp32", {more}}}'
+        for more in ('"other": 2', '"fewer": 2', '"fewer": {"a": 2}', '"fewer": {"a": []}')
+    ]
+    for damage in ("", "[]", "{}", '{"step": 0, "precision": "fp32"}', *odd):
         file.write_text(damage)
         assert speeds.recall() is None
 
@@ -62,6 +68,34 @@ def test_a_glance_leaves_the_model_as_it_is(tmp_path: Path) -> None:
     speed = timed(job.model, job.recipe.train, usual(job.batches(8, 0, 1)), World("cpu"), "fp32")
     assert speed.step > 0 and (speed.precision, speed.compiled, speed.preview, speed.end) == ("fp32", False, None, None)
     assert all(torch.equal(before[name], value) for name, value in job.model.state_dict().items())
+
+
+def test_how_convolutions_are_computed_is_measured_once_and_then_fixed_for_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured: list[int] = []
+
+    def faster(layer: torch.nn.Module, x: torch.Tensor) -> str:
+        assert isinstance(layer.weight, torch.Tensor) and x.shape[1:] == (len(layer.weight), 4, 4)
+        measured.append(len(layer.weight))
+        return "learning"
+
+    monkeypatch.setattr(winograd, "faster", faster)
+    settings = [*QUICK, "scale=S", "model.deep=16", "model.width=16", "model.features=8"]
+    run = maquette.train("image/gan", "digits", out=tmp_path / "a", settings=settings, steps=2)
+    fewer = run.recipe.train.fewer_multiplications
+    assert measured == [16], "of layers that are alike, one"
+    assert isinstance(fewer, dict) and set(fewer.values()) == {"learning"} and len(fewer) == 8
+    assert "8 of 8 convolutions with fewer multiplications" in " ".join(capsys.readouterr().err.split())
+    loaded = maquette.load(tmp_path / "a").generator.model
+    assert {layer.fewer for name, layer in two_ways(loaded).items() if name in fewer} == {"learning"}
+
+    again = maquette.train("image/gan", "digits", out=tmp_path / "b", settings=[*settings], steps=2, quiet=True)
+    assert again.recipe.train.fewer_multiplications == fewer and measured == [16]
+    monkeypatch.setattr(winograd, "faster", lambda layer, x: "never")  # another time, or another machine
+    repeated = maquette.train(str(tmp_path / "a/recipe.yaml"), "digits", out=tmp_path / "c", quiet=True)
+    assert repeated.recipe.train.fewer_multiplications == fewer
+    assert repeated.folder.weights_file.read_bytes() == run.folder.weights_file.read_bytes()
 
 
 def test_a_budget_measures_nothing_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

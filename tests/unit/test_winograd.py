@@ -62,6 +62,28 @@ def test_a_layer_takes_it_where_it_pays_and_gives_the_same():
         assert layer(x).dtype == torch.bfloat16
 
 
+def test_a_layer_does_as_was_measured(monkeypatch):
+    layer, x = Conv[2](32, 32), torch.randn(16, 32, 7, 7)
+    taken = []
+    conv = winograd.conv
+    monkeypatch.setattr(winograd, "conv", lambda *args, **named: taken.append(1) or conv(*args, **named))
+
+    def takes(learning):
+        taken.clear()
+        with torch.set_grad_enabled(learning):
+            layer(x)
+        return bool(taken)
+
+    ways = {"always": (True, True), "learning": (True, False), "sampling": (False, True), "never": (False, False)}
+    for layer.fewer, expected in {**ways, None: (False, False)}.items():
+        assert (takes(True), takes(False)) == expected
+    before, drawn = copy.deepcopy(layer), torch.get_rng_state()
+    assert layer.faster(x) in ways and layer.fewer == before.fewer
+    assert torch.equal(layer.weight, before.weight) and layer.weight.grad is None
+    assert torch.equal(torch.get_rng_state(), drawn), "nothing is drawn, so that a run stays the same"
+    assert layer.faster(x[:4]) is None and Conv[2](32, 32, 1).faster(x) is None and Conv[2](32, 4).faster(x) is None
+
+
 def test_it_can_be_compiled():
     layer, x = Conv[2](64, 64), torch.randn(16, 64, 7, 7)
     compiled = copy.deepcopy(layer)
@@ -141,5 +163,5 @@ def test_a_step_of_two_networks_that_learn_from_each_other_sees_both_as_they_are
         return first.weight.detach()
 
     made = learned()
-    monkeypatch.setattr(winograd, "pays", lambda x, weight: False)
+    monkeypatch.setattr(winograd, "pays", lambda x, weight, when: False)
     torch.testing.assert_close(made, learned(), rtol=0, atol=1e-3)

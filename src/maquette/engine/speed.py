@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -82,8 +82,8 @@ class Speeds:
         """None where it was never measured."""
         try:
             found = Speed(**json.loads(self._file.read_text()))
-            return found if found.step > 0 else None
-        except (OSError, ValueError, TypeError):
+            return found if found.step > 0 and {*(found.fewer or {}).values()} <= {*get_args(When)} else None
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def keep(self, speed: Speed) -> None:
