@@ -117,6 +117,7 @@ def test_floats_beyond_full_scale_are_turned_down() -> None:
 def test_what_is_called_otherwise_is_read_and_said() -> None:
     facts = examine(File("x.wav", file_of(tone(), form="MP3")), Config())
     assert facts.note == "named .wav but is MP3" and facts.header.format == "MP3"
+    assert examine(File("no suffix", file_of(tone())), Config()).note == ""
 
 
 # -- files that are not ------------------------------------------------------------------------------
@@ -206,6 +207,8 @@ def test_an_item_is_as_long_as_nearly_all_clips() -> None:
     assert fitted(*usual, file_of(tone(0.4))).shape == (1, 3328)  # as long as the longest, which is not much more
     assert fitted(*usual, *usual, file_of(tone(5))).shape == (1, 2560)
     assert fitted(*usual, seconds=0.25).shape == (1, 2000)
+    assert fitted(*usual, *usual, file_of(tone(21))).shape == (1, 2560)  # one recording among many clips
+    assert fitted(*usual[:50], file_of(tone(21))).shape == (1, 32_000)
 
 
 def test_an_item_has_not_too_many_samples() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Facts:
     """What is known of one sound.
 
     header: of its file      seconds: of the sound itself      windows: how many its file is cut into
-    loudness, peak: in dBFS, of the root of the mean square and of the largest sample      clipped: share of its samples
+    loudness: in dBFS, of the root of the mean square      clipped: share of its samples
     sides: 1 or 2, whether two of its channels differ      note: a warning for people, or ""
     """
 
@@ -49,7 +50,6 @@ class Facts:
     seconds: float
     windows: int
     loudness: float
-    peak: float
     clipped: float
     sides: int
     note: str = ""
@@ -62,12 +62,12 @@ def examine(cell: Cell, config: Config) -> Facts:
     data = cell.read()
     found = header(data)
     sound = _read(data, found, cell.part, config, found.rate)
-    suffix = cell.name.lower().rpartition(".")[2]
-    note = f"named .{suffix} but is {found.format}" if SUFFIX_FORMATS.get(f".{suffix}") != found.format else ""
-    peak = float(np.abs(sound).max())
+    suffix = Path(cell.name).suffix.lower()
+    wrong = suffix and SUFFIX_FORMATS.get(suffix) != found.format
+    note = f"named {suffix} but is {found.format}" if wrong else ""
     return Facts(
         found, sound.shape[1] / found.rate, _windows(found.seconds, config), levels.loudness(sound),
-        levels.decibels(peak), levels.clipped(sound), 1 + levels.sides_differ(sound), note,
+        levels.clipped(sound), 1 + levels.sides_differ(sound), note,
     )  # fmt: skip
 
 
@@ -84,10 +84,11 @@ def fit(
         return known
     rate = config.rate or Counter(fact.header.rate for fact in facts).most_common(1)[0][0]
     stereo = config.mix == "stereo" or (config.mix == "auto" and 2 * sum(fact.sides > 1 for fact in facts) > len(facts))
-    if config.seconds or any(fact.windows > 1 for fact in facts):
+    clips = [fact.seconds for fact in facts if fact.windows == 1]
+    if config.seconds or len(clips) < MOST_COVERED * len(facts):
         length = round(_item(config) * rate)
-    else:
-        length = -(-int(np.ceil(_covering([fact.seconds for fact in facts]) * rate)) // MULTIPLE) * MULTIPLE
+    else:  # of windows, too, if there are a few of them, no more is used
+        length = -(-int(np.ceil(_covering(clips) * rate)) // MULTIPLE) * MULTIPLE
     if length > SIDE:
         raise UserError(
             f"A sound would have {length:,} samples ({length / rate:.3g} s at {rate:,} Hz), and {SIDE:,} are the most.",
@@ -157,13 +158,13 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     shortest, median, longest = np.quantile(seconds, (0, 0.5, 1)).tolist()
     sides = {1: "mono", 2: "stereo"}[spec.channels]
     rows = [
-        ("in all", _time(seconds.sum())),
+        ("duration", _time(seconds.sum())),
         ("lengths", f"{shortest:.2f} to {longest:.2f} s, half of them below {median:.2f} s"),
         ("rates", _listed(rates)),
         ("channels", _listed(channels)),
         ("formats", _listed(forms)),
         ("loudness", f"{quietest:.0f} to {loudest:.0f} dBFS (RMS), half of them below {middle:.0f}"),
-        ("clipped", counted(clipped, "sound holds", "sounds hold") + " clipped samples" if clipped else "none"),
+        ("clipping", counted(clipped, "sound holds", "sounds hold") + " clipped samples" if clipped else "none"),
         ("prepared as", f"{spec.seconds:.3g} s, {spec.rate_hz:,} Hz, {sides}, {size / 2**20:,.1f} MiB"),
     ]
     return {
