@@ -204,6 +204,10 @@ class WaveNetModel(Model):
     def score_target(self, batch: Batch, rng: Rng) -> Batch:
         return batch
 
+    def counted(self, batch: Batch) -> Tensor:
+        """Samples of each clip, i64[B]."""
+        return lengths(batch.only())
+
     def log_prob(self, batch: Batch, rng: Rng, samples: int = 1) -> Tensor:
         y = vector(self.net, batch.given, batch.size)
         found = []
