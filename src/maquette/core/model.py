@@ -212,6 +212,9 @@ class Scores(Protocol):
     density: what exp(log_prob) is: "discrete" probabilities, a "continuous" density over the canonical
              range, or "none" (a cross-entropy), which must not be called a likelihood
     exact:   whether log_prob is log p itself, or an unbiased estimate of it; else it is a lower bound
+
+    Where items have ends, and what is behind them costs nothing, `counted(batch)` -> i64[B] says how many values of
+    each log_prob is of; without it, that is all.
     """
 
     density: Literal["discrete", "continuous", "none"]

@@ -102,7 +102,8 @@ class Voice:
         self, net: WaveNet, values: Array, mixtures: int = 0, cache: Path | None = None, compiled: bool = True
     ) -> None:  # fmt: skip
         self.net, self.values, self.mixtures, self.weights = net, values, mixtures, Weights.of(net)
-        self.loop = (compiled_loop(cache) if compiled else None) or _by_numpy
+        loop = compiled_loop(cache) if compiled else None
+        self.compiled, self.loop = loop is not None, loop or _by_numpy
 
     def begin(self, steering: Tensor) -> State:
         """The state of streams that have not begun, of what is given f32[n, layers * 2 R]."""

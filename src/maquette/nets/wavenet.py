@@ -50,10 +50,12 @@ class WaveNet(nn.Module):
         self.skip = nn.Linear(n * residual, skip)
         self.inner = nn.Linear(skip, skip)
         self.head = nn.Linear(skip, outputs)
-        doubled = torch.cat([torch.full((residual, 1), 2.0), torch.ones(residual, 1)])  # f, which is halved
+        std = (2 * residual) ** -0.5
         for past, now, out in zip(self.past, self.now, self.out, strict=True):
             for layer in (past, now):
-                layer.weight.data = torch.randn(2 * residual, residual) * doubled * (2 * residual) ** -0.5
+                halves = layer.weight.data.chunk(2)  # type: ignore[operator]
+                nn.init.normal_(halves[0], std=2 * std)  # of f, which is halved
+                nn.init.normal_(halves[1], std=std)
             nn.init.normal_(out.weight, std=8 * (n * residual) ** -0.5)  # type: ignore[arg-type]
         nn.init.normal_(self.skip.weight, std=6 * (n * residual) ** -0.5)
         nn.init.normal_(self.inner.weight, std=(2 / skip) ** 0.5)

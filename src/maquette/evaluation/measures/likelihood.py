@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from maquette.core.batch import Batch
 from maquette.core.measure import Estimate, Found, Measure, TooFew
@@ -78,6 +79,11 @@ class Likelihood:
     large_items: int = 0
 
 
+def _shuffled(table: Table, seed: int) -> NDArray[np.int64]:
+    """Its rows in the order in which they are scored."""
+    return np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))
+
+
 def bound(model: Scores, batch: Batch, k: int, seed: int, at_once: int = 5000) -> Array:
     """L_k of each item of a scored batch, f64[n], nats; k may be larger than fits in memory.
 
@@ -116,7 +122,7 @@ def log_likelihood(
     n = min((effort or Effort()).exact_items, len(table))
     if n == 0:
         raise TooFew("there are no held-out {items}")
-    rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
+    rows = _shuffled(table, seed)[:n]
     found = []
     for start in track(range(0, n, 100), "scoring"):
         batch = scored(model, table.batch(rows[start : start + 100], spec), seed, start, torch.device(device))
@@ -139,7 +145,7 @@ def likelihood(
     n = min(effort.items, len(table))
     if n == 0:
         raise TooFew("there are no held-out {items}")
-    rows = np.random.default_rng(derive(seed, "likelihood")).permutation(len(table))[:n]
+    rows = _shuffled(table, seed)[:n]
     elbo, small, large = [], [], []
     for start in track(range(0, n, 100), "scoring"):
         batch = scored(model, table.batch(rows[start : start + 100], spec), seed, start, device)
@@ -226,6 +232,16 @@ def _iwae(evidence: Evidence) -> Found | None:
     return Found(value, n_real=len(found.bound), title=f"Log-likelihood bound, {found.k} samples")
 
 
+def _counted(evidence: Evidence, n: int) -> float | None:
+    """Values of a scored item, on average of the first n, where the model counts fewer of them than there are."""
+    counted = getattr(evidence.model, "counted", None)
+    if counted is None:
+        return None
+    table, spec, seed, *_ = _asked(evidence)
+    parts = np.array_split(_shuffled(table, seed)[:n], -(-n // 100))
+    return sum(float(counted(table.batch(rows, spec)).sum()) for rows in parts) / n
+
+
 def _iwae_large(evidence: Evidence) -> Found | None:
     found = _bounds(evidence)
     if found is None or found.large is None:
@@ -238,8 +254,9 @@ def _bits_per_dim(evidence: Evidence) -> Found | None:
     model = evidence.model
     if not isinstance(model, Scores) or model.density == "none" or not evidence.on_grids:
         return None
-    exact, bounds, n_dims = _exact(evidence), _bounds(evidence), dims(evidence.generator.spec)
+    exact, bounds, n_dims = _exact(evidence), _bounds(evidence), float(dims(evidence.generator.spec))
     if exact is not None:
+        n_dims = _counted(evidence, len(exact)) or n_dims
         nats, n, title = mean(exact, evidence.rng("log_likelihood")), len(exact), "Bits per dimension"
     elif bounds is not None:
         nats, n = bounds.large or mean(bounds.bound, evidence.rng("iwae")), len(bounds.elbo)
