@@ -94,6 +94,7 @@ def test_what_runs_over_is_left_to_those_who_draw_from_it(worth, monkeypatch):
 def test_compiled_a_text_is_the_same_to_the_last_bit_alone_and_with_others(threads, monkeypatch):
     """Of sizes that fill no tile: 25 texts are tiles of 6 and 4 rows and one left over, and three threads' shares."""
     compiled_from_the_first(monkeypatch)
+    monkeypatch.setattr("maquette.nets.writing_numba._SHARE", 8)
     net = Transformer(45, 36, 2, 3, 12, 100, ngrams=3, ngram_rows=50, shift=10)
     net, tokens, n = awake(net).eval(), texts(25, 30), 25
     before = torch.get_num_threads()
