@@ -80,10 +80,21 @@ def compiled_from_the_first(monkeypatch):
     monkeypatch.setattr(writing, "_WORTH", 0)
 
 
+@pytest.mark.parametrize("worth", [0, 100])  # compiled, in numpy
+def test_what_runs_over_is_left_to_those_who_draw_from_it(worth, monkeypatch):
+    compiled_from_the_first(monkeypatch)
+    monkeypatch.setattr(writing, "_WORTH", worth)
+    net = make(False)
+    net.blocks[1].attention.qkv.weight.data[: 2 * 64].mul_(1e20)  # queries and keys are finite, their products are not
+    memory = net.begin(1)
+    assert not torch.isfinite(torch.cat([net.advance(memory, texts(1, 1)) for _ in range(3)], 1)[:, 1:]).any()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_compiled_a_text_is_the_same_to_the_last_bit_alone_and_with_others(threads, monkeypatch):
     """Of sizes that fill no tile: 25 texts are tiles of 6 and 4 rows and one left over, and three threads' shares."""
     compiled_from_the_first(monkeypatch)
+    monkeypatch.setattr("maquette.nets.writing_numba._SHARE", 8)
     net = Transformer(45, 36, 2, 3, 12, 100, ngrams=3, ngram_rows=50, shift=10)
     net, tokens, n = awake(net).eval(), texts(25, 30), 25
     before = torch.get_num_threads()

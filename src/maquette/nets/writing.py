@@ -11,6 +11,8 @@ changes of the weights, made once, leave less to do:
   made to have the mean 0, and there is no mean to take away (Ashkboos et al. 2024, SliceGPT, section 3.1);
 - the gains of norms, and the scale of attention, stand in the matrices that follow;
 - the readout and the table of tokens are one matrix.
+
+Who writes much goes on with the same step compiled, where numba is installed (nets/writing_numba.py).
 """
 
 from __future__ import annotations
