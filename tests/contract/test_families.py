@@ -38,7 +38,8 @@ SPECS: dict[str, dict[str, DataSpec]] = {
 # the engine's own generator, so cutting a batch up changes it.
 SMALL = {
     "flow": {"width": 16, "deep": 32, "blocks": 1, "deep_blocks": 1, "condition": 16},
-    "clustered": {"prior": {"family": "flow", "width": 16, "deep": 32, "blocks": 1, "deep_blocks": 1, "condition": 16}},
+    "clustered": {"prior": {"family": "flow", "width": 16, "deep": 32, "blocks": 1, "deep_blocks": 1, "condition": 16,
+                            "predicts": "item"}},
     "gan": {"width": 8, "deep": 16, "blocks": 1, "features": 16},
     "vae": {"width": 32, "encoder_blocks": 1, "decoder_blocks": 1, "head": 32, "hidden": [64],
             "groups": [["global", 8], ["local", 2]]},

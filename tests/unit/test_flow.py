@@ -119,6 +119,17 @@ def test_the_scaling_starts_from_the_mean():
         assert (velocity - (ahead - x) / 1e-3).abs().max() < 0.02
 
 
+def test_a_network_of_items_is_on_the_way_to_them():
+    """Where it gives the item, the velocity is x - e; near the data it stays finite."""
+    scaling, x, noise = fm.Scaling(0.3, -0.7, item=True), torch.randn(64), torch.randn(64)
+    t = torch.linspace(0, 1 - fm.NEAR, 64)
+    at, net = fm.between(x, noise, t), (x - scaling.mean) / scaling.std
+    velocity = scaling.mean + scaling.skip(t) * scaling.centred(at, t) + scaling.out(t) * net
+    assert (velocity - (x - noise)).abs().max() < 1e-4
+    end = torch.ones(1)
+    assert scaling.out(end).item() == pytest.approx(0.3 / fm.NEAR) and scaling.skip(end).item() == -1 / fm.NEAR
+
+
 def test_stretches_begin_where_those_of_so_many_jumps_do():
     t = fm.stretch(torch.rand(4000), 0.25)
     assert set(t.tolist()) == {0.0, 0.25, 0.5, 0.75}

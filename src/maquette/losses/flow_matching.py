@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+NEAR = 0.05  # of noise: where less is left, an error of the item weighs no more (Li & He 2025, section 3)
 COUPLED = 64  # items among which noise is exchanged
 
 
@@ -43,11 +44,14 @@ class Scaling:
     (Karras et al. 2022, table 1, for this path): v(x, t) = mean + skip(t) y + out(t) net(into(t) y) with y = x - t
     mean, of which mean + skip(t) y is the velocity of Gaussian data.
 
-    At t = 0 the network gives the item, at t = 1 the noise.
+    At t = 0 the network gives the item, at t = 1 the noise. Or it gives the item at all times (`item`), and v is the way
+    there, (item - x) / (1 - t): noise need not pass through a network that has fewer channels than a cell has values
+    (Li & He 2025).
     """
 
     std: float
     mean: float = 0.0
+    item: bool = False
 
     def centred(self, x: Tensor, t: Tensor) -> Tensor:
         """x_t without its mean."""
@@ -61,9 +65,13 @@ class Scaling:
         return self.variance(t).rsqrt()
 
     def skip(self, t: Tensor) -> Tensor:
+        if self.item:
+            return -1 / (1 - t).clamp(min=NEAR)
         return (t * self.std**2 - (1 - t)) / self.variance(t)
 
     def out(self, t: Tensor) -> Tensor:
+        if self.item:
+            return self.std / (1 - t).clamp(min=NEAR)
         return self.std * self.variance(t).rsqrt()
 
 

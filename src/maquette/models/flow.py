@@ -77,6 +77,11 @@ class Config(BaseModel):
         "items above 16, which leaves out a grid",
     )
 
+    predicts: Literal["velocity", "item"] = Field(
+        "velocity",
+        description="what the network gives, scaled to 1; item: the item at all times, which is learned sooner where a "
+        "cell has many values beside the width",
+    )
     data_std: PositiveFloat | Literal["auto"] = Field(
         0.5, description="standard deviation of the values, which scales the network; auto: measured"
     )
@@ -194,7 +199,9 @@ class Flow(Model):
             inputs, c.patch,
         )  # fmt: skip
         self.scaling = fm.Scaling(
-            0.5 if c.data_std == "auto" else c.data_std, 0.0 if c.data_mean == "auto" else c.data_mean
+            0.5 if c.data_std == "auto" else c.data_std,
+            0.0 if c.data_mean == "auto" else c.data_mean,
+            c.predicts == "item",
         )
         self.space: Plain | Ranks = Plain()
         if c.levels != "none":
