@@ -44,9 +44,9 @@ class Scaling:
     (Karras et al. 2022, table 1, for this path): v(x, t) = mean + skip(t) y + out(t) net(into(t) y) with y = x - t
     mean, of which mean + skip(t) y is the velocity of Gaussian data.
 
-    At t = 0 the network gives the item, at t = 1 the noise. Or it gives the item at all times (`item`), and v is the way
-    there, (item - x) / (1 - t): noise need not pass through a network that has fewer channels than a cell has values
-    (Li & He 2025).
+    At t = 0 the network gives the item, at t = 1 the noise. Or it gives the item at all times (`item`), and v is the
+    way there, (item - x) / (1 - t): then noise need not pass through a network that has fewer channels than a cell has
+    values (Li & He 2025).
     """
 
     std: float
