@@ -59,6 +59,16 @@ def test_squared_gradient_of_a_linear_critic_is_its_weight():
     assert not x.requires_grad
 
 
+def test_the_penalty_of_patches_is_the_mean_of_each_ones():
+    """Of linear ones that overlap: what two share cancels on average over the signs."""
+    weight = torch.randn(5, 8, requires_grad=True)
+    x = torch.randn(1, 8).expand(20_000, 8)
+    slopes = adv.patch_penalty(lambda x: x @ weight.T, x, torch.rand(20_000, 5))
+    assert slopes.mean().item() == pytest.approx(weight.square().sum(1).mean().item(), rel=0.05)
+    apart = torch.eye(8, requires_grad=True)
+    assert torch.allclose(adv.patch_penalty(lambda x: x @ apart, x, torch.rand(20_000, 8)), torch.ones(20_000))
+
+
 def test_gradient_penalty_is_zero_for_a_critic_of_slope_one():
     direction = torch.nn.functional.normalize(torch.randn(16), dim=0)
     real, fake, u = torch.randn(5, 1, 4, 4), torch.randn(5, 1, 4, 4), torch.rand(5)

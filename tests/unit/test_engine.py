@@ -262,6 +262,17 @@ def test_a_phase_may_name_parameters_and_what_was_frozen_stays_frozen(tmp_path: 
     assert sum(key.startswith("optim.") for key in loop.state.tensors()) == 2 * 3  # moments and step of two biases
 
 
+def test_phases_come_each_so_many_steps_and_after_their_share_of_the_run(tmp_path: Path) -> None:
+    loop, batch = halves(tmp_path / "run")
+    d, g, _ = loop.state.phases
+    loop.state.phases = (dataclasses.replace(d, every=4), dataclasses.replace(g, after=0.5))
+    done: list[tuple[int, str]] = []
+    loop.on_part = lambda key, value: done.append((loop.state.step, key)) if key.endswith("/loss") else None
+    for _ in range(10):
+        loop.step(batch)
+    assert done == sorted([(step, "d/loss") for step in (0, 4, 8)] + [(step, "g/loss") for step in range(5, 10)])
+
+
 def test_a_phase_without_anything_to_learn_is_refused_by_name(tmp_path: Path) -> None:
     job = toy_job(tmp_path / "run")
     job.model.G.requires_grad_(False)

@@ -93,6 +93,12 @@ def test_codes_are_small_pictures_and_the_codec_stays_as_it_is():
     assert any(p.grad is not None for p in model.prior.parameters())
 
 
+def test_a_codec_comes_without_its_critic():
+    codec = {"family": "vae", "model": CODEC | {"adversarial": 0.5}, "given": ()}
+    model = latent.build(latent.Config(codec=codec, prior=PRIOR), image_spec(3, 16, 16))
+    assert {name for name, _ in model.codec.named_children()} == {"net", "scale"}
+
+
 def test_what_a_codec_made_of_a_picture_comes_back():
     """Encodes through both stages: only what the codec itself loses is lost."""
     model = made()

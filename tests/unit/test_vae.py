@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from maquette.core.batch import Batch
+from maquette.core.errors import UserError
 from maquette.core.model import Encodes, Scores, Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.losses.divergence import free_bits
 from maquette.models import vae
+from maquette.nets.critic import PatchCritic
 from maquette.nets.dims import Grid
 from maquette.testing import check_model, made_up_batch
 from specs import image_spec
 
 SMALL = {"width": 32, "encoder_blocks": 2, "head": 32, "groups": (("global", 4), ("local", 2))}
 MLP = {"network": "mlp", "latent_dim": 2, "hidden": (32,)}
+CRITIC = {"network": "codec", "decoder_blocks": 1, "likelihood": "gaussian", "adversarial": 0.5, "critic_width": 16}
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,7 @@ def test_cutting_and_joining_are_inverse_on_any_shape(shape):
         ((3, 72, 72), 2, SMALL | {"likelihood": "gaussian", "std": 0.1, "sample_from": "likelihood"}),
         ((1, 16, 16), 3, MLP | {"binarize": "dynamic", "free_bits": 0.1}),
         ((3, 9, 9), 0, MLP | {"likelihood": "mse"}),
+        ((3, 16, 21), 0, CRITIC | {"adversarial_after": 0.0}),
     ],
 )
 def test_contract(shape, classes, settings):
@@ -158,3 +162,48 @@ def test_active_units_counts_the_latents_that_vary():
     mean = torch.zeros(50, 4)
     mean[:, 1:3] = torch.randn(50, 2)
     assert vae.active_units(mean) == 2
+
+
+def test_a_critic_pulls_outputs_by_a_share_of_what_holds_them():
+    model, batch = make(**CRITIC)
+    x = batch.only()
+    out = (0.9 * torch.rand_like(x)).requires_grad_()
+    log_px = model.log_likelihood(out, x)
+    persuasion = model.persuasion(out, log_px)
+    assert persuasion.shape == (6,) and not persuasion.any()  # only its gradient counts
+    (pull,) = torch.autograd.grad(persuasion.sum(), out, retain_graph=True)
+    (hold,) = torch.autograd.grad(log_px.sum(), out)
+    assert torch.allclose(pull.flatten(1).norm(dim=1), 0.5 * hold.flatten(1).norm(dim=1), rtol=1e-4)
+    with torch.no_grad():
+        moved = out - 1e-3 * pull / pull.abs().max()
+        assert (model.critic(moved) - model.critic(out)).mean() > 0
+
+
+def test_a_critic_comes_with_its_share_of_the_run_and_goes_with_training():
+    model, batch = make(**CRITIC, adversarial_after=0.5)
+    d, penalty, elbo = model.phases()
+    assert d.after == penalty.after == 0.5 and elbo.after == 0
+    assert set(model.kept) == {"net", "scale"} == set(elbo.nets)
+
+    def gradient(step: int) -> torch.Tensor:
+        model.zero_grad()
+        model.elbo(batch, Step(step, 10, StepRng(0, 6))).total.backward()
+        return model.net.out.weight.grad
+
+    early, at, late = (gradient(step) for step in (0, 5, 6))
+    assert torch.equal(early, at) and not torch.allclose(at, late)
+
+
+def test_a_critic_of_patches_sees_what_is_near():
+    critic = PatchCritic((1, 64, 60), 8)
+    x = torch.rand(1, 1, 64, 60)
+    other = x.clone()
+    other[..., 0, 0] -= 1
+    moved = (critic(other) - critic(x)).view(16, 15) != 0
+    assert critic.cells == 16 * 15
+    assert moved[0, 0] and not moved[6:].any() and not moved[:, 6:].any()
+
+
+def test_only_codecs_have_critics():
+    with pytest.raises(UserError, match="is of codecs"):
+        make(adversarial=0.5)

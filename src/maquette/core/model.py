@@ -83,6 +83,7 @@ class Phase:
                 (requires_grad False) when the model was built
     loss:       (batch, step) -> Loss, the mean over the items of the batch
     every:      do this phase each so many steps
+    after:      share of the run before which it is left out
     reads_data: False withholds the target columns, so that what comes out is post-processing of
                 what the other phases learned; where nothing is given either, the number of items, too
     parameters: (name, parameter) -> whether this one of the nets' parameters is updated, by `<net>.<name within it>`;
@@ -94,6 +95,7 @@ class Phase:
     loss: Callable[[Batch, Step], Loss]
     optim: Optim
     every: int = 1
+    after: float = 0.0
     reads_data: bool = True
     parameters: Callable[[str, nn.Parameter], bool] | None = None
 

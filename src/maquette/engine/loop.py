@@ -39,8 +39,9 @@ class Loop:
     def step(self, batch: Batch) -> None:
         """Does every phase that is due, then moves the EMA. `batch` is our share, on our device."""
         state, share = self.state, self.world.share(batch.size)
+        progress = self.course.progress(state.step)
         for phase in state.phases:
-            if state.step % phase.every == 0:
+            if state.step % phase.every == 0 and progress >= phase.after:
                 self.phase(phase, batch, share)
         state.ema.update(state.step)
         state.step += 1

@@ -115,7 +115,7 @@ def timed(
             if world.device.type in ("cuda", "mps"):  # which otherwise only say that they will
                 getattr(torch, world.device.type).synchronize()
             times.append(time.perf_counter() - began)
-        step += min(times) / phase.every
+        step += min(times) / phase.every * (1 - phase.after)
     return Speed(step, precision, compiled, loop.micro_batch)
 
 

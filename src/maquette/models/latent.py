@@ -188,6 +188,8 @@ def _codec(told: Member, spec: DataSpec) -> Model:
     model = build_member(told, spec)
     if not isinstance(model, GridCode) or model.code_grid is None:
         raise UserError(f"'{told.run or told.family}' has no codes on a grid.", REMEDY)
+    for name in dict(model.named_children()).keys() - model.kept:
+        delattr(model, name)  # only its training needed that
     return model
 
 

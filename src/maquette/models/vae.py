@@ -8,6 +8,9 @@ with x the target, u the latent code and y what is given, if anything is. Three 
 one, `conv` a ladder of latents (nets/ladder.py), `codec` turns large items into small ones, of which another model
 can be learned (models/latent.py; Rombach et al. 2022). With `importance_samples` = k > 1 it is the bound of
 Burda et al. 2016 instead.
+
+The mean of p(x | u) is soft wherever u does not say what is to be seen. So a codec can have a critic of patches beside
+the likelihood (Esser et al. 2021): two more phases.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
-from maquette.core.bounds import DEEPEST, AnyCount, Depth, Few, Width, Widths
+from maquette.core.bounds import DEEPEST, AnyCount, Depth, Few, Share, Width, Widths
+from maquette.core.errors import UserError
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.losses import likelihood
+from maquette.losses.adversarial import binary_critic, non_saturating_generator, patch_penalty
 from maquette.losses.divergence import free_bits
 from maquette.models._given import ANY, condition, drop, given_columns, plain_condition, vector
 from maquette.nets.codec import Codec
+from maquette.nets.critic import PatchCritic
 from maquette.nets.flat import Flat
 from maquette.nets.ladder import Ladder
 from maquette.nets.latent import Pass, repeat
@@ -38,6 +44,8 @@ GIVEN = ANY
 ACTIVE = 0.01  # a latent is active when its posterior mean varies more than this (Burda et al. 2016, section 5.2)
 # Where values come in and go out, what describes the condition, and what is no matrix at all.
 NOT_MUON = ("stem", "encoder.stem", "out", "start", "condition", "log_std")
+PENALTY_EVERY = 4  # steps between penalties of the critic (Karras et al. 2020, appendix B)
+RISE = 0.1  # share of the run in which the critic comes to count: a new one knows nothing
 _ROWS = 2000  # importance samples in one forward pass when scoring: bounds the memory
 
 
@@ -64,6 +72,12 @@ class Config(BaseModel):
     channels: Width = Field(4, description="codec: latents in each cell of the code")
     factor: AnyCount = Field(0, description="codec: values a side of a cell, 2, 4, 8, ...; 0: at most 32 cells a side")
     decoder_blocks: Depth = Field(4, description="codec: residual blocks of the decoder on the grid of the code")
+    adversarial: float = Field(
+        0.0, ge=0, lt=1, description="codec: pull of a critic of patches as a share of the likelihood's; 0: no critic"
+    )
+    adversarial_after: Share = Field(0.5, description="share of the run after which there is a critic")
+    critic_width: Width = Field(64, description="channels of the critic")
+    critic_gamma: float = Field(1.0, ge=0, description="weight of the penalty on the critic's slope at real patches")
 
     likelihood: Literal["bernoulli", "gaussian", "mse"] = "bernoulli"
     std: Annotated[float, Field(gt=0)] | Literal["learned"] = Field(
@@ -162,6 +176,13 @@ class VAE(Model):
             )  # fmt: skip
         if config.likelihood == "gaussian" and config.std == "learned":
             self.scale = Scale(shape[0], len(shape) - 1, speed=20.0 if config.network == "codec" else 1.0)
+        self.keeps = tuple(dict(self.named_children()))
+        if config.adversarial:
+            if config.network != "codec":
+                raise UserError(
+                    f"model.adversarial is of codecs, and model.network is {config.network}.", "Leave it out."
+                )
+            self.critic = PatchCritic(shape, config.critic_width)
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -171,7 +192,13 @@ class VAE(Model):
             c.optimizer, c.lr, (c.beta1, c.beta2),
             schedule="cosine", warmup=c.warmup, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
         )  # fmt: skip
-        return [Phase("elbo", tuple(dict(self.named_children())), self.elbo, optim)]
+        elbo = Phase("elbo", self.keeps, self.elbo, optim)
+        if not c.adversarial:
+            return [elbo]
+        critic = Optim("adam", c.lr, (0.0, 0.99), schedule="cosine", warmup=c.warmup)
+        after = c.adversarial_after
+        penalty = Phase("penalty", ("critic",), self.penalty, critic, every=PENALTY_EVERY, after=after)
+        return [Phase("d", ("critic",), self.d, critic, after=after), *([penalty] if c.critic_gamma else []), elbo]
 
     def elbo(self, batch: Batch, step: Step) -> Loss:
         """The negative ELBO with its weights, or the importance-weighted bound; parts in nats per item."""
@@ -191,6 +218,8 @@ class VAE(Model):
             if step.progress < c.kl_warmup:
                 kl = balance(kl)
             total = (beta * kl.sum(0) - log_px).mean()
+        if c.adversarial and (since := step.progress - c.adversarial_after) >= 0:
+            total = total + min(1.0, since / RISE) * self.persuasion(passed.out, log_px).mean()
         kl_nats = passed.kl.detach().sum(0).mean()
         reconstruction = log_px.detach().mean()
         parts = {
@@ -200,6 +229,33 @@ class VAE(Model):
             "active_units": active_units(passed.mean.detach()),
         }
         return Loss(total, parts)
+
+    def persuasion(self, out: Tensor, log_px: Tensor) -> Tensor:
+        """What pulls outputs to where the critic takes them for real, f32[N]: 0, and only its gradient counts.
+
+        That of an item is as large as the gradient of its log p(x | u), times `adversarial` = a: balanced as by Esser
+        et al. 2021, eq. 7, but at the outputs. Where a Gaussian and the critic hold each other, outputs are off their
+        mean by a times the error: the mean squared error is 1 / (1 - a^2) times as large at most, where twice is as
+        much as it ever takes to be taken for real (Blau & Michaeli 2018, section 4).
+        """
+        unlikely = non_saturating_generator(self.critic(self.mean(out)))
+        (towards,) = torch.autograd.grad(unlikely, out, retain_graph=True)
+        (back,) = torch.autograd.grad(log_px.sum(), out, retain_graph=True)
+        share = (back.flatten(1).norm(dim=1) / (towards.flatten(1).norm(dim=1) + 1e-12)).view(-1, *[1] * (out.ndim - 1))
+        return (self.config.adversarial * share * towards * (out - out.detach())).flatten(1).sum(1)
+
+    def d(self, batch: Batch, step: Step) -> Loss:
+        """The critic tells patches of items from those of items decoded. `ranked`: share of pairs in which it does."""
+        x = self.observe(batch, step.rng)
+        passed: Pass = self.net(x, None, step.rng.normal(batch.size, self.latent_dim))
+        real, fake = self.critic(torch.cat([x, self.mean(passed.out)])).chunk(2)
+        return Loss(binary_critic(real, fake), {"ranked": (real > fake).float().mean()})
+
+    def penalty(self, batch: Batch, step: Step) -> Loss:
+        """gamma / 2 R1, of patches."""
+        x = self.observe(batch, step.rng)
+        slope = patch_penalty(self.critic, x, step.rng.uniform(batch.size, self.critic.cells)).mean()
+        return Loss(self.config.critic_gamma / 2 * slope, {"r1": slope.detach()})
 
     def observe(self, batch: Batch, rng: Rng) -> Tensor:
         """The target as the likelihood sees it, f32[B, C, *grid] in [-1, 1]."""

@@ -1,4 +1,4 @@
-"""A convolutional critic: an item on a grid, and what is given of it, to a logit."""
+"""Convolutional critics: an item on a grid, and what is given of it, to a logit; or a logit for each part of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
-from maquette.nets.decoder import stacks
-from maquette.nets.dims import Conv, by_level, gather, pyramid
+from maquette.nets.decoder import Block, stacks
+from maquette.nets.dims import Conv, Grid, by_level, gather, pyramid
 from maquette.nets.leaky import leaky_relu
 
 
@@ -45,3 +45,21 @@ class ConvCritic(nn.Module):
         h = leaky_relu(self.dense(h)).float()
         logits = self.head(h).float().squeeze(1)
         return logits if c is None else logits + (h * c).sum(1)
+
+
+class PatchCritic(nn.Module):
+    """x f32[B, C, *grid] in [-1, 1] -> logits f32[B, cells]: of each cell of 4 values a side, from the 11 cells a side
+    around it. It judges texture, and leaves to others what the whole shows (Isola et al. 2017, section 3.2.2).
+    """
+
+    def __init__(self, shape: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.grid, dims = Grid(tuple(shape), 4, (tuple(-(-side // 4) for side in shape[1:]),)), len(shape) - 1
+        self.cells = self.grid.coarsest
+        self.stem = Conv[dims](shape[0] * self.grid.values, width)
+        self.blocks = nn.Sequential(Block(width, dims), Block(width, dims))
+        self.head = Conv[dims](width, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.blocks(self.stem(self.grid.cut(x)))
+        return self.head(leaky_relu(h)).flatten(1).float()
