@@ -109,6 +109,16 @@ def test_a_wav_that_lies_of_its_own_length_alone_is_read() -> None:
         assert (one(bytes(data)) == one(file_of(tone()))).all()
 
 
+def test_an_mp3_that_does_not_say_how_long_it_is() -> None:
+    wave = np.concatenate([np.zeros(16_000), np.random.default_rng(0).normal(0, 0.2, 16_000), tone(1.0)])
+    whole = file_of(wave, form="MP3", bitrate_mode="VARIABLE", compression_level=0.3)
+    bare = whole[whole.index(whole[:2], 10) :]  # without its first frame, which says it
+    assert header(whole).frames == 40_000 and 40_000 <= header(bare).frames < 44_000
+    assert samples(bare).shape[1] == header(bare).frames
+    tagged = b"ID3\x04\0\0\0\0\x20\0" + bytes(4096) + whole
+    assert header(tagged).frames == 40_000
+
+
 def test_floats_beyond_full_scale_are_turned_down() -> None:
     found = one(file_of(4 * tone(), subtype="FLOAT"))
     assert np.allclose(found[0, :4000] / 2**15, tone(loud=1.0), atol=1e-2)

@@ -13,7 +13,7 @@ from maquette.core.measure import Damage
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.audio.flaws import spectrum
 
-CRACKLE = (0.005, 0.03)  # share of the samples, mild and strong
+CRACKLE = (0.0001, 0.001)  # share of the samples, mild and strong: one click and ten in a second of speech, about
 STEEP = (2.0, 5.0)  # octaves over which the wall takes 10 dB, from the lowest frequency on: 1 / so much
 FASTER = (1.25, 1.7)
 RUNAWAY = (0.1, 0.5)

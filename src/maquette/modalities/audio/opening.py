@@ -6,6 +6,7 @@ Decoding is libsndfile's, by soundfile (BSD; the library in it LGPL), resampling
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import struct
@@ -26,6 +27,7 @@ SUFFIX_FORMATS = {
 }  # fmt: skip
 _CODED = ("VORBIS", "OPUS", "MPEG", "ADPCM", "GSM", "G721", "G723", "NMS")  # of which one bit does not stand for one
 BYTES_A_SAMPLE = 16  # until it is as it is stored
+FIRST_FRAME, COUNTED = 2**11, 2**20  # bytes of an MP3 that may say how long it is; samples that are counted at once
 BEFORE = 2**13  # samples before a window that are decoded as well: lossy codings need what was before
 _STREAMED = 0x7FFFF000  # so many bytes or more are said by who writes a header before the sound
 _OTHER_CONTENT = {
@@ -92,7 +94,7 @@ def format_of(head: bytes) -> str | None:
 def header(data: bytes) -> Header:
     """What a file says of itself; Unreadable where it is none, damaged, or beyond what there can be."""
     with _opened(data) as file:
-        found = Header(format_of(data) or "", file.subtype, file.samplerate, file.channels, file.frames)
+        found = Header(format_of(data) or "", file.subtype, file.samplerate, file.channels, _frames(file, data))
     if not SLOWEST <= found.rate <= FASTEST:
         raise Unreadable(f"damaged: it says to have {found.rate:,} samples a second")
     if not found.frames:
@@ -104,7 +106,7 @@ def samples(data: bytes, start: int = 0, count: int | None = None) -> np.ndarray
     """f32[C, count] from sample `start` on, full scale 1; None: all. Unreadable where a sample is no number, or fewer
     are there than the header says."""
     with _opened(data) as file:
-        count = file.frames - start if count is None else count
+        count = _frames(file, data) - start if count is None else count
         limits.check(count * file.channels * BYTES_A_SAMPLE)
         before = min(start, BEFORE)
         if start:
@@ -147,6 +149,21 @@ def _opened(data: bytes) -> Iterator[Any]:
     except library.SoundFileError as error:
         detail = str(error).rpartition("Error ")[2].rpartition(": ")[2].strip(" .")[:100]
         raise Unreadable(f"damaged ({detail or 'it cannot be decoded'})") from None
+
+
+def _frames(file: Any, data: bytes) -> int:
+    """Samples of each channel; where an MP3 does not say how many, and libsndfile guesses, those that there are."""
+    if format_of(data) != "MP3":
+        return int(file.frames)
+    tags = sum(size << 7 * (3 - k) for k, size in enumerate(data[6:10])) if data[:3] == b"ID3" else 0
+    said = any(mark in data[tags : tags + FIRST_FRAME] for mark in (b"Xing", b"Info", b"VBRI"))
+    return int(file.frames) if said else _counted(data)
+
+
+@functools.lru_cache(maxsize=1)  # of one recording it is asked for each window
+def _counted(data: bytes) -> int:
+    with _opened(data) as file:
+        return sum(iter(lambda: len(file.read(COUNTED, dtype="float32")), 0))
 
 
 @contextlib.contextmanager

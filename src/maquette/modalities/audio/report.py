@@ -64,6 +64,4 @@ def _img(made: Image, says: str) -> Html:
     file = io.BytesIO()
     made.quantize(128).save(file, "PNG", optimize=True)
     uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return Html('<img src="{}" width="{}" height="{}" alt="{}" style="width:100%;max-width:26rem">').format(
-        uri, *made.size, says
-    )
+    return Html('<img src="{}" width="{}" height="{}" alt="{}" style="width:100%">').format(uri, *made.size, says)
