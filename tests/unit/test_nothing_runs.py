@@ -55,9 +55,7 @@ ALLOWED = {
     "modalities/image/inception.py": {"torch.load": "of one published file, by its checksum, weights only"},
     "modalities/image/opening.py": {"Image.open": "the one place where pictures are opened"},
     "modalities/text/__init__.py": {"importlib.import_module": "of our own modules"},
-    "nets/sounding.py": {
-        "import numba": "compiles code of ours, kept in a folder that nobody else may write to"
-    },
+    "nets/sounding.py": {"import numba": "compiles code of ours, kept in a folder that nobody else may write to"},
     "nets/sounding_loop.py": {"import numba": "what is compiled"},
     "report/fonts.py": {"importlib.util.find_spec": "of an extra of ours"},
     "report/report.py": {"importlib.import_module": "of the modules of packages of sections"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -12,12 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.generator import Generator
 from maquette.core.model import Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.losses import logistics, mu_law
+from maquette.modalities.audio import streaming
+from maquette.modalities.audio.files import quantised
 from maquette.models import wavenet
 from maquette.nets import sounding
 from maquette.nets.sounding import ENDED, Voice, Weights
@@ -268,6 +274,21 @@ def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
         pieces = list(model.unfold({}, ItemRng(0, [3])))
     x = torch.cat(pieces, 1)
     assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
+
+
+def test_a_stream_is_a_wav_file_of_the_sample() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    spec = spec_of(700)
+    model = model_of(spec)
+    torch.nn.init.normal_(model.net.head.weight, std=0.3)
+    generator, about = Generator(model, spec), About("Maquette", run="r", family="wavenet", seed=3, item=1)
+    pieces = list(streaming.stream(generator, "audio", {}, {}, 3, 1, about))
+    with soundfile.SoundFile(io.BytesIO(b"".join(pieces))) as file:
+        assert (file.samplerate, file.channels, json.loads(file.comment)) == (16_000, 1, about.fields)
+        read = file.read(dtype="int16")
+    made = generator.sample(2, {}, seed=3)["audio"][1]
+    assert len(pieces) > 1 and np.array_equal(read, quantised(made)[0, : len(read)])
+    assert not made[:, len(read) :].any()
 
 
 def test_colder_samples_are_likelier() -> None:
