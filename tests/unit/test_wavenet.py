@@ -82,6 +82,14 @@ def test_the_receptive_field_is_enough_and_no_less() -> None:
     assert not torch.allclose(net(before)[-1], whole, atol=1e-12)
 
 
+def test_codes_begin_as_neighbours() -> None:
+    weight = WaveNet(256, 257, 1, 1, 32, 8).embedding.weight.detach()
+    apart = torch.cdist(weight[:-1], weight[:-1])
+    nearest = apart.fill_diagonal_(math.inf).argmin(1)
+    assert bool(((nearest - torch.arange(256)).abs() == 1).all()) and not weight[-1].any()
+    assert weight[:-1].square().mean().item() == pytest.approx(1, abs=0.05)
+
+
 # -- what a sample is --------------------------------------------------------------------------------
 
 
