@@ -365,6 +365,9 @@ def test_a_likelihood_that_is_known_is_no_bound(tmp_path: Path, monkeypatch: pyt
     assert nats.value == pytest.approx(float(model.truth(x[300:]).mean()), abs=2)
     assert bits.value == pytest.approx(np.log2(127.5) - nats.value / 16 / math.log(2))
     assert bits.low == pytest.approx(np.log2(127.5) - nats.high / 16 / math.log(2)) and bits.low < bits.value
+    monkeypatch.setattr(Linear, "counted", lambda model, batch: torch.full((batch.size,), 8), raising=False)
+    again = evaluate(Generator(model, spec), data, cache=tmp_path / "b", samples=100, effort=Effort(exact_items=150))
+    assert again["bits_per_dim"].value == pytest.approx(np.log2(127.5) - nats.value / 8 / math.log(2))
 
 
 @torch.no_grad()

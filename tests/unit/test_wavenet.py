@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import math
 
 import numpy as np
@@ -11,12 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.generator import Generator
 from maquette.core.model import Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.losses import logistics, mu_law
+from maquette.modalities.audio import streaming
+from maquette.modalities.audio.files import quantised
 from maquette.models import wavenet
 from maquette.nets import sounding
 from maquette.nets.sounding import ENDED, Voice, Weights
@@ -73,6 +79,14 @@ def test_the_receptive_field_is_enough_and_no_less() -> None:
     assert torch.allclose(net(before[-field:], None, field - 1)[-1], whole, atol=1e-12)
     before[-field] += 1
     assert not torch.allclose(net(before)[-1], whole, atol=1e-12)
+
+
+def test_codes_begin_as_neighbours() -> None:
+    weight = WaveNet(256, 257, 1, 1, 32, 8).embedding.weight.detach()
+    apart = torch.cdist(weight[:-1], weight[:-1])
+    nearest = apart.fill_diagonal_(math.inf).argmin(1)
+    assert bool(((nearest - torch.arange(256)).abs() == 1).all()) and not weight[-1].any()
+    assert weight[:-1].square().mean().item() == pytest.approx(1, abs=0.05)
 
 
 # -- what a sample is --------------------------------------------------------------------------------
@@ -259,6 +273,21 @@ def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
         pieces = list(model.unfold({}, ItemRng(0, [3])))
     x = torch.cat(pieces, 1)
     assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
+
+
+def test_a_stream_is_a_wav_file_of_the_sample() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    spec = spec_of(700)
+    model = model_of(spec)
+    torch.nn.init.normal_(model.net.head.weight, std=0.3)
+    generator, about = Generator(model, spec), About("Maquette", run="r", family="wavenet", seed=3, item=1)
+    pieces = list(streaming.stream(generator, "audio", {}, {}, 3, 1, about))
+    with soundfile.SoundFile(io.BytesIO(b"".join(pieces))) as file:
+        assert (file.samplerate, file.channels, json.loads(file.comment)) == (16_000, 1, about.fields)
+        read = file.read(dtype="int16")
+    made = generator.sample(2, {}, seed=3)["audio"][1]
+    assert len(pieces) > 1 and np.array_equal(read, quantised(made)[0, : len(read)])
+    assert not made[:, len(read) :].any()
 
 
 def test_colder_samples_are_likelier() -> None:

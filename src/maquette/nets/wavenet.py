@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,7 +41,9 @@ class WaveNet(nn.Module):
         self.codes, self.residual, self.condition = codes, residual, condition
         self.dilations = tuple(2**i for i in range(layers)) * blocks
         n = len(self.dilations)
-        self.embedding = nn.Embedding(codes + 1, residual) if codes else nn.Linear(2, residual, bias=False)
+        self.embedding = nn.Linear(2, residual, bias=False)
+        if codes:
+            self.embedding = nn.Embedding.from_pretrained(_waves(codes, residual), freeze=False)
         self.past, self.now = (
             nn.ModuleList(nn.Linear(residual, 2 * residual, bias=False) for _ in range(n)) for _ in range(2)
         )
@@ -85,6 +88,14 @@ class WaveNet(nn.Module):
         with torch.autocast(kind, enabled=False):
             z = _Stack.apply(x.to(narrow), steering.to(narrow), self.dilations, first, *weights)
         return self.head(F.relu(self.inner(F.relu(self.skip(z)))))
+
+
+def _waves(codes: int, width: int) -> Tensor:
+    """What codes begin with, so that neighbours are alike: waves over their order; and 0 for "nothing yet"."""
+    k = np.arange(width) // 2 + 1
+    angles = np.linspace(-1, 1, codes)[:, None] * k * (np.pi / 2) - np.arange(width) % 2 * (np.pi / 2)
+    waves = np.cos(angles) * np.sqrt(2 / k / (1 / k).mean())
+    return torch.from_numpy(np.pad(waves, ((0, 1), (0, 0))).astype(np.float32))
 
 
 class _Stack(torch.autograd.Function):
