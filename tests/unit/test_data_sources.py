@@ -345,8 +345,8 @@ def test_what_is_not_there_or_not_data(tmp_path: Path, cache: Path) -> None:
     put(tmp_path / "texts", {"a.txt": b"hello", "b.md": b"# x"})
     (tmp_path / "a.docx").write_bytes(b"PK something")
     cases = {
-        "minst": "mnist", str(tmp_path / "nowhere"): "folder of pictures", str(tmp_path / "empty"): ".png",
-        str(tmp_path / "texts"): "too little text", str(tmp_path / "a.docx"): "folder of pictures", "a\0b": "folder",
+        "minst": "mnist", str(tmp_path / "nowhere"): "folder of sounds", str(tmp_path / "empty"): ".png",
+        str(tmp_path / "texts"): "too little text", str(tmp_path / "a.docx"): "folder of sounds", "a\0b": "folder",
     }  # fmt: skip
     for source, hint in cases.items():
         with pytest.raises(UserError) as caught:

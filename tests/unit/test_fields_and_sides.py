@@ -40,6 +40,13 @@ def test_folders_and_other_signs_stand_in_patterns_too() -> None:
     assert fields(["a b+c.wav"], "{x}+{y}") == {"x": ["a b"], "y": ["c"]}
 
 
+def test_no_name_takes_long() -> None:
+    assert fields(["a_b_c_d.wav"], "{x}_{y}") == {"x": ["a"], "y": ["b_c_d"]}
+    assert fields(["pre-a.b-post.wav"], "pre-{x}.{y}-post") == {"x": ["a"], "y": ["b"]}
+    with pytest.raises(UserError):
+        fields([100 * "_" + ".wav"], "_".join(f"{{f{i}}}" for i in range(60)) + "!")
+
+
 def test_what_is_called_otherwise_has_no_value_and_is_said() -> None:
     made = table(["1_a.wav", "odd.wav"])
     take_fields(made, "{label}_{who}")

@@ -170,8 +170,8 @@ def test_the_size_of_pictures_is_an_option_of_their_modality() -> None:
     for wrong in ("12x", "big", "0"):
         done = asked("train", "image/gan", "--data", "digits", "-o", "x", "--size", wrong)
         assert isinstance(done.exception, UserError) and "size" in done.exception.problem
-    with pytest.raises(UserError, match="takes no rate"):
-        api.resolve_recipe("image/gan", "digits", rate=3)
+    with pytest.raises(UserError, match="takes no pace"):
+        api.resolve_recipe("image/gan", "digits", pace=3)
 
 
 # -- what is given --------------------------------------------------------------------------------------

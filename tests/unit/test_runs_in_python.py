@@ -117,8 +117,8 @@ def test_data_is_looked_at_from_python_as_on_the_command_line(tmp_path: Path) ->
 def test_data_is_looked_at_from_python(tmp_path: Path) -> None:
     data = maquette.inspect("digits", size=4, quiet=True)
     assert data.summary["used"] == 1797 and data.train.columns["image"].spec.shape == (1, 4, 4)
-    with pytest.raises(UserError, match="takes no rate"):
-        maquette.inspect("digits", rate=3)
+    with pytest.raises(UserError, match="takes no pace"):
+        maquette.inspect("digits", pace=3)
 
 
 @pytest.mark.parametrize("codes", [{0: 2, 1: -15}, {1: -15}])

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 WIDEST, DEEPEST, LONGEST = 2**16, 256, 2**16
-MOST, VALUES, VOCABULARY, CLASSES = 10**9, 2**26, 2**21, 2**17
+MOST, VALUES, SIDE, VOCABULARY, CLASSES = 10**9, 2**26, 2**22, 2**21, 2**17
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(gt=0, le=WIDEST)]  # numbers side by side in a network

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from maquette.core.bounds import CLASSES, LONGEST, VALUES, VOCABULARY
+from maquette.core.bounds import CLASSES, LONGEST, SIDE, VALUES, VOCABULARY
 from maquette.core.errors import UserError
 
 # Tokens that every vocabulary reserves. The last three frame a gap to be filled:
@@ -34,7 +34,7 @@ SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "<prefix>", "<suffix>", "<middle
 LARGEST = 1e30  # a float32 holds up to 3e38, and its square is to be finite in float64
 PAD, BOS, EOS, UNK, PREFIX, SUFFIX, MIDDLE = range(len(SPECIALS))
 
-Side = Annotated[int, Field(gt=0, le=2 * LONGEST)]
+Side = Annotated[int, Field(gt=0, le=SIDE)]
 Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
@@ -104,8 +104,8 @@ class TokenSpec(ColumnSpec):
 
     @model_validator(mode="after")
     def _has_tokens(self) -> Self:
-        if len(self.shape) != 1:
-            raise ValueError("shape: the most tokens of a sequence")
+        if len(self.shape) != 1 or self.shape[0] > 2 * LONGEST:
+            raise ValueError(f"shape: the most tokens of a sequence, {2 * LONGEST:,} at most")
         if not len(SPECIALS) < self.vocab or not self.start < self.vocab:
             raise ValueError(f"vocab: more than the {len(SPECIALS)} tokens that are reserved, and `start` among them")
         return self

@@ -22,7 +22,7 @@ def take_fields(table: RawTable, pattern: str, needed: bool = True) -> None:
     needed:  whether a pattern that no name has is an error, or means nothing
     A row whose file is called otherwise has no value there. A field `label` stands in for the names of folders.
     """
-    fields, look = _parsed(pattern)
+    fields, between = _parsed(pattern)
     files = next((cells for cells in table.columns.values() if isinstance(cells, Files)), None)
     if files is None:
         if needed:
@@ -30,19 +30,19 @@ def take_fields(table: RawTable, pattern: str, needed: bool = True) -> None:
         return
     depth = pattern.count("/") + 1
     stems = ["" if name is None else _stem(name, depth) for name in files.names]
-    found = [look.fullmatch(stem) for stem in stems]
+    found = [_values(stem, between) for stem in stems]
     if not any(found):
         if needed:
             raise UserError(f"No file is called as '{pattern}' says: {some(stems)}.", "Each {field} is one column.")
         return
-    for number, field in enumerate(fields, 1):
+    for number, field in enumerate(fields):
         if field in table.columns and field != LABEL:
             raise UserError(
                 f"The data has a column '{shown(field)}' already.", "Call the field of the pattern another."
             )
-        table.columns[field] = Values([match and plain(match[number]) for match in found])
+        table.columns[field] = Values([None if values is None else plain(values[number]) for values in found])
     table.categories |= {LABEL} & {*fields}
-    others = [table.names[row] for row, match in enumerate(found) if match is None]
+    others = [table.names[row] for row, values in enumerate(found) if values is None]
     if others:
         are = counted(len(others), "file is", "files are")
         table.notes.append(f"{are} not called as '{pattern}' says ({some(others)}): nothing is known of them.")
@@ -54,12 +54,29 @@ def _stem(name: str, depth: int) -> str:
     return "/".join([*parts[:-1], parts[-1].rpartition(".")[0] or parts[-1]])
 
 
-def _parsed(pattern: str) -> tuple[Sequence[str], re.Pattern[str]]:
+def _parsed(pattern: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The fields, and what stands before, between and behind them."""
     fields = [plain(field) for field in _FIELD.findall(pattern)]
     if not fields or not all(fields) or len({*fields}) < len(fields) or "}{" in pattern:
         raise UserError(
             f"'{pattern}' is no pattern of names.",
             "Write a name in braces for each column, with what stands between them: '{label}_{speaker}_{take}'.",
         )
-    literals = [re.escape(part) for part in _FIELD.split(pattern)[::2]]
-    return fields, re.compile("([^/]+?)".join(literals))
+    return fields, _FIELD.split(pattern)[::2]
+
+
+def _values(stem: str, between: Sequence[str]) -> list[str] | None:
+    """What stands in the place of each field, at least a character; None where the name is another. No expression is
+    made of the pattern: one of many fields would take for ever on some names."""
+    first, *middle, last = between
+    if not stem.startswith(first) or not stem.endswith(last):
+        return None
+    at, end, found = len(first), len(stem) - len(last), list[str]()
+    for literal in middle:
+        to = stem.find(literal, at + 1, end)
+        if to < 0:
+            return None
+        found.append(stem[at:to])
+        at = to + len(literal)
+    found.append(stem[at:end])
+    return None if at >= end or any("/" in value for value in found) else found

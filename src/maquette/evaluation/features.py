@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from maquette.core.cache import cache_folder, trim, use
+from maquette.core.errors import MaquetteError, UserError
+from maquette.core.files import ready
 from maquette.core.rng import derive
 from maquette.core.table import Column, Dataset
+from maquette.core.tensors import read_tensors, write_tensors
 from maquette.evaluation.bootstrap import Array
 
 RESERVE = 5000
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,40 @@ class FeatureNetwork(Protocol):
 Notify = Callable[[str], None]
 Build = Callable[[Dataset, str, str | None, torch.device, Path | None, Notify], FeatureNetwork]
 """(dataset, column of the items, column of their labels if any, device, cache folder, notify) -> network."""
+
+
+def kept(network: N, identity: str, train: Callable[[], N], cache: Path | None, notify: Notify | None) -> N:
+    """The network with the weights that are kept under this name; where there are none, what `train` makes, which is
+    then kept. cache: the folder for them; None: that of evaluations"""
+    path = (cache or cache_folder("evaluation")) / f"{identity}.safetensors"
+    if path.is_file():
+        try:
+            use(path)
+            network.load_state_dict(read_tensors(path))
+            return network
+        except (UserError, RuntimeError):
+            pass  # damaged: train it again and replace it
+    # enable_grad: whoever judges a generator may well have turned gradients off around us.
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        network = train()
+    try:
+        write_tensors(ready(path), network.state_dict(), {"maquette": identity})
+        use(path)
+        trim()
+    except (MaquetteError, OSError) as error:
+        if notify:
+            notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")
+    return network
+
+
+def epochs(rows: NDArray[np.int64], batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """`steps` batches of rows, shuffled anew each epoch; the last partial batch is left out."""
+    per_epoch = len(rows) // batch
+    for step in range(steps):
+        if step % per_epoch == 0:
+            shuffled = rng.permutation(rows)
+        start = step % per_epoch * batch
+        yield shuffled[start : start + batch]
 
 
 def order(n: int) -> tuple[NDArray[np.int64], int]:

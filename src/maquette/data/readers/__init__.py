@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from maquette.core.counts import counted
+from maquette.core.counts import counted, either
 from maquette.core.errors import UserError, closest
 from maquette.core.files import expanded
 from maquette.core.find import modality_names
@@ -235,7 +235,7 @@ def readers() -> tuple[ModuleType, ...]:
 def accepted() -> str:
     """What can be read, for people."""
     known = [kind for kind in modality_names() if part(kind, "claims", "claims")]
-    items = " or ".join(noun(kind) for kind in known)
+    items = either(noun(kind) for kind in known)
     parts = [reader.ACCEPTS.format(items=items) for reader in readers()]
     return ", ".join(sorted(parts, key=lambda words: not words.startswith("a folder of")))
 
@@ -267,7 +267,7 @@ def _chosen(place: Place) -> ModuleType:
         remedy = "Unpack it, or pack what it holds as a .zip." if packed else f"Name {accepted()}."
         raise UserError(f"'{place.name}' is not data that Maquette knows.", remedy)
     known = {kind: part(kind, "SUFFIXES", "claims") for kind in modality_names() if part(kind, "claims", "claims")}
-    of = " or ".join(noun(kind) for kind in known)
+    of = either(noun(kind) for kind in known)
     may = "; ".join(f"{noun(kind)} ({', '.join(suffixes[:4])})" for kind, suffixes in known.items() if suffixes)
     ends = Counter(name.rpartition("/")[2].lower().rpartition(".")[1:] for name in names)
     counts = ", ".join(

@@ -10,7 +10,7 @@ NOUN = ("sound", "sounds")
 PREVIEW_SUFFIX = ".wav"
 
 # Where the rest stands: imported when it is asked for, so that naming a modality costs nothing.
-_MODULES = ("config", "data", "files", "claims")
+_MODULES = ("config", "data", "files", "claims", "shown")
 
 
 def __getattr__(name: str) -> Any:

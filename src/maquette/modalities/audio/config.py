@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from maquette.core.spec import GridSpec
-
-SLOWEST, FASTEST = 1000, 384_000  # samples a second; what says to be beyond them is damaged
-LONGEST = 3600.0  # seconds
+from maquette.modalities.audio.bounds import FASTEST, LONGEST, SHORTEST, SLOWEST
 
 Rate = Annotated[int, Field(ge=SLOWEST, le=FASTEST)]
 
@@ -24,7 +22,7 @@ class Config(BaseModel):
         "auto", description="auto: stereo where the two sides of most clips differ"
     )
     seconds: float | None = Field(
-        None, gt=0, le=LONGEST, description="length of an item; null: as long as the clips, or as a window"
+        None, ge=SHORTEST, le=LONGEST, description="length of an item; null: as long as the clips, or as a window"
     )
     windows: bool | None = Field(
         None,

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from maquette.core.bounds import SIDE
 from maquette.core.counts import counted
+from maquette.core.errors import UserError
 from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.data.names import some
 from maquette.data.raw import Cell, File
 from maquette.modalities.audio import levels
+from maquette.modalities.audio.bounds import SHORTEST
 from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.duplicates import Likeness
 from maquette.modalities.audio.levels import STEPS
@@ -28,7 +32,6 @@ __all__ = ["Likeness", "describe", "encode", "examine", "fit", "parts"]
 LONG = 20.0  # seconds: longer recordings are read in windows where nobody says how long an item is
 WINDOW = 4.0  # seconds of one
 MARGIN = 0.05  # seconds around a window that resampling sees as well
-LEAST = 0.01  # seconds, below which there is nothing to hear
 MOST_COVERED, FAR = 0.99, 1.5  # so many clips are whole; all, where the longest is at most so many times as long
 MULTIPLE = 256  # of samples that an item has, so that networks can halve it
 FEW = 500  # fewer sounds than this are soon known by heart
@@ -39,7 +42,7 @@ class Facts:
     """What is known of one sound.
 
     header: of its file      seconds: of the sound itself      windows: how many its file is cut into
-    loudness, peak: in dBFS, of the root of the mean square and of the largest sample      clipped: share of its samples
+    loudness: in dBFS, of the root of the mean square      clipped: share of its samples
     sides: 1 or 2, whether two of its channels differ      note: a warning for people, or ""
     """
 
@@ -47,7 +50,6 @@ class Facts:
     seconds: float
     windows: int
     loudness: float
-    peak: float
     clipped: float
     sides: int
     note: str = ""
@@ -60,12 +62,12 @@ def examine(cell: Cell, config: Config) -> Facts:
     data = cell.read()
     found = header(data)
     sound = _read(data, found, cell.part, config, found.rate)
-    suffix = cell.name.lower().rpartition(".")[2]
-    note = f"named .{suffix} but is {found.format}" if SUFFIX_FORMATS.get(f".{suffix}") != found.format else ""
-    peak = float(np.abs(sound).max())
+    suffix = Path(cell.name).suffix.lower()
+    wrong = suffix and SUFFIX_FORMATS.get(suffix) != found.format
+    note = f"named {suffix} but is {found.format}" if wrong else ""
     return Facts(
         found, sound.shape[1] / found.rate, _windows(found.seconds, config), levels.loudness(sound),
-        levels.decibels(peak), levels.clipped(sound), 1 + levels.sides_differ(sound), note,
+        levels.clipped(sound), 1 + levels.sides_differ(sound), note,
     )  # fmt: skip
 
 
@@ -82,11 +84,17 @@ def fit(
         return known
     rate = config.rate or Counter(fact.header.rate for fact in facts).most_common(1)[0][0]
     stereo = config.mix == "stereo" or (config.mix == "auto" and 2 * sum(fact.sides > 1 for fact in facts) > len(facts))
-    if config.seconds or any(fact.windows > 1 for fact in facts):
+    clips = [fact.seconds for fact in facts if fact.windows == 1]
+    if config.seconds or len(clips) < MOST_COVERED * len(facts):
         length = round(_item(config) * rate)
-    else:
-        length = -(-int(np.ceil(_covering([fact.seconds for fact in facts]) * rate)) // MULTIPLE) * MULTIPLE
-    return Spec(shape=(1 + stereo, max(length, 1)), rate_hz=rate)
+    else:  # of windows, too, if there are a few of them, no more is used
+        length = -(-int(np.ceil(_covering(clips) * rate)) // MULTIPLE) * MULTIPLE
+    if length > SIDE:
+        raise UserError(
+            f"A sound would have {length:,} samples ({length / rate:.3g} s at {rate:,} Hz), and {SIDE:,} are the most.",
+            "Take shorter windows or fewer samples a second: --seconds, --rate.",
+        )
+    return Spec(shape=(1 + stereo, length), rate_hz=rate)
 
 
 def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.ndarray | Unreadable]:
@@ -130,7 +138,8 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     for i in column.used:
         if column.facts[i].note:
             wrong.setdefault(column.facts[i].note, []).append(column.places[i])
-    for note, places in wrong.items():
+    for note, files in wrong.items():
+        places = [*dict.fromkeys(files)]  # of each file once, however many windows it is
         are = f"{len(places):,} sounds are" if len(places) > 1 else "A sound is"
         notes.warn(f"{are} {note.replace(' is ', ' are ') if len(places) > 1 else note} ({some(places)}): used.")
     _tell_what_was_chosen(facts, spec, config, notes)
@@ -149,13 +158,13 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
     shortest, median, longest = np.quantile(seconds, (0, 0.5, 1)).tolist()
     sides = {1: "mono", 2: "stereo"}[spec.channels]
     rows = [
-        ("in all", _time(seconds.sum())),
+        ("duration", _time(seconds.sum())),
         ("lengths", f"{shortest:.2f} to {longest:.2f} s, half of them below {median:.2f} s"),
         ("rates", _listed(rates)),
         ("channels", _listed(channels)),
         ("formats", _listed(forms)),
         ("loudness", f"{quietest:.0f} to {loudest:.0f} dBFS (RMS), half of them below {middle:.0f}"),
-        ("clipped", f"{clipped:,} sounds hold clipped samples" if clipped else "none"),
+        ("clipping", counted(clipped, "sound holds", "sounds hold") + " clipped samples" if clipped else "none"),
         ("prepared as", f"{spec.seconds:.3g} s, {spec.rate_hz:,} Hz, {sides}, {size / 2**20:,.1f} MiB"),
     ]
     return {
@@ -192,7 +201,7 @@ def _read(data: bytes, found: Header, part: int, config: Config, rate: int) -> n
         sound = resampled(_checked(samples(data, start, stop - start)), found.rate, rate)
         begin = round((first - start) * rate / found.rate)
         return sound[:, begin : begin + round(_item(config) * rate)]
-    if found.seconds < LEAST:
+    if found.seconds < SHORTEST:
         raise Unreadable(f"too short: {counted(found.frames, 'sample', 'samples')}")
     sound = _checked(samples(data))
     return resampled(sound if config.trim is None else levels.trimmed(sound, found.rate, config.trim), found.rate, rate)

@@ -17,7 +17,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import atomic, ready
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.audio.levels import STEPS
-from maquette.modalities.audio.opening import BLOCK, SUFFIX_FORMATS, resampled, soundfile
+from maquette.modalities.audio.opening import SUFFIX_FORMATS, resampled, soundfile
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # that are written
 _CODINGS = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
@@ -26,6 +26,7 @@ _RATES = {
     ".opus": (8000, 12_000, 16_000, 24_000, 48_000),
     ".mp3": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
+_BLOCK = 2**16  # samples that are written at once: more overflow the stack of Vorbis' encoder
 _GAP = 0.3  # seconds between the items of a preview
 
 
@@ -58,7 +59,7 @@ def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str]
     gap = np.zeros((spec.channels, round(_GAP * spec.rate_hz)), np.int16)
     sounds = [part for item in items for part in (cut(item), gap)][:-1]
     joined = np.concatenate(sounds or [gap[:, :1]], 1)
-    return save(joined, spec.rate_hz, path, about.of(items=", ".join(captions)) if captions else about)
+    return save(joined, spec.rate_hz, path, about)
 
 
 def save(sound: np.ndarray, rate: int, path: Path, about: About) -> Path:
@@ -84,8 +85,8 @@ def encode_to(file: Any, sound: np.ndarray, rate: int, suffix: str, comment: str
     with soundfile().SoundFile(file, "w", to, len(sound), coding, format=form) as out:
         if comment:
             out.comment = comment
-        for start in range(0, sound.shape[1], BLOCK):  # a long one at once overflows the stack of Vorbis' encoder
-            out.write(sound[:, start : start + BLOCK].T)
+        for start in range(0, sound.shape[1], _BLOCK):
+            out.write(sound[:, start : start + _BLOCK].T)
 
 
 def made_up(spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:

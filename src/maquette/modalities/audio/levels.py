@@ -9,7 +9,7 @@ import numpy as np
 STEPS = 2**15  # of 16 bits between silence and full scale
 FLOOR = -120.0  # dBFS of what has none
 MOMENT = 0.02  # seconds by which silence at the ends is judged
-NEAR = 1 - 1.5 / 128  # of a file's largest sample: of 8 bits, the last value but one
+NEAR = 1 - 1.5 / 128  # full scale, about: the largest sample of 8 bits is 127 / 128
 RUN = 3  # samples at full scale one after the other are clipped: a single one is a peak
 ALIKE = 1e-3  # sides that differ by no more than this are one
 

@@ -6,7 +6,9 @@ Decoding is libsndfile's, by soundfile (BSD; the library in it LGPL), resampling
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import numpy as np
 from maquette.core import limits
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
-from maquette.modalities.audio.config import FASTEST, SLOWEST
+from maquette.modalities.audio.bounds import FASTEST, SLOWEST
 
 SUFFIX_FORMATS = {
     ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3",
@@ -25,7 +27,8 @@ SUFFIX_FORMATS = {
 }  # fmt: skip
 _CODED = ("VORBIS", "OPUS", "MPEG", "ADPCM", "GSM", "G721", "G723", "NMS")  # of which one bit does not stand for one
 BYTES_A_SAMPLE = 16  # until it is as it is stored
-BLOCK = 2**16  # samples of a channel that are read or written at once
+FIRST_FRAME, COUNTED = 2**11, 2**20  # bytes of an MP3 that may say how long it is; samples that are counted at once
+BEFORE = 2**13  # samples before a window that are decoded as well: lossy codings need what was before
 _STREAMED = 0x7FFFF000  # so many bytes or more are said by who writes a header before the sound
 _OTHER_CONTENT = {
     b"\x89PNG": "a picture (PNG)", b"\xff\xd8\xff": "a picture (JPEG)", b"GIF8": "a picture (GIF)", b"%PDF": "a PDF",
@@ -91,7 +94,7 @@ def format_of(head: bytes) -> str | None:
 def header(data: bytes) -> Header:
     """What a file says of itself; Unreadable where it is none, damaged, or beyond what there can be."""
     with _opened(data) as file:
-        found = Header(format_of(data) or "", file.subtype, file.samplerate, file.channels, file.frames)
+        found = Header(format_of(data) or "", file.subtype, file.samplerate, file.channels, _frames(file, data))
     if not SLOWEST <= found.rate <= FASTEST:
         raise Unreadable(f"damaged: it says to have {found.rate:,} samples a second")
     if not found.frames:
@@ -103,16 +106,14 @@ def samples(data: bytes, start: int = 0, count: int | None = None) -> np.ndarray
     """f32[C, count] from sample `start` on, full scale 1; None: all. Unreadable where a sample is no number, or fewer
     are there than the header says."""
     with _opened(data) as file:
-        count = file.frames - start if count is None else count
+        count = _frames(file, data) - start if count is None else count
         limits.check(count * file.channels * BYTES_A_SAMPLE)
+        before = min(start, BEFORE)
         if start:
-            file.seek(start)
-        parts, left = [], count
-        while left > 0:  # in blocks: a header may say more than there is
-            part = file.read(min(BLOCK, left), dtype="float32", always_2d=True)
-            parts.append(part)
-            left = left - len(part) if len(part) else 0
-    made = np.concatenate(parts).T if parts else np.zeros((1, 0), np.float32)
+            file.seek(start - before)
+        # All at once, whatever the header says: memory that is not written to is not taken, and soundfile seeks after
+        # each read, at which the frames of an MP3 lose what they need of those before.
+        made = file.read(before + count, dtype="float32", always_2d=True)[before:].T
     if made.shape[1] < count:
         raise Unreadable(f"truncated: {made.shape[1]:,} samples, and its header says {count:,}")
     if not np.isfinite(made).all():
@@ -141,12 +142,42 @@ def _opened(data: bytes) -> Iterator[Any]:
     if data[:4] == b"RIFF":
         _check_chunks(data)
     library = soundfile()
+    hush = _hushed() if format_of(data) == "MP3" else contextlib.nullcontext()
     try:
-        with library.SoundFile(io.BytesIO(data)) as file:
+        with hush, library.SoundFile(io.BytesIO(data)) as file:
             yield file
     except library.SoundFileError as error:
         detail = str(error).rpartition("Error ")[2].rpartition(": ")[2].strip(" .")[:100]
         raise Unreadable(f"damaged ({detail or 'it cannot be decoded'})") from None
+
+
+def _frames(file: Any, data: bytes) -> int:
+    """Samples of each channel; where an MP3 does not say how many, and libsndfile guesses, those that there are."""
+    if format_of(data) != "MP3":
+        return int(file.frames)
+    tags = sum(size << 7 * (3 - k) for k, size in enumerate(data[6:10])) if data[:3] == b"ID3" else 0
+    said = any(mark in data[tags : tags + FIRST_FRAME] for mark in (b"Xing", b"Info", b"VBRI"))
+    return int(file.frames) if said else _counted(data)
+
+
+@functools.lru_cache(maxsize=1)  # of one recording it is asked for each window
+def _counted(data: bytes) -> int:
+    with _opened(data) as file:
+        return sum(iter(lambda: len(file.read(COUNTED, dtype="float32")), 0))
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what libmpg123 writes to the terminal by itself: of each window of a recording, that it cannot decode the
+    first of the frames before it (BEFORE), which nobody asked for."""
+    with contextlib.ExitStack() as after:
+        with contextlib.suppress(OSError):  # there may be no terminal, nor anything in its place
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            after.callback(os.close, kept)
+            after.callback(os.close, nowhere)
+            after.callback(os.dup2, kept, 2)
+            os.dup2(nowhere, 2)
+        yield
 
 
 def _check_chunks(data: bytes) -> None:

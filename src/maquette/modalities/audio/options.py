@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from maquette.core.option import Option, above, between
-from maquette.modalities.audio.config import FASTEST, SLOWEST
+from maquette.core.option import Option, above, at_least, between
+from maquette.modalities.audio.bounds import FASTEST, SHORTEST, SLOWEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ DATA_OPTIONS = (
     Option("rate", int, None, "Samples a second of sounds: 8000 of speech, 16000, 22050, ... [default: that of most]",
            between(SLOWEST, FASTEST)),
     Option("seconds", float, None, "Length of a sound; longer recordings are read in windows of it. [default: that of "
-           "the clips]", above(0)),
+           "the clips]", at_least(SHORTEST)),
     Option("trim", float, None, "Cut off what is quieter than the loudest moment by so many dB, at both ends of a "
            "sound. [default: nothing]", above(0)),
 )  # fmt: skip

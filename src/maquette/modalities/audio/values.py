@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from maquette.core import limits
@@ -18,28 +14,14 @@ from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.audio.config import Config
 from maquette.modalities.audio.data import stored
-from maquette.modalities.audio.files import canonical, cut, encode_to
+from maquette.modalities.audio.files import canonical
 from maquette.modalities.audio.opening import header, resampled, samples
+from maquette.modalities.audio.shown import view
+
+__all__ = ["CAPTIONED", "asked", "caption", "view"]
 
 
-@dataclass(frozen=True)
-class Sound:
-    """A sound as Python has it: i16[C, n], at so many samples a second; a notebook plays it."""
-
-    samples: np.ndarray
-    rate_hz: int
-
-    def _repr_html_(self) -> str:
-        return player(self.samples, self.rate_hz, ".wav")
-
-
-def player(sound: np.ndarray, rate: int, suffix: str) -> str:
-    """i16[C, n] as an <audio> element with the bytes in it, which asks nothing of a network."""
-    file = io.BytesIO()
-    encode_to(file, sound, rate, suffix)
-    kind = {".wav": "wav", ".mp3": "mpeg"}[suffix]
-    uri = f"data:audio/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return f'<audio controls preload="metadata" src="{uri}"></audio>'
+CAPTIONED = False  # of sounds one after the other nobody would know which caption is whose
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
@@ -60,8 +42,3 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
 def caption(item: Tensor, spec: ColumnSpec) -> str:
     """Nothing: a sound is not said in words."""
     return ""
-
-
-def view(item: Tensor, spec: ColumnSpec) -> Sound:
-    """The sound, as long as it is."""
-    return Sound(cut(item), spec.rate_hz)

@@ -24,15 +24,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maquette.core.cache import cache_folder, trim, use
-from maquette.core.errors import MaquetteError, UserError
-from maquette.core.files import ready
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.progress import track
 from maquette.core.rng import derive
 from maquette.core.table import Column, Dataset
-from maquette.core.tensors import read_tensors, write_tensors
-from maquette.evaluation.features import Notify, Seen, order
+from maquette.evaluation.features import Notify, Seen, epochs, kept, order
+from maquette.losses.contrastive import contrastive
 from maquette.modalities.image.flaws import FLAWS, flawed
 
 VERSION = 2  # raise it whenever the network or its training changes: cached ones are then left alone
@@ -134,20 +131,9 @@ def own_features(
     def build() -> Network:
         return Network(channels, height, width, dim=128 if n >= 5000 else 64, out=len(classes) or 64)
 
-    network = build()
-    path = (cache or cache_folder("evaluation")) / f"{identity}.safetensors"
-    if path.is_file():
-        try:
-            use(path)
-            network.load_state_dict(read_tensors(path))
-            _place(network, device)
-            return OwnFeatures(network.eval(), identity, classes, device)
-        except (UserError, RuntimeError):
-            pass  # damaged: train it again and replace it
-    if notify:
-        notify(f"Training the feature network on the training pictures ({kind}); it is kept for the next time.")
-    # enable_grad: whoever judges a generator may well have turned gradients off around us.
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    def trained() -> Network:
+        if notify:
+            notify(f"Training the feature network on the training pictures ({kind}); it is kept for the next time.")
         torch.manual_seed(derive(0, "own features", "trial"))
         rows, reserved = order(n)
         labels = dataset.train.columns[label].take(np.arange(n)) if classes and label else None
@@ -160,14 +146,11 @@ def own_features(
         _train(network, data, plan(len(data.rows), spec.shape, labels is None, easy), mirror)
         network.eval()
         _standardise(network, dataset.train.columns[target], rows[: max(reserved, min(n, 100))], device)
-    try:
-        write_tensors(ready(path), network.state_dict(), {"maquette": identity})
-        use(path)
-        trim()
-    except (MaquetteError, OSError) as error:
-        if notify:
-            notify(f"The feature network could not be kept: {str(error).splitlines()[0]}")
-    return OwnFeatures(network, identity, classes, device)
+        return network
+
+    network = kept(build(), identity, trained, cache, notify)
+    _place(network, device)
+    return OwnFeatures(network.eval(), identity, classes, device)
 
 
 def _place(network: Network, device: torch.device) -> None:
@@ -229,7 +212,7 @@ def _train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=max(steps, 2), pct_start=0.2)
     rng = np.random.default_rng(derive(0, "own features", "order"))
     bf16 = multiplies_bf16(data.device)
-    for picked in track(_epochs(data.rows, batch, steps, rng), doing, steps):
+    for picked in track(epochs(data.rows, batch, steps, rng), doing, steps):
         x = data.take(picked, network)
         bad, flaw = flawed(x[: max(batch // FLAWED, 2)])
         with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):
@@ -258,16 +241,6 @@ def _loss(network: Network, x: Tensor, labels: Tensor | None, bad: Tensor, flaw:
     return loss + 0.5 * F.cross_entropy(named, torch.cat([torch.zeros_like(flaw), flaw]))
 
 
-def _epochs(rows: NDArray[np.int64], batch: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """`steps` batches of rows, shuffled anew each epoch; the last partial batch is left out."""
-    per_epoch = len(rows) // batch
-    for step in range(steps):
-        if step % per_epoch == 0:
-            shuffled = rng.permutation(rows)
-        start = step % per_epoch * batch
-        yield shuffled[start : start + batch]
-
-
 def move(x: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
     """Each picture turned (radians), zoomed and shifted (shares) by up to so much; edges repeat."""
     n = len(x)
@@ -278,16 +251,6 @@ def move(x: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
     affine = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
     grid = F.affine_grid(affine, list(x.shape), align_corners=False).to(x)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def contrastive(z: Tensor, temperature: float = 0.2) -> Tensor:
-    """NT-Xent: rows i and i + B of f32[2B, D] are two views of one picture. Chen et al. 2020, eq. 1."""
-    z = F.normalize(z, dim=1)
-    similar = z @ z.T / temperature
-    similar.fill_diagonal_(-torch.inf)
-    half = len(z) // 2
-    partner = torch.arange(2 * half, device=z.device).roll(half)
-    return F.cross_entropy(similar, partner)
 
 
 @torch.no_grad()

@@ -1,0 +1,67 @@
+"""Sounds in the report: a player that works offline, over the waveform and the spectrogram."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup as Html
+from torch import Tensor
+
+from maquette.core import limits
+from maquette.core.spec import ColumnSpec
+from maquette.modalities.audio.files import canonical, cut
+from maquette.modalities.audio.levels import STEPS
+from maquette.modalities.audio.opening import header, samples
+from maquette.modalities.audio.shown import PLAYED, picture, player, sheet
+from maquette.report.show import NEAR, Amounts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+AMOUNTS = Amounts(samples=12, classes=12, per_class=3)
+PREVIEWED = 8.0  # seconds of a preview that are shown
+
+
+def shape_words(spec: ColumnSpec) -> str:
+    """E.g. `1.34 s, 8,000 Hz, mono`."""
+    return f"up to {spec.seconds:.3g} s, {spec.rate_hz:,} Hz, {'stereo' if spec.channels == 2 else 'mono'}"
+
+
+def tiles(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = (), near: int = NEAR) -> list[Html]:
+    """Each sound as a player over its picture, under its caption."""
+    return [_tile(item, spec.rate_hz, captions[i] if i < len(captions) else "") for i, item in enumerate(items)]
+
+
+def draw(axes: Any, items: Tensor, spec: ColumnSpec, columns: int) -> None:
+    """Pictures of sounds side by side on Matplotlib axes."""
+    axes.imshow(np.asarray(sheet(items, spec, columns=min(columns, 3))), interpolation="nearest")
+    axes.set_axis_off()
+
+
+def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool = False) -> Html:
+    """The beginning of a preview file, encoded anew, so that nothing but its sound enters the page."""
+    data = limits.contents(path)
+    found = header(data)
+    sound = samples(data, 0, min(found.frames, round(PREVIEWED * found.rate)))
+    return _tile(canonical((sound * (STEPS - 1)).astype(np.int16)), found.rate, "", says)
+
+
+def _tile(item: Tensor, rate: int, caption: str, says: str = "") -> Html:
+    sound = cut(item)
+    longer = f" (the first {PLAYED:.0f} s are played)" if sound.shape[1] > PLAYED * rate else ""
+    words = f"{caption}{', ' if caption else ''}{sound.shape[1] / rate:.2f} s{longer}"
+    return Html('<figure class="block"><figcaption>{}</figcaption>{}{}</figure>').format(
+        words, Html(player(sound, rate)), _img(picture(item, rate), says or f"waveform and spectrogram: {words}")
+    )
+
+
+def _img(made: Image, says: str) -> Html:
+    file = io.BytesIO()
+    made.quantize(128).save(file, "PNG", optimize=True)
+    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return Html('<img src="{}" width="{}" height="{}" alt="{}" style="width:100%">').format(uri, *made.size, says)

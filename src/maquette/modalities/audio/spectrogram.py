@@ -1,0 +1,56 @@
+"""How loud each pitch of a sound is over time: the short-time Fourier transform in mel bands, in decibels.
+
+Mel as in HTK: 2595 log10(1 + f / 700). Bands are triangles of height 1, whose corners are evenly spaced in mel.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+MOMENT = 0.032  # seconds of a frame, about: pitch and syllables of speech are both to be seen
+SHIFTS = 4  # frames begin a quarter of one apart
+RANGE = 80.0  # dB below the loudest that are worth showing
+SILENT = -99.5  # dB of a full-scale sine, about where nothing is left
+
+
+def frame_size(rate: int) -> int:
+    """Samples of a frame: the power of two that is nearest to MOMENT, 256 at 8 kHz."""
+    return 2 ** max(round(torch.tensor(MOMENT * rate).log2().item()), 4)
+
+
+def bands_for(rate: int) -> int:
+    """How many bands a rate calls for: 40 of telephone speech, 80 of all that has higher pitches."""
+    return 40 if rate <= 8000 else 80
+
+
+def power(x: Tensor, size: int, hop: int) -> Tensor:
+    """Squared magnitudes of the short-time Fourier transform: f32[..., N] -> f32[..., size // 2 + 1, N // hop + 1].
+
+    Frame t is centred at sample t * hop, under a periodic Hann window; silence stands around the sound.
+    """
+    window = torch.hann_window(size, dtype=x.dtype, device=x.device)
+    frames = torch.nn.functional.pad(x, (size // 2, size - size // 2)).unfold(-1, size, hop)
+    frames = frames[..., : x.shape[-1] // hop + 1, :]
+    return torch.fft.rfft(frames * window).abs().square().transpose(-1, -2)
+
+
+@functools.lru_cache(maxsize=8)
+def mel_filters(bands: int, size: int, rate: int) -> Tensor:
+    """f32[bands, size // 2 + 1]: how much of each frequency is in each band, from 0 Hz to half the rate."""
+    top = 2595 * torch.log10(torch.tensor(1 + rate / 2 / 700, dtype=torch.float64))
+    corners = 700 * (10 ** (torch.linspace(0, 1, bands + 2, dtype=torch.float64) * top / 2595) - 1)
+    frequency = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)
+    low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    rising, falling = (frequency - low) / (middle - low), (high - frequency) / (high - middle)
+    return torch.minimum(rising, falling).clamp_min(0).float()
+
+
+def log_mel(x: Tensor, rate: int, bands: int | None = None) -> Tensor:
+    """Decibels f32[..., bands, frames] of sounds f32[..., N]; nothing is below -100 dB of a full-scale sine."""
+    size = frame_size(rate)
+    filters = mel_filters(bands or bands_for(rate), size, rate).to(x)
+    full = (size / 4) ** 2  # of a sine of amplitude 1 in the middle of a band
+    return 10 * torch.log10((filters @ power(x, size, size // SHIFTS)) / full + 1e-10)
