@@ -13,6 +13,7 @@ reading the weights from the cache, so several read them together.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -277,7 +278,8 @@ def compiled_loop(cache: Path | None) -> Loop | None:
     from maquette.nets import sounding_loop
 
     if cache is not None and _is_ours(cache):
-        vars(numba.config)["CACHE_DIR"] = str(cache)
+        here = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)  # numba sees changes of its own file alone
+        vars(numba.config)["CACHE_DIR"] = str(cache / here.hexdigest())
         sounding_loop.loop.enable_caching()
     loop: Any = sounding_loop.loop
     return loop
