@@ -13,6 +13,7 @@ reading the weights from the cache, so several read them together.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -273,6 +274,7 @@ def compiled_loop(cache: Path | None) -> Loop | None:
         from maquette.nets.machine_code import keep
     except ImportError:
         return None
+    here = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)  # numba sees changes of its own file alone
     loop: Any = sounding_loop.loop
-    keep(loop, cache)
+    keep(loop, cache and cache / here.hexdigest())
     return loop
