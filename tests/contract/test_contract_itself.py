@@ -145,6 +145,7 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
                                    toys.Grid.flow_map(s, given, n)}),
     ("streaming_equals_reading", T, {"begin": forgets}),
     ("streaming_equals_reading", T, method("token_log_prob", lambda s, log_p, *r: log_p - 1, T)),
+    ("unfolding_is_sampling", G, method("unfold", lambda s, pieces, *r: (2 * piece for piece in pieces))),
     ("alignment_is_a_distribution", T, method("alignment", lambda s, weights, *r: 2 * weights, T)),
     ("deciders_are_agents", T, method("sample_with_deciders", lambda s, made, *r, **k: (made[0], made[1] + 1), T)),
 ]  # fmt: skip

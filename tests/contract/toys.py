@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -94,7 +94,13 @@ class Grid(Model):
         return self.V(self._with_class(torch.cat([x.flatten(1), seen.flatten(1), t[:, None]], 1), given)).view_as(x)
 
     def sample(self, n: int, given: Given, rng: Rng, *, steps: int | None = None) -> dict[str, Tensor]:
-        return {self.target: self.integrate(rng.normal(n, *self.shape), given, steps=steps).clamp(-1, 1)}
+        noise = rng.normal(n, *self.shape)
+        rows = [{name: value[i : i + 1] for name, value in given.items()} for i in range(n)]
+        made = [self.integrate(noise[i : i + 1], rows[i], steps=steps) for i in range(n)]  # as if each were alone
+        return {self.target: torch.cat([noise[:0], *made]).clamp(-1, 1)}
+
+    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+        yield from self.sample(1, given, rng, **options)[self.target][0].split(1, -1)
 
     def flow_map(
         self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None

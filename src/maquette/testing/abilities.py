@@ -248,8 +248,8 @@ def unfolding_is_sampling(b: Bench) -> Skipped | None:
     for i in range(2):
         given = {name: value[i : i + 1] for name, value in b.batch.given.items()}
         made = torch.cat(list(model.unfold(given, ItemRng(1, [i]))), -1)
-        require(torch.equal(made, whole[i, :, : made.shape[-1]]), f"the pieces of item {i} are not that of sample()")
-        require(not bool(whole[i, :, made.shape[-1] :].any()), f"item {i} goes on behind its last piece")
+        require(torch.equal(made, whole[i, ..., : made.shape[-1]]), f"the pieces of item {i} are not that of sample()")
+        require(not bool(whole[i, ..., made.shape[-1] :].any()), f"item {i} goes on behind its last piece")
     return None
 
 
