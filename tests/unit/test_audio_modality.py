@@ -22,7 +22,7 @@ from maquette.core.recipe import DataConfig
 from maquette.data import open_dataset
 from maquette.data.raw import File
 from maquette.modalities import audio
-from maquette.modalities.audio import levels, values
+from maquette.modalities.audio import duplicates, levels, values
 from maquette.modalities.audio.claims import claims
 from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.contract import file_of
@@ -342,6 +342,26 @@ def test_copies_are_found_whatever_became_of_them() -> None:
     likeness.add(items[20:])
     found = {tuple(sorted(pair)) for pair in likeness.pairs(items, np.arange(len(items))).tolist()}
     assert {(0, i) for i in range(1, 6)} <= found and all(b < 6 for _, b in found)
+
+
+def test_what_all_sounds_alike_takes_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, compared = np.random.default_rng(0), 0
+    waves = np.fft.rfft(draws.normal(0, 3000, (150, 1, 8192))) / (1 + np.arange(4097) / 40)
+    hum = np.fft.irfft(waves).astype(np.int16)
+    hum[140:] = hum[7]
+    correlation = duplicates._correlation
+
+    def counted(a: np.ndarray, b: np.ndarray) -> float:
+        nonlocal compared
+        compared += 1
+        return correlation(a, b)
+
+    monkeypatch.setattr(duplicates, "_correlation", counted)
+    likeness = Likeness()
+    likeness.add(hum)
+    found = likeness.pairs(hum, np.arange(150))
+    assert 149 < compared <= 150 * duplicates.PROPOSED
+    assert set(found.ravel().tolist()) == {7, *range(140, 150)}
 
 
 def test_likeness_of_next_to_nothing() -> None:
