@@ -67,6 +67,7 @@ def test_a_language_model_continues_a_prompt_and_the_seed_decides(lm: Path) -> N
     assert first == again and first.startswith("The cat") and len(first) == len("The cat") + 40 + 1
     assert succeeds(*ask, "--seed", "1") != first
     assert succeeds(*ask, "--stream") == first
+    fails_clearly(*ask, "--stream", "--format", "txt", says="leave out -o and --format")
 
 
 def test_several_texts_go_to_files_that_say_where_they_come_from(lm: Path, tmp_path: Path) -> None:

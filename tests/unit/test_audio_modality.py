@@ -22,7 +22,7 @@ from maquette.core.recipe import DataConfig
 from maquette.data import open_dataset
 from maquette.data.raw import File
 from maquette.modalities import audio
-from maquette.modalities.audio import levels, values
+from maquette.modalities.audio import duplicates, levels, values
 from maquette.modalities.audio.claims import claims
 from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.contract import file_of
@@ -138,6 +138,7 @@ def test_what_is_called_otherwise_is_read_and_said() -> None:
     [
         (b"", "zero bytes"),
         (b"no sound at all", "not a sound"),
+        (b"ID3 is a tag of files of sound", "not a sound"),
         (bytes(4000), "only zero bytes"),
         (png(np.zeros((16, 16), np.uint8)), r"a picture \(PNG\)"),
         (b"MThd" + bytes(20), "MIDI"),
@@ -285,6 +286,23 @@ def test_a_window_is_what_it_is_within_the_whole(form: str, coding: str, capfd: 
     assert capfd.readouterr().err == ""
 
 
+def test_a_recording_may_begin_with_silence(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(file_of(np.concatenate([np.zeros(8000 * 5), np.random.default_rng(0).normal(0, 0.1, 8000 * 36)])))
+    data = open_dataset(path, DataConfig(), target=("audio",), cache=tmp_path / "cache")
+    assert len(data.train) + len(data.test) == 9
+    assert [entry["reason"] for entry in data.summary["left_out"]] == ["silent"]
+
+
+def test_windows_that_are_not_there_are_none() -> None:
+    data = bytearray(file_of(np.random.default_rng(0).normal(0, 0.1, 8000 * 25), form="FLAC"))
+    for samples_said, reason in ((2**36 - 1, "damaged|truncated"), (0, "how long")):
+        data[21] = data[21] & 0xF0 | samples_said >> 32
+        data[22:26] = struct.pack(">I", samples_said & 0xFFFFFFFF)
+        with pytest.raises(Unreadable, match=reason):
+            examine(File("x.flac", bytes(data)), Config())
+
+
 def test_windows_of_one_recording_are_on_one_side(tmp_path: Path) -> None:
     draws = np.random.default_rng(0)
     for i in range(8):
@@ -326,6 +344,26 @@ def test_copies_are_found_whatever_became_of_them() -> None:
     assert {(0, i) for i in range(1, 6)} <= found and all(b < 6 for _, b in found)
 
 
+def test_what_all_sounds_alike_takes_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, compared = np.random.default_rng(0), 0
+    waves = np.fft.rfft(draws.normal(0, 3000, (150, 1, 8192))) / (1 + np.arange(4097) / 40)
+    hum = np.fft.irfft(waves).astype(np.int16)
+    hum[140:] = hum[7]
+    correlation = duplicates._correlation
+
+    def counted(a: np.ndarray, b: np.ndarray) -> float:
+        nonlocal compared
+        compared += 1
+        return correlation(a, b)
+
+    monkeypatch.setattr(duplicates, "_correlation", counted)
+    likeness = Likeness()
+    likeness.add(hum)
+    found = likeness.pairs(hum, np.arange(150))
+    assert 149 < compared <= 150 * duplicates.PROPOSED
+    assert set(found.ravel().tolist()) == {7, *range(140, 150)}
+
+
 def test_likeness_of_next_to_nothing() -> None:
     likeness = Likeness()
     likeness.add(np.zeros((3, 1, 64), np.uint8))  # rows that could not be encoded
@@ -365,6 +403,8 @@ def test_silence_and_long_sounds_are_written_too(tmp_path: Path) -> None:
     long = torch.rand(2, 1_500_000) - 0.5
     path = audio.write(long, tmp_path / "long.ogg", Spec(shape=(2, 1_500_000), rate_hz=8000), ABOUT)
     assert soundfile.info(path).frames == 1_500_000
+    fast = audio.write(long[:, :50_000], tmp_path / "fast.ogg", Spec(shape=(2, 50_000), rate_hz=384_000), ABOUT)
+    assert soundfile.info(fast).samplerate == 192_000  # Vorbis knows no more
     with pytest.raises(UserError, match=r"\.txt"):
         audio.write(torch.zeros(1, 10), tmp_path / "x.txt", SPEC, ABOUT)
 

@@ -67,6 +67,14 @@ def test_a_pattern_needs_files() -> None:
     take_fields(values, "{a}", needed=False)
 
 
+def test_other_data_may_say_by_itself_what_names_told() -> None:
+    made = table(["1_a.wav"], who=["b"])
+    with pytest.raises(UserError, match="already"):
+        take_fields(made, "{label}_{who}")
+    take_fields(made, "{label}_{who}", needed=False)
+    assert made.columns["who"].cells == ["b"] and made.columns["label"].cells == ["1"]
+
+
 def sides(rule: dict, **columns: list) -> list[str | None]:
     made = table([f"{i}.wav" for i in range(len(next(iter(columns.values()))))], **columns)
     take_sides(made, DataConfig(**rule))

@@ -275,6 +275,14 @@ def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
     assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
 
 
+def test_what_is_given_steers_alike_alone_and_among_others() -> None:
+    model = model_of(spec_of(label="label", value="number"))
+    torch.nn.init.normal_(model.net.given.weight)
+    given = {"label": torch.arange(37) % 2, "value": torch.randn(37)}
+    together, alone = model._steering(37, given), {name: x[36:] for name, x in given.items()}
+    assert torch.equal(together[36], model._steering(1, alone)[0]) and not torch.equal(together[35], together[36])
+
+
 def test_a_stream_is_a_wav_file_of_the_sample() -> None:
     soundfile = pytest.importorskip("soundfile")
     spec = spec_of(700)

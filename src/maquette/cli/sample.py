@@ -101,7 +101,9 @@ def command(
     count = (1 if printed or streamed else 16) if n is None else n
     try:
         if streamed:
-            _stream(loaded, count, out, kind, printed, asks | wanted)
+            if out or suffix:
+                raise click.UsageError("--stream shows items as they are made: leave out -o and --format.")
+            _stream(loaded, count, kind, printed, asks | wanted)
             return
         file = _one_file(out, kind, sure=grid or printed) if kind else None
         if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
@@ -125,13 +127,11 @@ def command(
         click.echo(f"{len(paths)} files in {folder}")
 
 
-def _stream(run: Run, n: int, out: str | None, kind: str, printed: bool, asks: dict[str, Any]) -> None:
+def _stream(run: Run, n: int, kind: str, printed: bool, asks: dict[str, Any]) -> None:
     """Shows one item after the other as they are made."""
     from maquette.core.generator import check_asked
     from maquette.core.modality import part
 
-    if out:
-        raise click.UsageError("--stream shows items as they are made: leave out -o.")
     check_asked(n, asks["seed"])
     if not printed and (n > 1 or sys.stdout.isatty()):
         raise click.UsageError(

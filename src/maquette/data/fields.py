@@ -37,6 +37,8 @@ def take_fields(table: RawTable, pattern: str, needed: bool = True) -> None:
         return
     for number, field in enumerate(fields):
         if field in table.columns and field != LABEL:
+            if not needed:
+                continue  # the data says it by itself
             raise UserError(
                 f"The data has a column '{shown(field)}' already.", "Call the field of the pattern another."
             )

@@ -199,8 +199,9 @@ class WaveNetModel(Model):
         return torch.stack([chosen, second.logit().float()], -1).numpy()
 
     def _steering(self, n: int, given: Given) -> Tensor:
-        y = vector(self.net, given, n)
-        return torch.stack([self.net.steering(None if y is None else y[i : i + 1]) for i in range(n)])
+        # One by one: a product of many rows is another to the last bit, and so could a draw be.
+        each = ({name: value[i : i + 1] for name, value in given.items()} for i in range(n))
+        return torch.stack([self.net.steering(vector(self.net, one, 1)) for one in each])
 
     # -- Scores --------------------------------------------------------------------------------------
 

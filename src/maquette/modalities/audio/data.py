@@ -62,11 +62,16 @@ def examine(cell: Cell, config: Config) -> Facts:
     data = cell.read()
     found = header(data)
     sound = _read(data, found, cell.part, config, found.rate)
+    windows = _windows(found.seconds, config)
+    if windows == 1 or cell.part:
+        sound = _heard(sound)
+    else:  # it may begin with silence; and a header may say what it will: is the end of the last window there?
+        samples(data, round(windows * _item(config) * found.rate) - 1, 1)
     suffix = Path(cell.name).suffix.lower()
     wrong = suffix and SUFFIX_FORMATS.get(suffix) != found.format
     note = f"named {suffix} but is {found.format}" if wrong else ""
     return Facts(
-        found, sound.shape[1] / found.rate, _windows(found.seconds, config), levels.loudness(sound),
+        found, sound.shape[1] / found.rate, windows, levels.loudness(sound),
         levels.clipped(sound), 1 + levels.sides_differ(sound), note,
     )  # fmt: skip
 
@@ -105,7 +110,8 @@ def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.n
             if not isinstance(cell, File):
                 raise Unreadable("not a sound")
             data = cell.read()
-            made.append(stored(_read(data, header(data), cell.part, config, spec.rate_hz), spec, config))
+            sound = _heard(_read(data, header(data), cell.part, config, spec.rate_hz))
+            made.append(stored(sound, spec, config))
         except Unreadable as error:
             made.append(error)
     return made
@@ -198,21 +204,25 @@ def _read(data: bytes, found: Header, part: int, config: Config, rate: int) -> n
         first, last = (round((part + end) * _item(config) * found.rate) for end in (0, 1))
         margin = 0 if rate == found.rate else round(MARGIN * found.rate)
         start, stop = max(first - margin, 0), min(last + margin, found.frames)
-        sound = resampled(_checked(samples(data, start, stop - start)), found.rate, rate)
+        sound = resampled(_within(samples(data, start, stop - start)), found.rate, rate)
         begin = round((first - start) * rate / found.rate)
         return sound[:, begin : begin + round(_item(config) * rate)]
     if found.seconds < SHORTEST:
         raise Unreadable(f"too short: {counted(found.frames, 'sample', 'samples')}")
-    sound = _checked(samples(data))
+    sound = _within(samples(data))
     return resampled(sound if config.trim is None else levels.trimmed(sound, found.rate, config.trim), found.rate, rate)
 
 
-def _checked(sound: np.ndarray) -> np.ndarray:
-    """What is to be heard; louder than full scale, which files of floats may be, turned down to it."""
-    peak = float(np.abs(sound).max())
-    if peak < 0.5 / STEPS:
+def _within(sound: np.ndarray) -> np.ndarray:
+    """What is louder than full scale, as files of floats may be, turned down to it."""
+    return sound / max(float(np.abs(sound).max()), 1.0)
+
+
+def _heard(sound: np.ndarray) -> np.ndarray:
+    """What there is something to hear of; Unreadable where there is nothing."""
+    if np.abs(sound).max() < 0.5 / STEPS:
         raise Unreadable("silent")
-    return sound / max(peak, 1.0)
+    return sound
 
 
 def _covering(seconds: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ ALIKE = 0.97  # correlation of spectrograms by which a pair is proposed ...
 COPY = 0.96  # ... and of the waves, at the best shift, by which it is one: of MP3, Vorbis and Opus 0.965 and more
 SHIFT = 0.1  # a copy is cut at other ends by so much of its length, at most
 COMPARED = 2**12  # sounds of about one length that one is compared with: bounds the time
+PROPOSED = 16  # later sounds that one is a copy of at most, the most alike: of an hour of hum, all windows are alike
 AT_ONCE = 512
 
 
@@ -69,9 +70,14 @@ def _proposed(prints: np.ndarray, lengths: np.ndarray) -> list[tuple[int, int]]:
     for start in range(0, len(order), AT_ONCE):
         ours = order[start : start + AT_ONCE]
         theirs = order[start : start + AT_ONCE + COMPARED]
-        alike = prints[ours] @ prints[theirs].T >= ALIKE
+        likeness = prints[ours] @ prints[theirs].T
+        alike = likeness >= ALIKE
         alike &= lengths[theirs][None] <= (1 + 2 * SHIFT) * lengths[ours][:, None] + 2 * FRAME
-        a, b = np.nonzero(np.triu(alike, 1))
+        alike = np.triu(alike, 1)
+        if alike.shape[1] > PROPOSED:
+            others = np.argpartition(np.where(alike, likeness, -1), -PROPOSED, axis=1)[:, :-PROPOSED]
+            np.put_along_axis(alike, others, False, axis=1)
+        a, b = np.nonzero(alike)
         found += zip(ours[a].tolist(), theirs[b].tolist(), strict=True)
     return found
 

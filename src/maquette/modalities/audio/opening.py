@@ -10,6 +10,7 @@ import functools
 import io
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,9 @@ _CODED = ("VORBIS", "OPUS", "MPEG", "ADPCM", "GSM", "G721", "G723", "NMS")  # of
 BYTES_A_SAMPLE = 16  # until it is as it is stored
 FIRST_FRAME, COUNTED = 2**11, 2**20  # bytes of an MP3 that may say how long it is; samples that are counted at once
 BEFORE = 2**13  # samples before a window that are decoded as well: lossy codings need what was before
+UNSAID = 2**62  # samples or more are libsndfile's word for what a header leaves open
 _STREAMED = 0x7FFFF000  # so many bytes or more are said by who writes a header before the sound
+_TERMINAL = threading.RLock()  # there is one of a process: threads that silence it by turns give it back as it was
 _OTHER_CONTENT = {
     b"\x89PNG": "a picture (PNG)", b"\xff\xd8\xff": "a picture (JPEG)", b"GIF8": "a picture (GIF)", b"%PDF": "a PDF",
     b"<html": "a web page", b"<!DOC": "a web page", b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file",
@@ -88,7 +91,8 @@ def format_of(head: bytes) -> str | None:
         return "AIFF"
     # ID3, or the frame of an MPEG: 11 bits that are set, layer III, a bit rate and a sampling rate that there are
     frame = len(head) > 3 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and 0x00 < head[2] >> 4 < 0xF
-    return "MP3" if head[:3] == b"ID3" or (frame and head[2] & 0x0C != 0x0C) else None
+    tag = head[:3] == b"ID3" and head[3:4] in (b"\2", b"\3", b"\4")  # and not a text that begins so
+    return "MP3" if tag or (frame and head[2] & 0x0C != 0x0C) else None
 
 
 def header(data: bytes) -> Header:
@@ -99,6 +103,8 @@ def header(data: bytes) -> Header:
         raise Unreadable(f"damaged: it says to have {found.rate:,} samples a second")
     if not found.frames:
         raise Unreadable("no samples in it")
+    if found.frames >= UNSAID:
+        raise Unreadable("it does not say how long it is, as of a stream: convert it to FLAC once more")
     return found
 
 
@@ -170,7 +176,7 @@ def _counted(data: bytes) -> int:
 def _hushed() -> Iterator[None]:
     """Without what libmpg123 writes to the terminal by itself: of each window of a recording, that it cannot decode the
     first of the frames before it (BEFORE), which nobody asked for."""
-    with contextlib.ExitStack() as after:
+    with _TERMINAL, contextlib.ExitStack() as after:
         with contextlib.suppress(OSError):  # there may be no terminal, nor anything in its place
             kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
             after.callback(os.close, kept)
