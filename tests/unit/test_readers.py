@@ -319,7 +319,7 @@ def test_every_reader_says_what_it_reads(tmp_path: Path) -> None:
         assert reader.ACCEPTS and callable(reader.claims) and callable(reader.read), reader.__name__
     with pytest.raises(UserError) as caught:
         find_source(tmp_path / "nowhere", tmp_path)
-    for part in ("a folder of sounds, pictures or texts", "IDX files", "parallel files", "digits"):
+    for part in ("a folder of sounds, pictures", "IDX files", "parallel files", "digits"):
         assert part in caught.value.remedy
 
 
