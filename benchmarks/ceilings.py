@@ -35,7 +35,6 @@ from maquette.engine.schedule import Course
 from maquette.engine.speed import prepare_model
 from maquette.engine.state import State
 from maquette.engine.world import World
-from maquette.nets import winograd
 from maquette.testing import column_spec, data_spec
 
 Shape = Sequence[int]
@@ -45,22 +44,12 @@ VIEWS = {"view", "permute", "t", "transpose", "expand", "slice", "select", "spli
          "as_strided", "_unsafe_view", "alias", "empty_like", "empty", "empty_strided", "narrow"}  # fmt: skip
 
 
-# Our own operators (nets/winograd.py), which the counter does not know; of their arguments it gives the shapes.
+# Which the counter does not know: what nets/winograd.py makes results with.
 
 
-@register_flop_formula(torch.ops.maquette.to_points)
-def operations_to_points(cells: Shape, padded: bool, *_: Any, **__: Any) -> int:
-    *grid, rest = cells
-    operations, points = 0, 1  # of the dimensions done
-    for i, (size, m) in enumerate(zip(grid, winograd.tiles(grid), strict=True)):
-        points *= -(-size // m) * (m + 2)
-        operations += 2 * points * (m + 2 if padded else m) * math.prod(grid[i + 1 :]) * rest
-    return operations
-
-
-@register_flop_formula(torch.ops.maquette.from_points)
-def operations_from_points(points: Shape, grid: Shape, padded: bool, *_: Any, **__: Any) -> int:
-    return operations_to_points((*grid, points[-1]), padded)
+@register_flop_formula(torch.ops.aten.baddbmm_)
+def operations_of_product(_: Shape, a: Shape, b: Shape, **__: Any) -> int:
+    return 2 * math.prod(a) * b[-1]
 
 
 class Traffic(TorchDispatchMode):

@@ -30,6 +30,17 @@ def test_it_is_kept_from_one_process_to_the_next(tmp_path: Path) -> None:
     assert compiled(None) == []
 
 
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("left", [0, 40])
+def test_what_was_cut_off_is_compiled_anew(suffix: str, left: int, tmp_path: Path) -> None:
+    compiled(tmp_path / "kept")
+    (file,) = (tmp_path / "kept").rglob(f"*{suffix}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left])
+    assert compiled(tmp_path / "kept") == [".nbc", ".nbi"]
+    assert len(file.read_bytes()) >= 0.9 * len(whole)
+
+
 def test_it_is_not_kept_where_others_could_have_written(tmp_path: Path) -> None:
     open_to_all = tmp_path / "all"
     open_to_all.mkdir()

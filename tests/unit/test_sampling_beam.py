@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.rng import ItemRng
-from maquette.sampling.autoregressive import write
+from maquette.sampling.autoregressive import Drafts, Rules, write
 from maquette.sampling.beam import length_penalty, search
 from maquette.sampling.constraints import Pattern
 
@@ -100,6 +100,12 @@ def test_texts_that_never_end_are_taken_where_none_did() -> None:
         assert tuple(found.tokens[i, 1:].tolist()) == max(endless, key=lambda text: model.log_prob(i, text))
     windows = search(model, 2, given(2), start=7, length=WIDTH, beam=3, framed=False).tokens
     assert windows.shape == (2, WIDTH) and (windows >= 7).all()
+
+
+def test_what_a_search_gave_up_is_written_no_further_where_nothing_ends_by_itself() -> None:
+    drafts = Drafts(Table(2), 2, given(2), Rules(start=7, length=WIDTH, framed=False))
+    drafts.ended = torch.tensor([False, True])
+    assert drafts.append(torch.tensor([8, 9])).tolist() == [8, 0]
 
 
 def test_constraints_and_prompts_hold() -> None:

@@ -55,6 +55,17 @@ def test_a_setting_of_data_that_is_none_is_named_with_the_nearest(setting: str, 
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [("train.fewer_multiplications=never", "train.fewer_multiplications"),
+     ("train.fewer_multiplications={net.stem: seldom}", "train.fewer_multiplications.net.stem"),
+     ("train.micro_batch=none", "train.micro_batch")],
+)  # fmt: skip
+def test_a_value_that_is_of_no_type_is_named_by_its_key_alone(setting: str, key: str) -> None:
+    with pytest.raises(UserError, match=f"^'{key}' cannot be "):
+        load_recipe("image/gan", [setting])
+
+
 def test_the_short_name_is_no_key_of_a_recipe_file() -> None:
     with pytest.raises(UserError, match=r"data\.text\.context"):
         DataConfig.model_validate({"context": 32})

@@ -40,6 +40,8 @@ _UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute":
           "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 SHOWN = 100  # characters of a value that cannot be
+# What pydantic puts into the place of an error to say which of several types it tried.
+_OF_UNIONS = ("literal[", "dict[", "list[", "tuple[", "constrained-", "function-")
 LONGEST = 366 * 86400.0  # seconds: a longer budget is a slip of the pen
 
 
@@ -437,7 +439,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
     """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "constrained-", "function-"))]
+    path = [str(part) for part in first["loc"] if not str(part).startswith(_OF_UNIONS)]
     key = (prefix + ".".join(path)).rstrip(".")
     if first["type"] == "extra_forbidden":
         known = list(_keys(schema, path[:-1]))

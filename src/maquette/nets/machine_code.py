@@ -21,6 +21,21 @@ def keep(function: Any, folder: Path | None) -> None:
         before, config.CACHE_DIR = config.CACHE_DIR, named
         function.enable_caching()
         config.CACHE_DIR = before
+        _forgive(function._cache)
+
+
+def _forgive(cache: Any) -> None:
+    """What was cut off, by a full disk say, is compiled anew, where numba would fail ever after."""
+    load = cache.load_overload
+
+    def whole(*asked: Any) -> Any:
+        try:
+            return load(*asked)
+        except Exception:  # whatever pickle makes of half a file
+            cache.flush()
+            return None
+
+    cache.load_overload = whole
 
 
 def _is_ours(folder: Path) -> bool:

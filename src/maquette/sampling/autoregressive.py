@@ -220,7 +220,7 @@ class Drafts:
 
     def append(self, token: Tensor) -> Tensor:
         """Writes the tokens i64[m], PAD where a sequence has ended; returns what was written."""
-        token = token.masked_fill(self.ended, PAD) if self.may_end else token
+        token = token.masked_fill(self.ended, PAD)
         self._tokens[:, self._count] = token
         self._count, self.unread = self._count + 1, token[:, None]
         if self.rules.may_end:
