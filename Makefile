@@ -82,11 +82,9 @@ bench-pictures: setup  ## flows, editing, few pictures, modes, likelihoods; thre
 	$(BIN)/python benchmarks/ceilings.py --recipe image/flow
 
 bench-text: setup  ## the same for text: trains each run and judges it; an hour
-	$(BIN)/python benchmarks/plain_gpt.py
-	$(BIN)/maquette train text/lm --data "$(MAQUETTE_DATA)/tinyshakespeare" --budget 82s -o runs/bench/lm-82s \
-	  model.width=192 model.heads=3 model.dropout=0
+	$(BIN)/python benchmarks/race.py --families text/lm --seconds 180
 	$(BIN)/maquette train text/lm --data "$(MAQUETTE_DATA)/tinyshakespeare" --budget 15m -o runs/bench/lm
-	for run in lm-82s lm; do $(BIN)/python benchmarks/lm_shakespeare.py --run runs/bench/$$run || exit 1; done
+	$(BIN)/python benchmarks/lm_shakespeare.py --run runs/bench/lm
 	$(BIN)/python benchmarks/generation.py --run runs/bench/lm
 	$(BIN)/maquette train text/transformer --data "$(MAQUETTE_DATA)/multi30k" --given de --target en --epochs 3.35 \
 	  -o runs/bench/transformer
