@@ -19,7 +19,7 @@ from maquette.modalities import audio
 from maquette.modalities.audio.config import Spec
 from maquette.modalities.audio.report import draw, previewed, shape_words, tiles
 from maquette.modalities.audio.shown import PLAIN_BYTES, PLAYED, picture, player, sheet
-from maquette.modalities.audio.spectrogram import bands_for, frame_size, log_mel, mel_filters, power
+from maquette.nets.spectrogram import bands_for, frame_size, log_mel, mel_filters, power
 
 SPEC = Spec(shape=(1, 4000), rate_hz=8000)
 

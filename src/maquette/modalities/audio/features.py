@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maquette.evaluation.features import Build
 from maquette.modalities.audio.own_features import own_features
-from maquette.modalities.audio.spectrogram import power
+from maquette.nets.spectrogram import power
 
 SIZE = 256  # samples of a frame, whatever the rate: this compares, and measures nothing
 BANDS, FRAMES = 16, 32

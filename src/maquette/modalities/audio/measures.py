@@ -11,7 +11,7 @@ from maquette.core.measure import Found, Measure
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.modalities.audio.levels import FLOOR
-from maquette.modalities.audio.spectrogram import power
+from maquette.nets.spectrogram import power
 
 FRAME = 256  # samples
 BEYOND = 0.1  # of the spread of real sounds, that they may be beyond the least and the most of them

@@ -29,7 +29,7 @@ from maquette.core.table import Column, Dataset
 from maquette.evaluation.features import Notify, Seen, epochs, kept, order
 from maquette.losses.contrastive import contrastive
 from maquette.modalities.audio.flaws import FLAWS, flawed
-from maquette.modalities.audio.spectrogram import bands_for, log_mel
+from maquette.nets.spectrogram import bands_for, log_mel
 
 VERSION = 1  # raise it whenever the network or its training changes: cached ones are then left alone
 DIM = 64

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.audio.files import cut, encode_to
-from maquette.modalities.audio.spectrogram import RANGE, SILENT, log_mel
+from maquette.nets.spectrogram import RANGE, SILENT, log_mel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

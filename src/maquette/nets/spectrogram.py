@@ -26,15 +26,31 @@ def bands_for(rate: int) -> int:
     return 40 if rate <= 8000 else 80
 
 
-def power(x: Tensor, size: int, hop: int) -> Tensor:
-    """Squared magnitudes of the short-time Fourier transform: f32[..., N] -> f32[..., size // 2 + 1, N // hop + 1].
+def transform(x: Tensor, size: int, hop: int) -> Tensor:
+    """The short-time Fourier transform: f32[..., N] -> complex64[..., size // 2 + 1, N // hop + 1].
 
     Frame t is centred at sample t * hop, under a periodic Hann window; silence stands around the sound.
     """
-    window = torch.hann_window(size, dtype=x.dtype, device=x.device)
-    frames = torch.nn.functional.pad(x, (size // 2, size - size // 2)).unfold(-1, size, hop)
-    frames = frames[..., : x.shape[-1] // hop + 1, :]
-    return torch.fft.rfft(frames * window).abs().square().transpose(-1, -2)
+    flat = x.reshape(-1, x.shape[-1])
+    made = torch.stft(flat, size, hop, window=_window(size, x), pad_mode="constant", return_complex=True)
+    return made.reshape(*x.shape[:-1], *made.shape[1:])
+
+
+def inverse(frames: Tensor, size: int, hop: int, length: int) -> Tensor:
+    """The sound f32[..., length] whose transform is nearest to these frames, complex64[..., size // 2 + 1, T]: the same
+    sound again where they are the transform of one (Griffin & Lim 1984, eq. 6)."""
+    flat = frames.reshape(-1, *frames.shape[-2:])
+    window = _window(size, flat.real)
+    return torch.istft(flat, size, hop, window=window, length=length).reshape(*frames.shape[:-2], length)
+
+
+def power(x: Tensor, size: int, hop: int) -> Tensor:
+    """Squared magnitudes of `transform`, f32."""
+    return transform(x, size, hop).abs().square()
+
+
+def _window(size: int, like: Tensor) -> Tensor:
+    return torch.hann_window(size, dtype=like.dtype, device=like.device)
 
 
 @functools.lru_cache(maxsize=8)
