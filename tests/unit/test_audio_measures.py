@@ -67,9 +67,11 @@ def test_the_network_learns_what_the_sounds_are(
 
 def test_a_network_of_next_to_no_sounds(data: Dataset) -> None:
     network = own_features.Network(1, 8000, 2)
-    own_features._train(network, data.train.columns["audio"], np.arange(2), None, torch.device("cpu"))
+    own_features._train(
+        network, own_features.Lesson(data.train.columns["audio"], np.arange(2), None, torch.device("cpu"))
+    )
     stereo = own_features.Network(2, 44_100, 2)
-    assert stereo(stereo.bands(torch.randn(3, 2, 441_000))).shape == (3, own_features.DIM)
+    assert stereo(stereo.look(torch.randn(3, 2, 441_000))).shape == (3, own_features.DIM)
 
 
 def test_moved_sounds_are_near() -> None:

@@ -128,7 +128,7 @@ def test_damaged_texts_are_texts() -> None:
 
 def test_pictures_are_mirrored_only_where_that_does_not_hide_what_they_show() -> None:
     def mirrors(x: torch.Tensor, y: torch.Tensor) -> bool:
-        data = own_features._Data(Held(x), np.arange(len(x)), y, torch.device("cpu"))
+        data = own_features.Lesson(Held(x), np.arange(len(x)), y, torch.device("cpu"))
         torch.manual_seed(0)
         return own_features._trial(own_features.Network(1, 8, 8, 16, 2), data)[0]
 

@@ -36,6 +36,19 @@ SPIKE = Watch(
 WATCHES = (COLLAPSE, SPIKE)
 
 
+def exploding(phase: str, above: float) -> Watch:
+    """Of a network that is trained by its gradient alone: its norm stays above what such networks have."""
+    return Watch(
+        name="exploding gradient",
+        key=f"{phase}/grad_norm",
+        above=above,
+        patience=0.02,
+        after=0.02,
+        saw="the gradient stays far larger than that of a network that learns",
+        advice="a smaller model.lr, a longer model.warmup, or model.clip=1",
+    )
+
+
 def too_short_for(watches: Sequence[Watch], lines: Iterable[Mapping[str, Any]], total: int) -> list[Watch]:
     """Those that could not have been raised, whatever happened: there were too few steps, or too few values.
 

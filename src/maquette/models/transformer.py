@@ -21,9 +21,10 @@ from maquette.core.batch import Batch
 from maquette.core.bounds import DEEPEST, AnyCount, AnyDepth, Count, Depth, Length, Share, Width
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec, TokenSpec
+from maquette.core.watches import exploding
 from maquette.losses import sequence
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
 from maquette.nets.transformer import Memory, Transformer
@@ -107,17 +108,7 @@ class TransformerModel(Model):
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
     needs = (TokenSpec,)
-    watches = (
-        Watch(
-            name="exploding gradient",
-            key="nll/grad_norm",
-            above=20.0,
-            patience=0.02,
-            after=0.02,
-            saw="the gradient stays far larger than that of a network that learns",
-            advice="a smaller model.lr, a longer model.warmup, or model.clip=1",
-        ),
-    )
+    watches = (exploding("nll", above=20.0),)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

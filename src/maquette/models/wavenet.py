@@ -22,11 +22,12 @@ from maquette.core.batch import Batch, lengths
 from maquette.core.bounds import VALUES, Depth, Share, Width
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.option import Option, above
 from maquette.core.progress import stage
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
+from maquette.core.watches import exploding
 from maquette.losses import logistics, mu_law
 from maquette.models._given import ANY, condition, drop, given_columns, vector
 from maquette.nets.sounding import Voice
@@ -93,17 +94,7 @@ class WaveNetModel(Model):
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
     options = (Option("temperature", float, 1.0, "Below 1, likelier samples: cleaner, and less varied.", above(0)),)
-    watches = (
-        Watch(
-            name="exploding gradient",
-            key="nll/grad_norm",
-            above=50.0,
-            patience=0.02,
-            after=0.02,
-            saw="the gradient stays far larger than that of a network that learns",
-            advice="a smaller model.lr, a longer model.warmup, or model.clip=1",
-        ),
-    )
+    watches = (exploding("nll", above=50.0),)
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
