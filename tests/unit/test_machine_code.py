@@ -41,6 +41,14 @@ def test_what_was_cut_off_is_compiled_anew(suffix: str, left: int, tmp_path: Pat
     assert len(file.read_bytes()) >= 0.9 * len(whole)
 
 
+def test_what_cannot_be_kept_is_compiled_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*written: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "save", full)
+    assert compiled(tmp_path / "kept") == []
+
+
 def test_it_is_not_kept_where_others_could_have_written(tmp_path: Path) -> None:
     open_to_all = tmp_path / "all"
     open_to_all.mkdir()

@@ -6,6 +6,7 @@ by default that would be beside the package.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -25,8 +26,9 @@ def keep(function: Any, folder: Path | None) -> None:
 
 
 def _forgive(cache: Any) -> None:
-    """What was cut off, by a full disk say, is compiled anew, where numba would fail ever after."""
-    load = cache.load_overload
+    """What was cut off, by a full disk say, is compiled anew, where numba would fail ever after; and what cannot be kept,
+    by the same, is not."""
+    load, save = cache.load_overload, cache.save_overload
 
     def whole(*asked: Any) -> Any:
         try:
@@ -35,7 +37,11 @@ def _forgive(cache: Any) -> None:
             cache.flush()
             return None
 
-    cache.load_overload = whole
+    def kept(*made: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*made)
+
+    cache.load_overload, cache.save_overload = whole, kept
 
 
 def _is_ours(folder: Path) -> bool:

@@ -146,7 +146,8 @@ def _weights(folder: RunFolder) -> str:
 def _use(spec: DataSpec) -> str:
     how = usage(spec)
     python = f'import maquette\n\nrun = maquette.load(".")\n{how.python}'
-    shown = ("In this folder, with `pip install maquette`:", fenced(how.command, "sh"), fenced(python, "python"))
+    package = f"'maquette[{how.extra}]'" if how.extra else "maquette"
+    shown = (f"In this folder, with `pip install {package}`:", fenced(how.command, "sh"), fenced(python, "python"))
     return "\n\n".join(("## Use it", *shown, how.rule))
 
 

@@ -13,11 +13,13 @@ from maquette.report.facts import quoted
 
 @dataclass(frozen=True)
 class Usage:
-    """command: of a shell in the run's folder; python: of a `run` that was loaded; rule: what stays the same."""
+    """command: of a shell in the run's folder; python: of a `run` that was loaded; rule: what stays the same; extra: of
+    the package, which its files take."""
 
     command: str
     python: str
     rule: str
+    extra: str = ""
 
 
 def usage(spec: DataSpec) -> Usage:

@@ -291,7 +291,7 @@ MEASURES = (
         "log_likelihood",
         "Log-likelihood",
         "How probable the model finds {items} it has never seen, in nats per {item}: the density of "
-        "{items} whose 8-bit values were spread out over their steps. Higher is better.",
+        "{items} whose values were spread out over their steps. Higher is better.",
         _log_likelihood,
         lambda m: (
             f"The log-probability density of a held-out {{item}}, dequantised, is {m.show(m.value)} nats on average."

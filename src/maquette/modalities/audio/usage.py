@@ -12,4 +12,5 @@ def usage(spec: DataSpec) -> Usage:
         f"maquette sample .{asked(spec)} -n 8 --seed 1 --format flac -o sounds/",
         f'sounds = run.sample(8{keywords(spec)}, seed=1)\nsounds.save("out/")',
         rule("sound"),
+        extra="audio",
     )
