@@ -26,8 +26,8 @@ def keep(function: Any, folder: Path | None) -> None:
 
 
 def _forgive(cache: Any) -> None:
-    """What was cut off, by a full disk say, is compiled anew, where numba would fail ever after; and what cannot be kept,
-    by the same, is not."""
+    """What was cut off, by a full disk say, is compiled anew, where numba would fail ever after; and a full disk ends
+    nothing that is under way."""
     load, save = cache.load_overload, cache.save_overload
 
     def whole(*asked: Any) -> Any:
