@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,9 @@ def command(
         file = _one_file(out, kind, sure=grid or printed) if kind else None
         if file is not None and suffix and not file.name.lower().endswith(_suffix(suffix, kind).lower()):
             raise click.UsageError(f"-o names {file.name} and --format {suffix}: leave one of them out.")
+        began = time.monotonic()
         samples = loaded.sample(count, quiet=quiet, **asks, **wanted)
+        took = time.monotonic() - began
     except Ungiven as error:
         error.add(_verbs_for(loaded.spec.columns[error.column].kind))
         raise
@@ -124,7 +127,8 @@ def command(
     else:
         folder = Path(out) if out else loaded.folder.samples / f"seed-{seed}"
         paths = samples.save(folder, f".{suffix.lstrip('.')}" if suffix else None)
-        click.echo(f"{len(paths)} files in {folder}")
+        pace = part(kind, "pace", "values") if kind else None
+        click.echo(f"{len(paths)} files in {folder}{pace(samples.only, loaded.spec.only(), took) if pace else ''}")
 
 
 def _stream(run: Run, n: int, kind: str, printed: bool, asks: dict[str, Any]) -> None:

@@ -59,6 +59,8 @@ What people ask of it and see of it:
                 view(item, spec) -> Any                an item as Python has it: a string, a PIL object, a float
                 PRINTED    True: samples are shown on the terminal, as `sheet` and `view` have them; RULE between them
                 CAPTIONED  False: a preview has no room for captions
+                pace(items, spec, took) -> str         how fast items that last were made in so many seconds. Optional
+    sets.py     SETS, DEMO                             sets known by name that it makes (data/readers/made.py); Optional
     options.py  OPTIONS(model, spec) -> tuple[Option, ...]     of sampling; spec: of the target column
                 plan(generator, column, asked, given, n, facts) -> core.option.Plan   what they ask of the model
                 stream(generator, column, asked, given, seed, item, facts, about) -> Iterator[str | bytes]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from maquette.core import limits
+from maquette.core.batch import lengths
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
@@ -37,6 +38,15 @@ def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor
     if found.rate != spec.rate_hz:
         notify(f"'{value}' is resampled from {found.rate:,} to {spec.rate_hz:,} Hz.")
     return canonical(made[None])[0]
+
+
+def pace(items: Tensor, spec: ColumnSpec, took: float) -> str:
+    """How fast sounds f32[n, C, N] were made, in so many seconds: e.g. `: 6.1 s of sound in 0.9 s (threads: 2)`."""
+    import torch
+
+    sounding = float(lengths(items).sum()) / spec.rate_hz
+    times = f", {sounding / took:.3g} times real time" if took > 0 else ""
+    return f": {sounding:.1f} s of sound made in {took:.1f} s{times} (threads: {torch.get_num_threads()})"
 
 
 def caption(item: Tensor, spec: ColumnSpec) -> str:
