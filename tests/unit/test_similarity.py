@@ -1,9 +1,9 @@
-"""PSNR and SSIM of known cases."""
+"""PSNR, SSIM and the distance of spectra, of known cases."""
 
 import pytest
 import torch
 
-from maquette.evaluation.similarity import psnr, ssim
+from maquette.evaluation.similarity import log_spectral_distance, psnr, ssim
 
 
 def test_psnr():
@@ -22,3 +22,11 @@ def test_ssim():
     assert ssim(a, b).item() == pytest.approx((0.25 + 4e-4) / (0.3125 + 4e-4), abs=1e-4)
     noisy = [ssim(x, x + level * torch.randn_like(x)).mean() for level in (0.05, 0.2, 0.8)]
     assert noisy[0] > noisy[1] > noisy[2]
+
+
+def test_log_spectral_distance():
+    x = torch.randn(2, 1, 4000) / 10
+    assert log_spectral_distance(x, x / 10, 8000).flatten().tolist() == pytest.approx([20.0, 20.0], abs=1e-3)
+    assert log_spectral_distance(x, x, 8000).max() == 0
+    nothing = torch.zeros(4000)
+    assert log_spectral_distance(nothing, 1e-7 * torch.randn(4000), 8000) == 0  # both are below what is told apart

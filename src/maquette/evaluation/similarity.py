@@ -1,4 +1,5 @@
-"""How near one item is to another: peak signal-to-noise ratio and structural similarity. Values in [-1, 1]."""
+"""How near one item is to another: peak signal-to-noise ratio, structural similarity, and of sounds the distance of
+their spectra. Values in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from maquette.nets.spectrogram import FLOOR, SHIFTS, frame_size, full_scale, power
 
 _WINDOW, _SIGMA = 11, 1.5  # cells
 _PEAK = 4  # squared, of the range from -1 to 1
@@ -41,3 +44,15 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     c1, c2 = (_K1 * 2) ** 2, (_K2 * 2) ** 2
     found = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     return found.flatten(1).mean(1)
+
+
+def log_spectral_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
+    """How far the spectra of sounds f32[..., N] of `rate` Hz are apart, f32[...], in dB: of 10 log10 of the power of
+    each frequency, the root of the mean square over frequencies, its mean over frames (Gray & Markel 1976). What is
+    more than 100 dB below a sine of full scale counts as that. Padding is to be cut off before."""
+    size = frame_size(rate)
+
+    def decibels(x: Tensor) -> Tensor:
+        return 10 * (power(x, size, size // SHIFTS) / full_scale(size)).clamp_min(10 ** (FLOOR / 10)).log10()
+
+    return (decibels(a) - decibels(b)).square().mean(-2).sqrt().mean(-1)
