@@ -122,8 +122,9 @@ class Damage:
 
     name: what was done, in words: "blurred"
     harm: which measures must see it: those whose `sees` names it. Of every kind: "item" (each item is off), "missing"
-          (a part of the data does not come up), "repeats" (few items, again and again), "asked" (another class than was
-          asked for), "copies" (of training items); a kind may have others
+          (a part of the data does not come up), "labels" (classes of a label that nobody asked for do not), "repeats"
+          (few items, again and again), "asked" (another class than was asked for), "copies" (of training items); a kind
+          may have others
     of:   (canonical items [n, ...], their specification, strength 1 (mild) or 2 (strong), draws) -> as many of them
     """
 

@@ -5,14 +5,15 @@ twice, mild and strong. A measure must see the damages that it is for (`Measure.
 its difference to the undamaged items lies on the bad side, and strong damage does no better than mild. One that does
 not is set aside on this data.
 
-What can be done to items of any kind is done here: classes that are missing, few items again and again, another class
-than was asked for, copies. The rest is the kind's own, DAMAGES of its module `damage`.
+What can be done to items of any kind is done here: classes that are missing, of the label or of another one, few items
+again and again, another class than was asked for, copies. The rest is the kind's own, DAMAGES of its module `damage`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -167,15 +168,26 @@ def _trials(evidence: Evidence) -> Iterator[_Trial]:
     for damage in part(spec.kind, "DAMAGES", "damage") or ():
         yield _Trial(damage.name, damage.harm, damaged(damage))
     yield _Trial("few of them repeated", "repeats", of_rows(lambda s: np.resize(np.arange(_few(n, s)), n)))
+    for name in evidence.other_labels:
+        if f"{name}: per_class" not in evidence.details:
+            continue  # it cannot be told of items
+        others = train.columns[name].take(pool).numpy()
+        some = [np.flatnonzero(np.isin(others, _kept(others, share))) for share in MISSING]
+        if all(len(rows) >= FEWEST for rows in some):
+            yield _Trial(f"without some of '{name}'", "labels", of_rows(partial(_spread, some, n)))
     if labels is not None:
         left = [np.flatnonzero(np.isin(labels, _kept(labels, share))) for share in MISSING]
         if all(len(rows) >= FEWEST for rows in left):
-            yield _Trial("without some classes", "missing", of_rows(lambda s: np.resize(left[s - 1], n)))
+            yield _Trial("without some classes", "missing", of_rows(partial(_spread, left, n)))
         if evidence.asked is not None:
             yield _Trial("asked for as another class", "asked", lambda s: _renamed(evidence, items.take(pool[:n]),
                                                                               labels[:n], s))  # fmt: skip
     if evidence.own_data:
         yield _Trial("with copies among them", "copies", lambda s: _copied(evidence, train, n, s), held_out=True)
+
+
+def _spread(left: Sequence[Labels], n: int, strength: int) -> Labels:
+    return np.resize(left[strength - 1], n)
 
 
 def _few(n: int, strength: int) -> int:

@@ -362,6 +362,23 @@ class Evidence:
             return None
         return self.sample.given[self.label].cpu().numpy()
 
+    @property
+    def other_labels(self) -> tuple[str, ...]:
+        """Further columns of two classes or more, that items of a target may be of."""
+        columns, known = self.dataset.train.columns, (self.label, *self.generator.spec.target)
+        return tuple(
+            name
+            for name, column in columns.items()
+            if isinstance(column.spec, ClassSpec) and name not in known and column.spec.num_classes >= 2
+        )
+
+    def labels_of(self, name: str) -> tuple[Labels, Labels]:
+        """The classes in a column of the `reserve` and of the `real` items, i64[r] and i64[m]."""
+        rows = order(len(self.dataset.train))[0][: len(self.reserve)]
+        sides = ((self.dataset.train, rows), (self.dataset.test, self.rows))
+        known, test = (side.columns[name].take(rows).numpy() for side, rows in sides)
+        return known, test
+
     def called(self, n: int = 2) -> str:
         """What n rows are called: windows, where the rows are cut from long sequences."""
         one, many = ("window", "windows") if isinstance(self.spec, TokenSpec) and not self.spec.framed else self.nouns

@@ -22,7 +22,7 @@ from maquette.core.model import (
 )
 from maquette.core.rng import ItemRng
 from maquette.core.spec import PAD, GridSpec, TokenSpec
-from maquette.testing.bench import ITEMS, Bench
+from maquette.testing.bench import ITEMS, Bench, comparable
 from maquette.testing.checks import Skipped, require
 
 _SAMPLES = 8  # by which a lower bound must not be lower than by one
@@ -73,8 +73,8 @@ def encodes(b: Bench) -> Skipped | None:
     require(torch.equal(code, model.encode(b.batch)), "encode() gives another code the second time")
     made = model.decode(code, b.batch.given)
     for name in b.spec.target:
-        real = b.batch.target[name].float()
-        ours, others = ((made[name].float() - x).square().mean() for x in (real, real.roll(1, 0)))
+        again, real = (comparable(b.spec.columns[name], x[name]) for x in (made, b.batch.target))
+        ours, others = ((again - x).square().mean() for x in (real, real.roll(1, 0)))
         require(bool(ours < others), f"decode(encode(x)) is no nearer to its '{name}' than to that of the next item")
     return None
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.find import find_family
 from maquette.core.generator import build_model
+from maquette.core.modality import part
 from maquette.core.model import Loss, Model, Phase, Step
 from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import ItemRng, StepRng, derive
@@ -108,13 +109,19 @@ class Bench:
 def distance(column: ColumnSpec, made: Tensor, real: Tensor) -> float:
     """How far samples are from a batch in what of their form is learned first; 0 at best.
 
-    Of values, the squared error of the mean item; of tokens and classes, how differently often each is there (the
-    total variation between their frequencies, in [0, 1]).
+    Of values, the squared error of the mean item, as their kind compares items; of tokens and classes, how differently
+    often each is there (the total variation between their frequencies, in [0, 1]).
     """
     if isinstance(column, GridSpec | NumberSpec):
-        return float((made.float().mean(0) - real.float().mean(0)).square().mean())
+        return float((comparable(column, made).mean(0) - comparable(column, real).mean(0)).square().mean())
     if isinstance(column, TokenSpec | ClassSpec):
         values = column.vocab if isinstance(column, TokenSpec) else column.num_classes
         often = [x.flatten().bincount(minlength=values).double() / x.numel() for x in (made, real)]
         return float((often[0] - often[1]).abs().sum() / 2)
     raise TypeError(f"'{column.kind}' has none of the four forms")
+
+
+def comparable(column: ColumnSpec, items: Tensor) -> Tensor:
+    """Values f32[B, ...] by which items are near each other or not: their own, but where their kind has better ones."""
+    found = part(column.kind, "comparable", "features")
+    return (found(items) if found else items).float()

@@ -1,4 +1,8 @@
-"""Sounds that ran away: silent, without an end, or noise. They are counted, and never filtered out."""
+"""Sounds that ran away: silent, without an end, or noise. They are counted, and never filtered out.
+
+And how far sounds are from what comes back of their codes: by their spectra, since an error of each sample says nothing
+of sounds that are alike but for their phases.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,15 @@ from torch import Tensor
 
 from maquette.core.batch import lengths
 from maquette.core.measure import Found, Measure
+from maquette.core.model import Encodes, FlowMap, UsesCodec
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
+from maquette.evaluation.similarity import log_spectral_distance
 from maquette.modalities.audio.levels import FLOOR
 from maquette.nets.spectrogram import power
 
 FRAME = 256  # samples
+REBUILT = 500  # held-out sounds, at most
 BEYOND = 0.1  # of the spread of real sounds, that they may be beyond the least and the most of them
 
 
@@ -48,7 +55,30 @@ def _of(evidence: Evidence) -> Found | None:
     return Found(value, floor, len(real), len(made))
 
 
+@torch.no_grad()
+def _rebuilt(evidence: Evidence) -> Found | None:
+    model, generator = evidence.model, evidence.generator
+    if not isinstance(model, Encodes) or isinstance(model, FlowMap) or not evidence.on_grids:
+        return None  # as of the general measures of it
+    coder: Encodes = model.codec if isinstance(model, UsesCodec) else model
+    found = []
+    for rows in np.array_split(evidence.rows[:REBUILT], -(-min(len(evidence.rows), REBUILT) // 100)):
+        batch = evidence.dataset.test.batch(rows, generator.spec).to(generator.device)
+        again, real = (x[evidence.column] for x in (coder.decode(coder.encode(batch), batch.given), batch.target))
+        inside = torch.arange(real.shape[-1], device=real.device) < lengths(real)[:, None]
+        found.append(log_spectral_distance(again, real, inside.float()).double().cpu().numpy())
+    values = np.concatenate(found)
+    return Found(mean(values, evidence.rng("rebuilt")), n_real=len(values))
+
+
 MEASURES = (
+    Measure(
+        name="reconstruction", title="Reconstruction, log-spectral distance", better="lower", unit="dB", of=_rebuilt,
+        whole=True, place=80,
+        asks="How far the spectrum of a {item} is from its own after it was squeezed through the latent code.",
+        says=lambda m: f"Coded and decoded, the spectrum of a held-out {{item}} is off by {m.show(m.value)} dB.",
+    ),
+    Measure("psnr", "Reconstruction, peak signal to noise", "higher", "dB", "", lambda evidence: None, lambda m: ""),
     Measure(
         name="runaway", title="Runaway {items}", better="no more", unit="share", of=_of, place=46, sees=("runaway",),
         asks="Share of samples that are shorter or longer, quieter or louder, purer or noisier than any real {item}, "

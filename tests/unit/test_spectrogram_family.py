@@ -1,0 +1,127 @@
+"""Sounds by way of their spectrograms: another family learns grids of mel bands, and a voice makes sounds of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from maquette.core.batch import Batch, lengths
+from maquette.core.errors import UserError
+from maquette.core.model import Decodes, Encodes, Scores, Step, UsesCodec
+from maquette.core.rng import ItemRng, StepRng
+from maquette.core.spec import DataSpec
+from maquette.core.table import Table
+from maquette.models import spectrogram
+from maquette.nets.mel import Mel
+from maquette.testing import column_spec, data_spec, made_up_batch
+from specs import image_spec
+
+VOICE = {"vocoder": "griffin-lim", "rounds": 2}
+PRIORS: dict[str, dict[str, Any]] = {
+    "flow": {"family": "flow", "width": 16, "deep": 16, "blocks": 1, "deep_blocks": 1, "condition": 16, "steps": 1},
+    "gan": {"family": "gan", "width": 8, "deep": 16, "blocks": 1, "features": 16},
+    "vae": {"family": "vae", "width": 16, "encoder_blocks": 1, "head": 16, "groups": [["global", 4], ["local", 1]],
+            "likelihood": "gaussian"},
+}  # fmt: skip
+
+
+def spec_of(channels: int = 1, samples: int = 3000) -> DataSpec:
+    return data_spec(column_spec("audio", channels, samples, rate_hz=8000), label=column_spec("label", classes=3))
+
+
+def config(prior: str = "flow", **settings: Any) -> spectrogram.Config:
+    own = {key: settings.pop(key) for key in list(settings) if key in ("data_mean", "data_std", "augment")}
+    return spectrogram.Config(prior={**PRIORS[prior], **own}, **{"voice": VOICE, **settings})
+
+
+def made(prior: str = "flow", spec: DataSpec | None = None, **settings: Any) -> spectrogram.Spectrogram:
+    torch.manual_seed(0)
+    return spectrogram.build(config(prior, **settings), spec or spec_of()).eval()
+
+
+@pytest.mark.parametrize(("dims", "shape"), [(1, (80, 47)), (2, (2, 40, 47))], ids=["bands are channels", "plane"])
+def test_a_grid_holds_every_band_of_each_channel(dims: int, shape: tuple[int, ...]) -> None:
+    spec = spec_of(channels=2)
+    model, batch = made(spec=spec, dims=dims), made_up_batch(spec, 3)
+    grids = model.grids(batch).only()
+    assert grids.shape == (3, *shape) and model.bands.shape == shape
+    assert torch.equal(grids.view(3, 2, 40, 47), Mel(8000).of(batch.only()))
+    sounds = model.sample(2, {"label": torch.tensor([0, 2])}, ItemRng(0, range(2)))["audio"]
+    assert sounds.shape == (2, 2, 3000)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_abilities_are_those_of_the_other_family_but_for_likelihoods(prior: str) -> None:
+    model = made(prior)
+    assert isinstance(model, Decodes) and not isinstance(model, Scores)
+    assert isinstance(model, Encodes) == (prior != "gan") and isinstance(model, UsesCodec) == (prior == "flow")
+    assert model.latent_dim == model.prior.latent_dim and model.watches == model.prior.watches
+
+
+def test_what_is_rebuilt_is_as_long_as_it_was() -> None:
+    spec = spec_of()
+    model, batch = made(spec=spec), made_up_batch(spec, 4)
+    assert isinstance(model, UsesCodec)
+    code = model.codec.encode(batch)
+    assert code.shape == (4, model.codec.latent_dim)
+    rebuilt = model.codec.decode(code, {})["audio"]
+    assert (lengths(rebuilt) - lengths(batch.only())).abs().max() <= Mel(8000).hop
+
+
+def test_both_learn_in_one_run_under_names_of_their_own() -> None:
+    model = made("gan", voice={"width": 16, "blocks": 1, "rounds": 1, "seconds": 0.1})
+    phases = model.phases()
+    assert {"d", "g", "voice_vocoder"} <= {phase.name for phase in phases}
+    assert set(dict(model.named_children())) == {"generator", "critic", "voice_vocoder"}
+    assert model.keeps == ("generator", "voice_vocoder")
+    (g,) = (phase for phase in phases if phase.name == "g")
+    batch = made_up_batch(spec_of(), 4)
+    assert not g.reads_data and model.grids(batch.without_target()) == Batch({}, batch.given, 4)
+
+
+class Shown:
+    """A column of sounds in memory."""
+
+    spec = spec_of().only()
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        return made_up_batch(spec_of(), 20).only()[torch.as_tensor(rows)]
+
+
+def test_what_the_other_family_measures_is_measured_on_grids() -> None:
+    spec = data_spec(spec_of().only())
+    table = Table({"audio": Shown()}, [""] * 20)  # type: ignore[dict-item]
+    found = spectrogram.resolve(config(data_mean="auto", data_std="auto"), spec, table)
+    grids = Mel(8000).of(made_up_batch(spec, 20).only())
+    assert found.prior["data_mean"] == pytest.approx(grids.mean().item(), abs=0.01)
+    assert found.prior["data_std"] == pytest.approx(grids.std().item(), abs=0.01)
+    assert spectrogram.resolve(found, spec, table) == found
+    assert spectrogram.families(found) == ("flow",)
+    # On a grid of time alone there are no changes of pictures.
+    assert spectrogram.resolve(config("gan"), spec, table).prior["augment"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec", "said"),
+    [
+        ({}, image_spec(1, 8, 8), "are none"),
+        ({"prior": {"family": "wavenet"}}, spec_of(), "A WaveNet makes one channel"),
+        ({"prior": {"family": "transformer"}}, spec_of(), "does not learn items on grids"),
+        ({"prior": {"family": "flow", "widht": 3}}, spec_of(), "model.prior.widht"),
+    ],
+    ids=["pictures", "not a grid's", "tokens", "a slip"],
+)
+def test_what_cannot_work_is_said(settings: dict[str, Any], spec: DataSpec, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        spectrogram.build(spectrogram.Config(**settings), spec)
+
+
+def test_losses_are_of_grids_and_of_sounds() -> None:
+    spec = spec_of()
+    model = made("vae", spec, voice={"width": 16, "blocks": 1, "rounds": 1, "seconds": 0.1}).train()
+    for phase in model.phases():
+        assert phase.loss(made_up_batch(spec, 4), Step(0, 9, StepRng(0, 4))).total.isfinite()
