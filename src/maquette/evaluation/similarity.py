@@ -1,5 +1,5 @@
-"""How near one item is to another: peak signal-to-noise ratio, structural similarity, and of sounds the distance of
-their spectra. Values in [-1, 1]."""
+"""How near one item is to another: peak signal-to-noise ratio, structural similarity; of what goes on in time, the
+log-spectral distance. Values in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maquette.nets.spectrogram import FLOOR, SHIFTS, frame_size, full_scale, power
+from maquette.nets.spectrogram import power
 
 _WINDOW, _SIGMA = 11, 1.5  # cells
 _PEAK = 4  # squared, of the range from -1 to 1
 _LEAST = 1e-12
 _K1, _K2 = 0.01, 0.03
+_FRAME = 256  # values
+_QUIET = 1e-6  # of the loudest value of a power spectrogram: what is below it, 60 dB, is as good as silent
 
 
 def decibels(squared_error: float) -> float:
@@ -46,13 +48,18 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return found.flatten(1).mean(1)
 
 
-def log_spectral_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
-    """How far the spectra of sounds f32[..., N] of `rate` Hz are apart, f32[...], in dB: of 10 log10 of the power of
-    each frequency, the root of the mean square over frequencies, its mean over frames (Gray & Markel 1976). What is
-    more than 100 dB below a sine of full scale counts as that. Padding is to be cut off before."""
-    size = frame_size(rate)
+def log_spectral_distance(made: Tensor, real: Tensor, where: Tensor | None = None) -> Tensor:
+    """Root of the mean squared difference of log power spectra over frequency, its mean over frames, of f32[B, ..., N]
+    in dB, f32[B] (Gray & Markel 1976). What is 60 dB below the loudest of the real item counts as that loud.
 
-    def decibels(x: Tensor) -> Tensor:
-        return 10 * (power(x, size, size // SHIFTS) / full_scale(size)).clamp_min(10 ** (FLOOR / 10)).log10()
-
-    return (decibels(a) - decibels(b)).square().mean(-2).sqrt().mean(-1)
+    where: 1 where it is to be compared, f32[B, N], by the values in the middle of frames; None: everywhere
+    """
+    a, b = (power(x.float().reshape(len(x), -1, x.shape[-1]), _FRAME, _FRAME // 4) for x in (made, real))
+    least = b.amax((1, 2, 3), keepdim=True).clamp(min=_LEAST) * _QUIET
+    difference = 10 * (a.maximum(least) / b.maximum(least)).log10()
+    by_frame = difference.square().mean(2).sqrt().mean(1)
+    if where is None:
+        return by_frame.mean(1)
+    chosen = where[:, :: _FRAME // 4]
+    chosen = F.pad(chosen, (0, by_frame.shape[1] - chosen.shape[1]))
+    return (by_frame * chosen).sum(1) / chosen.sum(1).clamp(min=1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maquette.nets.spectrogram import FLOOR, SHIFTS, bands_for, frame_size, full_scale, log_mel, mel_filters
 
-ROUNDS = 30  # of non-negative least squares: what they miss falls little afterwards
+ROUNDS = 10  # of non-negative least squares: what they miss falls little afterwards
 SILENT = -0.9  # a frame whose bands have less on average is silent; the quietest ends of clips have -0.84
 
 
@@ -50,14 +50,23 @@ class Mel:
 
         Least squares by the pseudo-inverse, and then by multiplicative updates (Lee & Seung 2001, eq. 4).
         """
-        decibels = FLOOR * (1 - grids.float().clamp(-1, 1)) / 2
-        wanted = (10 ** (decibels / 10) - 10 ** (FLOOR / 10)).clamp_min(0)
+        wanted = (10 ** (self._decibels(grids) / 10) - 10 ** (FLOOR / 10)).clamp_min(0)
         filters = mel_filters(self.bands, self.size, self.rate).to(wanted)
         back = filters.T @ filters
         power, target = (torch.linalg.pinv(filters) @ wanted).clamp_min(1e-12), filters.T @ wanted
         for _ in range(ROUNDS):
             power = power * target / (back @ power).clamp_min(1e-20)
         return power * full_scale(self.size)
+
+    def envelope(self, grids: Tensor) -> Tensor:
+        """The same without its detail: decibels are interpolated between the middles of bands."""
+        filters = mel_filters(self.bands, self.size, self.rate).to(grids)
+        decibels = self._decibels(grids) - 10 * filters.sum(1, keepdim=True).clamp_min(1.0).log10()
+        weights = filters.T + 1e-6  # of the first and the last frequency, which are in none: the mean
+        return 10 ** ((weights / weights.sum(1, keepdim=True)) @ decibels / 10) * full_scale(self.size)
+
+    def _decibels(self, grids: Tensor) -> Tensor:
+        return FLOOR * (1 - grids.float().clamp(-1, 1)) / 2
 
     def lengths(self, grids: Tensor, samples: int) -> Tensor:
         """i64[B], how much of f32[B, C, bands, frames], sounds of so many samples, is before all is silent until the
