@@ -46,6 +46,7 @@ NEEDS = (TokenSpec,)  # the text: rows that lack it teach nothing
 NOT_MUON = ("embedding", "condition", "head", "duration", "stem", "time")  # where values come in and go out
 MEASURED = 200  # training items whose mean and standard deviation are measured
 SILENCE = -1.0  # of a frame of mel bands
+EVEN = 6.0  # nats a value that it costs to be a whole sound away from an even pace, at first
 LONGEST = 50.0  # cells that a token is given at most before training has said how many
 
 
@@ -68,6 +69,9 @@ class Config(BaseModel):
     spread: PositiveFloat = Field(0.6, description="standard deviation of cells about their means, over that of all")
     time_mean: float = Field(0.0, description="times are sigmoid(mean + std z): above 0, more of them near the data")
     time_std: float = Field(1.0, gt=0)
+    even_until: float = Field(
+        0.2, gt=0, le=1, description="share of the run until which tokens are drawn to an even pace, less and less"
+    )
     label_dropout: float = Field(
         0.1, ge=0, le=1, description="share of items that each given column but the text is hidden of"
     )
@@ -182,7 +186,7 @@ class Speech(Model):
         noise, times = rng.normal(n, x.shape[1], self.most)[..., : x.shape[-1]], rng.normal(n)
         tokens, mask = self._tokens(given), _mask(counts)
         means, log_durations = self.text(tokens, vector(self.text, given, n), tokens != PAD)
-        durations = self._durations(means, x, tokens, counts)
+        durations = self._durations(means, x, tokens, counts, max(0.0, 1 - step.progress / c.even_until))
         mean = _upsampled(means, durations)
         t = fm.logit_normal(times, c.time_mean, c.time_std)
         velocity = self._velocity(fm.between(x, noise, t), t, mean, vector(self.denoiser, given, n), mask)
@@ -201,12 +205,19 @@ class Speech(Model):
         return about + fm.over(s.skip(t), x) * beyond + fm.over(s.out(t), x) * out
 
     @torch.no_grad()
-    def _durations(self, means: Tensor, x: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
+    def _durations(
+        self, means: Tensor, x: Tensor, tokens: Tensor, counts: Tensor, evenly: float = 0.0
+    ) -> Tensor:
         """Cells of each token, i64[B, S], of the way on which means f32[B, D, S] and cells f32[B, D, T] agree best: by
-        the likelihood of cells that are Gaussian about them."""
-        means, x = means.float(), x.float()
+        the likelihood of cells that are Gaussian about them. evenly: how much less likely it is to be far from where
+        all tokens last as long."""
+        means, x, sizes = means.float(), x.float(), (tokens != PAD).sum(1)
         scores = means.mT @ x - means.square().sum(1)[..., None] / 2  # and what is the same for all tokens
-        return monotonic(scores, (tokens != PAD).sum(1), counts)
+        if evenly:
+            s, t = ((torch.arange(n, device=x.device) + 0.5) / m[:, None]
+                    for n, m in ((means.shape[-1], sizes), (x.shape[-1], counts)))  # fmt: skip
+            scores = scores - evenly * EVEN * means.shape[1] * (s[..., None] - t[:, None]).square()
+        return monotonic(scores, sizes, counts)
 
     def _tokens(self, given: Given) -> Tensor:
         tokens = source_of(given, self.spec)
