@@ -92,7 +92,7 @@ def test_what_is_no_sound_has_no_voice() -> None:
 
 
 COLUMN = Spec(shape=(1, SAMPLES), rate_hz=RATE)
-SMALL = VoiceConfig(width=16, blocks=1, rounds=3, seconds=0.25)
+SMALL = VoiceConfig(width=16, stages=2, blocks=1, rounds=3, seconds=0.25)
 
 
 def learned(config: VoiceConfig = SMALL, column: Spec = COLUMN) -> Voice:

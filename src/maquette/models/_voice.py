@@ -35,16 +35,18 @@ class VoiceConfig(BaseModel):
         None,
         ge=1,
         le=1000,
-        description="of Griffin-Lim; null: 60, or 10 where a network mends what it makes",
+        description="of Griffin-Lim; null: 60, or 6 where a network mends what it makes",
     )
     width: Width = Field(192, description="numbers of a frame within the network; multiples of 32 suit the hardware")
-    blocks: Depth = Field(6, description="of the network, one after the other")
+    stages: Depth = Field(2, le=8, description="times that the sound is mended, by a network each")
+    blocks: Depth = Field(3, description="of a network, one after the other")
     seconds: float = Field(0.5, gt=0, le=60, description="of each sound that are learned in a step")
     noise: float = Field(
-        0.04, ge=0, le=1, description="most of the noise on the grids it learns from: those that are made are not exact"
+        0.02, ge=0, le=1, description="most of the noise on the grids it learns from: those that are made are not exact"
     )
 
-    lr: float = Field(4e-3, gt=0)
+    lr: float = Field(2e-3, gt=0)
+    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for the blocks' matrices, over `lr`; 0: no Muon")
     beta1: Share = 0.9
     beta2: Share = 0.99
     schedule: Literal["constant", "cosine", "linear"] = "linear"
@@ -103,18 +105,25 @@ class Learned(Voice):
     """One whose network learns to make the sounds of a batch from their grids, a moment of each in a step."""
 
     keeps = ("vocoder",)
-    rounds = 10
+    rounds = 6
 
     @cached_property
     def vocoder(self) -> Vocoder:
-        return Vocoder(self.mel, self.config.width, self.config.blocks, self.rounds)
+        c = self.config
+        return Vocoder(self.mel, c.width, c.stages, c.blocks, self.rounds)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"vocoder": self.vocoder}
 
     def phases(self) -> list[Phase]:
         c = self.config
-        optim = Optim("adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, clip=c.clip)
+        others = tuple(
+            name for name, _ in self.vocoder.named_parameters() if "wide" not in name and "narrow" not in name
+        )
+        optim = Optim(
+            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, clip=c.clip, muon=c.muon,
+            muon_block=64, not_muon=others,
+        )  # fmt: skip
         return [Phase("vocoder", ("vocoder",), self.loss, optim, every=c.every)]
 
     def loss(self, batch: Batch, step: Step) -> Loss:
