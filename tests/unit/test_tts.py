@@ -104,3 +104,11 @@ def test_what_cannot_be_read() -> None:
         Generator(small(), SPEC).given_for(1)
     with pytest.raises(UserError, match="none is given"):
         tts.build(tts.Config(), data_spec(column_spec("audio", 1, 8192)))
+
+
+def test_a_learned_voice_is_part_of_it() -> None:
+    model = small(voice={"width": 16, "blocks": 1, "rounds": 1})
+    assert [phase.name for phase in model.phases()] == ["speech", "vocoder"]
+    assert set(model.kept) == {"text", "denoiser", "vocoder"}
+    made = model.sample(1, {"words": torch.tensor([[BOS, 8, EOS]])}, ItemRng(1, [0]))["audio"]
+    assert made.shape == (1, 1, 8192) and made.abs().max() <= 1

@@ -205,9 +205,7 @@ class Speech(Model):
         return about + fm.over(s.skip(t), x) * beyond + fm.over(s.out(t), x) * out
 
     @torch.no_grad()
-    def _durations(
-        self, means: Tensor, x: Tensor, tokens: Tensor, counts: Tensor, evenly: float = 0.0
-    ) -> Tensor:
+    def _durations(self, means: Tensor, x: Tensor, tokens: Tensor, counts: Tensor, evenly: float = 0.0) -> Tensor:
         """Cells of each token, i64[B, S], of the way on which means f32[B, D, S] and cells f32[B, D, T] agree best: by
         the likelihood of cells that are Gaussian about them. evenly: how much less likely it is to be far from where
         all tokens last as long."""
