@@ -144,6 +144,7 @@ class Examined:
     used:    i64, all rows that are used      train, test: i64, the rows of each side
     target:  whether the column is the one that is to be made
     left_out: reasons why rows were left out on account of this column
+    beside:  what is known of the columns that are not to be made
     """
 
     name: str
@@ -158,6 +159,7 @@ class Examined:
     test: np.ndarray
     target: bool = False
     left_out: Sequence[str] = ()
+    beside: Sequence[ColumnSpec] = ()
 
 
 @runtime_checkable

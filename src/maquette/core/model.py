@@ -327,8 +327,9 @@ class Cooperates(Protocol):
 
 @runtime_checkable
 class Aligns(Protocol):
-    """Says which part of the source each token was written from: unlocks the alignment maps of the report."""
+    """Says which part of the source each part of an item comes from: unlocks the alignment maps of the report."""
 
     def alignment(self, batch: Batch) -> Tensor:
-        """Attention of each predicted token over the tokens of the source, f32[B, T - 1, S]; rows sum to 1."""
+        """Attention over the tokens of the source, f32[B, T - 1, S] of each predicted token, or f32[B, T, S] of T even
+        steps through an item on a grid; rows sum to 1."""
         ...

@@ -122,6 +122,7 @@ def _column(name: str, found: Survey, made: Encoded, split: Split, notes: Notes)
     examined = Examined(
         shown(name), made.specs[name], column.config, _Taken(column.cells), column.facts, _Places(found, name),
         made.items[name].lengths, used, train, test, name in found.use.target, made.reasons[name],
+        [spec for other, spec in made.specs.items() if other not in found.use.target],
     )  # fmt: skip
     return known | tell(examined, notes)
 

@@ -244,7 +244,7 @@ class Evidence:
         self.model: Any = self.generator.model  # what it can do, measures ask by isinstance
         self.spec = self.generator.spec.columns[column]
         self.nouns = (noun(self.spec.kind, 1), noun(self.spec.kind))
-        self.effort, self.own_data = effort, own_data
+        self.effort, self.own_data, self.cache = effort, own_data, cache
         self.warnings: list[str] = []
         self.notes: list[str] = []
         self.details: dict[str, list[BaseModel]] = {}

@@ -1,6 +1,6 @@
-"""Divergences between diagonal Gaussians, in closed form, in nats.
+"""Divergences: between diagonal Gaussians, in closed form, in nats, and between positive numbers.
 
-Shapes: every function takes f32[B, ...] and sums over all but the first dimension, so it gives f32[B].
+Shapes: what is of Gaussians takes f32[B, ...] and sums over all but the first dimension, so it gives f32[B].
 """
 
 from __future__ import annotations
@@ -29,3 +29,10 @@ def free_bits(kl: Tensor, nats: float) -> Tensor:
     not depend on how a batch is divided.
     """
     return kl.clamp(min=nats)
+
+
+def itakura_saito(x: Tensor, log_y: Tensor) -> Tensor:
+    """x / y - log(x / y) - 1 of positive numbers, elementwise: least, in expectation, where y is the mean of x, however
+    large that is; of the squared difference of logarithms that is their mean, which is less (Itakura & Saito 1968)."""
+    log_ratio = x.log() - log_y
+    return log_ratio.exp() - log_ratio - 1

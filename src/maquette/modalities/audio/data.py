@@ -17,7 +17,7 @@ from maquette.core.bounds import SIDE
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.modality import Examined, Notes, Unreadable
-from maquette.core.spec import ColumnSpec
+from maquette.core.spec import ClassSpec, ColumnSpec, TokenSpec
 from maquette.data.names import some
 from maquette.data.raw import Cell, File
 from maquette.modalities.audio import levels
@@ -34,6 +34,7 @@ WINDOW = 4.0  # seconds of one
 MARGIN = 0.05  # seconds around a window that resampling sees as well
 MOST_COVERED, FAR = 0.99, 1.5  # so many clips are whole; all, where the longest is at most so many times as long
 MULTIPLE = 256  # of samples that an item has, so that networks can halve it
+LITTLE_SPEECH = 600.0  # seconds of recordings with their words, below which little will be understood
 FEW = 500  # fewer sounds than this are soon known by heart
 
 
@@ -172,6 +173,7 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
         ("loudness", f"{quietest:.0f} to {loudest:.0f} dBFS (RMS), half of them below {middle:.0f}"),
         ("clipping", counted(clipped, "sound holds", "sounds hold") + " clipped samples" if clipped else "none"),
         ("prepared as", f"{spec.seconds:.3g} s, {spec.rate_hz:,} Hz, {sides}, {size / 2**20:,.1f} MiB"),
+        *_speech(column, notes),
     ]
     return {
         "hours": float(seconds.sum()) / 3600,
@@ -181,6 +183,26 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
         "prepared": {"channels": spec.channels, "samples": spec.shape[1], "rate_hz": spec.rate_hz, "bytes": size},
         "rows": [list(row) for row in rows],
     }  # fmt: skip
+
+
+def _speech(column: Examined, notes: Notes) -> list[tuple[str, str]]:
+    """What recordings can carry that are to be made from words; nothing of others."""
+    if not column.target or not any(isinstance(other, TokenSpec) for other in column.beside):
+        return []
+    seconds = sum(column.facts[i].seconds for i in column.train)
+    if seconds < LITTLE_SPEECH:
+        notes.warn(
+            f"There is {_time(seconds)} of speech to learn from: of less than {_time(LITTLE_SPEECH)}, only words that "
+            "come up often will be understood."
+        )
+    told = [_time(seconds)]
+    for voice in column.beside:
+        if isinstance(voice, ClassSpec) and any(voice.shares):
+            fewest = round(min(filter(None, voice.shares)) * len(column.train))
+            told.append(
+                f"{fewest:,} or more {'sound' if fewest == 1 else 'sounds'} of each of {voice.num_classes} classes"
+            )
+    return [("speech to learn from", ", ".join(told))]
 
 
 # -- inside ------------------------------------------------------------------------------------------

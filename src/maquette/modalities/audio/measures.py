@@ -17,6 +17,7 @@ from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.similarity import log_spectral_distance
 from maquette.modalities.audio.levels import FLOOR
+from maquette.modalities.audio.recogniser import CHARACTER_ERRORS
 from maquette.nets.spectrogram import power
 
 FRAME = 256  # samples
@@ -86,4 +87,5 @@ MEASURES = (
         says=lambda m: f"{m.show(m.value)} of generated {{items}} ran away: silent, endless or noise; by the same rule "
         f"{m.show(m.floor)} of real ones did.",
     ),
+    CHARACTER_ERRORS,
 )  # fmt: skip

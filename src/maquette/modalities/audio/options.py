@@ -48,7 +48,9 @@ def stream(
 
 def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
     """What to begin with. given: forms of the columns that sounds are made from."""
-    return "audio/wavenet"
+    from maquette.core.spec import TokenSpec
+
+    return "audio/tts" if any(issubclass(form, TokenSpec) for form in given) else "audio/wavenet"
 
 
 def extent(spec: ColumnSpec) -> tuple[float, str]:
@@ -68,4 +70,8 @@ def smaller(spec: ColumnSpec) -> dict[str, ColumnSpec]:
 
 def first_command(spec: DataSpec, run: str) -> str:
     """What to try after training."""
-    return f"sample {run} -n 8"
+    from maquette.core.option import identifier
+    from maquette.core.spec import TokenSpec
+
+    words = next(iter(spec.givens(TokenSpec)), None)
+    return f'sample {run} --{identifier(words).replace("_", "-")} "..." -n 4' if words else f"sample {run} -n 8"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from maquette.core import limits
 from maquette.core.spec import ColumnSpec
+from maquette.modalities.audio.alignment import Alignment
 from maquette.modalities.audio.files import canonical, cut
 from maquette.modalities.audio.levels import STEPS
 from maquette.modalities.audio.opening import header, samples
@@ -23,6 +24,7 @@ from maquette.report.show import NEAR, Amounts
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SECTIONS = (Alignment(),)
 AMOUNTS = Amounts(samples=12, classes=12, per_class=3)
 PREVIEWED = 8.0  # seconds of a preview that are shown
 
