@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -138,7 +139,7 @@ def coded(x: Tensor, coarse: Tensor) -> Tensor:
     lines = padded.unfold(1, 2 * _LINES, _LINES) @ basis  # [B, blocks, L]
     edges = (_LINES * (torch.arange(_BANDS + 1) / _BANDS) ** 2).long().tolist()
     made = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         band = lines[..., low:high]
         step = coarse[:, None, None] * band.square().mean(-1, keepdim=True).sqrt().clamp(min=_LEAST)
         made.append((band / step).round() * step)

@@ -202,13 +202,13 @@ def corrects_what_it_names(b: Bench) -> Skipped | None:
 
 @ability(Restores)
 def restores_any_length(b: Bench) -> Skipped | None:
-    """What is restored is as long, and has as many channels, as what was degraded; learned, it is nearer to the item."""
+    """What is restored is as long, and has as many channels, as what was degraded, and learning brings it nearer."""
     (name,) = b.spec.target
     x = b.batch.target[name]
-    require(bool(b.fresh.corrects), "`corrects` names nothing")  # type: ignore[operator]
     heard = (x + x.std() * b.rng().normal(*x.shape)).clamp(-1, 1)
-    learned: Any = b.learned
     fresh: Any = b.fresh
+    learned: Any = b.learned
+    require(bool(fresh.corrects), "`corrects` names nothing")
     errors = [(model.restore(heard, b.rng(), steps=1) - x).square().mean() for model in (fresh, learned)]
     require(bool(errors[1] < errors[0]), "learning a batch does not bring what is restored nearer to it")
     for shape in ((ITEMS, 1, 1), (ITEMS, 2, 3 * x.shape[-1] + 1)):

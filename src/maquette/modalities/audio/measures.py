@@ -11,6 +11,7 @@ from maquette.core.measure import Found, Measure
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.modalities.audio.levels import FLOOR
+from maquette.modalities.audio.restored import MEASURES as RESTORED
 from maquette.nets.spectrogram import power
 
 FRAME = 256  # samples
@@ -56,4 +57,5 @@ MEASURES = (
         says=lambda m: f"{m.show(m.value)} of generated {{items}} ran away: silent, endless or noise; by the same rule "
         f"{m.show(m.floor)} of real ones did.",
     ),
+    *RESTORED,
 )  # fmt: skip
