@@ -99,7 +99,7 @@ class Grid(Model):
         made = [self.integrate(noise[i : i + 1], rows[i], steps=steps) for i in range(n)]  # as if each were alone
         return {self.target: torch.cat([noise[:0], *made]).clamp(-1, 1)}
 
-    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+    def unfold(self, given: Given, rng: Rng, *, prompt: Tensor | None = None, **options: Any) -> Iterator[Tensor]:
         yield from self.sample(1, given, rng, **options)[self.target][0].split(1, -1)
 
     def flow_map(

@@ -1,5 +1,5 @@
-"""Sounds that are restored: what is done to them, against its definition; the way back, of any length; the verb, and bad
-input; the measures."""
+"""Sounds that are restored: what is done to them, against its definition; the way back, of any length; the verb;
+bad input; the measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from maquette.core.spec import DataSpec
 from maquette.evaluation.similarity import log_spectral_distance, si_sdr
 from maquette.modalities.audio.edit import EditOptions
 from maquette.modalities.audio.restored import bridged, degraded, stoi
-from maquette.models import restoration
+from maquette.models import restoration, wavenet
 from maquette.nets.spectrogram import compressed, sound_of
 from maquette.sampling import degrade_sound
 from maquette.sampling.degrade_sound import KINDS, corrupt, draws
@@ -356,9 +356,47 @@ def test_evaluation_measures_what_it_undoes_beside_what_was_done(run: maquette.R
     for kind in KINDS:
         assert found[f"lsd_{kind}"].n_real > 1
         assert f"{found[f'si_sdr_{kind}'].title}".endswith("dB)")
-    assert "noise at 5 dB, restored (as it was: 5.0 dB)" in found["si_sdr_noise"].title
+    assert "noise at 5 dB, restored (as it was: 5." in found["si_sdr_noise"].title
 
 
 def test_the_report_plays_before_and_after(run: maquette.Run) -> None:
     page = run.report(quiet=True).read_text(encoding="utf-8")
     assert "Before and after" in page and page.count("restored: the mean") >= len(KINDS)
+
+
+# -- going on where a sound ends -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["mu-law", "logistics"])
+def test_what_goes_on_behind_its_own_beginning_is_the_same_sound(output: Any) -> None:
+    torch.manual_seed(0)
+    config = wavenet.Config(blocks=2, layers=4, residual=16, skip=32, output=output)
+    model = wavenet.build(config, data_spec(column_spec("audio", 1, 600, rate_hz=RATE))).eval()
+    for parameter in model.net.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad():
+        model.net.head.bias[-1] = -20  # it does not end
+        whole = torch.cat(list(model.unfold({}, ItemRng(0, [0]))), 1)
+        for n in (1, 5, 300):
+            rest = torch.cat(list(model.unfold({}, ItemRng(0, [0]), prompt=whole[:, :n])), 1)
+            assert rest.shape[1] == whole.shape[1] - n
+            assert torch.allclose(rest, whole[:, n:], atol=1e-3), n
+
+
+def test_a_sound_goes_on_by_the_verb(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for i, x in enumerate(tones(12, 1000)):
+        soundfile.write(tmp_path / "clips" / f"{i}.wav", x.numpy(), RATE)
+    few = ["model.blocks=1", "model.layers=3", "model.residual=16", "model.skip=32", "train.preview_items=1",
+           "train.precision=fp32"]  # fmt: skip
+    run = maquette.train("audio/wavenet", tmp_path / "clips", out=tmp_path / "run", steps=1, settings=few, quiet=True)
+    soundfile.write(tmp_path / "start.wav", tones(1, 400)[0].numpy(), RATE)
+    done = edited(run, "continue", tmp_path / "start.wav", "-o", tmp_path / "out.wav")
+    assert done.exit_code == 0, done.output
+    start, out = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("start", "out"))
+    assert len(out) > 400 and np.allclose(out[:400], start, atol=1e-4)
+    done = edited(run, "restore", tmp_path / "start.wav", "-o", tmp_path / "out.wav")
+    assert isinstance(done.exception, UserError) and "cannot restore" in str(done.exception)
+    soundfile.write(tmp_path / "long.wav", tones(1, 1100)[0].numpy(), RATE)
+    done = edited(run, "continue", tmp_path / "long.wav", "-o", tmp_path / "out.wav")
+    assert isinstance(done.exception, UserError) and "this run ends at" in str(done.exception)

@@ -326,9 +326,12 @@ class Streams(Protocol):
 class Unfolds(Protocol):
     """Makes an item from its first values to its last: unlocks streaming."""
 
-    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+    def unfold(self, given: Given, rng: Rng, *, prompt: Tensor | None = None, **options: Any) -> Iterator[Tensor]:
         """One item in pieces f32[C, n] as they are made: one after the other they are, to the last bit, the item that
-        `sample` makes, without what is behind its end."""
+        `sample` makes, without what is behind its end.
+
+        prompt: how it begins, f32[C, n]; the pieces go on behind it
+        """
         ...
 
 

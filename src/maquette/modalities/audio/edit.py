@@ -1,13 +1,15 @@
-"""What only a run of sounds can do to sounds: restore, vary and interpolate.
+"""What only a run of sounds can do to sounds: restore, vary, interpolate and continue.
 
 A run that was trained to undo what happens to sounds (Restores) restores them, of any length, rate and number of
-channels. A run that knows codes (Encodes) varies and interpolates sounds of its own form.
+channels. A run that knows codes (Encodes) varies and interpolates sounds of its own form. One that makes sounds from
+their beginning to their end (Unfolds) goes on where others end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +20,13 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
 from maquette.core.modality import noun
-from maquette.core.model import Encodes, Restores
+from maquette.core.model import Encodes, Restores, Unfolds
 from maquette.core.progress import track
 from maquette.core.rng import ItemRng
 from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.data import stored
 from maquette.modalities.audio.files import canonical
+from maquette.modalities.audio.levels import mixed
 from maquette.modalities.audio.sounds import Edited, Sounds, sounds_in
 from maquette.sampling.posterior import slerp
 
@@ -41,12 +44,14 @@ class EditOptions:
 
     samples: answers for each sound      expected: one answer, the mean of all that are possible
     steps:   None: as many as the run is set to
+    given:   what is known of the sounds, by the name of the given column; restoring needs none
     """
 
     seed: int = 0
     samples: int = 1
     steps: int | None = None
     expected: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Editor:
@@ -123,11 +128,11 @@ class Editor:
         """Sounds like these: the code of each is turned towards another one by strength, in (0, 1]."""
         if not 0 < strength <= 1:
             raise UserError(f"strength = {strength}: it is above 0, and at most 1.", "1 leaves nothing of the sound.")
-        model, found = self._encodes("vary sounds"), self._own(sounds)
+        model, found, given = self._encodes("vary sounds"), self._own(sounds), self._given(options)
 
         def edit(item: int, x: Tensor, rng: ItemRng) -> Tensor:
-            code = self._code(model, x)
-            return self._decoded(model, (1 - strength**2) ** 0.5 * code + strength * rng.normal(*code.shape))
+            code = self._code(model, x, given)
+            return self._decoded(model, (1 - strength**2) ** 0.5 * code + strength * rng.normal(*code.shape), given)
 
         return self._edited("variations", found, edit, options, options.samples)
 
@@ -136,19 +141,36 @@ class Editor:
         The ends are the sounds as the model renders them."""
         if frames < 2:
             raise UserError(f"frames = {frames}: the two ends are frames, too.", "Ask for 2 or more.")
-        model, found = self._encodes("interpolate"), self._own(sounds)
+        model, found, given = self._encodes("interpolate"), self._own(sounds), self._given(options)
         if len(found) < 2:
             raise UserError("There is one sound, and nothing to go to from it.", "Name two sounds or more.")
         with torch.no_grad():
-            codes = torch.cat([self._code(model, x) for _, x in found])
+            codes = torch.cat([self._code(model, x, given) for _, x in found])
         ways = [(f"{i:05d}", place) for i, place in enumerate(torch.linspace(0, len(found) - 1, frames).double())]
 
         def edit(item: int, place: Tensor, rng: ItemRng) -> Tensor:
             before = min(int(place), len(codes) - 2)
             share = (place - before).float().to(codes.device)[None]
-            return self._decoded(model, slerp(codes[before][None], codes[before + 1][None], share))
+            return self._decoded(model, slerp(codes[before][None], codes[before + 1][None], share), given)
 
         return self._edited("interpolate", ways, edit, options, 1)
+
+    def continued(self, sounds: Sounds, options: EditOptions = EditOptions()) -> Edited:
+        """Each sound, and what comes after it, up to the end that the run gives it: no longer than its longest item."""
+        model, given, rate = self._unfolds(), self._given(options), self.spec.rate_hz
+        found = sounds_in(sounds, rate, self.notify)
+        for name, x in found:
+            if x.shape[1] >= self.spec.shape[1]:
+                raise UserError(
+                    f"'{name}' has {x.shape[1] / rate:.2f} s, and this run ends at {self.spec.seconds:.2f} s.",
+                    "Name the beginning of a sound.",
+                )
+
+        def edit(item: int, x: Tensor, rng: ItemRng) -> Tensor:
+            x = torch.from_numpy(mixed(x.numpy(), self.spec.channels)).to(self.generator.device)
+            return torch.cat([x, *model.unfold(given, rng, prompt=x)], 1).cpu()
+
+        return self._edited("continue", found, edit, options, options.samples)
 
     def _own(self, sounds: Sounds) -> list[tuple[str, Tensor]]:
         """Sounds in the form that the run makes: its channels and its length; what is longer is cut."""
@@ -157,12 +179,18 @@ class Editor:
             for name, x in sounds_in(sounds, self.spec.rate_hz, self.notify)
         ]
 
-    def _code(self, model: Encodes, x: Tensor) -> Tensor:
-        return model.encode(Batch({self.generator.spec.only_name: x[None].to(self.generator.device)}, {}, 1))
+    def _code(self, model: Encodes, x: Tensor, given: dict[str, Tensor]) -> Tensor:
+        return model.encode(Batch({self.generator.spec.only_name: x[None].to(self.generator.device)}, given, 1))
 
-    def _decoded(self, model: Encodes, code: Tensor) -> Tensor:
-        (made,) = model.decode(code, {}).values()
+    def _decoded(self, model: Encodes, code: Tensor, given: dict[str, Tensor]) -> Tensor:
+        (made,) = model.decode(code, given).values()
         return made[0].cpu()
+
+    def _given(self, options: EditOptions) -> dict[str, Tensor]:
+        """What is said of the sounds, of one item, and no more: what else is given is not known."""
+        known = dict(options.given)
+        made = self.generator.given_for(1, known, options.seed, notify=self.notify) if known else {}
+        return {name: value.to(self.generator.device) for name, value in made.items() if name in known}
 
     # -- what edits share ------------------------------------------------------------------------------
 
@@ -190,6 +218,14 @@ class Editor:
         raise UserError(
             "This run cannot restore: it was not trained for it.",
             "Train one with: maquette train audio/restore --data SOUNDS -o RUN",
+        )
+
+    def _unfolds(self) -> Unfolds:
+        if isinstance(self.model, Unfolds):
+            return self.model
+        raise UserError(
+            "This run cannot go on with a sound: it makes a whole one at once.",
+            "Train one with: maquette train audio/wavenet --data SOUNDS -o RUN",
         )
 
     def _encodes(self, verb: str) -> Encodes:

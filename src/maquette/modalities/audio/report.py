@@ -102,7 +102,7 @@ class Restored:
         batch = run.held_out(RESTORED)
         if isinstance(batch, Missing):
             return batch
-        rate = run.target.rate_hz  # type: ignore[attr-defined]
+        rate = run.target.rate_hz
         trials = tried_items(model, batch.target[run.column], rate, run.seed)
         shown = []
         for words, found in trials.items():

@@ -198,8 +198,8 @@ def _measures(kind: Kind) -> list[Measure]:
         return Measure(
             name=f"{name}_{kind}", title=f"{title}, {WORDS[kind]}, restored", better=better, unit=unit, place=30,
             of=partial(_measured, of, kind), asks=asks,
-            says=lambda m: f"Of held-out {{items}} to which it was done ({WORDS[kind]}), restored, it is "
-            f"{m.show(m.value)}.",
+            says=lambda m: f"{title} of held-out {{items}} after that ({WORDS[kind]}), restored, is "
+            f"{m.show(m.value)}{f' {unit}' if unit else ''}.",
         )  # fmt: skip
 
     return [

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def edit(run: Any) -> Editor:
-    """Changes sounds: .restore, .variations, .interpolate."""
+    """Changes sounds: .restore, .variations, .interpolate, .continued."""
     from maquette.modalities.audio.edit import Editor
 
     return Editor(run.generator, run.about)

@@ -34,11 +34,12 @@ class Gap(click.ParamType):
 @click.argument("run", type=click.Path())
 @click.pass_context
 def edit(context: click.Context, run: str) -> None:
-    """Change sounds with the model of RUN: audio/restore restores them; what knows codes varies and interpolates.
+    """Change sounds with the model of RUN: audio/restore restores them, audio/wavenet continues.
 
     \b
     maquette edit runs/r restore noisy.wav -o clean.wav
     maquette edit runs/r restore broken.wav --gap 1.20-1.25 -o whole.wav
+    maquette edit runs/w continue start.wav -n 4 -o ends/
     """
     context.obj = functools.partial(context.obj, run)
 
@@ -54,6 +55,7 @@ def options(verb: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
+GIVEN = click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="What is known of them. [default: nothing]")
 SOUNDS = click.argument("sounds", nargs=-1, required=True, type=click.Path())
 
 
@@ -72,9 +74,21 @@ def restore(load: Load, sounds: tuple[str, ...], out: str, gaps: tuple[tuple[flo
     _edit(load, "restore", sounds, out, asked, gaps=gaps)
 
 
+@edit.command("continue")
+@SOUNDS
+@options
+@GIVEN
+@click.option("-n", "--samples", type=int, default=1, show_default=True, help="Answers for each.")
+@click.pass_obj
+def continued(load: Load, sounds: tuple[str, ...], out: str, **asked: Any) -> None:
+    """Go on where SOUNDS end."""
+    _edit(load, "continued", sounds, out, asked)
+
+
 @edit.command("variations")
 @SOUNDS
 @options
+@GIVEN
 @click.option("--strength", type=float, default=0.5, show_default=True, help="From 0, the same, to 1, any sound.")
 @click.option("-n", "--samples", type=int, default=8, show_default=True, help="How many of each.")
 @click.pass_obj
@@ -86,6 +100,7 @@ def variations(load: Load, sounds: tuple[str, ...], out: str, strength: float, *
 @edit.command("interpolate")
 @SOUNDS
 @options
+@GIVEN
 @click.option("--frames", type=int, default=8, show_default=True, help="Sounds in all, both ends included.")
 @click.pass_obj
 def interpolate(load: Load, sounds: tuple[str, ...], out: str, frames: int, **asked: Any) -> None:
@@ -95,12 +110,13 @@ def interpolate(load: Load, sounds: tuple[str, ...], out: str, frames: int, **as
 
 def _edit(load: Load, verb: str, sounds: tuple[str, ...], out: str, asked: dict[str, Any], **own: Any) -> None:
     from maquette.core.errors import UserError
+    from maquette.core.option import given_of
     from maquette.modalities.audio.edit import EditOptions
     from maquette.modalities.audio.sounds import files, suffix_of
 
     editor, inputs, target = load(asked.pop("device")).edit, files(sounds), Path(out)
     editor.notify = lambda words: click.echo(words, err=True)
-    wanted = EditOptions(**asked)
+    wanted = EditOptions(**asked | {"given": given_of(asked.get("given", ()))})
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
     suffix = suffix_of(target, count)
     for path in inputs:
