@@ -36,7 +36,7 @@ def main() -> None:
     if args.smoke:
         args.items = 2
     run = _run.opened(args.run, RUN, args.smoke)
-    model, spec, test = run.generator.model, run.spec.only(), run.dataset.test
+    model, spec, test = run.generator.model, run.spec.only(), run.dataset().test
     rows = np.random.default_rng(0).permutation(len(test))[: args.items]
     items = test.columns[run.spec.only_name].take(rows)
     print(f"{len(items)} held-out clips, {spec.rate_hz:,} Hz; {_run.machine()}\n")

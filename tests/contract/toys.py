@@ -117,6 +117,13 @@ class Grid(Model):
             x = x + u(x, t, torch.zeros_like(t)) / steps
         return x
 
+    def restore(
+        self, heard: Tensor, rng: Rng, seen: Tensor | None = None, steps: int | None = None
+    ) -> Tensor:  # fmt: skip
+        size, width = heard.shape[-1], self.shape[-1]
+        pieces = F.pad(heard, (0, -size % width)).split(width, -1)
+        return torch.cat([self._decode(self.E(x.flatten(1)), {}).view_as(x) for x in pieces], -1)[..., :size]
+
     def _decode(self, z: Tensor, given: Given) -> Tensor:
         return torch.tanh(self.G(self._with_class(z, given)))
 

@@ -27,7 +27,7 @@ CLIP = (0.1, 0.6)  # of the peak
 T60 = (0.1, 0.8)  # seconds in which the reverberation falls by 60 dB
 DIRECT = (0.0, 12.0)  # dB of the direct sound above all of the reverberation
 COARSE = (0.5, 2.0)  # steps of a coder, over the root mean square of a band
-TOGETHER = 0.25  # share of items to which two things happen
+TOGETHER = 0.5  # share of items to which two things happen
 
 _EDGE = 0.09  # share of the band over which a low-pass falls, as soxr's does
 _LEAST = 1e-12
