@@ -13,7 +13,8 @@ from torch import Tensor
 MOMENT = 0.032  # seconds of a frame, about: pitch and syllables of speech are both to be seen
 SHIFTS = 4  # frames begin a quarter of one apart
 RANGE = 80.0  # dB below the loudest that are worth showing
-SILENT = -99.5  # dB of a full-scale sine, about where nothing is left
+FLOOR = -100.0  # dB of a full-scale sine, below which nothing is told apart
+SILENT = FLOOR + 0.5  # about where nothing is left
 
 
 def frame_size(rate: int) -> int:
@@ -69,6 +70,11 @@ def power(x: Tensor, size: int, hop: int) -> Tensor:
     return transform(x, size, hop).abs().square()
 
 
+def full_scale(size: int) -> float:
+    """Power of a sine of amplitude 1 in the middle of a band."""
+    return (size / 4) ** 2
+
+
 def _window(size: int, like: Tensor) -> Tensor:
     return torch.hann_window(size, dtype=like.dtype, device=like.device)
 
@@ -88,5 +94,5 @@ def log_mel(x: Tensor, rate: int, bands: int | None = None) -> Tensor:
     """Decibels f32[..., bands, frames] of sounds f32[..., N]; nothing is below -100 dB of a full-scale sine."""
     size = frame_size(rate)
     filters = mel_filters(bands or bands_for(rate), size, rate).to(x)
-    full = (size / 4) ** 2  # of a sine of amplitude 1 in the middle of a band
-    return 10 * torch.log10((filters @ power(x, size, size // SHIFTS)) / full + 1e-10)
+    bands_power = filters @ power(x, size, size // SHIFTS) / full_scale(size)
+    return 10 * torch.log10(bands_power + 10 ** (FLOOR / 10))

@@ -1,0 +1,149 @@
+"""How families that learn grids of mel bands become audible: a voice makes sounds of grids.
+
+It belongs to the model of the grids, and learns in the same run from the same batches: the family adds `networks` to
+its children, `keeps` to what it keeps, and `phases` to its own.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from maquette.core.batch import Batch, lengths
+from maquette.core.bounds import Count, Depth, Share, Width
+from maquette.core.errors import UserError
+from maquette.core.model import Loss, Optim, Phase, Step
+from maquette.core.spec import GridSpec
+from maquette.losses.spectral import log_spectra
+from maquette.nets.mel import Mel
+from maquette.nets.vocoder import Vocoder
+from maquette.sampling.griffin_lim import griffin_lim
+
+
+class VoiceConfig(BaseModel):
+    """Settings of what makes sounds of mel bands."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    vocoder: Literal["learned", "griffin-lim"] = Field("learned", description="griffin-lim: learns nothing")
+    rounds: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="of Griffin-Lim; null: 60, or 6 where a network mends what it makes",
+    )
+    width: Width = Field(192, description="numbers of a frame within the network; multiples of 32 suit the hardware")
+    stages: Depth = Field(2, le=8, description="times that the sound is mended, by a network each")
+    blocks: Depth = Field(3, description="of a network, one after the other")
+    seconds: float = Field(0.5, gt=0, le=60, description="of each sound that are learned in a step")
+    noise: float = Field(
+        0.02, ge=0, le=1, description="most of the noise on the grids it learns from: those that are made are not exact"
+    )
+
+    lr: float = Field(2e-3, gt=0)
+    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for the blocks' matrices, over `lr`; 0: no Muon")
+    beta1: Share = 0.9
+    beta2: Share = 0.99
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+    every: Count = Field(1, description="steps of the run to a step of the voice")
+
+
+def voice(config: VoiceConfig, column: GridSpec) -> Voice:
+    """The voice of a column of sounds.
+
+    Raises UserError for what is no sound.
+    """
+    return Learned(config, column) if config.vocoder == "learned" else Voice(config, column)
+
+
+class Voice:
+    """Sounds <-> grids of mel bands, and how to learn the way back; this one learns nothing."""
+
+    keeps: tuple[str, ...] = ()
+    rounds = 60
+
+    def __init__(self, config: VoiceConfig, column: GridSpec) -> None:
+        rate = getattr(column, "rate_hz", None)
+        if rate is None or len(column.grid) != 1:
+            raise UserError(f"A voice makes sounds, and {column.kind} are none.", "`maquette recipes` lists what can.")
+        self.config, self.mel = config, Mel(rate)
+        self.rounds = config.rounds or self.rounds
+        (self.samples,) = column.grid
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Children that the family adds to its own, by name."""
+        return {}
+
+    def phases(self) -> list[Phase]:
+        """How `networks` learn, from batches whose one target is the sound."""
+        return []
+
+    @torch.no_grad()
+    def sound(self, grids: Tensor) -> Tensor:
+        """f32[B, C, bands, frames] -> canonical sounds f32[B, C, N], exactly 0.0 behind their ends: where frames stay
+        silent until the last. That of an item is the same in any batch."""
+        made = grids.new_zeros(*grids.shape[:2], self.samples)
+        for sound, grid, n in zip(made, grids, self.mel.lengths(grids, self.samples).tolist(), strict=True):
+            if n:  # one by one: sums over more rows have another order
+                sound[:, :n] = self.inverse(grid[..., : self.mel.frames(n)], n)
+        return made.clamp(-1, 1)
+
+    def inverse(self, grids: Tensor, samples: int) -> Tensor:
+        """f32[B, bands, frames] of one channel each -> f32[B, samples]."""
+        mel = self.mel
+        return griffin_lim(mel.power(grids).sqrt(), mel.size, mel.hop, samples, self.rounds)
+
+
+class Learned(Voice):
+    """One whose network learns to make the sounds of a batch from their grids, a moment of each in a step."""
+
+    keeps = ("vocoder",)
+    rounds = 6
+
+    @cached_property
+    def vocoder(self) -> Vocoder:
+        c = self.config
+        return Vocoder(self.mel, c.width, c.stages, c.blocks, self.rounds)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"vocoder": self.vocoder}
+
+    def phases(self) -> list[Phase]:
+        c = self.config
+        others = tuple(
+            name for name, _ in self.vocoder.named_parameters() if "wide" not in name and "narrow" not in name
+        )
+        optim = Optim(
+            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, clip=c.clip, muon=c.muon,
+            muon_block=64, not_muon=others,
+        )  # fmt: skip
+        return [Phase("vocoder", ("vocoder",), self.loss, optim, every=c.every)]
+
+    def loss(self, batch: Batch, step: Step) -> Loss:
+        """How far spectra are apart, and bands, in units of grids; of moments that begin at random."""
+        real = self.moments(batch.only().float(), step.rng.uniform(batch.size))
+        channels, samples = real.shape[1:]
+        grids = self.mel.of(real)
+        strengths = step.rng.uniform(batch.size).view(-1, 1, 1, 1) * self.config.noise
+        noisy = (grids + strengths * step.rng.normal(*grids.shape)).clamp(-1, 1)
+        made = self.vocoder(noisy.flatten(0, 1), samples).unflatten(0, (-1, channels))
+        spectra, bands = log_spectra(made, real).mean(), (self.mel.of(made) - grids).abs().mean()
+        return Loss(spectra + bands, {"spectra": spectra.detach(), "bands": bands.detach()})
+
+    def moments(self, x: Tensor, places: Tensor) -> Tensor:
+        """Of sounds f32[B, C, N], without their padding but where they are shorter. places: in [0, 1), f32[B]"""
+        size = round(self.config.seconds * self.mel.rate / self.mel.hop) * self.mel.hop
+        x = F.pad(x, (0, max(0, size - x.shape[-1])))
+        starts = (places * (lengths(x) - size + 1).clamp_min(1)).long()
+        index = starts[:, None] + torch.arange(size, device=x.device)
+        return x.gather(-1, index[:, None].expand(-1, x.shape[1], -1))
+
+    def inverse(self, grids: Tensor, samples: int) -> Tensor:
+        return self.vocoder(grids, samples)
