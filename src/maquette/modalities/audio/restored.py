@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.core.batch import lengths
-from maquette.core.measure import Estimate, Found, Measure, TooFew
+from maquette.core.measure import Found, Measure, TooFew
 from maquette.core.model import Restores
 from maquette.core.progress import track
 from maquette.core.rng import ItemRng, derive
@@ -167,19 +167,6 @@ def _tried(evidence: Evidence, kind: Kind) -> Trial | None:
     return found
 
 
-def _measured(of: Callable[[Trial, int], tuple[Array, Array] | None], kind: Kind, evidence: Evidence) -> Found | None:
-    """The mean of what is restored, its title with that of what was done to it."""
-    found = _tried(evidence, kind)
-    values = of(found, evidence.spec.rate_hz) if found else None
-    if values is None:
-        return None
-    before, after = values
-    measure = next(m for m in MEASURES if m.of.args == (of, kind))  # type: ignore[attr-defined]
-    number = f"{before.mean():.2f}" if measure.unit == "" else f"{before.mean():.1f} dB"
-    value: Estimate = mean(after, evidence.rng("restored", kind))
-    return Found(value, n_real=len(after), title=f"{measure.title} ({BEFORE.get(kind, 'as it was')}: {number})")
-
-
 def _sdr(found: Trial, rate: int) -> tuple[Array, Array]:
     return found.sdr(found.heard), found.sdr(found.expected)
 
@@ -193,27 +180,47 @@ def _stoi(found: Trial, rate: int) -> tuple[Array, Array] | None:
     return None if before is None or after is None else (before, after)
 
 
-def _measures(kind: Kind) -> list[Measure]:
-    def measure(name: str, title: str, better: Any, unit: str, of: Any, asks: str) -> Measure:
+@dataclass(frozen=True)
+class Number:
+    """What is measured of a trial: of -> as it was and restored, f64[n] each; None where it cannot be measured."""
+
+    name: str
+    title: str
+    better: Literal["lower", "higher"]
+    unit: str
+    of: Callable[[Trial, int], tuple[Array, Array] | None]
+    asks: str
+
+    def found(self, kind: Kind, evidence: Evidence) -> Found | None:
+        """The mean of what is restored; the title says what it was before."""
+        tried = _tried(evidence, kind)
+        values = self.of(tried, evidence.spec.rate_hz) if tried else None
+        if values is None:
+            return None
+        before, after = values
+        was = f"{before.mean():.1f} dB" if self.unit else f"{before.mean():.2f}"
+        title = f"{self.title}, {WORDS[kind]}, restored ({BEFORE.get(kind, 'as it was')}: {was})"
+        return Found(mean(after, evidence.rng("restored", kind)), n_real=len(after), title=title)
+
+    def measure(self, kind: Kind) -> Measure:
         return Measure(
-            name=f"{name}_{kind}", title=f"{title}, {WORDS[kind]}, restored", better=better, unit=unit, place=30,
-            of=partial(_measured, of, kind), asks=asks,
-            says=lambda m: f"{title} of held-out {{items}} after that ({WORDS[kind]}), restored, is "
-            f"{m.show(m.value)}{f' {unit}' if unit else ''}.",
+            name=f"{self.name}_{kind}", title=f"{self.title}, {WORDS[kind]}, restored", better=self.better,
+            unit=self.unit, place=30, of=partial(self.found, kind), asks=self.asks,
+            says=lambda m: f"{self.title} of held-out {{items}} after that ({WORDS[kind]}), restored, is "
+            f"{m.show(m.value)}{' dB' if self.unit else ''}.",
         )  # fmt: skip
 
-    return [
-        measure("si_sdr", "SI-SDR", "higher", "dB", _sdr,
-                "How much stronger the true {item} is than all that differs from it, at whatever loudness: of the mean "
-                "of all that it may have been."),
-        measure("lsd", "Log-spectral distance", "lower", "dB", _distance,
-                "How far the loudness of each pitch at each moment is from that of the true {item}: of one answer."),
-        measure("stoi", "STOI", "higher", "", _stoi,
-                "How well speech would be understood, from 0 to 1, by a model of hearing (STOI)."),
-    ]  # fmt: skip
 
-
-MEASURES = tuple(measure for kind in degrade_sound.KINDS for measure in _measures(kind))
+NUMBERS = (
+    Number("si_sdr", "SI-SDR", "higher", "dB", _sdr,
+           "How much stronger the true {item} is than all that differs from it, at whatever loudness: of the mean of "
+           "all that it may have been."),
+    Number("lsd", "Log-spectral distance", "lower", "dB", _distance,
+           "How far the loudness of each pitch at each moment is from that of the true {item}: of one answer."),
+    Number("stoi", "STOI", "higher", "", _stoi,
+           "How well speech would be understood, from 0 to 1, by a model of hearing (STOI)."),
+)  # fmt: skip
+MEASURES = tuple(number.measure(kind) for kind in degrade_sound.KINDS for number in NUMBERS)
 
 
 def tried_items(model: Restores, items: Tensor, rate: int, seed: int) -> dict[str, Trial]:
