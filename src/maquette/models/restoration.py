@@ -178,9 +178,8 @@ class Restoration(Model):
         """Sounds out of nothing, of which all channels are one. steps: None takes those of the settings."""
         frames = self.length // self.hop + 1
         noise = rng.normal(n, self.size + 2, frames)
-        made = self._sounds(
-            self._moved(torch.zeros_like(noise), noise.new_zeros(n, 1, frames), noise, steps), self.length
-        )
+        nothing = torch.zeros_like(noise)
+        made = self._sounds(self._moved(nothing, nothing[:, :1], noise, steps), self.length)
         loud = made.abs() > SILENT * made.abs().amax(1, keepdim=True)
         there = loud.flip(1).cummax(1).values.flip(1)  # up to the last that is loud
         return {self.target: (made.clamp(-1, 1) * there)[:, None].repeat(1, self.channels, 1)}
@@ -220,6 +219,5 @@ class Restoration(Model):
 def _laid(windows: Tensor, half: int) -> Tensor:
     """The sum of windows [B, count, C, 2 half] that lie half over one another, [B, C, (count + 1) half]."""
     first, second = windows.split(half, -1)
-    pad = (0, 0, 0, 0)
-    both = F.pad(first, (*pad, 0, 1)) + F.pad(second, (*pad, 1, 0))
+    both = F.pad(first, (0, 0, 0, 0, 0, 1)) + F.pad(second, (0, 0, 0, 0, 1, 0))
     return both.transpose(1, 2).flatten(2)
