@@ -143,6 +143,8 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
      method("integrate", lambda s, x, *r, noise=None, **k: x if noise is None else x + 1)),
     ("corrects_what_it_names", G, {"flow_map": lambda s, given, n, guidance=1.0, seen=None:
                                    toys.Grid.flow_map(s, given, n)}),
+    ("restores_any_length", G, method("restore", lambda s, made, *r, **k: -made)),
+    ("restores_any_length", G, method("restore", lambda s, made, *r, **k: made[..., : s.shape[-1]])),
     ("streaming_equals_reading", T, {"begin": forgets}),
     ("streaming_equals_reading", T, method("token_log_prob", lambda s, log_p, *r: log_p - 1, T)),
     ("unfolding_is_sampling", G, method("unfold", lambda s, pieces, *r: (2 * piece for piece in pieces))),

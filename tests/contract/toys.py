@@ -99,7 +99,7 @@ class Grid(Model):
         made = [self.integrate(noise[i : i + 1], rows[i], steps=steps) for i in range(n)]  # as if each were alone
         return {self.target: torch.cat([noise[:0], *made]).clamp(-1, 1)}
 
-    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+    def unfold(self, given: Given, rng: Rng, *, prompt: Tensor | None = None, **options: Any) -> Iterator[Tensor]:
         yield from self.sample(1, given, rng, **options)[self.target][0].split(1, -1)
 
     def flow_map(
@@ -116,6 +116,13 @@ class Grid(Model):
             t = torch.full((len(x),), k / steps)
             x = x + u(x, t, torch.zeros_like(t)) / steps
         return x
+
+    def restore(
+        self, heard: Tensor, rng: Rng, seen: Tensor | None = None, steps: int | None = None
+    ) -> Tensor:  # fmt: skip
+        size, width = heard.shape[-1], self.shape[-1]
+        pieces = F.pad(heard, (0, -size % width)).split(width, -1)
+        return torch.cat([self._decode(self.E(x.flatten(1)), {}).view_as(x) for x in pieces], -1)[..., :size]
 
     def _decode(self, z: Tensor, given: Given) -> Tensor:
         return torch.tanh(self.G(self._with_class(z, given)))

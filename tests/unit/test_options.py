@@ -155,7 +155,7 @@ def test_verbs_of_kinds_of_data_come_from_their_modalities(runs: Mapping[str, Pa
         "report", "compare", "runs", "cache", "completion",
     ]  # fmt: skip
     run = maquette.load(runs["text/lm"])
-    with pytest.raises(UserError, match="only for pictures"):
+    with pytest.raises(UserError, match="only for sounds, pictures"):
         _ = run.edit
     with pytest.raises(AttributeError):
         _ = run.nothing_of_the_kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import re
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from maquette.cli.kinds import own_verbs
 from maquette.console import clean_streams
 from maquette.core.errors import MaquetteError, hand_on, nearest
 from maquette.core.find import modalities_with, runs_from
@@ -24,18 +24,9 @@ BEFORE = ("demo", "data", "recipes", "train", "resume", "watch", "sample")
 AFTER = ("evaluate", "report", "compare", "runs", "cache", "completion")
 
 
-@functools.cache
-def verbs_of(kind: str) -> dict[str, click.Command]:
-    """The verbs that a modality has (VERBS of its module `verbs`), by name."""
-    from maquette.core.modality import part
-
-    return {str(verb.name): verb for verb in part(kind, "VERBS", "verbs") or ()}
-
-
 def verbs() -> list[str]:
     """The names of all verbs, in the order of the help."""
-    own = [verb for kind in modalities_with("verbs") for verb in verbs_of(kind)]
-    return [*BEFORE, *(verb for verb in own if verb not in (*BEFORE, *AFTER)), *AFTER]
+    return [*BEFORE, *(verb for verb in own_verbs() if verb not in (*BEFORE, *AFTER)), *AFTER]
 
 
 class Verbs(click.Group):
@@ -48,8 +39,7 @@ class Verbs(click.Group):
         if name in (*BEFORE, *AFTER):
             command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
             return _ready(command)
-        own = next((own[name] for kind in modalities_with("verbs") if name in (own := verbs_of(kind))), None)
-        return own and _ready(own)
+        return _ready(own_verbs()[name]) if name in own_verbs() else None
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help, and below it the examples of each kind of data (EXAMPLES of its module `verbs`)."""

@@ -185,7 +185,7 @@ def _together(samples: Samples) -> str:
 
 def _verbs_for(kind: str) -> str:
     """Verbs that read what is to be given from files."""
-    from maquette.cli.main import verbs_of
+    from maquette.cli.kinds import verbs_of
 
     named = [f"maquette {verb} RUN" for verb in verbs_of(kind)]
     return f"For many of them: {', '.join(named)}." if named else ""

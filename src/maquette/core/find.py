@@ -172,3 +172,16 @@ def runs_from(start: str) -> list[str]:
             runs = (path.parent for path in Path(parent).expanduser().glob("*/recipe.yaml"))
             found += sorted(f"{parent}{run.name}" for run in runs if run.name.startswith(name))
     return found
+
+
+def kinds_of_run(path: str) -> list[str]:
+    """The kinds of what the run in a folder makes, as its specification says; [] where there is none to be read. Who
+    loads the run finds out whether it is as it was written."""
+    from maquette.core.parse import read_json
+
+    with contextlib.suppress(UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        file = Path(path) / "spec.json"
+        if file.is_file():
+            plain = read_json(file)
+            return [str(plain["columns"][name]["kind"]) for name in plain["target"]]
+    return []

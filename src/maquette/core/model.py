@@ -265,6 +265,27 @@ class FlowMap(Protocol):
         ...
 
 
+@runtime_checkable
+class Restores(Protocol):
+    """Knows what an item was before it was degraded, however long it is: unlocks restoring.
+
+    corrects: what it was trained to undo ("noise", "gap", ...)
+    """
+
+    @property
+    def corrects(self) -> tuple[str, ...]:
+        """Its names."""
+        ...
+
+    def restore(self, heard: Tensor, rng: Rng, seen: Tensor | None = None, steps: int | None = None) -> Tensor:
+        """Degraded items f32[B, C, N] -> what they were, of any N and C, canonical.
+
+        seen:  1 where they are known, else 0, f32[B, 1, N]; None: everywhere
+        steps: 1: the mean of all that they may have been; several: one of these; None: as the model is set
+        """
+        ...
+
+
 class Memory(Protocol):
     """What a model remembers of the sequences it is writing: the encoded source, keys and values, or states."""
 
@@ -305,9 +326,12 @@ class Streams(Protocol):
 class Unfolds(Protocol):
     """Makes an item from its first values to its last: unlocks streaming."""
 
-    def unfold(self, given: Given, rng: Rng, **options: Any) -> Iterator[Tensor]:
+    def unfold(self, given: Given, rng: Rng, *, prompt: Tensor | None = None, **options: Any) -> Iterator[Tensor]:
         """One item in pieces f32[C, n] as they are made: one after the other they are, to the last bit, the item that
-        `sample` makes, without what is behind its end."""
+        `sample` makes, without what is behind its end.
+
+        prompt: how it begins, f32[C, n]; the pieces go on behind it
+        """
         ...
 
 

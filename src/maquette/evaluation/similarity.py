@@ -1,5 +1,5 @@
 """How near one item is to another: peak signal-to-noise ratio, structural similarity; of what goes on in time, the
-log-spectral distance. Values in [-1, 1]."""
+scale-invariant ratio of signal to distortion and the log-spectral distance. Values in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     c1, c2 = (_K1 * 2) ** 2, (_K2 * 2) ** 2
     found = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     return found.flatten(1).mean(1)
+
+
+def si_sdr(made: Tensor, real: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio of f32[B, ..., N] in dB, f32[B] (Le Roux et al. 2019, eq. 5)."""
+    a, b = made.flatten(1).double(), real.flatten(1).double()
+    target = b * ((a * b).sum(1, keepdim=True) / b.square().sum(1, keepdim=True).clamp(min=_LEAST))
+    error = (a - target).square().sum(1).clamp(min=_LEAST)
+    return (10 * (target.square().sum(1).clamp(min=_LEAST) / error).log10()).float()
 
 
 def log_spectral_distance(made: Tensor, real: Tensor, where: Tensor | None = None) -> Tensor:

@@ -171,10 +171,14 @@ class WaveNetModel(Model):
                     state, rows = state.rows(going), rows[going]
         return {self.target: made.to(self.net.bias.device)}
 
-    def unfold(self, given: Given, rng: Rng, temperature: float = 1.0) -> Iterator[Tensor]:
+    def unfold(
+        self, given: Given, rng: Rng, temperature: float = 1.0, prompt: Tensor | None = None
+    ) -> Iterator[Tensor]:  # fmt: skip
         """One item in pieces f32[1, n], of which the first is short."""
-        voice, noise = self._voice(), self._noise(1, rng)
-        state = voice.begin(self._steering(1, given))
+        voice, noise, steering = self._voice(), self._noise(1, rng), self._steering(1, given)
+        state = voice.begin(steering)
+        if prompt is not None:
+            voice.hear(state, self.coder.before(prompt[0], start=True), steering[0])
         while state.time < self.length and state.goes_on[0]:
             size = AT_ONCE if state.time else FIRST
             drawn = voice.advance(state, noise[:, state.time : state.time + size], temperature)

@@ -116,6 +116,20 @@ class Voice:
             np.full(n, NOTHING_YET, np.int8),
         )
 
+    def hear(self, state: State, before: Tensor, steering: Tensor) -> None:
+        """One stream that has not begun is told its first samples, and goes on behind them.
+
+        before: what stands before each of them and before the next, i64[T + 1] or f32[T + 1, 2]; steering: as `begin`
+        """
+        n, place = len(before) - 1, 0
+        with torch.no_grad():
+            for d, x in zip(self.net.dilations, self.net.inputs(before[:-1], steering), strict=True):
+                times = np.arange(max(n - d, 0), n)
+                state.heard[0, place + times % d] = _array(x[-d:])
+                place += d
+        state.last[0] = float(before[-1].flatten()[0])
+        state.phase[0], state.time = GOES_ON, n
+
     def advance(self, state: State, noise: Array, temperature: float = 1.0) -> Array:
         """The next samples of n streams, f32[n, T] in [-1, 1], NaN from the end of a stream on. The state moves on.
 

@@ -45,6 +45,26 @@ def inverse(frames: Tensor, size: int, hop: int, length: int) -> Tensor:
     return torch.istft(flat, size, hop, window=window, length=length).reshape(*frames.shape[:-2], length)
 
 
+def compressed(x: Tensor, size: int, hop: int) -> Tensor:
+    """`transform` of f32[B, N] with magnitudes as their square roots, so that what is quiet counts as it is heard:
+    f32[B, 2 F, T], real parts before imaginary ones; a full-scale sine is 1 (Richter et al. 2023, eq. 22)."""
+    frames = transform(x, size, hop) / full_scale(size) ** 0.5
+    frames = frames * frames.abs().clamp(min=1e-8).rsqrt()
+    return torch.cat([frames.real, frames.imag], 1)
+
+
+def expanded(values: Tensor) -> Tensor:
+    """The frames of `compressed` values, f32[B, 2 F, T], but for their scale: real and imaginary parts, as they are."""
+    real, imaginary = values.chunk(2, 1)
+    return values * (real.square() + imaginary.square() + 1e-12).sqrt().repeat(1, 2, 1)
+
+
+def sound_of(values: Tensor, size: int, hop: int, length: int) -> Tensor:
+    """The inverse of `compressed`, f32[B, length]."""
+    real, imaginary = expanded(values).float().chunk(2, 1)
+    return inverse(torch.complex(real, imaginary) * full_scale(size) ** 0.5, size, hop, length)
+
+
 def power(x: Tensor, size: int, hop: int) -> Tensor:
     """Squared magnitudes of `transform`, f32."""
     return transform(x, size, hop).abs().square()

@@ -12,7 +12,7 @@ are written by hand, because automatic ones copy every block again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,16 @@ class WaveNet(nn.Module):
     def steering(self, y: Tensor | None) -> Tensor:
         """What is given of one item, f32[1, width], as the layers read it, f32[layers x 2 residual]."""
         return self.bias if self.given is None or y is None else self.bias + self.given(y)[0]
+
+    def inputs(self, before: Tensor, steering: Tensor) -> Iterator[Tensor]:
+        """What each layer in turn reads of one item, f32[T, residual]. before: as `forward` takes it, from the start"""
+        x, r = self.embedding(before), self.residual
+        for i, d in enumerate(self.dilations):
+            yield x
+            gates = self.now[i](x) + steering[2 * r * i : 2 * r * (i + 1)]
+            gates[d:] += self.past[i](x[: max(len(x) - d, 0)])
+            f, g = gates.sigmoid().chunk(2, 1)
+            x = x + self.out[i]((f - 0.5) * g)
 
     def forward(self, before: Tensor, y: Tensor | None = None, first: int = 0) -> Tensor:
         """The sample before each time of one item, i64[T] or f32[T, 2] -> about the sample of each, f32[T', outputs].

@@ -15,6 +15,7 @@ from maquette.core.model import (
     Encodes,
     FlowMap,
     GridCode,
+    Restores,
     Scores,
     Streams,
     Unfolds,
@@ -199,6 +200,25 @@ def corrects_what_it_names(b: Bench) -> Skipped | None:
     return None
 
 
+@ability(Restores)
+def restores_any_length(b: Bench) -> Skipped | None:
+    """What is restored is as long as what was degraded, and learning a batch brings it nearer to that."""
+    (name,) = b.spec.target
+    x = b.batch.target[name]
+    heard = (x + x.std() * b.rng().normal(*x.shape)).clamp(-1, 1)
+    fresh: Any = b.fresh
+    learned: Any = b.learned
+    require(bool(fresh.corrects), "`corrects` names nothing")
+    errors = [(model.restore(heard, b.rng(), steps=1) - x).square().mean() for model in (fresh, learned)]
+    require(bool(errors[1] < errors[0]), "learning a batch does not bring what is restored nearer to it")
+    for length in (1, 3 * x.shape[-1] + 1):
+        heard = torch.zeros(*x.shape[:-1], length)
+        made = learned.restore(heard, b.rng())
+        require(made.shape == heard.shape, f"of {tuple(heard.shape)} restore() makes {tuple(made.shape)}")
+        require(bool(made.abs().max() <= 1), "restore() leaves [-1, 1]")
+    return None
+
+
 @ability(Streams)
 def streaming_equals_reading(b: Bench) -> Skipped | None:
     """However a sequence is cut into calls, the logits are the same, and they are those that the score rests on."""
@@ -272,6 +292,6 @@ def deciders_are_agents(b: Bench) -> Skipped | None:
 
 CHECKS = (
     decodes, encodes, code_lies_on_its_grid, codec_stays_as_it_is, scores, bound_does_not_fall,
-    flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, streaming_equals_reading,
-    unfolding_is_sampling, alignment_is_a_distribution, deciders_are_agents,
+    flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, restores_any_length,
+    streaming_equals_reading, unfolding_is_sampling, alignment_is_a_distribution, deciders_are_agents,
 )  # fmt: skip

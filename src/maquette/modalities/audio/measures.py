@@ -18,6 +18,7 @@ from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.similarity import log_spectral_distance
 from maquette.modalities.audio.levels import FLOOR
 from maquette.modalities.audio.recogniser import CHARACTER_ERRORS
+from maquette.modalities.audio.restored import MEASURES as RESTORED
 from maquette.nets.spectrogram import power
 
 FRAME = 256  # samples
@@ -88,4 +89,5 @@ MEASURES = (
         f"{m.show(m.floor)} of real ones did.",
     ),
     CHARACTER_ERRORS,
+    *RESTORED,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ from markupsafe import Markup as Html
 from torch import Tensor
 
 from maquette.core import limits
+from maquette.core.model import Restores
+from maquette.core.section import Markup, Missing
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.audio.alignment import Alignment
 from maquette.modalities.audio.files import canonical, cut
 from maquette.modalities.audio.levels import STEPS
 from maquette.modalities.audio.opening import header, samples
+from maquette.modalities.audio.restored import tried_items
 from maquette.modalities.audio.shown import PLAYED, picture, player, sheet
+from maquette.report.page import fragment
 from maquette.report.show import NEAR, Amounts
+from maquette.report.view import RunView
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +33,20 @@ if TYPE_CHECKING:
 SECTIONS = (Alignment(),)
 AMOUNTS = Amounts(samples=12, classes=12, per_class=3)
 PREVIEWED = 8.0  # seconds of a preview that are shown
+RESTORED = 2  # held-out sounds, to each of which everything is done that the run undoes
+
+NAMES = ("as it was", "after that", "restored: the mean", "restored: one")
+
+BEFORE_AND_AFTER = """
+<p class="intro">Held-out sounds, what was done to them, and what the run makes of that: the mean of all that they may
+have been, which is nearest to them, and one of these.</p>
+{% for words, rows in trials %}
+<h3>{{ words }}</h3>
+{% for row in rows %}
+<div class="gallery">{% for tile in row %}{{ tile }}{% endfor %}</div>
+{% endfor %}
+{% endfor %}
+"""
 
 
 def shape_words(spec: ColumnSpec) -> str:
@@ -67,3 +87,30 @@ def _img(made: Image, says: str) -> Html:
     made.quantize(128).save(file, "PNG", optimize=True)
     uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
     return Html('<img src="{}" width="{}" height="{}" alt="{}" style="width:100%">').format(uri, *made.size, says)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Section: held-out sounds before and after they were restored."""
+
+    id: str = "restored"
+    title: str = "Before and after"
+    after: str = "samples"
+
+    def make(self, run: RunView) -> Markup | Missing | None:
+        model = run.generator.model
+        if not isinstance(model, Restores):
+            return None
+        batch = run.held_out(RESTORED)
+        if isinstance(batch, Missing):
+            return batch
+        rate = run.target.rate_hz
+        trials = tried_items(model, batch.target[run.column], rate, run.seed)
+        shown = []
+        for words, found in trials.items():
+            each = zip(found.real, found.heard, found.expected, found.sampled, strict=True)
+            shown.append((words, [[_tile(x, rate, name) for name, x in zip(NAMES, row, strict=True)] for row in each]))
+        return Markup(fragment(BEFORE_AND_AFTER, trials=shown), training_items=True)
+
+
+SECTIONS = (Restored(),)

@@ -19,18 +19,7 @@ ANIMATED = (".gif", ".png")
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp")
 
 
-class Edits(click.Group):
-    """The verbs stand behind their run; what each of them takes is shown without one as well."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] in self.commands and not Path(args[0]).exists() and not ctx.resilient_parsing:
-            if not set(args) & set(ctx.help_option_names):
-                ctx.fail(f"Name the run first: maquette edit RUN {args[0]} ...")
-            args = ["RUN", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("edit", cls=Edits)
+@click.group("edit")
 @click.argument("run", type=click.Path())
 @click.pass_context
 def edit(context: click.Context, run: str) -> None:

@@ -1,0 +1,18 @@
+"""What a run of sounds can do beyond sampling: `run.edit.restore("noisy.wav")`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maquette.modalities.audio.edit import Editor
+
+
+def edit(run: Any) -> Editor:
+    """Changes sounds: .restore, .variations, .interpolate, .continued."""
+    from maquette.modalities.audio.edit import Editor
+
+    return Editor(run.generator, run.about)
+
+
+TOOLS = {"edit": edit}

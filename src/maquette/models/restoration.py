@@ -1,0 +1,223 @@
+"""Restoration of sounds: p(sound | the same sound, degraded), by flow matching from what is heard.
+
+Spectra move on straight ways from what is heard, with some noise (t = 0), to what it was (t = 1): a stochastic
+interpolant between the two (Albergo et al. 2023), in the compressed complex STFT of speech enhancement (Richter et al.
+2023), where phases are kept and the inverse is exact. The network gives E[x | x_t, heard], so one step is the mean of
+all that it may have been, which is nearest to it; several are a sample, which is less muffled where much is open.
+
+It learns from stretches of the items, which are degraded as they are drawn. Of some nothing is heard, so that the same
+network makes sounds out of nothing. It works on a window of frames, which is moved along a sound of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from maquette.core.batch import Batch, lengths
+from maquette.core.bounds import Depth, Few, Share, Width
+from maquette.core.errors import UserError
+from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.option import Option, between
+from maquette.core.rng import Rng
+from maquette.core.spec import DataSpec, GridSpec
+from maquette.nets.restorer import Restorer
+from maquette.nets.spectrogram import SHIFTS, compressed, expanded, frame_size, sound_of
+from maquette.sampling.degrade_sound import Kind, corrupt, draws
+from maquette.sampling.ode import over
+
+SUPPORTS = (GridSpec,)
+GIVEN = ()  # it is blind: what is heard says all
+NOT_MUON = ("net.stem", "net.head", "net.time")  # where values come in and go out, and what steers
+SPREAD = 0.04  # standard deviation of compressed spectra, about
+QUIETER = 15.0  # dB below full scale down to which items are learned
+FAINT = 1.0  # power of a sound, of its spectra as they are learned, below which errors weigh no more
+ROWS = 64  # windows in one pass of the network when sampling
+SILENT = 1e-3  # of the peak: what of a sound made out of nothing is quieter to its end, is its end
+
+_EDGE = SHIFTS // 2  # frames at either end of a stretch that see silence around it, and are left out
+
+
+class Config(BaseModel):
+    """Settings of restoration."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    degrade: tuple[Kind, ...] = Field(
+        ("noise", "gap", "lowpass", "clip", "reverb", "coding"), min_length=1, description="what it learns to undo"
+    )
+    unseen: Share = Field(0.1, description="share of items of which nothing is heard")
+    frames: Annotated[int, Field(ge=16, le=1024, multiple_of=16)] = Field(
+        64, description="that are restored at once, a quarter of 32 ms each; longer sounds in windows"
+    )
+    width: Width = Field(256, description="channels on the finest grid; multiples of 32 suit the hardware")
+    deep: Width = Field(256, description="channels on the coarser grids")
+    blocks: Depth = Field(1, description="residual blocks of each finer grid, on the way down and on the way up")
+    deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
+    noise: float = Field(
+        0.5, gt=0, description="that is added to what is heard, over the standard deviation of spectra"
+    )
+    begun: Share = Field(0.5, description="share of items that are shown where the way begins")
+    sound: float = Field(
+        1.0, ge=0, description="weight of the error of the sound itself, beside that of its compressed spectrum"
+    )
+    steps: Few = Field(4, description="of samples, unless others are asked for")
+
+    lr: float = Field(2e-3, gt=0)
+    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    beta1: Share = 0.9
+    beta2: Share = 0.99
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
+    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+
+
+def build(config: Config, spec: DataSpec) -> Restoration:
+    """The model for this specification.
+
+    Raises UserError for what goes on in more than time.
+    """
+    return Restoration(config, spec)
+
+
+class Restoration(Model):
+    """p(sound | what is heard of it). Meets Restores. Channels are restored one by one."""
+
+    options = (Option("steps", int, None, "Steps from noise to a sound; 1 gives the mean of all.", between(1, 256)),)
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__()
+        c, column = config, spec.only(GridSpec)
+        self.config, self.target = config, spec.only_name
+        if len(column.grid) != 1 or not hasattr(column, "rate_hz"):
+            raise UserError(
+                f"What is restored are sounds; '{self.target}' is {column.kind}.",
+                "`maquette recipes` lists what can restore it.",
+            )
+        (self.length,), self.channels, self.rate = column.grid, column.channels, int(column.rate_hz)
+        self.size = frame_size(self.rate)
+        self.hop = self.size // SHIFTS
+        self.net = Restorer(self.size + 2, c.frames, c.width, c.deep, c.blocks, c.deep_blocks)
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        optim = Optim(
+            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
+            clip=c.clip, muon=c.muon, muon_block=64, not_muon=NOT_MUON,
+        )  # fmt: skip
+        return [Phase("restore", ("net",), self.restoring, optim)]
+
+    def restoring(self, batch: Batch, step: Step) -> Loss:
+        """|E[x | x_t, heard] - x|^2 per value, and of the sound itself over its power."""
+        c, n, rng = self.config, batch.size, step.rng
+        clean = self._stretches(batch.only(), rng.uniform(n, 3))
+        u, noise = rng.uniform(n, draws(c.degrade)), rng.normal(n, clean.shape[1])
+        with torch.autocast(clean.device.type, enabled=False):  # a product in bf16 would be one more degradation
+            heard, seen = corrupt(clean, c.degrade, self.rate, c.unseen, u, noise)
+        x, y, seen = (v[..., _EDGE:-_EDGE] for v in (self._spectra(clean), self._spectra(heard), self._share(seen)))
+        t = (rng.uniform(n) - c.begun).clamp(min=0) / max(1 - c.begun, 1e-6)
+        at = torch.lerp(y + c.noise * rng.normal(*x.shape), x, over(t, x))
+        made = self.net(at, y, seen, t)
+        error = (made - x).square().flatten(1).mean(1)
+        loud, parts = expanded(x), {"spectrum": error.detach().mean()}
+        if c.sound:
+            power = loud.square().flatten(1).mean(1)
+            sound = (expanded(made) - loud).square().flatten(1).mean(1) / (power + FAINT)
+            error, parts = error + c.sound * sound, {**parts, "sound": sound.detach().mean()}
+        return Loss(error.mean(), parts)
+
+    def _stretches(self, x: Tensor, u: Tensor) -> Tensor:
+        """A stretch of one channel of each item f32[B, C, N], from anywhere within it, f32[B, n]; shorter items lie
+        anywhere within theirs. Items are as loud as they can be, and up to QUIETER dB quieter."""
+        n = (self.config.frames + 2 * _EDGE - 1) * self.hop
+        length = lengths(x)
+        x = x[torch.arange(len(x)), (u[:, 0] * x.shape[1]).long()]
+        level = 10 ** (-QUIETER * u[:, 1] / 20) / x.abs().amax(1).clamp(min=1e-4)
+        start = (u[:, 2] * (length - n)).round().long()
+        place = start[:, None] + torch.arange(n, device=x.device)
+        return F.pad(x, (n, n)).gather(1, (place + n).clamp(0, x.shape[1] + 2 * n - 1)) * level[:, None]
+
+    # -- spectra -------------------------------------------------------------------------------------
+
+    def _spectra(self, x: Tensor) -> Tensor:
+        """f32[B, N] -> f32[B, 2 F, N // hop + 1], of standard deviation 1, about."""
+        return compressed(x, self.size, self.hop) / SPREAD
+
+    def _sounds(self, x: Tensor, length: int) -> Tensor:
+        return sound_of(x * SPREAD, self.size, self.hop, length)
+
+    def _share(self, seen: Tensor) -> Tensor:
+        """Which share of each frame is heard, f32[B, N] -> f32[B, 1, N // hop + 1]."""
+        return F.avg_pool1d(seen[:, None], self.size, self.hop, self.size // 2, count_include_pad=False)
+
+    # -- restoring -----------------------------------------------------------------------------------
+
+    @property
+    def corrects(self) -> tuple[str, ...]:
+        return self.config.degrade
+
+    def restore(self, heard: Tensor, rng: Rng, seen: Tensor | None = None, steps: int | None = None) -> Tensor:
+        """f32[B, C, N] as it is heard -> as it was; of any N. seen: 1 where it is heard, f32[B, 1, N]; None: all."""
+        b, c, n = heard.shape
+        level = heard.abs().amax((1, 2), keepdim=True).clamp(min=1e-6)
+        seen = torch.ones_like(heard[:, :1]) if seen is None else seen
+        y = self._spectra((heard * seen / level).flatten(0, 1))
+        share = self._share(seen[:, 0]).repeat_interleave(c, 0)
+        noise = rng.normal(b, c, *y.shape[1:]).flatten(0, 1)
+        return (self._sounds(self._moved(y, share, noise, steps), n).view(b, c, n) * level).clamp(-1, 1)
+
+    def sample(self, n: int, given: Given, rng: Rng, steps: int | None = None) -> dict[str, Tensor]:
+        """Sounds out of nothing, of which all channels are one. steps: None takes those of the settings."""
+        frames = self.length // self.hop + 1
+        noise = rng.normal(n, self.size + 2, frames)
+        nothing = torch.zeros_like(noise)
+        made = self._sounds(self._moved(nothing, nothing[:, :1], noise, steps), self.length)
+        loud = made.abs() > SILENT * made.abs().amax(1, keepdim=True)
+        there = loud.flip(1).cummax(1).values.flip(1)  # up to the last that is loud
+        return {self.target: (made.clamp(-1, 1) * there)[:, None].repeat(1, self.channels, 1)}
+
+    def _moved(self, y: Tensor, seen: Tensor, noise: Tensor, steps: int | None) -> Tensor:
+        """From what is heard f32[B, 2 F, T], with noise, to what it was."""
+        steps = self.config.steps if steps is None else steps
+        if steps < 1:
+            raise UserError(f"steps = {steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
+        x = y + self.config.noise * noise
+        for i in range(steps):
+            x = torch.lerp(x, self._expected(x, y, seen, i / steps), 1 / (steps - i))
+        return x
+
+    def _expected(self, x: Tensor, y: Tensor, seen: Tensor, t: float) -> Tensor:
+        """E[x | x_t, heard] of any number of frames: windows half over one another, each trusted in its middle."""
+        size, half = self.net.frames, self.net.frames // 2
+        frames = x.shape[2]
+        count = max(0, -(-(frames - size) // half)) + 1
+        whole = half * (count - 1) + size
+
+        def windows(v: Tensor) -> Tensor:
+            return F.pad(v, (0, whole - frames)).unfold(2, size, half).transpose(1, 2).flatten(0, 1)
+
+        parts = [windows(v) for v in (x, y, seen)]
+        made = torch.cat([
+            self.net(*rows, torch.full_like(rows[0][:, 0, 0], t))
+            for rows in zip(*(part.split(ROWS) for part in parts), strict=True)
+        ])  # fmt: skip
+        if count == 1:
+            return made[..., :frames]
+        weight = (1 - ((torch.arange(size, device=x.device) + 0.5) / half - 1).abs()).expand(len(made), 1, size)
+        joined = [_laid(v.unflatten(0, (len(x), count)), half) for v in (made * weight, weight)]
+        return (joined[0] / joined[1])[..., :frames]
+
+
+def _laid(windows: Tensor, half: int) -> Tensor:
+    """The sum of windows [B, count, C, 2 half] that lie half over one another, [B, C, (count + 1) half]."""
+    first, second = windows.split(half, -1)
+    both = F.pad(first, (0, 0, 0, 0, 0, 1)) + F.pad(second, (0, 0, 0, 0, 1, 0))
+    return both.transpose(1, 2).flatten(2)
