@@ -37,7 +37,7 @@ class Spec(TokenSpec):
     """
 
     kind: str = "music"
-    vocab: int = 546
+    vocab: int = 487
     grid: Grid = 12
     relative: bool = True
 

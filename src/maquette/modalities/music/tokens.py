@@ -214,6 +214,17 @@ def _within(pitch: int) -> int:
     return pitch + 12 if pitch < 0 else pitch - 12 if pitch >= PITCHES else pitch
 
 
+def opening(tokens: Sequence[int], bars: int, grid: int) -> list[int]:
+    """The tokens of an item up to the end of so many bars, without BOS and EOS."""
+    known, seen, made = vocabulary(grid), 0, list[int]()
+    for token in tokens:
+        seen += int(known.kind[token] == BAR)
+        if seen > bars or token == EOS:
+            break
+        made.append(token)
+    return made[1:]
+
+
 def read(tokens: Iterable[int], grid: int, relative: bool) -> Score:
     """What tokens say, whatever they are."""
     known = vocabulary(grid)
