@@ -26,6 +26,10 @@ SPECS: dict[str, dict[str, DataSpec]] = {
         "lines, 3 classes": text_spec(classes=3),
         "pairs": text_spec(source=True),
     },
+    "music": {
+        "tunes": data_spec(column_spec("music", 256)),
+        "tunes, 3 classes": data_spec(column_spec("music", 256), label=column_spec("label", classes=3)),
+    },
     "audio": {
         "clips, 3 classes": data_spec(column_spec("audio", 1, 128), label=column_spec("label", classes=3)),
         "any given": data_spec(

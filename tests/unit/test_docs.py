@@ -136,7 +136,7 @@ def test_the_readmes_have_commands_to_check() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_recipes_exist(page: Path) -> None:
-    named = set(re.findall(r"\b(?:audio|image|text)/[a-z][a-z0-9-]+\b(?![./])", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b(?:audio|image|music|text)/[a-z][a-z0-9-]+\b(?![./])", page.read_text(encoding="utf-8")))
     assert named <= set(recipe_names()), named - set(recipe_names())
 
 

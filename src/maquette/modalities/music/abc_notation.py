@@ -164,9 +164,10 @@ class _Reader:
     # -- notes ---------------------------------------------------------------------------------------
 
     def _note(self, part: re.Match[str]) -> None:
-        letter, length = part["letter"], self._unit() * _times(part["length"])
+        letter, times = part["letter"], _times(part["length"])
+        length = self._unit() * times
         if letter in "ZX":  # rests of whole bars
-            for _ in range(max(1, min(int(part["length"] or 1), MOST_BARS))):
+            for _ in range(int(times)):
                 self._bar.length += self._bar.whole
                 self.end_bar()
         elif letter in "zx":
@@ -435,6 +436,8 @@ def _bars_of(tune: Tune) -> list[str]:
     made, before, said = list[str](), tune.metres[0] if tune.metres else WHOLE, ""
     for metre, (start, end) in zip(tune.metres, pairwise(tune.bars), strict=True):
         parts = _filled([part for note in lead if (part := _within(note, start, end))], start, end)
+        if not made and parts[0][2] is None and len(parts) > 1:
+            parts = parts[1:]  # it begins within the bar
         signs: dict[str, int] = {}
         words = [f"[M:{metre[0]}/{metre[1]}]"] if metre != before else []
         left = 0  # notes of a triplet that are still to come
@@ -483,7 +486,7 @@ def _spelled(pitch: int, signature: Mapping[str, int], signs: dict[str, int]) ->
     flat = any(sign < 0 for sign in signature.values())
     choices = [(letter, sign) for letter in STEPS for sign in (signature.get(letter, 0), 0, -1 if flat else 1)
                if (STEPS[letter] + sign - pitch) % 12 == 0]  # fmt: skip
-    letter, sign = next((c for c in choices if signature.get(c[0], 0) == c[1]), choices[0])
+    letter, sign = min(choices, key=lambda choice: (choice[1] != signature.get(choice[0], 0), choice[1] != 0))
     octave = (pitch - STEPS[letter] - sign) // 12 - 5
     name = letter if octave < 1 else letter.lower()
     marks = "," * -octave if octave < 0 else "'" * (octave - 1)

@@ -3,16 +3,17 @@ pitches and rhythms are to real ones, where they end, and how long the runs of n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from maquette.core.measure import Estimate, Found, Matters, Measure, TooFew
 from maquette.core.spec import PAD
 from maquette.evaluation.bootstrap import Array, centred, counts, mean, ratio
-from maquette.evaluation.evidence import Evidence, Side
+from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.features import chunks
 from maquette.evaluation.results import Metric
 from maquette.modalities.music.grammar import follows
@@ -43,10 +44,10 @@ class Traits:
     steps: list[list[tuple[int, int]]]
 
 
-def traits(side: Side, grid: int, relative: bool) -> Traits:
-    """Those of the tunes of one side."""
+def traits(parts: Iterable[Tensor], grid: int, relative: bool) -> Traits:
+    """Those of tunes, of which each part is some, i64[n, L]."""
     scores, steps, valid = list[Score](), list[list[tuple[int, int]]](), list[Array]()
-    for chunk in side.chunks():
+    for chunk in parts:
         valid.append(follows(chunk, grid).double().numpy())
         for item in chunk.numpy():
             tokens = item[item != PAD]
@@ -131,9 +132,9 @@ def _all(evidence: Evidence) -> tuple[Traits, Traits, Traits]:
     spec = evidence.spec
     look = partial(traits, grid=spec.grid, relative=spec.relative)
     return (
-        evidence.once("traits", lambda: look(evidence.made)),
-        evidence.of_real("traits of held-out tunes", lambda: look(evidence.real)),
-        evidence.of_real("traits of training tunes", lambda: look(evidence.reserve)),
+        evidence.once("traits", lambda: look(evidence.made.chunks())),
+        evidence.of_real("traits of held-out tunes", lambda: look(evidence.real.chunks())),
+        evidence.of_real("traits of training tunes", lambda: look(evidence.reserve.chunks())),
     )
 
 

@@ -35,6 +35,7 @@ DRAWING = (
     Option("min_p", float, 0.0, "... that have this share of the likeliest one's.", _within("min_p")),
 )
 PROMPT = Option("prompt", str, None, "A file of MIDI or ABC whose beginning the tune begins with.")
+FULL = 0.9  # of the most tokens of a tune, that a prompt may have
 BARS = Option("bars", int, 4, "Bars of the prompt.", at_least(1))
 
 
@@ -65,9 +66,9 @@ def plan(
     if asked.get("prompt"):
         tokens = tokens_of(asked["prompt"], spec, lambda note: None).tolist()
         head = opening(tokens, asked.get("bars", BARS.default), spec.grid)
-        if len(head) >= min(model.context, spec.shape[0] - 1):
+        if len(head) > FULL * spec.shape[0]:
             raise UserError(
-                f"The prompt has {len(head):,} tokens, and a tune {spec.shape[0]:,} at most.",
+                f"The prompt leaves no room: it has {len(head):,} tokens, and a tune {spec.shape[0]:,} at most.",
                 "Take fewer bars: --bars 2.",
             )
         keywords["prompt"] = torch.tensor(head)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import wave
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,10 @@ LONGEST = 3600.0  # seconds of a file
 
 
 def render(tune: Tune, rate: int = RATE, seconds: float = LONGEST) -> Sound:
-    """f32[n] in (-1, 1), at so many samples a second; of a long tune the beginning."""
+    """f32[n] in (-1, 1), at so many samples a second, from the first note on; of a long tune the beginning."""
     beat = 60 / tune.tempo
-    length = int(min(tune.seconds + RINGS, seconds) * rate)
+    first = min((note.start for note in tune.notes), default=Fraction(0))
+    length = int(min(tune.seconds - float(first) * beat + RINGS, seconds) * rate)
     made = np.zeros(length, np.float32)
     held: dict[tuple[int, bool], float] = {}
     for note in tune.notes:
@@ -39,7 +41,7 @@ def render(tune: Tune, rate: int = RATE, seconds: float = LONGEST) -> Sound:
     release = int(RELEASE * rate)
     fade = np.linspace(1, 0, release, dtype=np.float32)
     for note in tune.notes:
-        start, sounds = int(float(note.start) * beat * rate), int(float(note.length) * beat * rate)
+        start, sounds = (int(float(time) * beat * rate) for time in (note.start - first, note.length))
         tone = strings[note.pitch, note.lead][: sounds + release][: max(length - start, 0)].copy()
         if len(tone) > sounds:
             tone[sounds:] *= fade[: len(tone) - sounds]

@@ -182,18 +182,18 @@ def pieces(made: Score, relative: bool, longest: int) -> list[list[int]]:
     found: list[list[int]] = []
     metre: Metre | None = None
     for bar in made.bars:
-        inside = _of_bar(bar, base(made.key, relative), known)
-        if not found or len(found[-1]) + len(inside) + 3 > longest:
-            if found:
-                found[-1].append(EOS)
-            found.append([*head, known.first[METRE] + METRES.index(bar.metre)])
-            metre = bar.metre
-        change = [known.first[METRE] + METRES.index(bar.metre)] if bar.metre != metre else []
-        found[-1] += [known.first[BAR], *change, *inside]
+        says = known.first[METRE] + METRES.index(bar.metre)
+        inside = [
+            known.first[BAR],
+            *([says] if bar.metre != metre else []),
+            *_of_bar(bar, base(made.key, relative), known),
+        ]
+        if not found or len(found[-1]) + len(inside) + 1 > longest:
+            inside = [token for token in inside if token != says]
+            found.append([*head, says])
+        found[-1] += inside
         metre = bar.metre
-    if found:
-        found[-1].append(EOS)
-    return found
+    return [[*tokens, EOS] for tokens in found]
 
 
 def _of_bar(bar: Bar, low: int, known: Vocabulary) -> list[int]:
