@@ -473,7 +473,7 @@ def test_pages_hold_players_and_rolls(tmp_path: Path) -> None:
     made = items(some(2))
     shown = tiles(made, SPEC, ["a <b>"])
     assert len(shown) == 2 and "a &lt;b&gt;" in shown[0] and "data:audio/wav;base64" in shown[1]
-    assert len(shown[0]) < 400_000 and PLAYED <= 10
+    assert len(shown[0]) < 130_000 and PLAYED == 8
     path = music.preview(made, tmp_path / "p.mid", SPEC, [], ABOUT)
     assert "data:audio/wav" in previewed(path, SPEC, "three tunes", False)
     assert "Nothing to be heard" in previewed(

@@ -19,7 +19,7 @@ from maquette.modalities.music.tune import Tune
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PLAYED, PLAYED_RATE = 10.0, 11_025  # seconds that are played on a page, and samples of each: it holds many tunes
+PLAYED, PLAYED_RATE = 8.0, 11_025  # seconds that are played on a page, and samples of each: it holds many tunes
 WIDTH, NOTE = 480, 3  # pixels of a piano roll across, and of a pitch
 INKS = {True: (176, 58, 46, 255), False: (76, 114, 176, 150)}  # the melody, and what goes with it
 LINE = (128, 128, 128, 60)  # between bars
@@ -52,7 +52,7 @@ def sheet(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = ()) -> str:
 
 def player(tune: Tune) -> str:
     """The beginning of a tune as an <audio> element with the bytes in it; it needs no network."""
-    data = wav(render(tune, PLAYED_RATE, PLAYED), PLAYED_RATE)
+    data = wav(render(tune, PLAYED_RATE, PLAYED), PLAYED_RATE, width=1)
     uri = f"data:audio/wav;base64,{base64.b64encode(data).decode('ascii')}"
     return f'<audio controls preload="metadata" style="width:100%;height:2rem" src="{uri}"></audio>'
 

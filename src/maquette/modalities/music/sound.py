@@ -81,14 +81,15 @@ def limited(sound: Sound) -> Sound:
     return np.tanh(sound)
 
 
-def wav(sound: Sound, rate: int, about: str = "") -> bytes:
-    """f32[n] as a WAV file of 16 bits, mono; what it is about in the comment of its chunk LIST INFO."""
+def wav(sound: Sound, rate: int, about: str = "", width: int = 2) -> bytes:
+    """f32[n] as a WAV file of one or two bytes a sample, mono; what it is about in the comment of its chunk LIST INFO."""
+    shifted = sound * 127 + 128 if width == 1 else sound * 32767  # a byte has no sign
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
-        out.setsampwidth(2)
+        out.setsampwidth(width)
         out.setframerate(rate)
-        out.writeframes((sound * 32767).round().astype("<i2").tobytes())
+        out.writeframes(shifted.round().astype("u1" if width == 1 else "<i2").tobytes())
     if not about:
         return file.getvalue()
     text = about.encode() + b"\0"
