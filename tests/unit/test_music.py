@@ -546,10 +546,7 @@ def test_what_is_written_by_a_model_can_be_read(tmp_path: Path) -> None:
         request = generator.request(wanted)
         plan = generator.plans(request, {}, 3, {})["music"]
         made = generator.sample(3, {}, 5, **plan.keywords)["music"]
-        for row in made:
-            end = [EOS] if EOS not in row else []
-            kept = torch.tensor([*row[row != PAD].tolist(), *end])
-            assert bool(follows(kept[None], 12)) or end  # it may have been cut off in the middle of a note
+        assert bool(follows(made, 12).all())  # to its end, however little room there is
     with pytest.raises(UserError, match="fewer bars"):
         generator.plans(generator.request({"prompt": str(path), "bars": 99}), {}, 1, {})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from maquette.modalities.music.tokens import (
 )
 from maquette.modalities.music.tune import METRES
 
+ROOM, NOTE = 48, 3  # tokens of a bar, about; of a note
 START, CHANGED = 0, DURATION + 1  # nothing is written; the metre of a bar that has begun
 FOLLOWS = {
     START: (KEY,), KEY: (TEMPO,), TEMPO: (METRE,), METRE: (BAR,), BAR: (METRE, POSITION), CHANGED: (POSITION,),
@@ -31,10 +34,13 @@ FOLLOWS = {
 
 class Grammar:
     """Tunes that can be read: a head, then bars of notes in rising order, within their metre. Whether the notes of a
-    bar add up to it is left to who writes. Meets `Allowed` of sampling/constraints.py."""
+    bar add up to it is left to who writes. Meets `Allowed` of sampling/constraints.py.
 
-    def __init__(self, known: Vocabulary) -> None:
-        self.known, self._kind = known, torch.from_numpy(known.kind)
+    room: most tokens behind BOS; no bar begins among the last ROOM of them, so that a tune comes to an end
+    """
+
+    def __init__(self, known: Vocabulary, room: int | None = None) -> None:
+        self.known, self._kind, self._room = known, torch.from_numpy(known.kind), room
         self._lengths = torch.tensor([known.lengths[metre] for metre in METRES])
         self._next = torch.zeros(len(FOLLOWS), known.size, dtype=torch.bool)
         for state, kinds in FOLLOWS.items():
@@ -56,6 +62,13 @@ class Grammar:
         places, chords = (torch.arange(of.stop - of.start) for of in (self._of[POSITION], self._of[CHORD]))
         made[:, self._of[POSITION]] &= (places > position[:, None]) & (places < length[:, None])
         made[:, self._of[CHORD]] &= chords > chord[:, None]
+        left = math.inf if self._room is None else self._room - tokens.shape[1]
+        may_end = made[:, EOS].clone()
+        if left <= ROOM:
+            made[:, self.known.first[BAR]] &= ~may_end
+        if left <= NOTE:  # not even another note has room
+            made &= ~may_end[:, None]
+            made[:, EOS] = may_end
         return made.to(tokens.device)
 
     def rows(self, index: Tensor) -> Grammar:

@@ -62,7 +62,7 @@ def plan(
     if not isinstance(model, Streams):
         return Plan()
     keywords: dict[str, Any] = {option.name: asked[option.name] for option in DRAWING if option.name in asked}
-    keywords["allowed"] = Grammar(vocabulary(spec.grid))
+    keywords["allowed"] = Grammar(vocabulary(spec.grid), spec.shape[0] - 1)
     if asked.get("prompt"):
         tokens = tokens_of(asked["prompt"], spec, lambda note: None).tolist()
         head = opening(tokens, asked.get("bars", BARS.default), spec.grid)

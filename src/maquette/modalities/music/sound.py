@@ -82,7 +82,7 @@ def limited(sound: Sound) -> Sound:
 
 
 def wav(sound: Sound, rate: int, about: str = "", width: int = 2) -> bytes:
-    """f32[n] as a WAV file of one or two bytes a sample, mono; what it is about in the comment of its chunk LIST INFO."""
+    """f32[n] as a WAV file, mono, of one or two bytes a sample; what it is about in the comment of its LIST INFO."""
     shifted = sound * 127 + 128 if width == 1 else sound * 32767  # a byte has no sign
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
