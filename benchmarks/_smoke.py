@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-STEPS, PICTURES, CHARACTERS, LINES = 2, 256, 30_000, 400
-DATA = ("mnist", "tinyshakespeare", "multi30k", "tang", "fsdd")
+STEPS, PICTURES, CHARACTERS, LINES, TUNES = 2, 256, 30_000, 400, 30
+DATA = ("mnist", "tinyshakespeare", "multi30k", "tang", "fsdd", "nottingham-sample")
 LENGTHS = ("--budget", "--steps", "--epochs")
 
 
@@ -100,6 +100,9 @@ def _shorten(source: Path, folder: Path) -> None:
         elif path.suffix == ".jsonl":
             with path.open("rb") as lines:
                 target.write_bytes(b"".join(islice(lines, LINES)))
+        elif path.suffix == ".abc":
+            tunes = path.read_text(encoding="latin-1").split("X:")[: 1 + TUNES]
+            target.write_text("X:".join(tunes), encoding="latin-1")
         elif path.suffix == ".txt":
             with path.open(encoding="utf-8") as file:
                 target.write_text(file.read(CHARACTERS), encoding="utf-8")

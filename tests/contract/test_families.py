@@ -37,6 +37,10 @@ SPECS: dict[str, dict[str, DataSpec]] = {
         "lines, 3 classes": text_spec(classes=3),
         "pairs": text_spec(source=True),
     },
+    "music": {
+        "tunes": data_spec(column_spec("music", 256)),
+        "tunes, 3 classes": data_spec(column_spec("music", 256), label=column_spec("label", classes=3)),
+    },
     "audio": sounds(128),
     "spectrogram": sounds(2048),  # 17 frames
     "audio/tts": {

@@ -21,6 +21,7 @@ from maquette.core.model import Model
 from maquette.core.option import Option
 from maquette.core.recipe import load_recipe
 from maquette.modalities.image import options as image_options
+from maquette.modalities.music import options as music_options
 from maquette.modalities.text import options as text_options
 from maquette.models import flow
 from specs import image_spec
@@ -83,7 +84,7 @@ def every_option() -> dict[str, Option]:
     """The options that some run has: of a label, of the families that ship, and of what models of text and pictures
     have."""
     found = [Option("label", str, None, ""), *image_options.OPTIONS(Model(), image_spec(1, 8, 8).only())]
-    found += [*flow.OPTIONS, *text_options.DECODING, text_options.STREAM]
+    found += [*flow.OPTIONS, *text_options.DECODING, text_options.STREAM, music_options.BARS]
     return {option.name: option for option in found}
 
 
@@ -136,7 +137,7 @@ def test_the_readmes_have_commands_to_check() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_recipes_exist(page: Path) -> None:
-    named = set(re.findall(r"\b(?:audio|image|text)/[a-z][a-z0-9-]+\b(?![./])", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b(?:audio|image|music|text)/[a-z][a-z0-9-]+\b(?![./])", page.read_text(encoding="utf-8")))
     assert named <= set(recipe_names()), named - set(recipe_names())
 
 

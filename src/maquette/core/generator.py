@@ -191,7 +191,7 @@ class Generator:
         """What the modality of each target makes of the options that are its own. facts: of the run's data."""
         made = {}
         for column, asked in request.kinds.items():
-            plan = part(self.spec.columns[column].kind, "plan", "options") if asked else None
+            plan = part(self.spec.columns[column].kind, "plan", "options")
             made[column] = plan(self, column, asked, given, n, facts) if plan else Plan()
         return made
 

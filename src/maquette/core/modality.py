@@ -21,7 +21,7 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
         that turns out to be none becomes Unreadable. Optional.
     itemise(cell, config, known: ColumnSpec | None) -> list[tuple[int, Cell]]
         The items of a cell that holds many, each with its number, where that is asked for or a trained run knows
-        single ones (lines of a file); [] where the cell is one. Optional.
+        single ones (lines of a file); [] where the cell is one. Each is examined anew. Optional.
     examine(cell, config) -> Facts
         What is known of one item without preparing it: anything that can be pickled. Raises Unreadable(reason), and
         the row is left out by name and reason. Runs in worker processes for columns of many files.
@@ -50,7 +50,8 @@ How a column becomes tensors. A cell is a file, bytes or a value (data/raw.py); 
         JSON-able facts about a prepared column for people, without any of its items. "rows": [[name, value], ...], the
         lines of it to be printed. Optional.
     Likeness()
-        Finds items that nearly equal one another: add(items), in order, chunk by chunk, as they are stored; and then
+        Finds items that nearly equal one another: add(items), in order, chunk by chunk, as they are stored (sequences
+        as a list of arrays); and then
         pairs(stored, rows: i64[n]) -> i64[P, 2], positions in `rows`. Optional: without it only equal items are copies.
 What people ask of it and see of it:
 
@@ -170,7 +171,7 @@ class Modality(Protocol):
     NOUN: tuple[str, str]  # ("sound", "sounds"): the one place for the word in errors, report and card
     Spec: Any  # type[ColumnSpec], one of the four forms with facts of its own
     Config: Any  # type[BaseModel], its section of a recipe, data.<kind>
-    PREVIEW_SUFFIX: str
+    PREVIEW_SUFFIX: str  # of the files that it writes; BESIDE, a tuple of further ones, where one form is not enough
 
     if TYPE_CHECKING:
         # What a modality has beyond this is known to who asks for it, not to mypy.

@@ -87,8 +87,8 @@ class Samples:
         return sheet(self.only, column, captions_shown(self.given, self.spec, column.kind), **more)
 
     def save(self, folder: str | Path, suffix: str | None = None, start: int = 0) -> list[Path]:
-        """Writes one file an item; of several targets a folder an item, with a file for each. The metadata of each file
-        says which run and seed made it.
+        """Writes one file an item, or one of each form that its modality has beside it (BESIDE); of several targets a
+        folder an item, with a file for each. The metadata of each file says which run and seed made it.
 
         suffix: of the files, where there is one target; None: as their modality has it
         """
@@ -98,8 +98,9 @@ class Samples:
                 tail = file_stem(shown[i][:TAIL]) if shown else ""
                 stem = f"{start + i:05d}-{tail}" if tail else f"{start + i:05d}"
                 if len(self.spec.target) == 1:
-                    own = suffix or find_modality(self.spec.only().kind).PREVIEW_SUFFIX
-                    paths.append(self.write(folder / f"{stem}{own}", i, start))
+                    modality = find_modality(self.spec.only().kind)
+                    own = (suffix,) if suffix else (modality.PREVIEW_SUFFIX, *getattr(modality, "BESIDE", ()))
+                    paths += [self.write(folder / f"{stem}{one}", i, start) for one in own]
                 else:
                     paths += self._write_together(folder / stem, i, start)
         return paths

@@ -14,7 +14,7 @@ from maquette.core.spec import DataSpec
 from maquette.data import duplicates
 from maquette.data.raw import Cell, Values
 from maquette.data.split import Split, by_content, named_split, without_duplicates
-from maquette.data.survey import Looked, Survey, enough, examined
+from maquette.data.survey import Looked, Survey, enough, examined, refuse_if_strict
 
 FEW = 10  # long items; fewer are each cut in two, since one held out whole would be too large a share
 
@@ -35,7 +35,7 @@ class Plan:
     everything: bool = False
 
 
-def itemise(found: Survey, like: DataSpec | None) -> None:
+def itemise(found: Survey, like: DataSpec | None, strict: bool) -> None:
     """Items that hold many each, such as files of lines, as these, where that is asked for; and a few that do where a
     run knows single ones."""
     (name, *others) = found.use.target or ("",)
@@ -43,22 +43,28 @@ def itemise(found: Survey, like: DataSpec | None) -> None:
     if apart is None:
         return
     column, known = found.columns[name], like.columns.get(name) if like and len(found) < FEW else None
-    parts = [apart(cell, column.config, known) for cell in column.cells.take(range(len(found)))]
+    cells = column.cells.take(range(len(found)))
+    parts = [apart(cell, column.config, known) for cell in cells]
     if not any(parts):
         return
+    parts = [part or [(0, cell)] for part, cell in zip(parts, cells, strict=True)]  # 0: the cell is one, as it is
     found.keep([row for row, part in enumerate(parts) for _ in part])
     numbers = [number for part in parts for number, _ in part]
-    found.names = [f"{place}:{number}" for place, number in zip(found.names, numbers, strict=True)]
+    found.names = [f"{place}:{number}" if number else place for place, number in zip(found.names, numbers, strict=True)]
     found.found += len(numbers) - len(parts)
-    _replace(found.columns[name], [item for part in parts for _, item in part])
+    reasons = _replace(found.columns[name], [item for part in parts for _, item in part])
+    found.left_out += [(found.names[row], found.reason(name, reason)) for row, reason in reasons.items()]
+    refuse_if_strict(found.left_out, strict)
+    found.keep([row for row in range(len(found)) if row not in reasons])
 
 
-def _replace(column: Looked, cells: list[Any]) -> None:
-    """Other cells in a column, all of which can be used."""
+def _replace(column: Looked, cells: list[Any]) -> dict[int, str]:
+    """Other cells in a column; why some of them cannot be used, by their number."""
     column.cells = Values(cells)
-    known = [entry for entry in examined(cells, column.kind, column.config) if not isinstance(entry, str)]
-    column.facts = [facts for facts, _ in known]
-    column.digests = np.array([number for _, number in known], np.uint64)
+    known = examined(cells, column.kind, column.config)
+    column.facts = [None if isinstance(entry, str) else entry[0] for entry in known]
+    column.digests = np.array([0 if isinstance(entry, str) else entry[1] for entry in known], np.uint64)
+    return {row: entry for row, entry in enumerate(known) if isinstance(entry, str)}
 
 
 def plan(found: Survey, config: DataConfig, like: DataSpec | None, source: str) -> Plan:

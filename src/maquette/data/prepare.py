@@ -97,7 +97,7 @@ def prepare(
     started = time.perf_counter()
     found, source = survey(table, use, config), config.source or ""
     take_apart(found, config)
-    itemise(found, like)
+    itemise(found, like, config.strict)
     first = plan(found, config, like, source)
     content = digest([
         *how(config, list(use.kinds.values()), like, own), use.look, "\0".join(found.names),
@@ -261,10 +261,8 @@ class _Work:
             writer = Writer(sink, ragged)
             for packed in _packed(column, spec, ragged, total):
                 writer.add(packed)
-                if likeness is not None and packed.values is not None:
-                    likeness.add(packed.values)
-                elif likeness is not None:
-                    likeness.add(np.zeros((len(packed.digests), *spec.shape), np.uint8))
+                if likeness is not None:
+                    likeness.add(_compared(packed, spec))
                 digests.append(packed.digests)
                 failed |= {done + i: reason for i, reason in packed.failed.items()}
                 refuse_if_strict([(self.found.place(i, name), reason) for i, reason in failed.items()],
@@ -396,6 +394,13 @@ def _form(cells: Cells) -> str:
 def _window(column: Looked, spec: ColumnSpec) -> Any:
     window = column.optional("window")
     return window(spec) if window else None
+
+
+def _compared(packed: Packed, spec: ColumnSpec) -> Any:
+    """Items of a chunk for a likeness: [n, ...], or n sequences; zeros, or none, in the place of one that failed."""
+    if packed.values is None:
+        return np.zeros((len(packed.digests), *spec.shape), np.uint8)
+    return packed.values if packed.lengths is None else np.split(packed.values, np.cumsum(packed.lengths)[:-1])
 
 
 def _alike(likeness: Any, stored: np.ndarray, digests: np.ndarray, rows: np.ndarray) -> np.ndarray:

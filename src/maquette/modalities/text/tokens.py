@@ -26,7 +26,7 @@ from maquette.core.files import ready, write_json, write_text
 from maquette.core.parse import COPY_OF_RUN, parse_json
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, UNK, ColumnSpec
 
-PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".log", ".srt", ".abc")
+PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".log", ".srt")
 SUFFIXES = PLAIN + tuple(suffix + ".gz" for suffix in PLAIN)
 BYTES = 256  # pieces that a byte-level vocabulary cannot do without
 PIECE = 100_000  # characters that the `tokenizers` library is handed at once

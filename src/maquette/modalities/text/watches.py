@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from maquette.core.model import Model, Streams, Watch
+from maquette.core.model import Model, Watch
 from maquette.core.spec import DataSpec, TokenSpec
 from maquette.core.table import Dataset
 from maquette.evaluation.bootstrap import Array
-from maquette.evaluation.measures.tokens import batch_nats
+from maquette.evaluation.over_fitting import OVER_FITTING, held_out_nats
 from maquette.modalities.text.measures.copies import Hashes, codes, rolling
 from maquette.modalities.text.measures.fold import fold
 from maquette.modalities.text.measures.read import decoded, passages, texts_of
@@ -25,7 +24,6 @@ from maquette.modalities.text.measures.variety import repeats
 KEPT = 1_000_000  # hashes of training passages that are remembered: 8 MB
 READ = 50_000_000  # characters of training text that are read for them
 CONTROL = 200  # held-out texts
-TOKENS = 4096  # of the held-out batch
 
 REPETITION = Watch(
     name="repetition loops",
@@ -44,16 +42,6 @@ COPYING = Watch(
     after=0.1,
     saw="samples repeat passages of the training text (share of such passages, beyond that of held-out text)",
     advice="fewer steps, a smaller model, more dropout or more data",
-)
-HELD_OUT = "preview/held_out_nats"
-OVER_FITTING = Watch(
-    name="over-fitting",
-    key="preview/over_fitting",  # the engine derives it from HELD_OUT: how far that has risen above its best
-    above=0.05,
-    patience=0.1,
-    after=0.1,
-    saw="the loss on held-out text has risen above its best (share of it)",
-    advice="fewer steps, a smaller model, more dropout or weight decay, or more data",
 )
 WATCHES = (REPETITION, COPYING, OVER_FITTING)
 
@@ -80,7 +68,7 @@ def inspector(dataset: Dataset, spec: DataSpec, column: str) -> Inspect:
     if not spec.givens(TokenSpec):  # that a sentence is translated twice alike is no copying
         known = Known.of(dataset, column, max(min(script.telling, typical // 2), 4), script)
     control = (known.share(held) or 0.0) if known else 0.0
-    batch = dataset.test.batch(_some(rows, dataset, spec, column), spec) if len(rows) else None
+    nats = held_out_nats(dataset, spec, column, rows)
 
     def inspect(model: Model, samples: dict[str, Tensor]) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -91,9 +79,7 @@ def inspector(dataset: Dataset, spec: DataSpec, column: str) -> Inspect:
         copied = known.share(made) if known else None
         if copied is not None:
             found[COPYING.key] = copied - control
-        if batch is not None and isinstance(model, Streams) and len(spec.target) == 1:
-            found[HELD_OUT] = batch_nats(model, batch, _device(model))
-        return found
+        return found | nats(model)
 
     return inspect
 
@@ -149,15 +135,3 @@ def _thinned(hashes: Hashes, shift: int) -> tuple[Hashes, int]:
 
 def _share(top: Array, bottom: Array) -> float | None:
     return float(top.sum() / bottom.sum()) if bottom.sum() else None
-
-
-def _some(rows: np.ndarray, dataset: Dataset, spec: DataSpec, column: str) -> np.ndarray:
-    """Held-out rows of about TOKENS tokens together."""
-    lengths = dataset.test.lengths(spec)
-    own = dataset.test.columns[column].lengths
-    width = spec.columns[column].shape[0] if lengths is None or own is None else float(np.asarray(own)[rows].mean())
-    return rows[: max(1, int(TOKENS / max(width, 1)))]
-
-
-def _device(model: torch.nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
