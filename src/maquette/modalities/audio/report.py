@@ -30,7 +30,6 @@ from maquette.report.view import RunView
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SECTIONS = (Alignment(),)
 AMOUNTS = Amounts(samples=12, classes=12, per_class=3)
 PREVIEWED = 8.0  # seconds of a preview that are shown
 RESTORED = 2  # held-out sounds, to each of which everything is done that the run undoes
@@ -113,4 +112,4 @@ class Restored:
         return Markup(fragment(BEFORE_AND_AFTER, trials=shown), training_items=True)
 
 
-SECTIONS = (Restored(),)
+SECTIONS = (Alignment(), Restored())
