@@ -39,6 +39,7 @@ def commands() -> list[str]:
     """Of the tables of both READMEs, and of the blocks of the other pages, each once."""
     found = [
         "python benchmarks/judge.py train",  # made before, and beside no number
+        "python benchmarks/vocoder.py --sheet voices.png",
         "python benchmarks/needs.py", "python benchmarks/scales.py run image/flow --data mnist --scale M --shown 9000",
     ]  # fmt: skip
     for page in READMES:

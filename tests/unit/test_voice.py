@@ -170,3 +170,10 @@ def test_silence_teaches_nothing_that_is_no_number() -> None:
     loss = phase.loss(Batch({"audio": sounds(0, 1, SAMPLES)}), step(3)).total
     loss.backward()
     assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in heard.vocoder.parameters())
+
+
+def test_it_can_be_compiled() -> None:
+    grids, heard = MEL.of(sounds(SAMPLES)), learned()
+    plain = heard.sound(grids)
+    heard.networks()["vocoder"].compile(backend="eager")
+    torch.testing.assert_close(heard.sound(grids), plain)

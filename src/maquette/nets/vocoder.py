@@ -9,6 +9,8 @@ it is too loud or too quiet, and mends it again.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,6 +46,12 @@ class Vocoder(nn.Module):
         for stage in self.stages:
             sound, magnitudes = stage(grids, sound, magnitudes)
         return sound
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles what has real numbers: of complex ones the compiler can do nothing."""
+        for module in self.modules():
+            if isinstance(module, _Block):
+                module.compile(*args, **kwargs)
 
 
 class _Stage(nn.Module):
