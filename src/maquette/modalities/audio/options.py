@@ -48,7 +48,7 @@ def stream(
 
 def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
     """What to begin with. given: forms of the columns that sounds are made from."""
-    return "audio/wavenet"
+    return "audio/flow"
 
 
 def extent(spec: ColumnSpec) -> tuple[float, str]:
