@@ -125,19 +125,3 @@ def test_losses_are_of_grids_and_of_sounds() -> None:
     model = made("vae", spec, voice={"width": 16, "blocks": 1, "rounds": 1, "seconds": 0.1}).train()
     for phase in model.phases():
         assert phase.loss(made_up_batch(spec, 4), Step(0, 9, StepRng(0, 4))).total.isfinite()
-
-
-def test_texture_is_added_where_something_is_heard() -> None:
-    spec = spec_of()
-    batch = made_up_batch(spec, 4)
-    plain, grained = made(spec=spec), made(spec=spec, grain=0.1)
-    grids = plain.grids(batch).only()
-    noise = torch.randn(grids.shape, generator=torch.Generator().manual_seed(1))
-    textured = grained.bands.textured(grids, noise, 0.1)
-    silent = grids.mean(1, keepdim=True).expand_as(grids) <= -0.9
-    assert torch.equal(textured[silent], grids[silent]) and silent.any()
-    inside = ~silent & (grids.abs() < 0.6)
-    assert (textured - grids)[inside].std() == pytest.approx(0.1, rel=0.1)
-    given, z = {"label": torch.tensor([0, 1])}, torch.randn(2, plain.latent_dim)
-    for model, same in ((plain, False), (grained, True)):
-        assert torch.equal(model.decode(z, given)["audio"], grained.decode(z, given)["audio"]) == same

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
@@ -27,7 +25,6 @@ from maquette.core.table import Column, Table
 from maquette.models._given import ANY
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 from maquette.models._voice import Voice, VoiceConfig, voice
-from maquette.nets.mel import SILENT
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -41,12 +38,6 @@ class Config(BaseModel):
     prior: dict[str, Any] = Field({"family": "flow"}, description="family that learns the grids, and its settings")
     dims: Literal[1, 2] = Field(
         1, description="1: bands are channels, on a grid of time alone; 2: a grid of bands by time, like a picture"
-    )
-    grain: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="spread of the fine texture that is added to grids that are made, whose own is too smooth",
     )
     voice: VoiceConfig = Field(VoiceConfig(), description="what makes sounds of the grids")
 
@@ -120,22 +111,8 @@ class Bands:
         return self.voice.mel.of(x).view(-1, *self.shape)
 
     def sounds(self, grids: Tensor) -> Tensor:
-        return self.voice.sound(self.banded(grids))
-
-    def banded(self, grids: Tensor) -> Tensor:
-        """f32[B, C, bands, frames]."""
-        return grids.reshape(len(grids), self.channels, self.voice.mel.bands, -1)
-
-    def textured(self, grids: Tensor, noise: Tensor, grain: float) -> Tensor:
-        """The grids with texture where they are not silent. noise: ~ N(0, 1), f32[B, *shape]
-
-        Bands of a real sound differ by chance, as periodograms do, and a network that has few passes to make a grid
-        leaves that out. Frames overlap, so those next to each other share it.
-        """
-        banded, noise = self.banded(grids), F.pad(self.banded(noise), (1, 1))
-        shared = (noise[..., :-2] + 2 * noise[..., 1:-1] + noise[..., 2:]) / 6**0.5
-        heard = banded.mean(2, keepdim=True) > SILENT
-        return torch.where(heard, banded + grain * shared, banded).clamp(-1, 1).view_as(grids)
+        mel = self.voice.mel
+        return self.voice.sound(grids.view(len(grids), self.channels, mel.bands, -1))
 
 
 class Spectrogram(Model):
@@ -184,14 +161,10 @@ class Spectrogram(Model):
 
     def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
         """options: of the model of the grids."""
-        made = self.prior.sample(n, given, rng, **options)
-        return self._heard(made, rng.normal(n, *self.bands.shape) if self.config.grain else None)
+        return self._heard(self.prior.sample(n, given, rng, **options))
 
-    def _heard(self, made: dict[str, Tensor], noise: Tensor | None) -> dict[str, Tensor]:
-        grids = made[self.target]
-        if noise is not None:
-            grids = self.bands.textured(grids, noise.to(grids.device), self.config.grain)
-        return {self.target: self.bands.sounds(grids)}
+    def _heard(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {self.target: self.bands.sounds(made[self.target])}
 
     # -- Decodes -------------------------------------------------------------------------------------
 
@@ -201,11 +174,7 @@ class Spectrogram(Model):
         return dim
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
-        noise = None
-        if self.config.grain:  # the same for each code: what differs is what the codes say
-            one = torch.randn(self.bands.shape, generator=torch.Generator().manual_seed(0))
-            noise = one.expand(len(z), *self.bands.shape)
-        return self._heard(self.prior.decode(z, given), noise)
+        return self._heard(self.prior.decode(z, given))
 
 
 class Encoding(Spectrogram):
