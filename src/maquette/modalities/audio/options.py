@@ -50,7 +50,7 @@ def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
     """What to begin with. given: forms of the columns that sounds are made from."""
     from maquette.core.spec import TokenSpec
 
-    return "audio/tts" if any(issubclass(form, TokenSpec) for form in given) else "audio/wavenet"
+    return "audio/tts" if any(issubclass(form, TokenSpec) for form in given) else "audio/flow"
 
 
 def extent(spec: ColumnSpec) -> tuple[float, str]:
