@@ -98,8 +98,6 @@ def test_speed_and_length() -> None:
 
 
 def test_what_cannot_be_read() -> None:
-    with pytest.raises(UserError, match="empty"):
-        small().sample(1, {"words": torch.tensor([[BOS, EOS]])}, ItemRng(1, [0]))
     with pytest.raises(UserError, match="given none"):
         Generator(small(), SPEC).given_for(1)
     with pytest.raises(UserError, match="none is given"):

@@ -29,7 +29,7 @@ from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
 from maquette.core.option import Option, above, at_least, between
 from maquette.core.progress import stage
 from maquette.core.rng import Rng
-from maquette.core.spec import PAD, SPECIALS, DataSpec, GridSpec, TokenSpec
+from maquette.core.spec import PAD, DataSpec, GridSpec, TokenSpec
 from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
 from maquette.losses.divergence import itakura_saito
@@ -232,8 +232,6 @@ class Speech(Model):
     ) -> dict[str, Tensor]:
         """steps: None takes those of the settings. temperature: of the noise; speed: by which durations are divided."""
         tokens = self._tokens(given)
-        if not bool((tokens >= len(SPECIALS)).any(1).all()):
-            raise UserError("There is nothing to say: a text is empty.", f"Give some '{source_name(self.spec)}'.")
         noise = rng.normal(n, self.denoiser.head.out_channels, self.most) * temperature
         there = tokens != PAD
         means, log_durations = self.text(tokens, vector(self.text, given, n), there)

@@ -17,7 +17,9 @@ RULE = text.RULE  # between one text and the next
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
-    """i64[L]: the tokens of a text; refuses characters and lengths that the model has never seen."""
+    """i64[L]: the tokens of a text; refuses characters and lengths that the model has never seen, and nothing."""
+    if not str(value).strip():
+        raise UserError("The text is empty.", "Give some, or leave it out where it is not required.")
     tokens = text.tokenize(text.known(str(value), spec), spec)
     if len(tokens) > spec.shape[0]:
         raise UserError(
