@@ -48,24 +48,27 @@ class Grammar:
         self._next[DURATION, EOS] = True
         self._of = {kind: slice(known.first[kind], known.first[kind + 1]) for kind in (POSITION, CHORD)}
         self._read = 0  # tokens that the state is after
-        self._state: Tensor | None = None  # i64[B, 4]: kind of the last token; length of the bar; position; last chord
+        # i64[B, 5]: kind of the last token; length of the bar; position in it; last chord; how many notes there are
+        self._state: Tensor | None = None
 
     def mask(self, tokens: Tensor) -> Tensor:
         """bool[B, V] after tokens i64[B, t] without BOS."""
         if self._state is None:
-            self._state = torch.tensor([[START, 0, -1, -1]]).repeat(len(tokens), 1)
+            self._state = torch.tensor([[START, 0, -1, -1, 0]]).repeat(len(tokens), 1)
         for token in tokens[:, self._read :].cpu().unbind(1):
             self._step(token)
         self._read = tokens.shape[1]
-        kind, length, position, chord = self._state.unbind(1)
+        kind, length, position, chord, notes = self._state.unbind(1)
         made = self._next[kind]
         places, chords = (torch.arange(of.stop - of.start) for of in (self._of[POSITION], self._of[CHORD]))
         made[:, self._of[POSITION]] &= (places > position[:, None]) & (places < length[:, None])
         made[:, self._of[CHORD]] &= chords > chord[:, None]
+        made[:, EOS] &= notes > 0  # of rests alone nothing is heard
         left = math.inf if self._room is None else self._room - tokens.shape[1]
         may_end = made[:, EOS].clone()
         if left <= ROOM:
             made[:, self.known.first[BAR]] &= ~may_end
+            made[:, self.known.first[REST]] &= notes > 0
         if left <= NOTE:  # not even another note has room
             made &= ~may_end[:, None]
             made[:, EOS] = may_end
@@ -79,14 +82,15 @@ class Grammar:
 
     def _step(self, token: Tensor) -> None:
         assert self._state is not None
-        kind, length, position, chord = self._state.unbind(1)
+        kind, length, position, chord, notes = self._state.unbind(1)
         now = self._kind[token]
         value = token - torch.tensor([self.known.first[k] if k else 0 for k in range(DURATION + 1)])[now]
         within = (now == METRE) & (kind == BAR)
         length = torch.where(now == METRE, self._lengths[value.clamp(0, len(METRES) - 1)], length)
         position = torch.where(now == BAR, -1, torch.where(now == POSITION, value, position))
         chord = torch.where(now == POSITION, -1, torch.where(now == CHORD, value, chord))
-        self._state = torch.stack([torch.where(within, CHANGED, now), length, position, chord], 1)
+        notes = notes + ((now == LEAD) | (now == CHORD))
+        self._state = torch.stack([torch.where(within, CHANGED, now), length, position, chord, notes], 1)
 
 
 def follows(items: Tensor, grid: int) -> Tensor:

@@ -53,10 +53,9 @@ def traits(parts: Iterable[Tensor], grid: int, relative: bool) -> Traits:
             tokens = item[item != PAD]
             scores.append(read(tokens.tolist(), grid, relative))
             steps.append(intervals(tokens))
-    heard = np.array([any(event.pitch is not None for bar in score.bars for event in bar.events) for score in scores])
     found = [_summed(score) for score in scores]
     return Traits(
-        np.concatenate(valid) * heard, np.array([len(score.bars) for score in scores], np.float64),
+        np.concatenate(valid), np.array([len(score.bars) for score in scores], np.float64),
         np.array([float(sum(bars)) for bars in found]), np.stack([_pitches(score) for score in scores]),
         np.stack([_rhythm(score) for score in scores]), np.array([_ends(score) for score in scores]), steps,
     )  # fmt: skip
