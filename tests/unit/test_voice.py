@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -177,3 +178,15 @@ def test_it_can_be_compiled() -> None:
     plain = heard.sound(grids)
     heard.networks()["vocoder"].compile(backend="eager")
     torch.testing.assert_close(heard.sound(grids), plain)
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(4000, 700), (22_050, 5000), (48_000, 9000)])
+@pytest.mark.parametrize("vocoder", ["learned", "griffin-lim"])
+def test_any_rate_and_two_channels(rate: int, samples: int, vocoder: Literal["learned", "griffin-lim"]) -> None:
+    small = SMALL.model_copy(update={"vocoder": vocoder})
+    heard = voice(small, Spec(shape=(2, samples), rate_hz=rate))
+    x = torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(0)) / 20
+    grids = heard.mel.of(x)
+    made = heard.sound(grids)
+    assert grids.shape[-1] == heard.mel.frames(samples) and made.shape == x.shape
+    assert 0.3 < made.std() / x.std() < 2
