@@ -45,7 +45,7 @@ SMALL = {
             "groups": [["global", 8], ["local", 2]]},
     "transformer": {"width": 32, "layers": 2, "heads": 2, "encoder_layers": 1, "dropout": 0.0},
     "wavenet": {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16, "crop": 64},
-    "restoration": {"width": 32, "deep": 32, "blocks": 1, "deep_blocks": 1, "frames": 16, "unseen": 0.5},
+    "restoration": {"width": 32, "deep": 32, "blocks": 1, "deep_blocks": 1, "frames": 16},
     "seq2seq": {"width": 32, "embedding": 32, "dropout": 0.0},
 }  # fmt: skip
 # Recipes that bring trained runs together are tested in tests/unit: test_cooperative.py, test_latent.py.
