@@ -62,7 +62,7 @@ SMALL = {
             "groups": [["global", 8], ["local", 2]]},
     "transformer": {"width": 32, "layers": 2, "heads": 2, "encoder_layers": 1, "dropout": 0.0},
     "wavenet": {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16, "crop": 64},
-    "restoration": {"width": 32, "deep": 32, "blocks": 1, "deep_blocks": 1, "frames": 16, "unseen": 0.5},
+    "restoration": {"width": 32, "deep": 32, "blocks": 1, "deep_blocks": 1, "frames": 16},
     "seq2seq": {"width": 32, "embedding": 32, "dropout": 0.0},
     "spectrogram": {"voice": {"width": 16, "blocks": 1, "rounds": 2, "seconds": 0.05}},
     # Loud before it has learned: of sounds whose phases are drawn, only loudness brings the mean nearer.
