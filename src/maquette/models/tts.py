@@ -236,7 +236,7 @@ class Speech(Model):
         there = tokens != PAD
         means, log_durations = self.text(tokens, vector(self.text, given, n), there)
         lasting = log_durations.clamp(max=np.log(LONGEST)).exp() * there / speed
-        ends = lasting.cumsum(1).round().clamp(min=1).long()  # so that what is rounded off is not lost
+        ends = lasting.cumsum(1).round().clamp(1, self.most + 1).long()  # so that what is rounded off is not lost
         longer = int((ends[:, -1] > self.most).sum())
         ends = ends.clamp(max=self.most)
         told = f", {longer:,} of them cut: they would be longer than {self._seconds:.3g} s" if longer else ""

@@ -7,6 +7,7 @@ their beginning to their end (Unfolds) goes on where others end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator, check_asked
-from maquette.core.modality import noun
+from maquette.core.modality import Unreadable, noun
 from maquette.core.model import Encodes, Restores, Unfolds
 from maquette.core.progress import track
 from maquette.core.rng import ItemRng
@@ -174,10 +175,15 @@ class Editor:
 
     def _own(self, sounds: Sounds) -> list[tuple[str, Tensor]]:
         """Sounds in the form that the run makes: its channels and its length; what is longer is cut."""
-        return [
-            (name, canonical(stored(x.numpy(), self.spec, Config())[None])[0])
-            for name, x in sounds_in(sounds, self.spec.rate_hz, self.notify)
-        ]
+        found = []
+        for name, x in sounds_in(sounds, self.spec.rate_hz, self.notify):
+            try:
+                found.append((name, canonical(stored(x.numpy(), self.spec, Config())[None])[0]))
+            except Unreadable as error:  # such as one that is silent for as long as an item is
+                raise UserError(
+                    f"'{name}' cannot be used: its first {self.spec.seconds:.3g} s are {error}.", "Name another file."
+                ) from None
+        return found
 
     def _code(self, model: Encodes, x: Tensor, given: dict[str, Tensor]) -> Tensor:
         return model.encode(Batch({self.generator.spec.only_name: x[None].to(self.generator.device)}, given, 1))
@@ -241,7 +247,7 @@ def _outside(n: int, rate: int, gaps: Sequence[Gap], name: str) -> Tensor:
     """1 outside of the gaps, f32[1, n]."""
     seen = torch.ones(1, n)
     for start, end in gaps:
-        if not 0 <= start < end or round(end * rate) > n or round(start * rate) == round(end * rate):
+        if not 0 <= start < end < math.inf or round(end * rate) > n or round(start * rate) == round(end * rate):
             raise UserError(
                 f"A gap from {start:g} to {end:g} s is none within '{name}', which has {n / rate:.3f} s.",
                 "Name where it begins and ends, in seconds: 1.20-1.25.",

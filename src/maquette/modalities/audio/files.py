@@ -26,6 +26,7 @@ _RATES = {
     ".opus": (8000, 12_000, 16_000, 24_000, 48_000),
     ".mp3": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
+_CHANNELS = {"MP3": 2, "FLAC": 8}  # that a format has at most
 _VORBIS = 192_000  # samples a second: of more its encoder ends the process
 _BLOCK = 2**16  # samples that are written at once: more overflow the stack of Vorbis' encoder
 _GAP = 0.3  # seconds between the items of a preview
@@ -75,14 +76,21 @@ def save(sound: np.ndarray, rate: int, path: Path, about: About) -> Path:
     return path
 
 
+def rate_in(suffix: str, rate: int) -> int:
+    """The rate of a sound of some rate in a file: the next that the format knows."""
+    known = _RATES.get(suffix, (rate if suffix != ".ogg" else min(rate, _VORBIS),))
+    return min((other for other in known if other >= rate), default=known[-1])
+
+
 def encode_to(file: Any, sound: np.ndarray, rate: int, suffix: str, comment: str = "") -> None:
     """Writes i16[C, n] to an open file, in the format of a suffix; at the next rate that it knows."""
-    known = _RATES.get(suffix, (rate if suffix != ".ogg" else min(rate, _VORBIS),))
-    to = min((other for other in known if other >= rate), default=known[-1])
+    to = rate_in(suffix, rate)
     if to != rate:
         sound = np.clip(resampled(sound.astype(np.float32) / STEPS, rate, to), -1, 1)
     form = SUFFIX_FORMATS[suffix]
     coding = "OPUS" if suffix == ".opus" else _CODINGS[form]
+    if len(sound) > _CHANNELS.get(form, len(sound)):
+        raise UserError(f"A file {suffix} cannot hold {len(sound)} channels.", "Use .wav.")
     with soundfile().SoundFile(file, "w", to, len(sound), coding, format=form) as out:
         if comment:
             out.comment = comment

@@ -104,7 +104,7 @@ class Restored:
         if isinstance(batch, Missing):
             return batch
         rate = run.target.rate_hz
-        trials = tried_items(model, batch.target[run.column], rate, run.seed)
+        trials = tried_items(model, batch.target[run.column], rate, run.seed, run.generator.device)
         shown = []
         for words, found in trials.items():
             each = zip(found.real, found.heard, found.expected, found.sampled, strict=True)

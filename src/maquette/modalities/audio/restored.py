@@ -25,6 +25,7 @@ from maquette.core.rng import ItemRng, derive
 from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.similarity import log_spectral_distance, si_sdr
+from maquette.modalities.audio.files import rate_in
 from maquette.modalities.audio.opening import resampled, soundfile
 from maquette.sampling import degrade_sound
 from maquette.sampling.degrade_sound import Kind
@@ -37,6 +38,7 @@ T60, DIRECT = 0.4, 3.0  # seconds; dB of the direct sound above the reverberatio
 COARSEST = {"compression_level": 0.99, "bitrate_mode": "CONSTANT"}  # of MP3: 8 kbit/s at 8 kHz
 SHORTEST = 0.1  # seconds of a sound that is tried
 TOGETHER = 3.0  # seconds of sounds that STOI hears at once: it knows no shorter ones than half a second
+CPU = torch.device("cpu")
 WORDS: dict[str, str] = {
     "noise": f"noise at {SNR:g} dB", "gap": f"gaps of {1000 * GAP:g} ms", "lowpass": "half the band",
     "clip": f"clipped at {CLIP:g} of the peak", "reverb": f"reverberation of {T60:g} s", "coding": "the coarsest MP3",
@@ -71,8 +73,11 @@ class Trial:
 
 
 @torch.no_grad()
-def trial(model: Restores, items: Tensor, kind: Kind, rate: int, seed: int = 0) -> Trial:
-    """What is restored of canonical sounds f32[B, C, N] of a rate, each by itself and as long as it is."""
+def trial(model: Restores, items: Tensor, kind: Kind, rate: int, seed: int = 0, device: torch.device = CPU) -> Trial:
+    """What is restored of canonical sounds f32[B, C, N] of a rate, each by itself and as long as it is.
+
+    device: where the model is
+    """
     made = Trial([], [], [], [], [] if kind == "gap" else None)
     for i, (item, length) in enumerate(zip(items, lengths(items).tolist(), strict=True)):
         if length < SHORTEST * rate:
@@ -82,7 +87,8 @@ def trial(model: Restores, items: Tensor, kind: Kind, rate: int, seed: int = 0) 
         made.real.append(x)
         made.heard.append(bridged(heard, seen))
         for side, steps in ((made.expected, 1), (made.sampled, None)):
-            found = model.restore(heard[None], ItemRng(seed, [i]), seen[None], steps)[0]
+            there = (heard[None].to(device), ItemRng(seed, [i], device), seen[None].to(device))
+            found = model.restore(*there, steps)[0].cpu()
             side.append(torch.where(seen > 0, heard, found) if made.where is not None else found)
         if made.where is not None:
             made.where.append(1 - seen)
@@ -117,9 +123,10 @@ def bridged(x: Tensor, seen: Tensor) -> Tensor:
 def _as_mp3(x: Tensor, rate: int) -> Tensor:
     """A sound as the coarsest MP3 keeps it, moved to where it is most like itself: decoders begin late."""
     file, library = io.BytesIO(), soundfile()
-    library.write(file, x[0].numpy(), rate, format="MP3", subtype="MPEG_LAYER_III", **COARSEST)
+    to = rate_in(".mp3", rate)
+    library.write(file, resampled(x.numpy(), rate, to)[0], to, format="MP3", subtype="MPEG_LAYER_III", **COARSEST)
     file.seek(0)
-    made = torch.from_numpy(library.read(file, dtype="float32")[0])
+    made = torch.from_numpy(resampled(library.read(file, dtype="float32")[0][None], to, rate)[0])
     n = x.shape[1]
     size = 2 ** (n + len(made)).bit_length()
     alike = torch.fft.irfft(torch.fft.rfft(made, size) * torch.fft.rfft(x[0], size).conj(), size)
@@ -158,8 +165,8 @@ def _tried(evidence: Evidence, kind: Kind) -> Trial | None:
         return None
 
     def make() -> Trial:
-        items = next(iter(evidence.real.chunks()))[:ITEMS]
-        return trial(evidence.model, items, kind, evidence.spec.rate_hz, evidence.seed)
+        items = next(iter(evidence.real.chunks()))[:ITEMS].cpu()
+        return trial(evidence.model, items, kind, evidence.spec.rate_hz, evidence.seed, evidence.generator.device)
 
     found = evidence.once(f"restored {kind}", make)
     if len(found.real) < 2:
@@ -223,7 +230,7 @@ NUMBERS = (
 MEASURES = tuple(number.measure(kind) for kind in degrade_sound.KINDS for number in NUMBERS)
 
 
-def tried_items(model: Restores, items: Tensor, rate: int, seed: int) -> dict[str, Trial]:
+def tried_items(model: Restores, items: Tensor, rate: int, seed: int, device: torch.device) -> dict[str, Trial]:
     """Trials of everything that the model corrects, by its words: for the report."""
     kinds = [kind for kind in degrade_sound.KINDS if kind in model.corrects]
-    return {WORDS[kind]: trial(model, items, kind, rate, seed) for kind in track(kinds, "restoring")}
+    return {WORDS[kind]: trial(model, items, kind, rate, seed, device) for kind in track(kinds, "restoring")}
