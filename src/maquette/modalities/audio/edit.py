@@ -168,8 +168,9 @@ class Editor:
                 )
 
         def edit(item: int, x: Tensor, rng: ItemRng) -> Tensor:
-            x = torch.from_numpy(mixed(x.numpy(), self.spec.channels)).to(self.generator.device)
-            return torch.cat([x, *model.unfold(given, rng, prompt=x)], 1).cpu()
+            x = torch.from_numpy(mixed(x.numpy(), self.spec.channels))
+            more = model.unfold(given, rng, prompt=x.to(self.generator.device))
+            return torch.cat([x, *(piece.cpu() for piece in more)], 1)
 
         return self._edited("continue", found, edit, options, options.samples)
 
