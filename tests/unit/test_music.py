@@ -83,6 +83,8 @@ def pitches(body: str, head: str = "M:4/4\nL:1/4\nK:C", **options: bool) -> list
         ("FCDE|", "M:4/4\nL:1/4\nK:Amix", [66, 61, 62, 64]),  # two sharps
         ("FCDE|", "M:4/4\nL:1/4\nK:Edor", [66, 61, 62, 64]),
         ("FCDE|", "M:4/4\nL:1/4\nK:C ^f", [66, 60, 62, 64]),
+        ("BEAD|", "M:4/4\nL:1/4\nK:Bb clef=bass", [70, 63, 69, 62]),
+        ("BEAD|", "M:4/4\nL:1/4\nK:Bb clef=bass =e", [70, 64, 69, 62]),
         ("[CEG]2 z2|", "M:4/4\nL:1/4\nK:C", [67]),  # the highest leads
         ("C2[K:G]F2|", "M:4/4\nL:1/4\nK:C", [60, 66]),
         ('"^slow".C!trill!D{ef}(EF)|', "M:4/4\nL:1/4\nK:C", [60, 62, 64, 65]),
@@ -159,11 +161,24 @@ def test_keys_and_tempos_of_abc() -> None:
         ("X:1\nK:C\n" + "C8|" * 5000, "more than 4,096 bars"),
         ("X:1\nK:C\n" + "C" * 200_000, "characters"),
         ("X:1\nK:C\nZ99999|", "99999 units"),
+        ("X:1\nK:C\nC" + "9" * 5000, "is no length"),
+        ("X:1\nK:C\nC" + "/" * 20_000, "is no length"),
+        ("X:1\nK:C\n(3:" + "9" * 5000 + "CDE|", "is not read"),
+        ("X:1\nK:C\nC" + ">" * 9 + "D|", "no broken rhythm"),
+        ("X:1\nL:1/0\nK:C\nC8|", "L:1/0 is no length"),
+        ("X:1\nL:1/" + "9" * 5000 + "\nK:C\nC8|", "is no length"),
+        ("X:1\nQ:" + "1" * 100_000 + "/4=x\nK:C\nz8|", "no note"),
+        ("X:1\nK:C\n" + "[A:" * 40_000, "no note|bars"),
     ],
 )
 def test_what_of_abc_cannot_be_read_is_named(text: str, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
         of_abc(text)
+
+
+def test_what_a_file_says_before_its_tunes_is_not_said_over_and_over() -> None:
+    made = tunes("L:1/8\n" * 2000 + "L:1/4\n" + f"M:{'4' * 9999}\n" + "X:1\nK:C\nC4|\n" * 2000)
+    assert len(made) == 2000 and made[-1] == "X:1\nL:1/4\nK:C\nC4|\n"
 
 
 def test_tunes_of_a_file_know_what_the_file_says_before_them() -> None:
@@ -256,6 +271,7 @@ def test_the_melody_is_what_is_named_so_or_what_sounds_highest() -> None:
         (midi_of(note(60, 2**27), ticks=1), "more than 4,096 bars"),
         (midi_of([mido.MetaMessage("time_signature", numerator=11, denominator=8), *note(60, 9)]), "metre 11/8"),
         (midi_of([mido.MetaMessage("text", text="x" * 99)]), "no note in it"),
+        (midi_of(note(60, 96))[:22] + b"\xff" * (MOST_BYTES - 22), "without an end"),
         (b"MThd" + bytes(MOST_BYTES), "no file of notes is as large"),
     ],
 )

@@ -35,9 +35,9 @@ ODD = 0.1  # share of the bars that may fail to add up to the metre, before a tu
 
 _PARTS = re.compile(
     r'(?P<remark>%.*)|(?P<quoted>"[^"]*")|(?P<passed>![^!\n]*!|\{[^}]*\}|[~.HIJKLMNOPQRSTUVWhijklmnopqrstuvw](?=[\^_=(\[A-Ga-gxz"~.{])|[\s\\`y)]|\*|\$)'
-    r"|(?P<inline>\[[A-Za-z]:[^\]\n]*\])|(?P<ending>\[(?=[\d\"])[\d,.-]*)"
+    r"|(?P<inline>\[[A-Za-z]:[^\[\]\n]*\])|(?P<ending>\[(?=[\d\"])[\d,.-]*)"
     r"|(?P<bar>(?::*\|+[:|\]]*|\[\||::+|:\|?)(?P<number>\d[\d,.-]*)?)"
-    r"|(?P<tuplet>\(\d(?::\d*){0,2})|(?P<slur>\()"
+    r"|(?P<tuplet>\(\d(?::\d{0,3}){0,2})|(?P<slur>\()"
     r"|(?P<note>(?P<sign>[\^_=]*)(?P<letter>[A-Ga-gxzZX])(?P<octave>[,']*)(?P<length>\d*/*\d*))"
     r"|(?P<open>\[)|(?P<close>\](?P<times>\d*/*\d*))|(?P<tie>-)|(?P<broken><+|>+)|(?P<other>.)",
 )  # fmt: skip
@@ -48,7 +48,8 @@ _CHORD = re.compile(r"([A-G])([#b]?)([^/\s]*)(?:/.*)?$", re.IGNORECASE)
 def tunes(text: str) -> list[str]:
     """The tunes of a file, each from its X: on, after what the file says before the first; [] where there is none."""
     starts = [found.start() for found in re.finditer(r"^X:", text, re.MULTILINE)]
-    shared = "".join(line for line in text[: starts[0]].splitlines(True) if re.match(r"[LM]:", line)) if starts else ""
+    before = text[: starts[0]].splitlines(True) if starts else []  # of it short lines, and the last of each: it is
+    shared = "".join({line[0]: line for line in before if re.match(r"[LM]:.{0,80}$", line)}.values())  # in every tune
     parts = [text[a:b] for a, b in pairwise([*starts, len(text)])]
     return [part.split("\n", 1)[0] + "\n" + shared + part.split("\n", 1)[-1] for part in parts]
 
@@ -117,7 +118,7 @@ class _Reader:
             if not self._bar.length:
                 self._bar.metre = self.metre
         elif name == "L":
-            if not re.fullmatch(r"\d+/\d+", value) or not Fraction(value):
+            if not re.fullmatch(r"0*[1-9]\d{0,3}/0*[1-9]\d{0,3}", value[:20]):
                 raise Unreadable(f"L:{value[:20]} is no length")
             self.unit = 4 * Fraction(value)
         elif name == "Q":
@@ -202,6 +203,8 @@ class _Reader:
 
     def _break(self, marks: str) -> None:
         """a>b: the first is longer by half, the second shorter; a<b the other way; two marks by three quarters."""
+        if len(marks) > 3:
+            raise Unreadable(f"'{marks[:20]}' is no broken rhythm")
         by = Fraction(1, 2 ** len(marks))
         here, self._broken = (2 - by, by) if marks[0] == ">" else (by, 2 - by)
         if not self._bar.length:
@@ -362,7 +365,7 @@ def _metre(value: str) -> Metre:
 
 def _tempo(value: str) -> float:
     """Quarter notes a minute; 0 where nothing is said in numbers."""
-    found = re.search(r"(?:(\d+)/(\d+)\s*=\s*)?(\d{1,4})\s*$", re.sub(r'"[^"]*"', "", value).strip())
+    found = re.search(r"(?:(\d{1,4})/(\d{1,4})\s*=\s*)?(\d{1,4})\s*$", re.sub(r'"[^"]*"', "", value).strip())
     if not found or not int(found[3]):
         return 0.0
     beat = Fraction(int(found[1]), int(found[2])) if found[1] and int(found[2]) else Fraction(1, 4)
@@ -381,6 +384,7 @@ def _key(value: str) -> tuple[Key, dict[str, int]]:
     fifths += FIFTHS[found[1]] + 7 * ((found[2] == "#") - (found[2] == "b"))
     names = SHARPS[: max(fifths, 0)] if fifths > 0 else SHARPS[::-1][: max(-fifths, 0)]
     signature = dict.fromkeys(names, 1 if fifths > 0 else -1)
+    rest = re.sub(r"[A-Za-z]{2,}=\S*", "", rest)  # clef=bass makes no note natural
     signature |= {letter.upper(): sign.count("^") - sign.count("_")
                   for sign, letter in re.findall(r"(\^{1,2}|_{1,2}|=)([A-Ga-g])", rest)}  # fmt: skip
     # MIDI and our tokens know major and minor alone: what has a signature counts as the one or the other that has it.
@@ -390,6 +394,8 @@ def _key(value: str) -> tuple[Key, dict[str, int]]:
 
 def _times(text: str) -> Fraction:
     """The length behind a note: 2, /2, 3/2, //."""
+    if len(text) > 20:
+        raise Unreadable(f"'{text[:20]}...' is no length")
     top, slash, bottom = text.partition("/")
     if not slash:
         return _bounded(Fraction(int(top or 1)))

@@ -35,6 +35,7 @@ from maquette.modalities.music.tune import (
 )
 
 MOST_BYTES = 2**22  # an hour of music has a tenth of it
+MOST_HIGH = 2**12  # bytes above 127 in a row: mido reads them as one number, however long, in quadratic time
 DRUMS = 9  # the channel that every instrument of General MIDI has drums on
 TICKS = 480  # of a quarter note, in files that we write
 LEADS = re.compile(r"melod|lead|vocal|voice|solo|tune", re.IGNORECASE)
@@ -64,6 +65,8 @@ def read(data: bytes) -> Tune:
     limits.check(len(data))
     if len(data) > MOST_BYTES:
         raise Unreadable(f"{len(data):,} bytes, more than {MOST_BYTES:,}: no file of notes is as large")
+    if max((len(run[0]) for run in re.finditer(rb"[\x80-\xff]+", data)), default=0) > MOST_HIGH:
+        raise Unreadable("broken: a number without an end")
     library = mido()
     try:
         file = library.MidiFile(file=io.BytesIO(data))

@@ -109,11 +109,15 @@ def score(tune: Tune, grid: int) -> tuple[Score, float]:
         start, end = round(note.start * grid), round(note.end * grid)
         (lead if note.lead else others).append((start, max(end - start, 1), note.pitch))
     voice, beside = _voice(lead, ends, known), _beside(others, known)
-    bars: list[Bar] = []
-    for metre, (start, end) in zip(tune.metres, pairwise(ends), strict=True):
-        events = [Event(at - start, pitch, length) for at, length, pitch in voice if start <= at < end]
-        events += [Event(at - start, pitch, length, False) for at, length, pitch in beside if start <= at < end]
-        bars.append(Bar(metre, end - start, tuple(sorted(events, key=_order))))
+    within: list[list[Event]] = [[] for _ in ends]  # the last: what begins where all bars have ended
+    for part, leads in ((voice, True), (beside, False)):
+        for at, length, pitch in part:
+            i = bisect_right(ends, at) - 1
+            within[i].append(Event(at - ends[i], pitch, length, leads))
+    bars = [
+        Bar(metre, end - start, tuple(sorted(events, key=_order)))
+        for metre, (start, end), events in zip(tune.metres, pairwise(ends), within[:-1], strict=True)
+    ]
     full = [i for i, bar in enumerate(bars) if any(event.pitch is not None for event in bar.events)]
     kept = bars[full[0] : full[-1] + 1] if full else []
     return Score(grid, tune.key, _nearest(tune.tempo), tuple(kept)), float(np.mean(moved or [0.0]))
