@@ -85,6 +85,7 @@ def pitches(body: str, head: str = "M:4/4\nL:1/4\nK:C", **options: bool) -> list
         ("FCDE|", "M:4/4\nL:1/4\nK:C ^f", [66, 60, 62, 64]),
         ("BEAD|", "M:4/4\nL:1/4\nK:Bb clef=bass", [70, 63, 69, 62]),
         ("BEAD|", "M:4/4\nL:1/4\nK:Bb clef=bass =e", [70, 64, 69, 62]),
+        ("FCGA|", "M:4/4\nL:1/4\nK:Hp", [66, 61, 67, 69]),
         ("[CEG]2 z2|", "M:4/4\nL:1/4\nK:C", [67]),  # the highest leads
         ("C2[K:G]F2|", "M:4/4\nL:1/4\nK:C", [60, 66]),
         ('"^slow".C!trill!D{ef}(EF)|', "M:4/4\nL:1/4\nK:C", [60, 62, 64, 65]),
@@ -129,6 +130,15 @@ def test_a_bar_that_a_part_ends_in_is_made_whole_by_what_the_next_begins_with() 
     found = of_abc("X:1\nM:4/4\nL:1/4\nK:C\nG|C2E2|D3:|\nc|B2A2|C3|]")
     assert len(found.metres) == 5 and found.odd == 0
     assert [note.start for note in found.notes][:3] == [3, 4, 6]  # it begins within the bar
+
+
+def test_ties_within_brackets_are_of_their_notes() -> None:
+    assert sung("G2[CE-]2|E4|") == [(0, 2, 67), (2, 6, 64)]
+    assert sung("E2[G-E]2|G4|") == [(0, 2, 64), (2, 6, 67)]
+
+
+def test_a_line_may_be_a_note_and_a_repeat() -> None:
+    assert pitches("C2D\nA:|\nB4|") == [60, 62, 69, 71]
 
 
 def test_chord_symbols_sound_until_the_next() -> None:

@@ -41,7 +41,7 @@ _PARTS = re.compile(
     r"|(?P<note>(?P<sign>[\^_=]*)(?P<letter>[A-Ga-gxzZX])(?P<octave>[,']*)(?P<length>\d*/*\d*))"
     r"|(?P<open>\[)|(?P<close>\](?P<times>\d*/*\d*))|(?P<tie>-)|(?P<broken><+|>+)|(?P<other>.)",
 )  # fmt: skip
-_FIELD = re.compile(r"^([A-Za-z]):(.*)$")
+_FIELD = re.compile(r"^([A-Za-z]):(?!\|)(.*)$")  # "A:|" is a note
 _CHORD = re.compile(r"([A-G])([#b]?)([^/\s]*)(?:/.*)?$", re.IGNORECASE)
 
 
@@ -104,6 +104,7 @@ class _Reader:
         self._broken = Fraction(1)  # of the next note
         self._last: list[int] = []  # the notes of this bar that came last
         self._stack: list[tuple[int, Fraction]] | None = None  # of a chord in brackets: pitches and lengths
+        self._ties = set[int]()  # which of them are tied
 
     def line(self, line: str) -> None:
         if found := _FIELD.match(line):
@@ -150,15 +151,16 @@ class _Reader:
         elif part["letter"]:
             self._note(part)
         elif part["open"]:
-            self._stack = []
+            self._stack, self._ties = [], set()
         elif part["close"]:
             stack, self._stack = self._stack or [], None
             if stack:
                 self._sound([pitch for pitch, _ in stack], stack[0][1] * _times(part["times"]))
+                self._tie([self._last[i] for i in self._ties if i >= 0])
+        elif part["tie"] and self._stack is not None:  # of one note of a chord
+            self._ties.add(len(self._stack) - 1)
         elif part["tie"]:
-            for i in self._last:
-                start, length, pitch, _ = self._bar.notes[i]
-                self._bar.notes[i] = (start, length, pitch, True)
+            self._tie(self._last)
         elif part["broken"]:
             self._break(part["broken"])
 
@@ -177,6 +179,11 @@ class _Reader:
             self._stack.append((self._pitch(part), length))
         else:
             self._sound([self._pitch(part)], length)
+
+    def _tie(self, notes: Sequence[int]) -> None:
+        for i in notes:
+            start, length, pitch, _ = self._bar.notes[i]
+            self._bar.notes[i] = (start, length, pitch, True)
 
     def _pitch(self, part: re.Match[str]) -> int:
         letter = part["letter"].upper()
@@ -374,6 +381,8 @@ def _tempo(value: str) -> float:
 
 def _key(value: str) -> tuple[Key, dict[str, int]]:
     """The key, and the sharps (1) and flats (-1) of its signature, by letter."""
+    if value[:2] == "Hp":  # of bagpipes
+        return Key(2), {"F": 1, "C": 1}
     found = re.match(r"([A-G])([#b]?)\s*([A-Za-z]*)(.*)", value)
     if not found or value.lower().startswith("none"):
         return Key(), {}
