@@ -19,14 +19,14 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.bounds import LONGEST, AnyCount, Depth, Few, Share, Width
 from maquette.core.errors import UserError, nearest
 from maquette.core.hardware import multiplies_bf16
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, above, between
 from maquette.core.rng import Rng
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
@@ -34,6 +34,7 @@ from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
 from maquette.losses.levels import LEVELS, Plain, Ranks, count, dequantise
 from maquette.models._given import ANY, condition, drop, given_columns, vector
+from maquette.models._learning import Learning
 from maquette.nets.denoiser import Denoiser
 from maquette.sampling import ode
 from maquette.sampling.degrade import Kind, corrupt
@@ -61,10 +62,8 @@ OPTIONS = (
 )
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of a flow."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     width: Width = Field(64, description="channels on the finest grid; multiples of 32 suit the hardware")
     deep: Width = Field(128, description="channels on the coarser grids")
@@ -110,15 +109,6 @@ class Config(BaseModel):
         1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of what is given"
     )
     churn: float = Field(1.0, ge=0, description="stochastic: how much noise is added on the way")
-
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
-    beta2: Share = 0.99
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
 
     @model_validator(mode="after")
     def _jumps_are_learned(self) -> Config:
@@ -220,11 +210,7 @@ class Flow(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
-            clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
-        )  # fmt: skip
-        return [Phase("flow", ("net",), self.flow, optim)]
+        return [Phase("flow", ("net",), self.flow, c.optim(not_muon=NOT_MUON))]
 
     def flow(self, batch: Batch, step: Step) -> Loss:
         """|u - target|^2 per value, where the target is x - e, or what two halves of a stretch add up to."""

@@ -12,20 +12,21 @@ network makes sounds out of nothing. It works on a window of frames, which is mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from maquette.core.batch import Batch, lengths
 from maquette.core.bounds import Depth, Few, Share, Width
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, between
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
+from maquette.models._learning import Learning
 from maquette.nets.restorer import Restorer
 from maquette.nets.spectrogram import SHIFTS, compressed, expanded, frame_size, sound_of
 from maquette.sampling.degrade_sound import Kind, corrupt, draws
@@ -43,10 +44,8 @@ SILENT = 1e-3  # of the peak: what of a sound made out of nothing is quieter to 
 _EDGE = SHIFTS // 2  # frames at either end of a stretch that see silence around it, and are left out
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of restoration."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     degrade: tuple[Kind, ...] = Field(
         ("noise", "gap", "lowpass", "clip", "reverb", "coding"), min_length=1, description="what it learns to undo"
@@ -67,15 +66,6 @@ class Config(BaseModel):
         1.0, ge=0, description="weight of the error of the sound itself, beside that of its compressed spectrum"
     )
     steps: Few = Field(4, description="of samples, unless others are asked for")
-
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
-    beta2: Share = 0.99
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
 
 
 def build(config: Config, spec: DataSpec) -> Restoration:
@@ -109,11 +99,7 @@ class Restoration(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
-            clip=c.clip, muon=c.muon, muon_block=64, not_muon=NOT_MUON,
-        )  # fmt: skip
-        return [Phase("restore", ("net",), self.restoring, optim)]
+        return [Phase("restore", ("net",), self.restoring, c.optim(muon_block=64, not_muon=NOT_MUON))]
 
     def restoring(self, batch: Batch, step: Step) -> Loss:
         """|E[x | x_t, heard] - x|^2 per value, and of the sound itself over its power."""

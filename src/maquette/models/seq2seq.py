@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.bounds import Depth, Share, Width
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import PAD, DataSpec, TokenSpec
 from maquette.losses import sequence
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
+from maquette.models._learning import Learning, Muon, Warmup
 from maquette.nets.recurrent import Memory, RecurrentNet, projected_nll
 from maquette.sampling import autoregressive
 
@@ -33,10 +34,8 @@ NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embed", "condition", "out")  # rows of a table, one a token, rather than a matrix
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of a recurrent encoder-decoder, or of a recurrent language model."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     cell: Literal["lstm", "gru"] = "lstm"
     layers: Depth = Field(2, description="recurrent layers of the encoder, and of the decoder")
@@ -67,13 +66,10 @@ class Config(BaseModel):
     )
 
     lr: float = Field(4e-3, gt=0)
-    muon: float = Field(1.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
+    muon: Muon = 1.0
     beta2: Share = 0.98
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.03, description="share of the run in which the learning rate grows")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+    warmup: Warmup = 0.03
 
 
 def build(config: Config, spec: DataSpec) -> RecurrentModel:
@@ -115,11 +111,7 @@ class RecurrentModel(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adamw", c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay,
-            schedule=c.schedule, warmup=c.warmup, clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
-        )  # fmt: skip
-        return [Phase("nll", ("net",), self.nll, optim)]
+        return [Phase("nll", ("net",), self.nll, c.optim("adamw", weight_decay=c.weight_decay, not_muon=NOT_MUON))]
 
     def nll(self, batch: Batch, step: Step) -> Loss:
         """Label-smoothed cross-entropy; its part is the plain one, in nats per token."""

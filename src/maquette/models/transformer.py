@@ -14,19 +14,20 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.bounds import DEEPEST, AnyCount, AnyDepth, Count, Depth, Length, Share, Width
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec, TokenSpec
 from maquette.core.watches import exploding
 from maquette.losses import sequence
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
+from maquette.models._learning import Learning, Muon, Warmup
 from maquette.nets.transformer import Memory, Transformer
 from maquette.sampling import autoregressive
 
@@ -36,10 +37,8 @@ NEEDS = (TokenSpec,)  # the source: rows that lack it teach nothing
 NOT_MUON = ("embedding", "source_embedding", "condition", "ngrams.table")  # mostly rows of a table, one a token
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of a transformer."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     width: Width = Field(256, description="numbers that describe a token; multiples of 32 suit the hardware")
     layers: Depth = Field(4, description="blocks of the decoder")
@@ -70,19 +69,13 @@ class Config(BaseModel):
     )
     infill: Share = Field(0.0, description="share of sequences that are rearranged, so that gaps can be filled")
 
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(5.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
+    muon: Muon = 5.0
     muon_block: AnyCount = Field(
         0, description="rows of a weight matrix that Muon orthogonalises together, 64 a tenth of the work; 0: all"
     )
-    beta1: Share = 0.9
-    beta2: Share = 0.99
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.02, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
+    warmup: Warmup = 0.02
     final: float = Field(0.0, ge=0, le=1, description="learning rate at the end over the highest")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Config:
@@ -138,10 +131,8 @@ class TransformerModel(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adamw", c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay, schedule=c.schedule, warmup=c.warmup,
-            constant_until=c.constant_until, final=c.final, clip=c.clip, muon=c.muon, muon_block=c.muon_block,
-            not_muon=NOT_MUON,
+        optim = c.optim(
+            "adamw", weight_decay=c.weight_decay, final=c.final, muon_block=c.muon_block, not_muon=NOT_MUON
         )  # fmt: skip
         return [Phase("nll", ("net",), self.nll, optim)]
 

@@ -19,13 +19,13 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from maquette.core.batch import Batch, lengths
-from maquette.core.bounds import Depth, Few, Share, Width
+from maquette.core.bounds import Depth, Few, Width
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, above, at_least, between
 from maquette.core.progress import stage
 from maquette.core.rng import Rng
@@ -34,6 +34,7 @@ from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
 from maquette.losses.divergence import itakura_saito
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
+from maquette.models._learning import Learning
 from maquette.models._voice import VoiceConfig, voice
 from maquette.nets.dims import gather, spread
 from maquette.nets.speech import CellDenoiser, TextEncoder
@@ -50,10 +51,8 @@ EVEN = 6.0  # nats a value that it costs to be a whole sound away from an even p
 LONGEST = 50.0  # cells that a token is given at most before training has said how many
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of text to speech."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     frames: int = Field(2, ge=1, le=16, description="frames of mel bands that are a cell")
     text_width: Width = Field(128, description="numbers that describe a token")
@@ -77,14 +76,6 @@ class Config(BaseModel):
     )
 
     steps: Few = Field(8, description="of samples, unless others are asked for")
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
-    beta2: Share = 0.99
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
 
 
 def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
@@ -172,11 +163,7 @@ class Speech(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
-            clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
-        )  # fmt: skip
-        return [Phase("speech", ("text", "denoiser"), self.loss, optim), *self.voice.phases()]
+        return [Phase("speech", ("text", "denoiser"), self.loss, c.optim(not_muon=NOT_MUON)), *self.voice.phases()]
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """The sum of three terms, each a mean over the values, or the tokens, of an item."""

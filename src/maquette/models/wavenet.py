@@ -15,14 +15,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from maquette.core.batch import Batch, lengths
-from maquette.core.bounds import VALUES, Depth, Share, Width
+from maquette.core.bounds import VALUES, Depth, Width
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, above
 from maquette.core.progress import stage
 from maquette.core.rng import Rng
@@ -30,6 +30,7 @@ from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.watches import exploding
 from maquette.losses import logistics, mu_law
 from maquette.models._given import ANY, condition, drop, given_columns, vector
+from maquette.models._learning import Learning, Muon, Warmup
 from maquette.nets.sounding import Voice
 from maquette.nets.wavenet import WaveNet
 
@@ -42,10 +43,8 @@ FIRST = 2**8  # samples of the first piece of a stream
 SLOWLY = "without numba, with which it is some 25 times as fast: pip install 'maquette[audio]'"
 
 
-class Config(BaseModel):
+class Config(Learning):
     """Settings of a WaveNet."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     blocks: Depth = Field(4, le=16, description="times that the dilations 1, 2, 4, ... are gone through")
     layers: Depth = Field(10, le=14, description="layers of a block: with each of them it hears twice as far back")
@@ -66,14 +65,8 @@ class Config(BaseModel):
     )
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
 
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(0.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
-    beta2: Share = 0.99
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.02, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
+    muon: Muon = 0.0
+    warmup: Warmup = 0.02
 
 
 def build(config: Config, spec: DataSpec) -> WaveNetModel:
@@ -123,11 +116,7 @@ class WaveNetModel(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
-            clip=c.clip, muon=c.muon, not_muon=NOT_MUON,
-        )  # fmt: skip
-        return [Phase("nll", ("net",), self.nll, optim)]
+        return [Phase("nll", ("net",), self.nll, c.optim(not_muon=NOT_MUON))]
 
     def nll(self, batch: Batch, step: Step) -> Loss:
         """-log p of a crop of each item, over the samples of the largest; its part is that of a sample, in nats."""
