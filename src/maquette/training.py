@@ -414,12 +414,15 @@ def inspected(
     chosen = tuple(plain(name) for name in given if name != "none")
     made, depends, kinds = suggestion(source, config, tuple(map(plain, target)), chosen)
     depends = chosen if given else depends
-    recipe = None
+    recipe = first = None
+    forms = [find_modality(kinds[name]).Spec for name in depends if name in kinds]
     if len(made) == 1 and {*made, *depends} <= {*kinds}:
         first = part(kinds[made[0]], "first_recipe", "options")
-        recipe = first([find_modality(kinds[name]).Spec for name in depends]) if first else None
+        recipe = first(forms, None) if first else None
     gaps = _may_miss(load_recipe(recipe).family) if recipe else ()
     dataset = open_dataset(source, config, target=made, given=depends, may_miss=gaps, notify=notify)
+    if first:
+        recipe = first(forms, dataset.train.columns[made[0]].spec)
     return Inspected(dataset, made, depends, recipe)
 
 

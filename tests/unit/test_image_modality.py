@@ -380,3 +380,20 @@ def test_raw_files_of_cameras_are_no_pictures(name: str) -> None:
     from maquette.modalities.image.claims import claims
 
     assert not claims(name, b"") and not claims(name, b"II*\0" + bytes(60)) and claims("a.tif", b"II*\0" + bytes(60))
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "recipe"),
+    [
+        ((3, 32, 32), (), "image/colour"),
+        ((4, 64, 64), (label.Spec,), "image/colour"),
+        ((3, 16, 16), (), "image/gan"),
+        ((1, 64, 64), (label.Spec,), "image/gan"),
+        ((3, 64, 64), (number.Spec,), "image/flow"),
+        (None, (), "image/gan"),
+    ],
+)
+def test_what_is_proposed_is_what_was_measured_to_be_best(shape, given, recipe) -> None:
+    from maquette.modalities.image.options import first_recipe
+
+    assert first_recipe(given, shape and ImageSpec(shape=shape)) == recipe

@@ -125,6 +125,7 @@ def test_options_are_those_of_the_model_of_codes():
     [
         ({"family": "flow", "widht": 3}, "model.prior.widht"),
         ({"family": "gan"}, "cannot learn codes"),
+        ({"family": "clustered"}, "has a model of its own"),
         ({"family": "transformer"}, "on grids"),
         ({"family": "flow", "levels": "auto"}, "prior.levels is about values"),
         ({"family": "flow", "degrade": ["noise"]}, "prior.degrade is about values"),

@@ -68,7 +68,9 @@ What people ask of it and see of it:
                                                                an item as it is made: words, or a file for a pipe
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
-                first_recipe(given: Sequence[type[ColumnSpec]]) -> str   what to begin with, given such columns
+                first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None) -> str
+                                                               what to begin with, given such columns; spec: of the
+                                                               target, None before it is known
                 first_command(spec, run) -> str                what to try after training
                 extent(spec) -> (float, str)                   how large items are: for recipes/needs.yaml, and in words
                 smaller(spec) -> {words: spec}                 smaller items, by the option of `train` for them

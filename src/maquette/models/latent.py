@@ -130,6 +130,12 @@ class Latent(Model):
                     f"model.prior.{key} is measured on items, and codes are values of their own.",
                     f"Name a number: codes have a mean near 0, and a standard deviation near {1 / SPAN}.",
                 )
+        if hasattr(family, "families"):  # it looks at the items before another learns, and these are no codes
+            name = config.prior["family"]
+            raise UserError(
+                f"'{name}' has a model of its own, and cannot learn codes.",
+                f"Take a recipe of the family {name}, and 'model.prior={{family: latent, codec: RUN, ...}}' in it.",
+            )
         if not issubclass(GridSpec, family.SUPPORTS):
             raise UserError(f"'{config.prior['family']}' cannot learn codes, which are on grids.", REMEDY_PRIOR)
         columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}

@@ -46,7 +46,7 @@ def stream(
     return streaming.stream(generator, column, asked, given, seed, item, about)
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
     """What to begin with. given: forms of the columns that sounds are made from."""
     from maquette.core.spec import TokenSpec
 

@@ -32,6 +32,7 @@ DATA_OPTIONS = (
            "[default: first, of fewer than 5 files all]", choices=("first", "all")),
 )  # fmt: skip
 SMALLEST = 16  # pixels of the shorter side, of what is proposed for a first look
+IN_COLOUR = 32  # pixels a side from which pictures in colour are for image/colour: docs/large_pictures.md
 GRID = Option("grid", bool, False, "One picture of them all instead of a file each.", only="command")
 
 
@@ -40,11 +41,14 @@ def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
     return (GRID,)
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
     """What to begin with. given: forms of the columns that pictures are made from."""
     from maquette.core.spec import ClassSpec
 
-    return "image/gan" if all(issubclass(form, ClassSpec) for form in given) else "image/flow"
+    if not all(issubclass(form, ClassSpec) for form in given):
+        return "image/flow"
+    large = spec is not None and spec.shape[0] >= 3 and extent(spec)[0] >= IN_COLOUR
+    return "image/colour" if large else "image/gan"
 
 
 def extent(spec: ColumnSpec) -> tuple[float, str]:

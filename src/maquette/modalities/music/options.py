@@ -75,7 +75,7 @@ def plan(
     return Plan(keywords)
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
     """What to begin with. given: forms of the columns that tunes are made from."""
     return "music/lm"
 

@@ -108,7 +108,7 @@ def facts(dataset: Dataset, spec: DataSpec, column: str) -> dict[str, Any]:
     return {"layouts": found} if found else {}
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
     """What to begin with. given: forms of the columns that texts are made from."""
     from maquette.core.spec import TokenSpec
 
