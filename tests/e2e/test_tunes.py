@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import fails_clearly, maquette
 
-from maquette.modalities.music.abc_notation import write as in_abc
+from maquette.modalities.music.abc_notation.writing import write as in_abc
 from maquette.modalities.music.contract import made_up
 from maquette.modalities.music.midi import write as in_midi
 

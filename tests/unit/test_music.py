@@ -22,9 +22,9 @@ from maquette.core.spec import BOS, EOS, PAD, DataSpec
 from maquette.data import open_dataset
 from maquette.data.raw import File
 from maquette.modalities import music
-from maquette.modalities.music.abc_notation import read as of_abc
-from maquette.modalities.music.abc_notation import tunes
-from maquette.modalities.music.abc_notation import write as in_abc
+from maquette.modalities.music.abc_notation.reading import read as of_abc
+from maquette.modalities.music.abc_notation.reading import tunes
+from maquette.modalities.music.abc_notation.writing import write as in_abc
 from maquette.modalities.music.claims import claims
 from maquette.modalities.music.config import Config, Spec
 from maquette.modalities.music.contract import made_up
@@ -580,3 +580,10 @@ def test_what_is_written_by_a_model_can_be_read(tmp_path: Path) -> None:
 def test_the_first_tune_of_a_file_that_can_be_read_is_taken() -> None:
     data = b"X:1\nK:C\nC@|\nX:2\nM:4/4\nL:1/4\nK:C\nCDEF|\n"
     assert len(tune_of(data, "x.abc").notes) == 4
+
+
+def test_what_is_tied_over_a_bar_line_keeps_its_accidental() -> None:
+    tune = of_abc("X:1\nM:4/4\nL:1/4\nK:C\nCDE^F-|FFG2|[^C4^F4]-|[C4F4]|G4|")
+    assert [(note.pitch, float(note.length)) for note in tune.notes[3:6]] == [(66, 2.0), (65, 1.0), (67, 2.0)]
+    assert (tune.notes[6].pitch, float(tune.notes[6].length)) == (66, 8.0)  # of a chord the highest
+    assert of_abc("X:1\nM:4/4\nL:1/4\nK:C\n[^F4-|G4]|G4|").notes  # a chord that a bar line cuts

@@ -15,8 +15,8 @@ from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import BOS, ColumnSpec
 from maquette.data import decode as decoding
 from maquette.data.raw import Cell, File
-from maquette.modalities.music.abc_notation import read as of_abc
-from maquette.modalities.music.abc_notation import tunes
+from maquette.modalities.music.abc_notation.reading import read as of_abc
+from maquette.modalities.music.abc_notation.reading import tunes
 from maquette.modalities.music.claims import is_midi
 from maquette.modalities.music.config import Config, Spec
 from maquette.modalities.music.duplicates import Likeness

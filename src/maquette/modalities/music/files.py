@@ -15,7 +15,7 @@ from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, ready
 from maquette.core.spec import PAD, ColumnSpec
-from maquette.modalities.music.abc_notation import write as in_abc
+from maquette.modalities.music.abc_notation.writing import write as in_abc
 from maquette.modalities.music.midi import write as in_midi
 from maquette.modalities.music.sound import RATE, render, wav
 from maquette.modalities.music.tokens import Score, pieces, read, score

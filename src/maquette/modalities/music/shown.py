@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from maquette.core.spec import ColumnSpec
-from maquette.modalities.music.abc_notation import write as in_abc
+from maquette.modalities.music.abc_notation.writing import write as in_abc
 from maquette.modalities.music.files import score_of
 from maquette.modalities.music.sound import render, wav
 from maquette.modalities.music.tune import Tune
