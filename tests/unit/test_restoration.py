@@ -210,11 +210,13 @@ def test_what_lies_far_away_makes_no_difference(model: Any) -> None:
 def test_stretches_are_of_the_items_and_as_loud_as_can_be(model: Any) -> None:
     x = torch.zeros(3, 1, 4096)
     x[0, 0], x[1, 0, :700], x[2, 0, :2000] = tones(1)[0], 0.01, tones(1)[0, :2000]
-    u = torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.0, 0.99], [0.0, 1.0, 0.0]])
-    made = model._stretches(x, u)
+    u = torch.tensor([[0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.99, 0.6], [0.0, 1.0, 0.0, 0.6]])
+    made, there = model._stretches(x, u)
     assert made.shape == (3, 19 * 64)
     assert int((made[1] != 0).sum()) == 700 and torch.allclose(made[1].max(), torch.tensor(1.0))
-    assert torch.allclose(made[2], x[2, 0, : 19 * 64] / x[2].abs().max() * 10 ** (-15 / 20), atol=1e-5)
+    part = x[2, 0, : 15 * 64 - 48] / x[2].abs().max() * 10 ** (-15 / 20)
+    assert torch.allclose(made[2, 304:], part, atol=1e-5) and not made[2, :304].any()
+    assert there[0].all() and torch.equal(there[1], made[1] != 0) and int(there[2].sum()) == 912 == len(part)
 
 
 class Told:

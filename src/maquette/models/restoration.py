@@ -135,10 +135,10 @@ class Restoration(Model):
     def restoring(self, batch: Batch, step: Step) -> Loss:
         """|E[x | x_t, heard] - x|^2 per value, and of the sound itself over its power."""
         c, n, rng = self.config, batch.size, step.rng
-        clean = self._stretches(batch.only(), rng.uniform(n, 3))
+        clean, there = self._stretches(batch.only(), rng.uniform(n, 4))
         u, noise = rng.uniform(n, draws(c.degrade)), rng.normal(n, clean.shape[1])
         with torch.autocast(clean.device.type, enabled=False):  # a product in bf16 would be one more degradation
-            heard, seen = corrupt(clean, c.degrade, self.rate, c.unseen, u, noise)
+            heard, seen = (v * there for v in corrupt(clean, c.degrade, self.rate, c.unseen, u, noise))
         x, y, seen = (v[..., _EDGE:-_EDGE] for v in (self._spectra(clean), self._spectra(heard), self._share(seen)))
         t = (rng.uniform(n) - c.begun).clamp(min=0) / max(1 - c.begun, 1e-6)
         begin = y + c.noise * self._white(rng.normal(n, clean.shape[1]))[..., _EDGE:-_EDGE]
@@ -155,16 +155,22 @@ class Restoration(Model):
             error, parts = error + c.sound * sound, {**parts, "sound": sound.detach().mean()}
         return Loss((error + LEVEL * level).mean(), parts)
 
-    def _stretches(self, x: Tensor, u: Tensor) -> Tensor:
-        """A stretch of one channel of each item f32[B, C, N], from anywhere within it, f32[B, n]; shorter items lie
-        anywhere within theirs. Items are as loud as they can be, and up to QUIETER dB quieter."""
+    def _stretches(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """A stretch of one channel of each item f32[B, C, N], from anywhere within it or over an end, f32[B, n]; shorter
+        items lie anywhere within theirs. Items are as loud as they can be, and up to QUIETER dB quieter.
+
+        And where it can be heard, f32[B, n]: of half of the items only where they are, as of a file that ends, noise and
+        all; of the others it goes on.
+        """
         n = (self.config.frames + 2 * _EDGE - 1) * self.hop
         length = lengths(x)
         x = x[torch.arange(len(x)), (u[:, 0] * x.shape[1]).long()]
         level = 10 ** (-QUIETER * u[:, 1] / 20) / x.abs().amax(1).clamp(min=1e-4)
-        start = (u[:, 2] * (length - n)).round().long()
+        beyond = (length > n) * (n // 4)
+        start = (u[:, 2] * (length - n + 2 * beyond)).round().long() - beyond
         place = start[:, None] + torch.arange(n, device=x.device)
-        return F.pad(x, (n, n)).gather(1, (place + n).clamp(0, x.shape[1] + 2 * n - 1)) * level[:, None]
+        there = (place >= 0) & (place < length[:, None]) | (u[:, 3:] < 0.5)
+        return F.pad(x, (n, n)).gather(1, (place + n).clamp(0, x.shape[1] + 2 * n - 1)) * level[:, None], there
 
     # -- spectra -------------------------------------------------------------------------------------
 
