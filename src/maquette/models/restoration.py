@@ -117,7 +117,7 @@ class Restoration(Model):
         (self.length,), self.channels, self.rate = column.grid, column.channels, int(column.rate_hz)
         self.size = frame_size(self.rate)
         self.hop = self.size // SHIFTS
-        # Magnitudes of white noise of power 1 are those of Rayleigh's distribution, of mean square 3/8 size.
+        # Magnitudes of the transform of white noise are Rayleigh's, of mean square 3/8 size under a Hann window.
         mean = (math.pi * 3 / 8 * self.size) ** 0.5 / 2 / full_scale(self.size) ** 0.5
         self.whitened = SPREAD / (mean / 2) ** 0.5
         self.net = Restorer(self.size // 2 + 1, c.frames, c.width, c.deep, c.blocks, c.deep_blocks)
@@ -156,11 +156,11 @@ class Restoration(Model):
         return Loss((error + LEVEL * level).mean(), parts)
 
     def _stretches(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """A stretch of one channel of each item f32[B, C, N], from anywhere within it or over an end, f32[B, n]; shorter
-        items lie anywhere within theirs. Items are as loud as they can be, and up to QUIETER dB quieter.
+        """A stretch of one channel of each item f32[B, C, N], from within it or over an end, f32[B, n]; shorter items
+        lie anywhere within theirs. Items are as loud as they can be, and up to QUIETER dB quieter.
 
-        And where it can be heard, f32[B, n]: of half of the items only where they are, as of a file that ends, noise and
-        all; of the others it goes on.
+        And where it can be heard, f32[B, n]: of half of the items only where they are, as of a file that ends, noise
+        and all; of the others it goes on.
         """
         n = (self.config.frames + 2 * _EDGE - 1) * self.hop
         length = lengths(x)
