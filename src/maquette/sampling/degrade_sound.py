@@ -27,37 +27,37 @@ CLIP = (0.1, 0.6)  # of the peak
 T60 = (0.1, 0.8)  # seconds in which the reverberation falls by 60 dB
 DIRECT = (0.0, 12.0)  # dB of the direct sound above all of the reverberation
 COARSE = (0.5, 2.0)  # steps of a coder, over the root mean square of a band
-TOGETHER = 0.5  # share of items to which two things happen
+ALSO = 0.2  # share of items to which each of the other things happens, too
 
 _EDGE = 0.09  # share of the band over which a low-pass falls, as soxr's does
 _LEAST = 1e-12
 _LINES = 576  # coefficients of a block of MP3
 _BANDS = 22  # that are rounded alike
-_U = 4  # uniform numbers for each kind
+_U = 5  # uniform numbers for each kind
 
 
 def draws(kinds: Sequence[Kind]) -> int:
     """Uniform numbers that `corrupt` takes for an item."""
-    return 3 + _U * len(kinds)
+    return 2 + _U * len(kinds)
 
 
 def corrupt(
     x: Tensor, kinds: Sequence[Kind], rate: int, hidden: float, u: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Sounds f32[B, N] as they are heard, and where, both f32[B, N]: one thing happens to each, to some two, in the
-    order that they have in the world. A share `hidden` of the items is not heard at all: 0 everywhere.
+    """Sounds f32[B, N] as they are heard, and where, both f32[B, N]: one thing happens to each, and often another, in
+    the order that they have in the world. A share `hidden` of the items is not heard at all: 0 everywhere.
 
     u f32[B, draws(kinds)] uniform on [0, 1); noise f32[B, N] normal
     """
     first = (u[:, 0] * len(kinds)).long()
-    second = torch.where(u[:, 1] < TOGETHER, (u[:, 1] / TOGETHER * len(kinds)).long(), first)
     y, seen = x.clone(), torch.ones_like(x)
     for kind in sorted(kinds, key=("reverb", "noise", "lowpass", "clip", "coding", "gap").index):
         number = kinds.index(kind)
-        rows = ((first == number) | (second == number)).nonzero()[:, 0]
+        own = u[:, 2 + _U * number : 2 + _U * (number + 1)]
+        rows = ((first == number) | (own[:, 0] < ALSO)).nonzero()[:, 0]
         if not len(rows):
             continue
-        of, a = y[rows], u[rows, 3 + _U * number : 3 + _U * (number + 1)]
+        of, a = y[rows], own[rows, 1:]
         if kind == "noise":
             y[rows] = noisy(of, noise[rows], _between(SNR, a[:, 0]), SLOPE * (2 * a[:, 1] - 1).clamp(min=0))
         elif kind == "gap":
@@ -74,7 +74,7 @@ def corrupt(
             y[rows] = reverberant(of, noise[rows], _between(T60, a[:, 0]), _between(DIRECT, a[:, 1]), rate)
         else:
             y[rows] = coded(of, _between(COARSE, a[:, 0]))
-    heard = (u[:, 2:3] >= hidden).to(x)
+    heard = (u[:, 1:2] >= hidden).to(x)
     return y * heard, seen * heard
 
 

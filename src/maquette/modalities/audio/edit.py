@@ -259,6 +259,6 @@ def _outside(n: int, rate: int, gaps: Sequence[Gap], name: str) -> Tensor:
 
 def _blended(made: Tensor, x: Tensor, seen: Tensor, rate: int) -> Tensor:
     """What was made where x is not known, and x elsewhere; beside a gap one goes over into the other."""
-    k = max(1, round(BLENDED * rate))
+    k = max(1, round(BLENDED * rate / 2))  # widened by k, then smoothed over k more
     around = F.max_pool1d(1 - seen, 2 * k + 1, 1, k)
     return torch.lerp(x, made, F.avg_pool1d(around, 2 * k + 1, 1, k, count_include_pad=False))
