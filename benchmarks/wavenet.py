@@ -10,7 +10,8 @@
    written apart from the one it judges; and those that the network which is trained would draw.
 3. Seconds of sound that are learned a second, beside a plain PyTorch version (peers/wavenet.py): of clips as long as
    those of fsdd, which the plain one has to pad.
-4. --run: nats a sample of held-out clips, beside 3-grams of their codes, interpolated (Witten-Bell).
+4. --run: nats a sample of held-out clips, beside 3-grams of their codes, interpolated (Witten-Bell), and
+   a GRU of as many parameters that learned for --gru seconds of the processor. Neither is told what is given.
 
 Times are of the process, all of its threads: they count the work, not what else the machine does. Of a core with AVX2
 alone: ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= MKL_ENABLE_INSTRUCTIONS=AVX2, too.
@@ -36,6 +37,7 @@ from maquette.losses import mu_law
 from maquette.nets import sounding
 from maquette.nets.sounding import Voice, Weights
 from maquette.nets.wavenet import WaveNet
+from peers.gru import trained
 from peers.wavenet import WaveNet as Plain
 
 RUNS = """maquette train audio/wavenet --data $MAQUETTE_DATA/fsdd data.label_pattern={label}_{speaker}_{take} \
@@ -279,18 +281,27 @@ def codes_of(batch: Batch) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def score(run: maquette.Run, items: int | None) -> None:
-    """Prints nats a sample of held-out clips, ends counted: of the run, and of 3-grams of what it learned from."""
+def score(run: maquette.Run, items: int | None, seconds: float) -> None:
+    """Prints nats a sample of held-out clips, ends counted: of the run, and of others of what it learned from: 3-grams,
+    and a GRU where it has seconds to learn."""
     dataset, spec, model = run.dataset(quiet=True), run.spec, run.generator.model
-    grams = Grams([clip for rows in _parts(len(dataset.train)) for clip in codes_of(dataset.train.batch(rows, spec))])
-    ours = theirs = samples = 0.0
+    learned = [clip for rows in _parts(len(dataset.train)) for clip in codes_of(dataset.train.batch(rows, spec))]
+    grams, gru = Grams(learned), None
+    if seconds:
+        with torch.enable_grad():
+            gru = trained([torch.from_numpy(clip) for clip in learned], mu_law.CODES, seconds)
+    ours = theirs = recurrent = samples = 0.0
     for rows in _parts(min(len(dataset.test), items or len(dataset.test))):
         batch = dataset.test.batch(rows, spec)
         ours -= float(model.log_prob(batch, ItemRng(0, range(batch.size))).double().sum())  # type: ignore[operator]
         clips = codes_of(batch)
         theirs += sum(map(grams.nats, clips))
+        if gru is not None:
+            recurrent += gru.nats([torch.from_numpy(clip) for clip in clips])
         samples += sum(map(len, clips))
     print(f"nats a sample of {samples:,.0f} held out: {ours / samples:.4f}, 3-grams {theirs / samples:.4f}")
+    if gru is not None:
+        print(f"a GRU of {sum(p.numel() for p in gru.parameters()):,} numbers: {recurrent / samples:.4f}")
 
 
 def _parts(rows: int) -> list[np.ndarray]:
@@ -302,6 +313,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a trained run of audio/wavenet")
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--exact", type=int, default=0, metavar="DRAWS")
+    parser.add_argument("--gru", type=float, default=0.0, metavar="SECONDS", help="that a GRU learns [default: 0]")
     parser.add_argument("--items", type=int, help="held-out clips to score [default: all]")
     args = parser.parse_args()
     print(_run.machine())
@@ -315,7 +327,7 @@ def main() -> None:
     if run is None:
         learning(net, 1 if smoke else 3, 1 if smoke else len(LENGTHS))
     else:
-        score(run, 4 if smoke else args.items)
+        score(run, 4 if smoke else args.items, 0.1 if smoke else args.gru)
 
 
 if __name__ == "__main__":

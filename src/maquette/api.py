@@ -507,6 +507,8 @@ class Run:
         own = {column: value[item:] for column, value in values.items()}
         asked = {**request.family, **request.kinds.get(name, {})}
         about = self.about.of(seed, item).with_more(captions_by_column(own, self.spec, 0))
+        if remark := self.generator.model.remark:
+            self.notify(remark)
         pieces: Iterator[str | bytes] = make(self.generator, name, asked, own, seed, item, self.folder.data(), about)
         return pieces
 

@@ -434,7 +434,7 @@ def test_what_goes_on_behind_its_own_beginning_is_the_same_sound(output: Any) ->
             assert torch.allclose(rest, whole[:, n:], atol=1e-3), n
 
 
-def test_a_sound_goes_on_by_the_verb(tmp_path: Path) -> None:
+def test_a_sound_goes_on_by_the_verb(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clips").mkdir()
     for i, x in enumerate(tones(12, 1000)):
         soundfile.write(tmp_path / "clips" / f"{i}.wav", x.numpy(), RATE)
@@ -446,6 +446,13 @@ def test_a_sound_goes_on_by_the_verb(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     start, out = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("start", "out"))
     assert len(out) > 400 and np.allclose(out[:400], start, atol=1e-4)
+    monkeypatch.setattr(wavenet, "compiled_loop", lambda cache: None)
+    assert "maquette[fast]" in edited(run, "continue", tmp_path / "start.wav", "-o", tmp_path / "out.wav").output
+    capsys.readouterr()
+    next(iter(run.stream()))
+    assert "maquette[fast]" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert not run.generator.model.remark
     done = edited(run, "restore", tmp_path / "start.wav", "-o", tmp_path / "out.wav")
     assert isinstance(done.exception, UserError) and "cannot restore" in str(done.exception)
     soundfile.write(tmp_path / "long.wav", tones(1, 1100)[0].numpy(), RATE)

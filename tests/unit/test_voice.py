@@ -14,6 +14,7 @@ from maquette.core.errors import UserError
 from maquette.core.model import Step
 from maquette.core.rng import StepRng
 from maquette.core.spec import GridSpec
+from maquette.losses.spectral import log_distance
 from maquette.modalities.audio.config import Spec
 from maquette.models._voice import Learned, Voice, VoiceConfig, voice
 from maquette.nets.mel import Mel
@@ -93,7 +94,7 @@ def test_what_is_no_sound_has_no_voice() -> None:
 
 
 COLUMN = Spec(shape=(1, SAMPLES), rate_hz=RATE)
-SMALL = VoiceConfig(width=16, stages=2, blocks=1, rounds=3, seconds=0.25)
+SMALL = VoiceConfig(width=16, blocks=1, rounds=3, seconds=0.25)
 
 
 def learned(config: VoiceConfig = SMALL, column: Spec = COLUMN) -> Voice:
@@ -127,6 +128,13 @@ def test_what_it_says_of_a_grid_is_the_same_in_any_batch() -> None:
     torch.testing.assert_close(heard.sound(grids[1:2])[0], together[1], rtol=0, atol=0)
     two = voice(SMALL, Spec(shape=(2, SAMPLES), rate_hz=RATE)).sound(grids[:2].view(1, 2, *grids.shape[2:]))
     assert two.shape == (1, 2, SAMPLES)
+
+
+def test_spectra_that_are_twice_as_loud_are_the_logarithm_of_two_apart() -> None:
+    loud = torch.rand(3, 129, 9, generator=torch.Generator().manual_seed(0)) + 0.01
+    assert log_distance(loud, loud).max() < 2e-3
+    torch.testing.assert_close(log_distance(4 * loud, loud), torch.full((3,), math.log(2)), rtol=1e-4, atol=0)
+    assert log_distance(loud / 1e20, loud / 1e15).max() < 2e-3  # both are as good as silent
 
 
 def test_it_learns() -> None:

@@ -139,6 +139,11 @@ class Model(nn.Module):
     options: tuple[Option, ...] = ()
     needs: tuple[type[ColumnSpec], ...] = ()
 
+    @property
+    def remark(self) -> str:
+        """What people are told before it unfolds an item, such as why that is slow; empty: nothing."""
+        return ""
+
     def phases(self) -> Sequence[Phase]:
         """The updates that one training step is made of, in order."""
         raise NotImplementedError(f"{type(self).__name__} must say how it learns: phases()")

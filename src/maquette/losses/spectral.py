@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from maquette.nets.spectrogram import SHIFTS, full_scale, power
-
-SIZES = (128, 256, 512)  # samples of a frame
 FLOOR = 1e-9  # of the power of a full-scale sine, added: -90 dB
 
 
-def log_spectra(made: Tensor, real: Tensor, sizes: tuple[int, ...] = SIZES) -> Tensor:
-    """Mean distance of the log magnitudes of sounds f32[..., N], f32[...], in nepers: the root of the mean square over
-    frequencies, its mean over frames, and over sizes of them (Yamamoto et al. 2020, with another norm)."""
-    both, distances = torch.stack([made, real]), []
-    for size in sizes:
-        a, b = (power(both, size, size // SHIFTS) / full_scale(size) + FLOOR).log() / 2
-        distances.append(((a - b).square().mean(-2) + 1e-6).sqrt().mean(-1))
-    return torch.stack(distances).mean(0)
+def log_distance(made: Tensor, real: Tensor) -> Tensor:
+    """Mean distance of the log magnitudes of power spectrograms f32[..., frequencies, frames], in which a full-scale
+    sine is 1; f32[...], in nepers: the root of the mean square over frequencies, its mean over frames (Gray & Markel
+    1976)."""
+    apart = ((made + FLOOR) / (real + FLOOR)).log() / 2
+    return (apart.square().mean(-2) + 1e-6).sqrt().mean(-1)

@@ -19,10 +19,13 @@ from maquette.core.bounds import Count, Depth, Share, Width
 from maquette.core.errors import UserError
 from maquette.core.model import Loss, Optim, Phase, Step
 from maquette.core.spec import GridSpec
-from maquette.losses.spectral import log_spectra
+from maquette.losses.spectral import log_distance
 from maquette.nets.mel import Mel
+from maquette.nets.spectrogram import full_scale, mel_filters, power
 from maquette.nets.vocoder import Vocoder
 from maquette.sampling.griffin_lim import griffin_lim
+
+BANDS = 0.2  # what bands count beside frequencies: the logarithm of what is not known is less than its power
 
 
 class VoiceConfig(BaseModel):
@@ -35,11 +38,10 @@ class VoiceConfig(BaseModel):
         None,
         ge=1,
         le=1000,
-        description="of Griffin-Lim; null: 60, or 6 where a network mends what it makes",
+        description="of Griffin-Lim; null: 60, or 32 where a network says how loud frequencies are",
     )
-    width: Width = Field(192, description="numbers of a frame within the network; multiples of 32 suit the hardware")
-    stages: Depth = Field(2, le=8, description="times that the sound is mended, by a network each")
-    blocks: Depth = Field(3, description="of a network, one after the other")
+    width: Width = Field(256, description="numbers of a frame within the network; multiples of 32 suit the hardware")
+    blocks: Depth = Field(6, description="of the network, one after the other")
     seconds: float = Field(0.5, gt=0, le=60, description="of each sound that are learned in a step")
     noise: float = Field(
         0.02, ge=0, le=1, description="most of the noise on the grids it learns from: those that are made are not exact"
@@ -97,20 +99,23 @@ class Voice:
 
     def inverse(self, grids: Tensor, samples: int) -> Tensor:
         """f32[B, bands, frames] of one channel each -> f32[B, samples]."""
-        mel = self.mel
-        return griffin_lim(mel.power(grids).sqrt(), mel.size, mel.hop, samples, self.rounds)
+        return griffin_lim(self.magnitudes(grids), self.mel.size, self.mel.hop, samples, self.rounds)
+
+    def magnitudes(self, grids: Tensor) -> Tensor:
+        """f32[B, bands, frames] -> of each frequency, f32[B, frequencies, frames]."""
+        return self.mel.power(grids).sqrt()
 
 
 class Learned(Voice):
-    """One whose network learns to make the sounds of a batch from their grids, a moment of each in a step."""
+    """One whose network learns the magnitudes of the sounds of a batch from their grids, a moment of each in a step."""
 
     keeps = ("vocoder",)
-    rounds = 6
+    rounds = 32
 
     @cached_property
     def vocoder(self) -> Vocoder:
         c = self.config
-        return Vocoder(self.mel, c.width, c.stages, c.blocks, self.rounds)
+        return Vocoder(self.mel, c.width, c.blocks)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"vocoder": self.vocoder}
@@ -127,15 +132,16 @@ class Learned(Voice):
         return [Phase("vocoder", ("vocoder",), self.loss, optim, every=c.every)]
 
     def loss(self, batch: Batch, step: Step) -> Loss:
-        """How far spectra are apart, and bands, in units of grids; of moments that begin at random."""
-        real = self.moments(batch.only().float(), step.rng.uniform(batch.size))
-        channels, samples = real.shape[1:]
-        grids = self.mel.of(real)
+        """How far magnitudes, and what they come to in bands, are from real ones; of moments that begin at random."""
+        mel, moments = self.mel, self.moments(batch.only().float(), step.rng.uniform(batch.size))
         strengths = step.rng.uniform(batch.size).view(-1, 1, 1, 1) * self.config.noise
+        grids = mel.of(moments)
         noisy = (grids + strengths * step.rng.normal(*grids.shape)).clamp(-1, 1)
-        made = self.vocoder(noisy.flatten(0, 1), samples).unflatten(0, (-1, channels))
-        spectra, bands = log_spectra(made, real).mean(), (self.mel.of(made) - grids).abs().mean()
-        return Loss(spectra + bands, {"spectra": spectra.detach(), "bands": bands.detach()})
+        made = self.vocoder(noisy.flatten(0, 1)).square().unflatten(0, grids.shape[:2]) / full_scale(mel.size)
+        real = power(moments, mel.size, mel.hop) / full_scale(mel.size)
+        filters = mel_filters(mel.bands, mel.size, mel.rate).to(real)
+        spectra, bands = log_distance(made, real).mean(), log_distance(filters @ made, filters @ real).mean()
+        return Loss(spectra + BANDS * bands, {"spectra": spectra.detach(), "bands": bands.detach()})
 
     def moments(self, x: Tensor, places: Tensor) -> Tensor:
         """Of sounds f32[B, C, N], without their padding but where they are shorter. places: in [0, 1), f32[B]"""
@@ -145,5 +151,5 @@ class Learned(Voice):
         index = starts[:, None] + torch.arange(size, device=x.device)
         return x.gather(-1, index[:, None].expand(-1, x.shape[1], -1))
 
-    def inverse(self, grids: Tensor, samples: int) -> Tensor:
-        return self.vocoder(grids, samples)
+    def magnitudes(self, grids: Tensor) -> Tensor:
+        return self.vocoder(grids)

@@ -11,6 +11,7 @@ own beside the values of a sample, so clips of any length have a probability, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ from maquette.core.watches import exploding
 from maquette.losses import logistics, mu_law
 from maquette.models._given import ANY, condition, drop, given_columns, vector
 from maquette.models._learning import Learning, Muon, Warmup
-from maquette.nets.sounding import Voice
+from maquette.nets.sounding import Voice, compiled_loop
 from maquette.nets.wavenet import WaveNet
 
 SUPPORTS = (GridSpec,)
@@ -40,7 +41,7 @@ NOT_MUON = ("embedding", "condition", "given", "head")  # where values come in a
 PIECE = 2**14  # samples that are scored at once,
 AT_ONCE = 2**10  # and made, before it is seen which clips have ended
 FIRST = 2**8  # samples of the first piece of a stream
-SLOWLY = "without numba, with which it is some 25 times as fast: pip install 'maquette[audio]'"
+SLOWLY = "without numba, with which it is some 25 times as fast: pip install 'maquette[fast]'"
 
 
 class Config(Learning):
@@ -173,8 +174,12 @@ class WaveNetModel(Model):
             drawn = voice.advance(state, noise[:, state.time : state.time + size], temperature)
             yield torch.from_numpy(drawn[~np.isnan(drawn)])[None]
 
+    @property
+    def remark(self) -> str:
+        return "" if compiled_loop(_kept()) else f"Sounding {SLOWLY}"
+
     def _voice(self) -> Voice:
-        return Voice(self.net, self.coder.values, self.coder.mixtures, cache_folder("compiled", "numba"))
+        return Voice(self.net, self.coder.values, self.coder.mixtures, _kept())
 
     def _noise(self, n: int, rng: Rng) -> np.ndarray:
         """What each sample is drawn by, f32[n, N, 2]: a uniform number and, of mixtures, a logistic one."""
@@ -213,3 +218,8 @@ def _clips(x: Tensor) -> Iterator[Tensor]:
     """Clips f32[B, 1, N] without their padding, f32[n] each."""
     for clip, length in zip(x[:, 0], lengths(x).tolist(), strict=True):
         yield clip[:length]
+
+
+def _kept() -> Path:
+    """Where the compiled loop is kept."""
+    return cache_folder("compiled", "numba")

@@ -229,6 +229,8 @@ class Editor:
 
     def _unfolds(self) -> Unfolds:
         if isinstance(self.model, Unfolds):
+            if self.model.remark:
+                self.notify(self.model.remark)
             return self.model
         raise UserError(
             "This run cannot go on with a sound: it makes a whole one at once.",

@@ -31,7 +31,7 @@ def _wav(clip: object, rate: int) -> bytes:
 
 
 SETS = {"spoken-digits": (1, spoken_digits)}  # name -> its version, and what makes it
-# Recipe, set, time, settings, and how many of each class are shown. So early no network mends what Griffin-Lim makes.
+# Recipe, set, time, settings, and how many of each class are shown. So early all time is the flow's: no voice learns.
 DEMO: tuple[str, str, str, dict[str, object], int] = (
     "audio/flow", "spoken-digits", "4m", {"model.voice.vocoder": "griffin-lim"}, 2,
 )  # fmt: skip
