@@ -180,12 +180,13 @@ def _decode(data: bytes, name: str, size: Shape, fit: str, file: IO[bytes] | Non
         raise Unreadable("a single picture, not a clip")
     if len(sizes) > 1:
         odd[RESIZED] = None
-    end = max(source.ends[0] if source.ends else 0.0, times[-1])
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    end = max(source.ends[0] if source.ends else 0.0, times[-1] + usual)  # few files say it of the last
     share, seconds = LACKS
     if (lasts := end - times[0]) < share * source.says and source.says - lasts > seconds:
         raise Unreadable(f"truncated: {lasts:.3g} s, and it says that it lasts {source.says:.3g} s")
-    steps = np.diff(times)
-    if np.median(np.abs(steps - np.median(steps))) > 0.1 * np.median(steps) or steps.max() > 1.9 * np.median(steps):
+    if np.median(np.abs(steps - usual)) > 0.1 * usual or steps.max() > 1.9 * usual:
         odd[UNEVEN] = None
     height, width = next(iter(sizes))
     about = About(

@@ -51,7 +51,7 @@ def rate_of(times: np.ndarray) -> float:
 
 def usual(rate: float) -> float:
     """The rate itself, or the part of it that is USUAL at most."""
-    made = rate / math.ceil(rate / USUAL - 1e-3)
+    made = rate / max(1, math.ceil(rate / USUAL - 0.02))  # stamps are rounded: 30.02 is 30
     return float(round(made)) if abs(made - round(made)) < 0.02 * made and made > 5 else round(made, 3)
 
 
