@@ -94,6 +94,14 @@ class Denoiser(nn.Module):
         self.register_buffer("waves", waves * _FASTEST, persistent=False)
 
     def forward(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
+        return self.values(self.features(x, t, h, c))
+
+    def values(self, features: Tensor) -> Tensor:
+        """What `features` say, f32[B, C, *grid]."""
+        return self.grid.join(self.head(features)).float()
+
+    def features(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
+        """What is found out about each cell of the finest grid, [B, width, *cells]."""
         films = iter(self._films(t, h, c))
         u = self.stem(self.grid.cut(x))
         kept: list[Tensor] = []
@@ -104,7 +112,7 @@ class Denoiser(nn.Module):
         u = self.middle(u, films)
         for level, rise in zip(reversed(self.up), reversed(self.rises), strict=True):
             u = level(spread(rise(F.silu(u))) + kept.pop(), films)
-        return self.grid.join(self.head(F.silu(u))).float()
+        return F.silu(u)
 
     def _films(self, t: Tensor, h: Tensor, c: Tensor | None) -> list[Film]:
         """Scale and shift [B, C, 1, ...] of each block, in the order in which blocks are passed."""

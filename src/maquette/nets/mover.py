@@ -1,0 +1,134 @@
+"""The network that continues a clip by moving what was seen: layers of the last frame, and where each cell of them goes.
+
+Of each cell it is asked where what is there goes, not where what will be there comes from: that can be told near the
+cell itself, where the thing is, and however far it goes; and which of two things that lie over one another is in which
+layer is settled cell by cell. A frame is its layers, laid where they go (splatting, Niklaus and Liu 2020), over a ground
+that stays, whose values are those of whichever frame showed it, and over what is painted anew.
+
+A displacement is the sum of steps from moment to moment, so that the motion of the next frame is learned first and that
+of later ones goes on from it. Steps are on the grid of cells, and linear between these: motion is smooth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maquette.nets.condition import Condition
+from maquette.nets.denoiser import Denoiser
+from maquette.nets.dims import Conv
+from maquette.nets.warp import over, splat
+
+_TRUSTED = 3.0  # logit of the share of what is moved, at first
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the last frame is made of, and how it goes on. Of T moments, by `Mover.moments`.
+
+    colour:  of each layer, the hindmost first, f32[B, K, C, H, W]
+    share:   of each cell that it covers, f32[B, K, 1, H, W]
+    steps:   of each cell of a layer, from the moment before on, down and right, in cells: f32[B, T, K, 2, H, W]; to a
+             moment before the last frame, from the moment after it
+    ground:  what is behind the layers, painted residual included, f32[B, ahead, C, H, W]
+    trust:   share of what is moved that is shown, f32[B, ahead, 1, H, W]
+    """
+
+    colour: Tensor
+    share: Tensor
+    steps: Tensor
+    ground: Tensor
+    trust: Tensor
+
+    @property
+    def ahead(self) -> int:
+        return self.ground.shape[1]
+
+    @property
+    def ways(self) -> Tensor:
+        """From the last frame to each moment, f32[B, T, K, 2, H, W]."""
+        parts = self.steps.split([self.ahead, self.steps.shape[1] - self.ahead], 1)
+        return torch.cat([part.cumsum(1) for part in parts], 1)
+
+    def frames(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The moments ahead f32[B, ahead, C, H, W]; those seen before the last, from it backwards, over the mean
+        ground; and what is seen of each layer ahead, f32[B, ahead, K, H, W]."""
+        b, moments = self.steps.shape[:2]
+        layers = torch.cat([self.colour * self.share, self.share], 2)[:, None].expand(-1, moments, -1, -1, -1, -1)
+        laid = _laid(layers, self.ways)
+        laid = laid / laid[:, :, :, -1:].clamp(min=1)  # where cells crowd, their mean
+        colour, covered, seen = over(*laid.flatten(0, 1).split([laid.shape[3] - 1, 1], 2))
+        made, covered = colour.unflatten(0, (b, moments)), covered.unflatten(0, (b, moments))
+        trust = self.trust
+        future = trust * made[:, : self.ahead] + (1 - trust * covered[:, : self.ahead]) * self.ground
+        past = made[:, self.ahead :] + (1 - covered[:, self.ahead :]) * self.ground.mean(1, keepdim=True)
+        return future, past, trust * seen.unflatten(0, (b, moments))[:, : self.ahead]
+
+    def flow(self) -> Tensor:
+        """Where each cell of a layer comes from, of the moments ahead and from each to the one before it:
+        f32[B, ahead, K, 2, H, W]; 0 where the layer is not."""
+        steps, ways = self.steps[:, : self.ahead], self.ways[:, : self.ahead]
+        share = self.share[:, None].expand(-1, self.ahead, -1, -1, -1, -1)
+        found = _laid(torch.cat([-steps * share, share], 3), ways)
+        return found[:, :, :, :2] / found[:, :, :, 2:].clamp(min=1e-3)
+
+
+def _laid(values: Tensor, ways: Tensor) -> Tensor:
+    """f32[B, T, K, n, H, W] where it goes by f32[B, T, K, 2, H, W]."""
+    return splat(values.flatten(0, 2), ways.flatten(0, 2)).unflatten(0, ways.shape[:3])
+
+
+class Mover(nn.Module):
+    """x f32[B, C, seen, H, W], t f32[B] the share of these frames that is shown, c as `condition` makes it -> a Scene.
+
+    shape: (C, H, W) of a frame     layers: K     past: whether it also moves back, to the frames that were seen
+    """
+
+    def __init__(
+        self, shape: Sequence[int], seen: int, ahead: int, layers: int, condition: Condition | None, width: int,
+        deep: int, blocks: int, deep_blocks: int, described: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        channels, *size = shape
+        self.channels, self.seen, self.ahead, self.layers = channels, seen, ahead, layers
+        # Maps of values: of layers their shares and what of their colour the last frame does not show; of the ground
+        # which frames show it; of each moment what is painted, and what is not trusted.
+        self.maps = [layers, layers * channels, seen, ahead * channels, ahead]
+        self.trunk = Denoiser(
+            (sum(self.maps), *size), condition, width, deep, blocks, deep_blocks, described, seen * channels
+        )
+        self.moments = ahead + seen - 1
+        self.motion = Conv[2](self.trunk.head.in_channels, layers * 2 * (1 + self.moments), gain=0.05)
+        bias = self.trunk.head.bias
+        assert bias is not None
+        with torch.no_grad():
+            self.trunk.head.weight.mul_(0.3)
+            bias.view(-1, sum(self.maps))[:, -ahead:] = _TRUSTED  # channels of a cell lie as (values, maps)
+
+    @property
+    def condition(self) -> Condition | None:
+        return self.trunk.condition
+
+    def forward(self, x: Tensor, t: Tensor, c: Tensor | None) -> Scene:
+        b = len(x)
+        features = self.trunk.features(x.flatten(1, 2), t, torch.zeros_like(t), c)
+        share, hidden, ground, painted, trust = self.trunk.values(features).split(self.maps, 1)
+        shown = torch.einsum("bthw,bcthw->bchw", ground.softmax(1), x)
+        frames = (b, self.ahead, -1, *x.shape[-2:])
+        return Scene(
+            x[:, None, :, -1] + hidden.unflatten(1, (self.layers, -1)), share.sigmoid()[:, :, None],
+            self._steps(features, x.shape[-2:]), shown[:, None] + painted.view(frames), trust.sigmoid().view(frames),
+        )  # fmt: skip
+
+    def _steps(self, features: Tensor, size: Sequence[int]) -> Tensor:
+        patch = self.trunk.grid.patch
+        found = self.motion(features).float().unflatten(1, (self.layers, 2, -1)) * patch
+        steady, more = found.split([1, self.moments], 3)  # what stays the same, and how each moment differs
+        ahead, back = (steady + more).split([self.ahead, self.seen - 1], 3)
+        steps = torch.cat([ahead, -back], 3).permute(0, 3, 1, 2, 4, 5)
+        fine = F.interpolate(steps.flatten(0, 2), scale_factor=patch, mode="bilinear", align_corners=False)
+        return fine[..., : size[0], : size[1]].unflatten(0, steps.shape[:3])
