@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from maquette import api
+from maquette.data.open import open_dataset
 from maquette.data.raw import Array, RawTable
 from maquette.modalities.video import sets, sprites
 from maquette.modalities.video.moving import MovingDigits, bounced
@@ -53,11 +53,11 @@ def test_sets_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
     monkeypatch.setattr(sets, "DIGITS", {"train": 30, "test": 20})
     monkeypatch.setattr(sets, "SPRITES", {"train": 10, "test": 5})
-    found = api.inspect("moving-digits")
-    assert (found.summary["train"], found.summary["test"]) == (30, 20)
+    found = open_dataset("moving-digits", target=("video",))
+    assert (len(found.train), len(found.test)) == (30, 20)
     assert found.train.columns["video"].spec.shape == (1, 16, 32, 32)
     assert found.train.columns["label"].spec.num_classes == 10
-    assert api.inspect("sprites").train.columns["video"].spec.shape == (3, 16, 64, 64)
+    assert open_dataset("sprites").train.columns["video"].spec.shape == (3, 16, 64, 64)
 
 
 def test_moving_mnist_is_made_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ HELD_OUT = 360  # of the digits of scikit-learn, that test clips are made of
 
 
 def moving_mnist(mnist: RawTable) -> RawTable:
-    """Two digits of MNIST in clips of 20 frames of 64x64: of its training digits to learn from, of its test digits to be
-    held out."""
+    """Two digits of MNIST in clips of 20 frames of 64x64: its training digits are learned from, its test digits held
+    out."""
     (digits,) = (cells for cells in mnist.columns.values() if isinstance(cells, Array))
     whole = np.concatenate(digits.parts)
     parts = {split: whole[[name == split for name in mnist.splits]] for split in SEEDS}
