@@ -1,5 +1,5 @@
-"""How families learn clips that go on: a network makes the next moments of those it is shown, and the first moments come
-from a model of another family, to which they are one item with as many channels. Both learn in the same run.
+"""How families learn clips that go on: a network makes the next moments of those it is shown, and the first moments
+come from a model of another family, to which they are one item with as many channels. Both learn in the same run.
 
 Of some items only so many moments are shown as that model makes, and the rest is hidden: one network goes on with
 samples and with clips of which more is known. What comes after the moments that it makes at once is made of these.

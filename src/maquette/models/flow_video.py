@@ -1,8 +1,8 @@
 """Clips that go on by moving what was seen (nets/mover.py): of layers of the last moment, where each cell of them goes.
 
-Motion is learned from pictures alone: where a thing lands beside its place, the error of coarser pictures tells in which
-direction that is, and so all scales are compared, to which the mean of what may come next is best in each. What was seen
-before is explained by the same layers, moved back: what has crossed is told apart.
+Motion is learned from pictures alone. Where a thing lands beside its place, coarser pictures tell in which direction
+that is, and so all scales are compared. What was seen before is explained by the same layers, moved back, which tells
+apart what has crossed.
 """
 
 from __future__ import annotations
@@ -65,11 +65,9 @@ class FlowVideo(Continuing):
 
     def error(self, out: Scene, seen: Tensor, ahead: Tensor) -> Loss:
         future, past, shares = out.frames()
-        error = over_scales(future - ahead.movedim(1, 2))
-        parts = {
-            "error": (future - ahead.movedim(1, 2)).detach().square().mean(),
-            "moved": shares.detach().sum(2).mean(),
-        }
+        wrong = future - ahead.movedim(1, 2)
+        error = over_scales(wrong)
+        parts = {"square": wrong.detach().square().mean(), "moved": shares.detach().sum(2).mean()}
         if self.config.past and past.shape[1]:
             before = over_scales(past - seen[:, :, :-1].flip(2).movedim(1, 2))
             error, parts = error + self.config.past * before, {**parts, "past": before.detach()}

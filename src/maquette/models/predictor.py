@@ -51,7 +51,7 @@ class Predictor(Continuing):
         c, (channels, _, *size) = self.config, self.shape
         return Painter(
             channels, size, c.seen, c.ahead, described, c.width, c.deep, c.blocks, c.deep_blocks, c.condition
-        )
+        )  # fmt: skip
 
     def made(self, out: Tensor) -> Tensor:
         return out

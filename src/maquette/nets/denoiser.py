@@ -60,6 +60,7 @@ class Denoiser(nn.Module):
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
     patch: values a side of a cell of the finest grid; auto, coarse: those of `pyramid`
+    head: cells a side of the last convolution
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -68,6 +69,7 @@ class Denoiser(nn.Module):
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
         described: int, inputs: int | None = None, patch: int | Literal["auto", "coarse"] = "auto",
+        head: int = 3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.grid = Grid.of(shape, patch) if isinstance(patch, int) else pyramid(shape, patch == "coarse")
@@ -81,7 +83,7 @@ class Denoiser(nn.Module):
         self.down = nn.ModuleList(Level(c, blocks, dims) for c in channels[:-1])
         self.middle = Level(channels[-1], deep_blocks, dims)
         self.up = nn.ModuleList(Level(c, blocks, dims) for c in channels[:-1])
-        self.head = conv(channels[0], shape[0] * self.grid.values, gain=0.3)
+        self.head = conv(channels[0], shape[0] * self.grid.values, head, gain=0.3)
         fine = [c for c in channels[:-1] for _ in range(blocks)]
         self.sizes = [*fine, *[channels[-1]] * deep_blocks, *fine[::-1]]  # of the blocks, in the order of passing
         self.steer = nn.Linear(described, 2 * sum(self.sizes))

@@ -1,12 +1,12 @@
-"""The network that continues a clip by moving what was seen: layers of the last frame, and where each cell of them goes.
+"""The network that continues a clip by moving what was seen: layers of the last frame, and where things in them go.
 
-Of each cell it is asked where what is there goes, not where what will be there comes from: that can be told near the
-cell itself, where the thing is, and however far it goes; and which of two things that lie over one another is in which
-layer is settled cell by cell. A frame is its layers, laid where they go (splatting, Niklaus and Liu 2020), over a ground
-that stays, whose values are those of whichever frame showed it, and over what is painted anew.
+It is asked where what is there goes, not where what will be there comes from: that can be told near the thing itself,
+however far it goes; and which of two things that lie over one another is in which layer is settled place by place. A
+frame is its layers, laid where they go (splatting, Niklaus and Liu 2020), over a ground that stays, whose values are
+those of whichever frame showed it, and over what is painted anew.
 
 A displacement is the sum of steps from moment to moment, so that the motion of the next frame is learned first and that
-of later ones goes on from it. Steps are on the grid of cells, and linear between these: motion is smooth.
+of later ones goes on from it. Steps are those of patches, and linear between these: motion is smooth.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Scene:
 
     colour:  of each layer, the hindmost first, f32[B, K, C, H, W]
     share:   of each cell that it covers, f32[B, K, 1, H, W]
-    steps:   of each cell of a layer, from the moment before on, down and right, in cells: f32[B, T, K, 2, H, W]; to a
-             moment before the last frame, from the moment after it
+    steps:   where things in each patch of a layer go, from the moment before on, down and right, in cells:
+             f32[B, T, K, 2, H / patch, W / patch]; to a moment before the last frame, from the moment after it
     ground:  what is behind the layers, painted residual included, f32[B, ahead, C, H, W]
     trust:   share of what is moved that is shown, f32[B, ahead, 1, H, W]
     """
@@ -43,6 +43,7 @@ class Scene:
     steps: Tensor
     ground: Tensor
     trust: Tensor
+    patch: int
 
     @property
     def ahead(self) -> int:
@@ -50,9 +51,15 @@ class Scene:
 
     @property
     def ways(self) -> Tensor:
-        """From the last frame to each moment, f32[B, T, K, 2, H, W]."""
+        """Of each cell from the last frame to each moment, f32[B, T, K, 2, H, W]."""
         parts = self.steps.split([self.ahead, self.steps.shape[1] - self.ahead], 1)
-        return torch.cat([part.cumsum(1) for part in parts], 1)
+        return self._fine(torch.cat([part.cumsum(1) for part in parts], 1))
+
+    def _fine(self, steps: Tensor) -> Tensor:
+        """Of patches, of each cell."""
+        *_, h, w = self.share.shape
+        fine = F.interpolate(steps.flatten(0, 2), scale_factor=self.patch, mode="bilinear", align_corners=False)
+        return fine[..., :h, :w].unflatten(0, steps.shape[:3])
 
     def frames(self) -> tuple[Tensor, Tensor, Tensor]:
         """The moments ahead f32[B, ahead, C, H, W]; those seen before the last, from it backwards, over the mean
@@ -71,7 +78,7 @@ class Scene:
     def flow(self) -> Tensor:
         """Where each cell of a layer comes from, of the moments ahead and from each to the one before it:
         f32[B, ahead, K, 2, H, W]; 0 where the layer is not."""
-        steps, ways = self.steps[:, : self.ahead], self.ways[:, : self.ahead]
+        steps, ways = self._fine(self.steps[:, : self.ahead]), self.ways[:, : self.ahead]
         share = self.share[:, None].expand(-1, self.ahead, -1, -1, -1, -1)
         found = _laid(torch.cat([-steps * share, share], 3), ways)
         return found[:, :, :, :2] / found[:, :, :, 2:].clamp(min=1e-3)
@@ -99,8 +106,9 @@ class Mover(nn.Module):
         # which frames show it; of each moment what is painted, and what is not trusted.
         self.maps = [layers, layers * channels, seen, ahead * channels, ahead]
         self.trunk = Denoiser(
-            (sum(self.maps), *size), condition, width, deep, blocks, deep_blocks, described, seen * channels
-        )
+            (sum(self.maps), *size), condition, width, deep, blocks, deep_blocks, described, seen * channels,
+            head=1,  # of so many maps
+        )  # fmt: skip
         self.moments = ahead + seen - 1
         self.motion = Conv[2](self.trunk.head.in_channels, layers * 2 * (1 + self.moments), gain=0.05)
         bias = self.trunk.head.bias
@@ -121,14 +129,12 @@ class Mover(nn.Module):
         frames = (b, self.ahead, -1, *x.shape[-2:])
         return Scene(
             x[:, None, :, -1] + hidden.unflatten(1, (self.layers, -1)), share.sigmoid()[:, :, None],
-            self._steps(features, x.shape[-2:]), shown[:, None] + painted.view(frames), trust.sigmoid().view(frames),
+            self._steps(features), shown[:, None] + painted.view(frames), trust.sigmoid().view(frames),
+            self.trunk.grid.patch,
         )  # fmt: skip
 
-    def _steps(self, features: Tensor, size: Sequence[int]) -> Tensor:
-        patch = self.trunk.grid.patch
-        found = self.motion(features).float().unflatten(1, (self.layers, 2, -1)) * patch
+    def _steps(self, features: Tensor) -> Tensor:
+        found = self.motion(features).float().unflatten(1, (self.layers, 2, -1)) * self.trunk.grid.patch
         steady, more = found.split([1, self.moments], 3)  # what stays the same, and how each moment differs
         ahead, back = (steady + more).split([self.ahead, self.seen - 1], 3)
-        steps = torch.cat([ahead, -back], 3).permute(0, 3, 1, 2, 4, 5)
-        fine = F.interpolate(steps.flatten(0, 2), scale_factor=patch, mode="bilinear", align_corners=False)
-        return fine[..., : size[0], : size[1]].unflatten(0, steps.shape[:3])
+        return torch.cat([ahead, -back], 3).permute(0, 3, 1, 2, 4, 5)

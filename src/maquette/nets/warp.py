@@ -36,9 +36,13 @@ def over(colour: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns the colour of all, f32[B, C, H, W], the share they cover, f32[B, 1, H, W], and what is seen of each,
     f32[B, K, H, W].
     """
-    through = (1 - share).flip(1).cumprod(1).flip(1)  # what each layer and all before it let through
-    clear = torch.cat([through[:, 1:], torch.ones_like(through[:, :1])], 1)  # what those before it do
-    return (colour * clear).sum(1), 1 - through[:, 0], (share * clear)[:, :, 0]
+    made, clear = torch.zeros_like(colour[:, 0]), torch.ones_like(share[:, 0])
+    seen: list[Tensor] = []
+    for k in reversed(range(share.shape[1])):
+        made = made + clear * colour[:, k]
+        seen.insert(0, clear * share[:, k])
+        clear = clear - seen[0]
+    return made, 1 - clear, torch.cat(seen, 1)
 
 
 def _places(flow: Tensor) -> Tensor:
