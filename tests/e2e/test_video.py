@@ -16,7 +16,7 @@ about: Clips, as a small family makes them
 family: vae
 target: [video]
 given: auto
-model: {width: 8, latent: 8}
+model: {width: 8, latent_dim: 8}
 train: {steps: 3, batch_size: 16, preview_items: 3, trackers: []}
 """
 
