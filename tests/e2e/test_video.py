@@ -17,7 +17,7 @@ family: vae
 target: [video]
 given: auto
 model: {width: 8, latent_dim: 8}
-train: {steps: 3, batch_size: 16, preview_items: 3, trackers: []}
+train: {steps: 3, batch_size: 16, preview_items: 3, precision: fp32, trackers: []}
 """
 
 
@@ -62,7 +62,7 @@ def test_what_was_trained_on(run: Path) -> None:
 
 def test_files_of_every_format(run: Path, tmp_path: Path) -> None:
     for form in ("gif", "webp", "apng", "frames", "webm", "mkv", "mp4", "h264.mp4"):
-        done = maquette("sample", run, "-n", "1", "--label", "down", "--format", form, "-o", tmp_path / form)
+        done = maquette("sample", run, "-n", "1", "--label", "down", "--format", form, "-o", f"{tmp_path / form}/")
         assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / form).iterdir()
         assert origin(path)["label"] == "down" and origin(path)["Source"] == "AI-generated"
@@ -72,7 +72,9 @@ def test_files_of_every_format(run: Path, tmp_path: Path) -> None:
 
 
 def test_clips_are_inspected(run: Path, tmp_path: Path) -> None:
-    done = maquette("data", "inspect", run.parent / "clips", "--target", "video", "-o", tmp_path / "look.gif")
+    done = maquette(
+        "data", "inspect", run.parent / "clips", "--target", "video", "--frames", "8", "-o", tmp_path / "look.gif"
+    )
     assert done.returncode == 0, done.stderr
     assert "1 of 61" in done.stdout or "broken.gif" in done.stdout
     assert (tmp_path / "look.gif").is_file()
