@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
 from maquette.nets.denoiser import Denoiser
-from maquette.nets.dims import Conv
-from maquette.nets.warp import over, splat
+from maquette.nets.dims import Conv, gather
+from maquette.nets.warp import differences, over, splat
 
+LAGS = ((1, 3), (3, 6))
 _TRUSTED = 3.0  # logit of the share of what is moved, at first
 
 
@@ -110,7 +111,9 @@ class Mover(nn.Module):
             head=1,  # of so many maps
         )  # fmt: skip
         self.moments = ahead + seen - 1
-        self.motion = Conv[2](self.trunk.head.in_channels, layers * 2 * (1 + self.moments), gain=0.05)
+        self.motion = Conv[2](4 * self.trunk.head.in_channels, layers * 2 * (1 + self.moments), gain=0.05)
+        self.lags = [(lag, reach) for lag, reach in LAGS if lag < seen]
+        self.matched = Conv[2](sum((2 * reach + 1) ** 2 for _, reach in self.lags), self.trunk.head.in_channels, 1)
         bias = self.trunk.head.bias
         assert bias is not None
         with torch.no_grad():
@@ -123,18 +126,30 @@ class Mover(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None) -> Scene:
         b = len(x)
-        features = self.trunk.features(x.flatten(1, 2), t, torch.zeros_like(t), c)
+        known = self.matched(self._matches(x))
+        features = self.trunk.features(x.flatten(1, 2), t, torch.zeros_like(t), c, known)
         share, hidden, ground, painted, trust = self.trunk.values(features).split(self.maps, 1)
         shown = torch.einsum("bthw,bcthw->bchw", ground.softmax(1), x)
         frames = (b, self.ahead, -1, *x.shape[-2:])
         return Scene(
             x[:, None, :, -1] + hidden.unflatten(1, (self.layers, -1)), share.sigmoid()[:, :, None],
             self._steps(features), shown[:, None] + painted.view(frames), trust.sigmoid().view(frames),
-            self.trunk.grid.patch,
+            2 * self.trunk.grid.patch,
         )  # fmt: skip
 
+    def _matches(self, x: Tensor) -> Tensor:
+        """How well the last frame fits those before it, displaced, f32[B, displacements, *cells of a patch]."""
+        grid = self.trunk.grid
+        half = F.avg_pool2d(grid_padded(grid, x.flatten(1, 2)), max(grid.patch // 2, 1)).unflatten(1, x.shape[1:3])
+        found = [differences(half[:, :, -1], half[:, :, -1 - lag], reach) for lag, reach in self.lags]
+        return F.avg_pool2d(torch.cat(found, 1), 2)
+
     def _steps(self, features: Tensor) -> Tensor:
-        found = self.motion(features).float().unflatten(1, (self.layers, 2, -1)) * self.trunk.grid.patch
+        found = self.motion(gather(features)).float().unflatten(1, (self.layers, 2, -1)) * (0.1 * self.trunk.grid.patch)
         steady, more = found.split([1, self.moments], 3)  # what stays the same, and how each moment differs
         ahead, back = (steady + more).split([self.ahead, self.seen - 1], 3)
         return torch.cat([ahead, -back], 3).permute(0, 3, 1, 2, 4, 5)
+
+
+def grid_padded(grid,x):
+    return grid.join(grid.cut(x)) if False else x
