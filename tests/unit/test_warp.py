@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from maquette.nets.warp import over, splat, warp
+from maquette.nets.warp import differences, over, splat, warp
 
 
 def picture(n: int = 2, channels: int = 3, h: int = 9, w: int = 11) -> Tensor:
@@ -74,3 +74,10 @@ def test_layers_hide_what_is_behind_them() -> None:
     assert front.item() == 8  # a layer that covers all is all that is seen
     _, covered, seen = over(colour[:, 1:2], share[:, 1:2])
     assert covered.item() == seen.item() == 0.5
+
+
+def test_differences_are_least_where_it_was() -> None:
+    before = picture(1, 2, 12, 12)
+    now = before.roll((2, -1), (2, 3))  # moved two down and one to the left
+    found = differences(now, before, 3)[0, :, 5:7, 5:7].mean((1, 2))
+    assert found.argmin().item() == (3 - 2) * 7 + (3 + 1) and found.min() == 0  # there it is 2 up, 1 right

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from maquette.nets.condition import Condition
 from maquette.nets.denoiser import Denoiser
-from maquette.nets.dims import Conv, gather
+from maquette.nets.dims import Conv, gather, spread
 from maquette.nets.warp import differences, over, splat
 
-LAGS = ((1, 3), (3, 6))
+LAGS = ((1, 3), (3, 6))  # frames before the last that it is compared with, displaced by up to so many half patches
 _TRUSTED = 3.0  # logit of the share of what is moved, at first
+_STEP = 0.1  # of a patch: what 1 of the network's output moves. At 1 one update throws things out of the frame
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Scene:
 
     colour:  of each layer, the hindmost first, f32[B, K, C, H, W]
     share:   of each cell that it covers, f32[B, K, 1, H, W]
-    steps:   where things in each patch of a layer go, from the moment before on, down and right, in cells:
-             f32[B, T, K, 2, H / patch, W / patch]; to a moment before the last frame, from the moment after it
+    steps:   where things in each tile of a layer go, from the moment before on, down and right, in cells:
+             f32[B, T, K, 2, H / tile, W / tile]; to a moment before the last frame, from the moment after it
     ground:  what is behind the layers, painted residual included, f32[B, ahead, C, H, W]
     trust:   share of what is moved that is shown, f32[B, ahead, 1, H, W]
     """
@@ -44,7 +45,7 @@ class Scene:
     steps: Tensor
     ground: Tensor
     trust: Tensor
-    patch: int
+    tile: int
 
     @property
     def ahead(self) -> int:
@@ -57,9 +58,9 @@ class Scene:
         return self._fine(torch.cat([part.cumsum(1) for part in parts], 1))
 
     def _fine(self, steps: Tensor) -> Tensor:
-        """Of patches, of each cell."""
+        """Of tiles -> of each cell."""
         *_, h, w = self.share.shape
-        fine = F.interpolate(steps.flatten(0, 2), scale_factor=self.patch, mode="bilinear", align_corners=False)
+        fine = F.interpolate(steps.flatten(0, 2), scale_factor=self.tile, mode="bilinear", align_corners=False)
         return fine[..., :h, :w].unflatten(0, steps.shape[:3])
 
     def frames(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,18 +139,17 @@ class Mover(nn.Module):
         )  # fmt: skip
 
     def _matches(self, x: Tensor) -> Tensor:
-        """How well the last frame fits those before it, displaced, f32[B, displacements, *cells of a patch]."""
+        """How far the last frame is from some before it, displaced: f32[B, displacements, H / patch, W / patch]."""
         grid = self.trunk.grid
-        half = F.avg_pool2d(grid_padded(grid, x.flatten(1, 2)), max(grid.patch // 2, 1)).unflatten(1, x.shape[1:3])
+        whole = spread(grid.cut(x.flatten(1, 2)), grid.patch)
+        half = F.avg_pool2d(whole, grid.patch // 2).unflatten(1, x.shape[1:3])
         found = [differences(half[:, :, -1], half[:, :, -1 - lag], reach) for lag, reach in self.lags]
         return F.avg_pool2d(torch.cat(found, 1), 2)
 
     def _steps(self, features: Tensor) -> Tensor:
-        found = self.motion(gather(features)).float().unflatten(1, (self.layers, 2, -1)) * (0.1 * self.trunk.grid.patch)
+        h, w = features.shape[-2:]
+        coarse = gather(F.pad(features, (0, w % 2, 0, h % 2)))
+        found = self.motion(coarse).float().unflatten(1, (self.layers, 2, -1)) * (_STEP * self.trunk.grid.patch)
         steady, more = found.split([1, self.moments], 3)  # what stays the same, and how each moment differs
         ahead, back = (steady + more).split([self.ahead, self.seen - 1], 3)
         return torch.cat([ahead, -back], 3).permute(0, 3, 1, 2, 4, 5)
-
-
-def grid_padded(grid,x):
-    return grid.join(grid.cut(x)) if False else x
