@@ -63,19 +63,24 @@ class Scene:
         fine = F.interpolate(steps.flatten(0, 2), scale_factor=self.tile, mode="bilinear", align_corners=False)
         return fine[..., :h, :w].unflatten(0, steps.shape[:3])
 
+    def laid(self, ways: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All layers where they go by f32[B, T, K, 2, H, W]: their colour times the share of each cell that they cover,
+        f32[B, T, C, H, W], this share f32[B, T, 1, H, W], and what is seen of each, f32[B, T, K, H, W]."""
+        b, moments = ways.shape[:2]
+        layers = torch.cat([self.colour * self.share, self.share], 2)[:, None].expand(-1, moments, -1, -1, -1, -1)
+        laid = _laid(layers, ways)
+        laid = laid / laid[:, :, :, -1:].clamp(min=1)  # where cells crowd, their mean
+        colour, covered, seen = over(*laid.flatten(0, 1).split([laid.shape[3] - 1, 1], 2))
+        return colour.unflatten(0, (b, moments)), covered.unflatten(0, (b, moments)), seen.unflatten(0, (b, moments))
+
     def frames(self) -> tuple[Tensor, Tensor, Tensor]:
         """The moments ahead f32[B, ahead, C, H, W]; those seen before the last, from it backwards, over the mean
         ground; and what is seen of each layer ahead, f32[B, ahead, K, H, W]."""
-        b, moments = self.steps.shape[:2]
-        layers = torch.cat([self.colour * self.share, self.share], 2)[:, None].expand(-1, moments, -1, -1, -1, -1)
-        laid = _laid(layers, self.ways)
-        laid = laid / laid[:, :, :, -1:].clamp(min=1)  # where cells crowd, their mean
-        colour, covered, seen = over(*laid.flatten(0, 1).split([laid.shape[3] - 1, 1], 2))
-        made, covered = colour.unflatten(0, (b, moments)), covered.unflatten(0, (b, moments))
-        trust = self.trust
-        future = trust * made[:, : self.ahead] + (1 - trust * covered[:, : self.ahead]) * self.ground
-        past = made[:, self.ahead :] + (1 - covered[:, self.ahead :]) * self.ground.mean(1, keepdim=True)
-        return future, past, trust * seen.unflatten(0, (b, moments))[:, : self.ahead]
+        n, trust = self.ahead, self.trust
+        made, covered, seen = self.laid(self.ways)
+        future = trust * made[:, :n] + (1 - trust * covered[:, :n]) * self.ground
+        past = made[:, n:] + (1 - covered[:, n:]) * self.ground.mean(1, keepdim=True)
+        return future, past, trust * seen[:, :n]
 
     def flow(self) -> Tensor:
         """Where each cell of a layer comes from, of the moments ahead and from each to the one before it:
@@ -84,6 +89,24 @@ class Scene:
         share = self.share[:, None].expand(-1, self.ahead, -1, -1, -1, -1)
         found = _laid(torch.cat([-steps * share, share], 3), ways)
         return found[:, :, :, :2] / found[:, :, :, 2:].clamp(min=1e-3)
+
+
+def between(first: Scene, last: Scene, t: Tensor) -> Tensor:
+    """What lies between two frames at t f32[B, n] in [0, 1], f32[B, n, C, H, W]: layers of both, each moved a part of
+    its way to the other, the nearer one counting more; where neither covers a cell, the ground.
+
+    first, last: of each what it is made of, with the other as the frame before it
+    """
+    t = t[:, :, None, None, None]
+    made = weight = torch.zeros_like(first.ground[:, :1])
+    bare = torch.ones_like(first.trust[:, :1])
+    for scene, way in ((first, t), (last, 1 - t)):
+        colour, covered, _ = scene.laid(scene.ways[:, scene.ahead :][:, :1] * way[..., None])
+        share = (1 - way) * scene.trust[:, :1]
+        made, weight = made + share * colour, weight + share * covered
+        bare = bare * (1 - scene.trust[:, :1] * covered)
+    ground = (first.ground[:, :1] + last.ground[:, :1]) / 2
+    return (made + (bare + 1e-3) * ground) / (weight + bare + 1e-3)
 
 
 def _laid(values: Tensor, ways: Tensor) -> Tensor:
