@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from maquette.nets.warp import over, splat, warp
+from maquette.nets.mover import Scene, between
+from maquette.nets.warp import differences, over, splat, warp
 
 
 def picture(n: int = 2, channels: int = 3, h: int = 9, w: int = 11) -> Tensor:
@@ -74,3 +75,39 @@ def test_layers_hide_what_is_behind_them() -> None:
     assert front.item() == 8  # a layer that covers all is all that is seen
     _, covered, seen = over(colour[:, 1:2], share[:, 1:2])
     assert covered.item() == seen.item() == 0.5
+
+
+def test_differences_are_least_where_it_was() -> None:
+    before = picture(1, 2, 12, 12)
+    now = before.roll((2, -1), (2, 3))  # moved two down and one to the left
+    found = differences(now, before, 3)[0, :, 5:7, 5:7].mean((1, 2))
+    assert found.argmin().item() == (3 - 2) * 7 + (3 + 1) and found.min() == 0  # there it is 2 up, 1 right
+
+
+def scene(x: Tensor, down: float) -> Scene:
+    """Of one layer that covers what is bright, and moved down to the frame before."""
+    steps = torch.zeros(1, 2, 1, 2, *x.shape[-2:])
+    steps[:, 1, :, 0] = down
+    dark, whole = torch.full_like(x, -1), torch.ones_like(x)
+    return Scene(x[:, None], (x[:, None] > 0).float(), steps, dark[:, None], whole[:, None], 1)
+
+
+def test_halfway() -> None:
+    first = torch.full((1, 1, 12, 6), -1.0)
+    first[0, 0, 2:4, 2:4] = 1
+    last, middle = first.roll(4, 2), first.roll(2, 2)
+    made = between(scene(first, 4), scene(last, -4), torch.tensor([[0.5]]))
+    torch.testing.assert_close(made[:, 0], middle, atol=5e-3, rtol=0)
+
+
+def test_moments_ahead_and_before() -> None:
+    x = torch.full((1, 1, 12, 6), -1.0)
+    x[0, 0, 4:6, 2:4] = 1
+    found = scene(x, -3)
+    found.steps[:, 0, :, 0] = 2
+    ahead, past, seen = found.frames()
+    torch.testing.assert_close(ahead[:, 0], x.roll(2, 2))
+    torch.testing.assert_close(past[:, 0], x.roll(-3, 2))
+    there = x.roll(2, 2)[0, 0] > 0
+    assert torch.equal(seen[0, 0, 0] > 0, there)
+    assert (found.flow()[0, 0, 0, 0][there] == -2).all()  # it was two above

@@ -102,10 +102,11 @@ class Denoiser(nn.Module):
         """What `features` say, f32[B, C, *grid]."""
         return self.grid.join(self.head(features)).float()
 
-    def features(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
-        """What is found out about each cell of the finest grid, [B, width, *cells]."""
+    def features(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None, known: Tensor | None = None) -> Tensor:
+        """What is found out about each cell of the finest grid, [B, width, *cells]. known: what is so before."""
         films = iter(self._films(t, h, c))
         u = self.stem(self.grid.cut(x))
+        u = u if known is None else u + known
         kept: list[Tensor] = []
         for level, fall in zip(self.down, self.falls, strict=True):
             u = level(u, films)

@@ -45,6 +45,14 @@ def over(colour: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return made, 1 - clear, torch.cat(seen, 1)
 
 
+def differences(a: Tensor, b: Tensor, reach: int) -> Tensor:
+    """How much a f32[B, C, H, W] differs from b displaced by up to `reach` cells down and right: the mean square over
+    channels, f32[B, (2 reach + 1)^2, H, W]. Outside, b goes on as at its edge."""
+    side = 2 * reach + 1
+    around = F.pad(b, (reach,) * 4, mode="replicate").unfold(2, side, 1).unfold(3, side, 1)
+    return (a[..., None, None] - around).square().mean(1).flatten(3).movedim(3, 1)
+
+
 def _places(flow: Tensor) -> Tensor:
     """p + flow(p) as `grid_sample` has it, f32[B, H, W, 2]: (right, down), the plane from -1 to 1."""
     h, w = flow.shape[-2:]
