@@ -43,6 +43,14 @@ SPECS: dict[str, dict[str, DataSpec]] = {
     },
     "audio": sounds(128),
     "spectrogram": sounds(2048),  # 17 frames
+    "video": {
+        "clips, 3 classes": data_spec(column_spec("video", 1, 6, 8, 8), label=column_spec("label", classes=3)),
+        "RGB 12x10": data_spec(column_spec("video", 3, 5, 12, 10)),
+        "any given": data_spec(
+            column_spec("video", 1, 6, 8, 8), label=column_spec("label", classes=3), speed=column_spec("number"),
+            words=column_spec("text", 8),
+        ),
+    },
     "audio/tts": {
         "clips with words": data_spec(column_spec("audio", 1, 8192, rate_hz=8000), words=column_spec("text", 8)),
         "any given": data_spec(
@@ -63,12 +71,15 @@ SMALL = {
     "transformer": {"width": 32, "layers": 2, "heads": 2, "encoder_layers": 1, "dropout": 0.0},
     "wavenet": {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16, "crop": 64},
     "restoration": {"width": 32, "deep": 32, "blocks": 1, "deep_blocks": 1, "frames": 16},
+    "flow_video": {"width": 16, "deep": 32, "blocks": 1, "deep_blocks": 1, "condition": 16},
+    "predictor": {"width": 16, "deep": 32, "blocks": 1, "deep_blocks": 1, "condition": 16},
     "seq2seq": {"width": 32, "embedding": 32, "dropout": 0.0},
     "spectrogram": {"voice": {"width": 16, "blocks": 1, "rounds": 2, "seconds": 0.05}},
     # Loud before it has learned: of sounds whose phases are drawn, only loudness brings the mean nearer.
     "tts": {"width": 16, "blocks": 2, "text_width": 16, "text_layers": 1, "condition": 16, "data_mean": 0.8,
             "voice": {"vocoder": "griffin-lim", "rounds": 2}},
 }  # fmt: skip
+ONCE = ("audio/flow", "video/flow")  # of their families, and of those of their names
 # Recipes that bring trained runs together are tested in tests/unit: test_cooperative.py, test_latent.py.
 TOGETHER = ("text/cooperative", "text/writer-critic", "image/latent")
 
@@ -79,11 +90,13 @@ def checks() -> Iterator[object]:
             continue
         recipe = load_recipe(name)
         model = {**recipe.model, **SMALL[recipe.family]}
-        if recipe.family == "spectrogram":
+        if recipe.family in ("spectrogram", "flow_video", "predictor"):
             prior = recipe.model["prior"]
             model["prior"] = {**prior, **SMALL[prior["family"]]}
         for label, spec in SPECS.get(name, SPECS.get(recipe.family, SPECS[name.partition("/")[0]])).items():
-            if label == "any given" and not (name.endswith(f"/{recipe.family}") or name == "audio/flow"):
+            if label == "any given" and not (
+                name.endswith(f"/{recipe.family}") or name in ("audio/flow", "video/direct")
+            ):
                 continue  # once a family
             if recipe.given == ():
                 spec = spec.model_copy(update={"given": ()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -73,4 +74,8 @@ class OptionsOfData(click.Command):
     """A command that has the options which kinds of data have for preparing it (DATA_OPTIONS)."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return with_own(super().get_params(ctx), [flag_of(option) for option in data_options().values()])
+        own = dict[str, Option]()
+        for option in data_options().values():  # kinds that have one of a name share a flag, and each says its own
+            first = own.setdefault(option.name, option)
+            own[option.name] = first if first is option else replace(first, help=f"{first.help} {option.help}")
+        return with_own(super().get_params(ctx), [flag_of(option) for option in own.values()])

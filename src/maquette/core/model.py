@@ -341,6 +341,55 @@ class Unfolds(Protocol):
 
 
 @runtime_checkable
+class Continues(Protocol):
+    """Goes on with an item, along the first dimension of its grid, from its first moments: unlocks continuing.
+
+    seen: how many moments it looks at; of more it takes the last
+    """
+
+    @property
+    def seen(self) -> int:
+        """Moments."""
+        ...
+
+    def extend(self, first: Tensor, count: int, given: Given, rng: Rng) -> Tensor:
+        """f32[B, C, T, *grid], T >= seen, canonical -> the `count` moments after, f32[B, C, count, *grid]."""
+        ...
+
+
+@runtime_checkable
+class Tweens(Protocol):
+    """Knows what lies between two moments: unlocks slowing down and loops."""
+
+    def between(self, first: Tensor, last: Tensor, count: int) -> Tensor:
+        """f32[B, C, *grid] twice -> the `count` moments between, evenly spaced, f32[B, C, count, *grid]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How moments come from what was seen, in K layers, the hindmost first.
+
+    flow:  where each cell of a layer comes from, less where it is: f32[B, T, K, 2, H, W], in cells, down and right,
+           along the way from one moment to the next
+    masks: share of each layer in what is seen, then that of what was moved from nowhere: f32[B, T, K + 1, H, W],
+           of sum 1
+    """
+
+    flow: Tensor
+    masks: Tensor
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """Makes moments by moving what was seen: unlocks maps of motion and of layers."""
+
+    def motion(self, first: Tensor, count: int) -> Motion:
+        """Of the `count` moments after f32[B, C, T, H, W], T >= seen."""
+        ...
+
+
+@runtime_checkable
 class Cooperates(Protocol):
     """Several agents that write one sequence: unlocks the report's colouring of who decided each token."""
 

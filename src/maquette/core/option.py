@@ -124,6 +124,17 @@ def identifier(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_") or "_"
 
 
+def sides(value: Any) -> tuple[int, int]:
+    """64, '64' or '48x64' (height x width), or a pair -> (height, width); ValueError for anything else."""
+    if isinstance(value, int):
+        return value, value
+    parts = value.lower().split("x") if isinstance(value, str) else list(value)
+    height, width = int(parts[0]), int(parts[-1])
+    if len(parts) > 2 or min(height, width) < 1:
+        raise ValueError(value)
+    return height, width
+
+
 def at_least(least: float) -> Callable[[Any], str | None]:
     """A check."""
     return lambda value: None if value >= least else f"{least:g} or more"

@@ -1,10 +1,16 @@
-"""Which modality each column is. Every modality is asked; it answers with up to three functions, all of them optional.
+"""Which modality each column is. Every modality is asked; it answers with functions, all of them optional.
 
 They stand in the package of the modality, or in its module `claims.py`:
 
     claims(name: str, head: bytes) -> bool
         Whether a file is an item of this kind: by its name, or by its first bytes. `head` is b"" where only the name is
         asked about, which comes first.
+    may_be(name: str, head: bytes) -> bool
+        The same where items of this kind are what is asked for, by a column that is called as the kind: files that are
+        another kind's otherwise. Such a kind is asked first.
+    gathers(names: Sequence[str], head: Callable[[int], bytes]) -> Mapping[str, Sequence[int]]
+        Files that together are one item, where such are asked for: its name, and its files by their numbers among these
+        names, in order. head: the first bytes of a file. See data/gathered.py.
     claims_array(shape: tuple[int, ...], dtype: numpy.dtype) -> float
         How likely arrays of this shape (of one item, without the number of items) hold items of this kind; 0: no.
     claims_values(name: str, values: Sequence[Value | None], role: str, category: bool) -> float
@@ -75,15 +81,22 @@ def column_of(kind: str) -> str:
     return kind.rpartition(".")[2]
 
 
-def kind_of_file(name: str, head: bytes = b"") -> str | None:
-    """The modality that claims a file by its name, or, where `head` is given, by its first bytes."""
-    return next((kind for kind, claims in _claims("claims") if claims(name, head)), None)
+def kind_of_file(name: str, head: bytes = b"", columns: Sequence[str] = ()) -> str | None:
+    """The modality that claims a file by its name, or, where `head` is given, by its first bytes. columns: those that
+    were named; what they are called as is asked first."""
+    asked = (*asked_for(columns, "may_be"), *_claims("claims"))
+    return next((kind for kind, claims in asked if claims(name, head)), None)
 
 
-def kinds_of_files(names: Sequence[str]) -> list[str | None]:
-    """The modality that claims each file by its name."""
-    asked = _claims("claims")
+def kinds_of_files(names: Sequence[str], columns: Sequence[str] = ()) -> list[str | None]:
+    """The same of each file by its name."""
+    asked = (*asked_for(columns, "may_be"), *_claims("claims"))
     return [next((kind for kind, claims in asked if claims(name, b"")), None) for name in names]
+
+
+def asked_for(columns: Sequence[str], function: str) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    """(modality, function) of each that a column is called as, and that has it."""
+    return tuple(claim for claim in _claims(function) if column_of(claim[0]) in columns) if columns else ()
 
 
 def kind_of_array(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
@@ -103,18 +116,18 @@ def _kind_of(name: str, cells: Cells, role: str, category: bool) -> str | None:
         first = cells.parts[0]
         return kind_of_array(first.shape[1:], first.dtype)
     assert isinstance(cells, Files)
-    names = [name for name in cells.names if name is not None]
-    found = kinds_of_files(names[:: max(1, len(names) // LOOKED_AT)])
+    names = [one for one in cells.names if one is not None]
+    found = kinds_of_files(names[:: max(1, len(names) // LOOKED_AT)], [name])
     if not any(found):
         rows = [row for row in cells.order() if cells.names[row] is not None][:LOOKED_AT]
-        found = [_of_file(cell) for cell in cells.take(rows) if isinstance(cell, File)]
+        found = [_of_file(cell, name) for cell in cells.take(rows) if isinstance(cell, File)]
     votes = [kind for kind in found if kind is not None]
     return max(dict.fromkeys(votes), key=votes.count, default=None)
 
 
-def _of_file(file: File) -> str | None:
+def _of_file(file: File, column: str) -> str | None:
     try:
-        return kind_of_file(file.name, file.read()[:HEAD])
+        return kind_of_file(file.name, file.read()[:HEAD], [column])
     except Unreadable:
         return None
 

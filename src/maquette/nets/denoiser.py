@@ -60,6 +60,7 @@ class Denoiser(nn.Module):
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
     patch: values a side of a cell of the finest grid; auto, coarse: those of `pyramid`
+    head: cells a side of the last convolution
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -68,6 +69,7 @@ class Denoiser(nn.Module):
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
         described: int, inputs: int | None = None, patch: int | Literal["auto", "coarse"] = "auto",
+        head: int = 3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.grid = Grid.of(shape, patch) if isinstance(patch, int) else pyramid(shape, patch == "coarse")
@@ -81,7 +83,7 @@ class Denoiser(nn.Module):
         self.down = nn.ModuleList(Level(c, blocks, dims) for c in channels[:-1])
         self.middle = Level(channels[-1], deep_blocks, dims)
         self.up = nn.ModuleList(Level(c, blocks, dims) for c in channels[:-1])
-        self.head = conv(channels[0], shape[0] * self.grid.values, gain=0.3)
+        self.head = conv(channels[0], shape[0] * self.grid.values, head, gain=0.3)
         fine = [c for c in channels[:-1] for _ in range(blocks)]
         self.sizes = [*fine, *[channels[-1]] * deep_blocks, *fine[::-1]]  # of the blocks, in the order of passing
         self.steer = nn.Linear(described, 2 * sum(self.sizes))
@@ -94,8 +96,17 @@ class Denoiser(nn.Module):
         self.register_buffer("waves", waves * _FASTEST, persistent=False)
 
     def forward(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None) -> Tensor:
+        return self.values(self.features(x, t, h, c))
+
+    def values(self, features: Tensor) -> Tensor:
+        """What `features` say, f32[B, C, *grid]."""
+        return self.grid.join(self.head(features)).float()
+
+    def features(self, x: Tensor, t: Tensor, h: Tensor, c: Tensor | None, known: Tensor | None = None) -> Tensor:
+        """What is found out about each cell of the finest grid, [B, width, *cells]. known: what is so before."""
         films = iter(self._films(t, h, c))
         u = self.stem(self.grid.cut(x))
+        u = u if known is None else u + known
         kept: list[Tensor] = []
         for level, fall in zip(self.down, self.falls, strict=True):
             u = level(u, films)
@@ -104,7 +115,7 @@ class Denoiser(nn.Module):
         u = self.middle(u, films)
         for level, rise in zip(reversed(self.up), reversed(self.rises), strict=True):
             u = level(spread(rise(F.silu(u))) + kept.pop(), films)
-        return self.grid.join(self.head(F.silu(u))).float()
+        return F.silu(u)
 
     def _films(self, t: Tensor, h: Tensor, c: Tensor | None) -> list[Film]:
         """Scale and shift [B, C, 1, ...] of each block, in the order in which blocks are passed."""

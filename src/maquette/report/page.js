@@ -37,7 +37,7 @@
       });
     }
     const layout = base();
-    layout.xaxis = { ...axis(), showgrid: false, title: { text: chart.x === "minutes" ? "minutes of training" : "step" } };
+    layout.xaxis = { ...axis(), showgrid: false, title: { text: chart.x === "minutes" ? "minutes of training" : chart.x } };
     layout.yaxis = { ...axis(), type: chart.log ? "log" : "linear", tickformat: chart.log ? ".4~g" : "" };
     if (chart.flat !== null) {
       const margin = Math.abs(chart.flat) / 2 || 1;

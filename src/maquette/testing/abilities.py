@@ -10,14 +10,17 @@ import torch
 from maquette.core.errors import UserError
 from maquette.core.model import (
     Aligns,
+    Continues,
     Cooperates,
     Decodes,
     Encodes,
     FlowMap,
     GridCode,
+    Moves,
     Restores,
     Scores,
     Streams,
+    Tweens,
     Unfolds,
     UsesCodec,
 )
@@ -290,8 +293,57 @@ def deciders_are_agents(b: Bench) -> Skipped | None:
     return None
 
 
+@ability(Continues)
+def continues(b: Bench) -> Skipped | None:
+    """What comes next is of the spec's shape and range, the same for the same noise, whatever is asked for beside it,
+    and follows from the first moments."""
+    model: Any = b.learned
+    name, x = b.spec.only_name, b.batch.only()
+    end = b.spec.only().shape[1] + 1  # beyond an item, too
+    for seen in {model.seen, x.shape[2]}:
+        first = x[:, :, :seen]
+        made, again = (model.extend(first, count, b.batch.given, b.rng()) for count in (end, 1))
+        expected = (ITEMS, x.shape[1], end, *x.shape[3:])
+        require(made.shape == expected, f"extend() of {seen} moments gives '{name}' of shape {tuple(made.shape)}")
+        require(bool(made.abs().max() <= 1 + 1e-4), f"extend() leaves [-1, 1] in '{name}'")
+        require(torch.equal(made[:, :, :1], again), "extend() gives another next moment where fewer are asked for")
+        one = model.extend(first[:3], end, {n: v[:3] for n, v in b.batch.given.items()}, b.rng(3))
+        require(torch.allclose(one, made[:3], atol=1e-5), "what comes next depends on the other items")
+    turned = model.extend(first.roll(1, 0), end, b.batch.given, b.rng())
+    require(not torch.equal(turned, made), "extend() takes no notice of the first moments")
+    return None
+
+
+@ability(Tweens)
+def tweens(b: Bench) -> Skipped | None:
+    """What lies between two moments is of their shape and range, and alike where they are exchanged."""
+    model: Any = b.learned
+    first, last = b.batch.only()[:, :, 0], b.batch.only()[:, :, 1]
+    made, back = model.between(first, last, 3), model.between(last, first, 3)
+    require(made.shape == (*first.shape[:2], 3, *first.shape[2:]), f"between() gives {tuple(made.shape)}")
+    require(bool(made.abs().max() <= 1 + 1e-4), "between() leaves [-1, 1]")
+    require(torch.allclose(made, back.flip(2), atol=1e-4), "between() gives others where time is turned round")
+    return None
+
+
+@ability(Moves)
+def moves(b: Bench) -> Skipped | None:
+    """Each moment has a motion of each layer, and what is seen of them sums to 1."""
+    x = b.batch.only()
+    found = b.learned.motion(x, x.shape[2] + 1)  # type: ignore[operator]
+    layers = found.flow.shape[2]
+    shapes = (found.flow.shape, found.masks.shape)
+    expected = ((ITEMS, x.shape[2] + 1, layers, 2, *x.shape[3:]), (ITEMS, x.shape[2] + 1, layers + 1, *x.shape[3:]))
+    require(shapes == expected, f"motion() gives {shapes}, not {expected}")
+    require(bool(torch.isfinite(found.flow).all()), "motion() is not finite")
+    require(bool((found.masks >= -1e-4).all()), "motion() gives negative masks")
+    require(bool(((found.masks.sum(2) - 1).abs() < 1e-3).all()), "masks of motion() do not sum to 1")
+    return None
+
+
 CHECKS = (
     decodes, encodes, code_lies_on_its_grid, codec_stays_as_it_is, scores, bound_does_not_fall,
     flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, restores_any_length,
     streaming_equals_reading, unfolding_is_sampling, alignment_is_a_distribution, deciders_are_agents,
+    continues, tweens, moves,
 )  # fmt: skip

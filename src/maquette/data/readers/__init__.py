@@ -37,11 +37,12 @@ from maquette.data.archive import SUFFIXES as ARCHIVES
 from maquette.data.archive import Archive
 from maquette.data.decode import unpacked_head
 from maquette.data.disguised import START, check_fetched, check_written
+from maquette.data.gathered import Gathered
 from maquette.data.names import digest, shown
 from maquette.data.passed_over import passed_over
 from maquette.data.raw import Notify, RawTable
 from maquette.data.trees import Folder, Joined, OneFile, Tree, stamp
-from maquette.data.typing import HEAD, kind_of_file, kinds_of_files
+from maquette.data.typing import HEAD, asked_for, kind_of_file, kinds_of_files
 
 # Files that are about the data and not data, by their names without suffixes.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors", "metadata")
@@ -72,7 +73,15 @@ class Place:
 
     @cached_property
     def tree(self) -> Tree:
-        """The files there; a place without a path has none."""
+        """The files there; those that together are one item of what was asked for are gathered. A place without a path
+        has none."""
+        tree = self._tree()
+        for _, gathers in asked_for(self.columns, "gathers"):
+            if groups := gathers(tree.names, lambda number: tree.head(number, 2**12)):
+                return Gathered(tree, groups)
+        return tree
+
+    def _tree(self) -> Tree:
         if self.path is None:
             return Joined([])
         if not self.path.is_dir():
@@ -80,7 +89,7 @@ class Place:
         folder = self.folder
         archives = {name: size for name, size, _ in folder.entries if name.lower().endswith(ARCHIVES)}
         loose = {name: size for name, size, _ in folder.entries if name not in archives} if archives else {}
-        kinds = zip(loose.items(), kinds_of_files([*loose]), strict=True)
+        kinds = zip(loose.items(), kinds_of_files([*loose], self.columns), strict=True)
         data = sum(size for (name, size), kind in kinds if not is_about(name) and (kind or is_data(name)))
         if ARCHIVED * data >= sum(archives.values()):
             return folder  # without archives; or with those that it was unpacked from
@@ -96,7 +105,7 @@ class Place:
     @cached_property
     def called(self) -> list[str | None]:
         """The modality that claims each file by its name."""
-        return kinds_of_files(self.tree.names)
+        return kinds_of_files(self.tree.names, self.columns)
 
     @cached_property
     def kinds(self) -> list[str | None]:
@@ -137,7 +146,7 @@ class Place:
 
     def _looks_like(self, number: int, size: int) -> str | None:
         head = unpacked_head(self.tree.head(number, size), size)
-        return kind_of_file(self.tree.names[number], head) if head else None
+        return kind_of_file(self.tree.names[number], head, self.columns) if head else None
 
     def _archive(self, path: Path) -> Archive:
         self.notify(f"Reading the list of {path.name}")

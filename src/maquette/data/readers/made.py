@@ -1,20 +1,23 @@
 """Data sets known by name that are made on the spot, by a modality that has `SETS` in its module `sets`:
 
-SETS: Mapping[str, tuple[int, Callable[[], RawTable]]]   name -> its version, and what makes it
+SETS: Mapping[str, tuple]   name -> (its version, what makes it: () -> RawTable)
+                            or (its version, RawTable -> RawTable, the set known by name that it is made of)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from maquette.core.find import modalities_with
 from maquette.core.modality import part
 from maquette.data.names import digest
 from maquette.data.raw import RawTable
-from maquette.data.readers import Place
+from maquette.data.readers import Place, named
 
 ACCEPTS = "a set that is made on the spot"
-SETS: dict[str, tuple[int, Callable[[], RawTable]]] = {}
+SETS: dict[str, tuple[Any, ...]] = {}
 for _kind in modalities_with("sets"):
     SETS |= part(_kind, "SETS", "sets")
 NAMES = (*SETS,)
@@ -25,11 +28,22 @@ def claims(place: Place) -> float:
     return 1.0 if place.path is None and place.name in SETS else 0.0
 
 
+def remote(place: Place) -> bool:
+    """Whether what it is made of has to be fetched."""
+    return any(named.remote(of) for of in _sources(place))
+
+
 def key(place: Place) -> str:
     """What tells one state of the source from another, for the cache."""
-    return digest(["made", place.name, SETS[place.name][0]])
+    return digest(["made", place.name, SETS[place.name][0], *map(named.key, _sources(place))])
 
 
 def read(place: Place, columns: Sequence[str]) -> RawTable:
     """Makes it."""
-    return SETS[place.name][1]()
+    made: RawTable = SETS[place.name][1](*(named.read(of, ()) for of in _sources(place)))
+    return made
+
+
+def _sources(place: Place) -> list[Place]:
+    """The sets that it is made of."""
+    return [replace(place, name=name, memory={}) for name in SETS[place.name][2:]]

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maquette.core.option import Option
+from maquette.core.option import Option, sides
 
 if TYPE_CHECKING:
     from maquette.core.model import Model
     from maquette.core.spec import ColumnSpec, DataSpec
 
-
-def size_of(value: Any) -> tuple[int, int]:
-    """64, '64' or '48x64' (height x width), or a pair -> (height, width)."""
-    if isinstance(value, int):
-        return value, value
-    parts = value.lower().split("x") if isinstance(value, str) else list(value)
-    height, width = int(parts[0]), int(parts[-1])
-    if len(parts) > 2 or min(height, width) < 1:
-        raise ValueError(value)
-    return height, width
-
-
 # Of the recipe's section data.image, by the names they have there.
 DATA_OPTIONS = (
-    Option("size", size_of, None, "Pixels of pictures: 64, or height x width as 48x64. [default: their own]",
+    Option("size", sides, None, "Pixels of pictures: 64, or height x width as 48x64. [default: their own]",
            metavar="64, or height x width as 48x64"),
     Option("pages", str, None, "Of files that hold several pictures (TIFF, GIF, DICOM): the first of each, or all. "
            "[default: first, of fewer than 5 files all]", choices=("first", "all")),

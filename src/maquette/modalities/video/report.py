@@ -1,0 +1,169 @@
+"""Clips in the report: they play in the page, offline; continuations beside what came, and by how far ahead."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from markupsafe import Markup as Html
+from torch import Tensor
+
+from maquette.core import limits
+from maquette.core.modality import Unreadable
+from maquette.core.model import Continues
+from maquette.core.section import Markup, Missing
+from maquette.core.spec import ColumnSpec
+from maquette.modalities.video.continued import extended, given_frames
+from maquette.modalities.video.files import enlarged, frames_of, moving
+from maquette.modalities.video.opening import opened
+from maquette.modalities.video.shown import strip
+from maquette.report.page import TIMES, fragment
+from maquette.report.show import NEAR, Amounts
+from maquette.report.view import RunView
+
+AMOUNTS = Amounts(samples=16, classes=12, per_class=3)
+SHOWN, LARGEST = 96, 640  # CSS pixels of a clip; of what was previewed
+PLAYED = 64  # frames of a longer clip that are played: a page holds many of them
+CONTINUED = 4  # held-out clips
+
+CONTINUATIONS = """
+{% from "macros.html.j2" import chart %}
+<p class="intro">Held-out clips, continued from their first {{ given }} frames: above what came, below what the run makes of
+them.</p>
+{% for real, made, strips in clips %}
+<div class="gallery">{{ real }}{{ made }}</div>
+{{ strips }}
+{% endfor %}
+{% if horizon %}
+<h3>How far ahead</h3>
+<p class="intro">The squared error of a frame by how many frames ahead it is, beside the last frame repeated, a black one,
+and the mean of those given: over {{ frames }} frames of held-out clips.</p>
+{{ chart("horizon", "squared error a frame", "by frames ahead") }}
+<div class="table"><table><thead><tr><th>frames ahead</th>{% for name in names %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in horizon %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% endif %}
+"""  # noqa: E501
+
+
+def shape_words(spec: ColumnSpec) -> str:
+    """E.g. `16 frames of 64 x 64, grey, 10 a second`."""
+    height, width = spec.shape[2:]
+    colour = {1: "grey", 3: "colour"}[spec.channels]
+    return f"{spec.frames} frames of {width} {TIMES} {height}, {colour}, {spec.fps:.4g} a second"
+
+
+def tiles(items: Tensor, spec: ColumnSpec, captions: Sequence[str] = (), near: int = NEAR) -> list[Html]:
+    """Each clip, playing, its caption as its alternative text."""
+    return [_tile(frames_of(x), spec.fps, captions[i] if i < len(captions) else "") for i, x in enumerate(items)]
+
+
+def draw(axes: Any, items: Tensor, spec: ColumnSpec, columns: int) -> None:
+    """Strips of frames on Matplotlib axes."""
+    made = strip(items[: max(1, 2 * columns)], spec)
+    axes.imshow(made[..., 0] if made.shape[2] == 1 else made, cmap="gray", interpolation="nearest")
+    axes.set_axis_off()
+
+
+def previewed(path: Path, spec: ColumnSpec, says: str, captioned: bool = False) -> Html:
+    """The grid of a preview file, encoded anew, so that nothing but its frames enters the page."""
+    frames = list[np.ndarray]()
+    with opened(limits.contents(path), path.name) as found:
+        for frame in found.frames:
+            height, width = frame.size
+            times = min(1.0, LARGEST / max(height, width))
+            frames.append(frame.scaled(max(1, round(height * times)), max(1, round(width * times))))
+            limits.check(frames[0].nbytes * len(frames))
+    if not frames:
+        raise Unreadable("there are no frames in it")
+    return _tile(np.stack(frames[:PLAYED]), spec.fps, says, frames[0].shape[1])
+
+
+def _tile(frames: np.ndarray, fps: float, says: str, shown: int = SHOWN) -> Html:
+    """u8[T, H, W, C] as an <img> that plays; who asks for stillness sees the first frame."""
+    times = max(1, shown // max(frames.shape[1:3]))
+    playing, still = (_uri(enlarged(part, times), fps) for part in (frames[:PLAYED], frames[:1]))
+    height, width = (side * times for side in frames.shape[1:3])
+    return Html(
+        '<picture><source media="(prefers-reduced-motion: reduce), print" srcset="{}"><img src="{}" width="{}" '
+        'height="{}" alt="{}"{} style="width:{}px" decoding="async"></picture>'
+    ).format(still, playing, width, height, says, Html(' title="{}"').format(says) if says else "", max(width, shown))
+
+
+def _uri(frames: np.ndarray, fps: float) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(moving(frames, fps, '.webp')).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """Section: held-out clips, and what the run makes of their first frames."""
+
+    id: str = "continuations"
+    title: str = "Continuations"
+    after: str = "samples"
+
+    def make(self, run: RunView) -> Markup | Missing | None:
+        model, spec = run.generator.model, run.target
+        first = given_frames(model, spec) if isinstance(model, Continues) else None
+        if not isinstance(model, Continues) or first is None:
+            return None
+        batch = run.held_out(CONTINUED)
+        if isinstance(batch, Missing):
+            return batch
+        real = batch.target[run.column]
+        batch = batch.to(run.generator.device)
+        clips = batch.target[run.column]
+        made = extended(model, clips, first, batch.given, range(len(clips)), run.seed).cpu()
+        made = torch.cat([real[:, :, :first], made], 2)
+        shown = [
+            (_tile(frames_of(a), spec.fps, "what came"), _tile(frames_of(b), spec.fps, "what the run makes of it"),
+             _strips(torch.stack([a, b]), spec, first))
+            for a, b in zip(real, made, strict=True)
+        ]  # fmt: skip
+        rows = run.details("horizon")
+        lines = _lines(rows)
+        table = [[row["frame"], *(f"{values[i]:.4g}" for values in lines.values())] for i, row in enumerate(rows)]
+        html = fragment(
+            CONTINUATIONS, given=first, clips=shown, horizon=table, names=[*lines], frames=spec.frames - first
+        )
+        return Markup(html, charts={"horizon": _chart(lines)} if rows else {}, training_items=True)
+
+
+def _strips(pair: Tensor, spec: ColumnSpec, first: int) -> Html:
+    """A clip above another, from the last frame that was given on."""
+    from PIL import Image
+
+    made = strip(pair[:, :, first - 1 :], spec)
+    file = io.BytesIO()
+    Image.fromarray(made[..., 0] if made.shape[2] == 1 else made).save(file, "WEBP", quality=80)
+    uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return Html('<img src="{}" width="{}" height="{}" alt="what came, above what was made" style="width:100%">').format(
+        uri, *made.shape[1::-1]
+    )
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """Errors by how far ahead: of the run, and of what it is held against."""
+    if not rows:
+        return {}
+    plain = {name: [float(row["plain"][name]) for row in rows] for name in rows[0]["plain"]}
+    return {"this run": [float(row["squared_error"]) for row in rows], **plain}
+
+
+def _chart(lines: dict[str, list[float]]) -> dict[str, Any]:
+    return {
+        "kind": "curve", "log": False, "flat": None, "x": "frames ahead", "alarms": [],
+        "lines": [
+            {"name": name, "colour": i, "x": list(range(1, len(y) + 1)), "y": [float(f"{v:.5g}") for v in y], "low": [],
+             "high": []}
+            for i, (name, y) in enumerate(lines.items())
+        ],
+    }  # fmt: skip
+
+
+SECTIONS = (Continuations(),)

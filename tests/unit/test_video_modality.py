@@ -1,0 +1,360 @@
+"""Clips: files of every format, read and written; windows, scenes, time stamps, rotation; what is broken is named."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maquette.core.about import About
+from maquette.core.errors import UserError
+from maquette.core.modality import Unreadable
+from maquette.core.recipe import data_config
+from maquette.data.gathered import MAGIC, parts_of, together
+from maquette.data.open import open_dataset
+from maquette.data.raw import File
+from maquette.modalities.video import data, decoding, files, opening
+from maquette.modalities.video.claims import claims, claims_array, gathers, may_be
+from maquette.modalities.video.config import Config, Spec
+from maquette.modalities.video.contract import made_up_cells
+from maquette.modalities.video.scenes import rate_of, shown_at, usual
+from maquette.modalities.video.values import asked, clip_in
+
+av = pytest.importorskip("av")
+
+ABOUT = About("Maquette 0", "runs/v", "flow_video", 3, 7, more={"label": "sieben é 七", "said": "x" * 600})
+EXACT = (".webp", ".apng", ".frames", ".mkv")
+GREY = Spec(shape=(1, 16, 32, 48), fps=15.0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def kept(cache: Path) -> Iterator[None]:
+    decoding.keep()
+    yield
+    decoding.forget()
+
+
+def contained(frames: list[np.ndarray], times: list[float], suffix: str = ".mkv", sound: bool = False) -> bytes:
+    """A file of frames u8[H, W, 3] that are shown from these times on, in seconds."""
+    form, codec, pixels = {
+        ".mkv": ("matroska", "ffv1", "bgr0"), ".mp4": ("mp4", "libx264", "yuv444p"), ".avi": ("avi", "ffv1", "bgr0"),
+        ".mov": ("mov", "libx264", "yuv444p"),
+    }[suffix]  # fmt: skip
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=form) as out:
+        stream = out.add_stream(codec, 1000, options={"crf": "1"} if codec == "libx264" else {})
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
+        voice = out.add_stream("pcm_s16le", 8000) if sound else None
+        for frame, time in zip(frames, times, strict=True):
+            known = av.VideoFrame.from_ndarray(frame, "rgb24")
+            known.pts, known.time_base = round(time * 1000), Fraction(1, 1000)
+            out.mux(stream.encode(known))
+        out.mux(stream.encode(None))
+        if voice:
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+            heard.sample_rate = 8000
+            out.mux([*voice.encode(heard), *voice.encode(None)])
+    return buffer.getvalue()
+
+
+def flat(level: int, height: int = 32, width: int = 32) -> np.ndarray:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def evenly(count: int, rate: float) -> list[float]:
+    return [i / rate for i in range(count)]
+
+
+def levels(item: np.ndarray | Unreadable) -> list[int]:
+    """The level of each frame of u8[C, T, H, W]."""
+    assert isinstance(item, np.ndarray)
+    return [round(float(frame.mean())) for frame in item[0]]
+
+
+# -- formats -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".gif", *EXACT, ".webm", ".mp4", ".h264.mp4"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_is_read_back_with_its_label(tmp_path: Path, suffix: str, channels: int) -> None:
+    spec = Spec(shape=(channels, 16, 32, 48), fps=15.0)
+    item = files.made_up(spec, 1, 2)[0]
+    path = files.write(item, tmp_path / f"one{suffix}", spec, ABOUT)
+    again = clip_in(path, spec)
+    assert again.shape == item.shape
+    apart = (again - item).abs()
+    assert apart.max() <= 1 / 127 if suffix in (*EXACT, ".gif") else apart.mean() < 0.05
+    assert files.origin(path) == ABOUT.fields
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".h264.mp4", ".webm"])
+def test_odd_and_small_sides_are_enlarged_by_whole_numbers(tmp_path: Path, suffix: str) -> None:
+    spec = Spec(shape=(1, 4, 9, 15), fps=10.0)
+    path = files.write(files.made_up(spec, 1)[0], tmp_path / f"x{suffix}", spec, ABOUT)
+    with av.open(str(path)) as file:
+        size = (file.streams.video[0].height, file.streams.video[0].width)
+    assert size[0] % 9 == 0 and size[1] % 15 == 0 and size[0] * 15 == size[1] * 9 and size[0] % 2 == size[1] % 2 == 0
+
+
+def test_a_label_that_is_not_kept_stops_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "origin", lambda path: {})
+    with pytest.raises(UserError, match="does not keep the label"):
+        files.write(files.made_up(GREY, 1)[0], tmp_path / "x.webm", GREY, ABOUT)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_no_other_suffix(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written as '\.wmv'"):
+        files.write(files.made_up(GREY, 1)[0], tmp_path / "x.wmv", GREY, ABOUT)
+
+
+def test_without_pyav_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    whole = contained([flat(9 * i) for i in range(20)], evenly(20, 10))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match="PyAV") as caught:
+        data.examine(File("x.mkv", whole), Config())
+    assert "maquette[video]" in str(caught.value) and "GPL" in str(caught.value)
+    with pytest.raises(UserError, match="PyAV"):
+        files.write(files.made_up(GREY, 1)[0], tmp_path / "x.webm", GREY, ABOUT)
+    assert data.examine(made_up_cells(1)[0], Config()).format == "GIF"
+
+
+# -- time --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi", ".mov"])
+def test_containers_are_read(suffix: str) -> None:
+    frames = [flat(10 * i) for i in range(16)]
+    whole = contained(frames, evenly(16, 10), suffix)
+    assert claims(f"x{suffix}", b"") and claims("x", whole[:4096])
+    facts = data.examine(File(f"x{suffix}", whole), Config())
+    assert (facts.frames, facts.rate, facts.starts, facts.coloured) == (16, 10.0, (0.0,), False)
+    (item,) = data.encode([File(f"x{suffix}", whole)], Spec(shape=(1, 16, 32, 32), fps=10.0), Config())
+    assert np.abs(np.array(levels(item)) - np.arange(16) * 10).max() <= 2
+
+
+def test_variable_rates_are_resampled_by_time_stamps() -> None:
+    # Shown at 0, 0.1, 0.2, 0.7, 0.8 s, ...: the third stays for half a second.
+    times = [0, 0.1, 0.2, *(0.7 + i / 10 for i in range(12))]
+    whole = contained([flat(10 * i) for i in range(15)], times)
+    facts = data.examine(File("x.mkv", whole), Config())
+    assert facts.rate == 10.0 and decoding.UNEVEN in facts.odd
+    (item,) = data.encode([File("x.mkv", whole)], Spec(shape=(1, 16, 32, 32), fps=10.0), Config())
+    assert levels(item) == [0, 10, 20, 20, 20, 20, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]
+
+
+def test_another_rate_takes_every_second_frame() -> None:
+    whole = contained([flat(5 * i) for i in range(40)], evenly(40, 20))
+    config = Config(fps=10.0)
+    assert data.examine(File("x.mkv", whole), config).starts == (0.0,)
+    (item,) = data.encode([File("x.mkv", whole)], Spec(shape=(1, 16, 32, 32), fps=10.0), config)
+    assert levels(item) == [10 * i for i in range(16)]
+
+
+def test_rates() -> None:
+    assert rate_of(np.arange(50) / 25) == 25.0
+    assert rate_of(np.arange(50) / 60) == 30.0
+    assert rate_of(np.round(np.arange(50) / 30, 2)) == 30.0  # as GIF has it
+    assert rate_of(np.arange(50) * 1001 / 30_000) == 30.0
+    assert usual(24_000 / 1001) == 24.0 and usual(50) == 25.0 and usual(2.5) == 2.5
+    assert shown_at(np.array([0, 0.033, 0.067]), np.arange(3) / 30, 1 / 30).tolist() == [0, 1, 2]
+
+
+# -- windows and scenes ------------------------------------------------------------------------------
+
+
+def test_a_file_is_cut_into_windows_within_its_scenes() -> None:
+    scenes = [np.array(colour) for colour in ([20, 20, 20], [200, 60, 40], [30, 200, 220])]
+    frames = [
+        np.tile(colour + np.array([i % 8] * 3), (32, 32, 1)).astype(np.uint8) for colour in scenes for i in range(20)
+    ]
+    facts = data.examine(File("x.mkv", contained(frames, evenly(60, 10))), Config(frames=8))
+    assert facts.cuts == 2
+    assert facts.starts == pytest.approx((0, 0.8, 2, 2.8, 4, 4.8))
+    whole = data.examine(File("x.mkv", contained(frames, evenly(60, 10))), Config(frames=8, cut=False))
+    assert whole.cuts == 0 and len(whole.starts) == 7
+
+
+def test_motion_and_flicker_are_no_change_of_scene() -> None:
+    moving = [np.roll(np.kron(np.eye(4, dtype=np.uint8)[..., None] * 255, np.ones((8, 8, 3), np.uint8)), 9 * i, 1)
+              for i in range(20)]  # fmt: skip
+    flicker = [flat(28 + 8 * (i % 2)) for i in range(20)]
+    for frames in (moving, flicker):
+        assert data.examine(File("x.mkv", contained(frames, evenly(20, 10))), Config()).cuts == 0
+
+
+def test_a_file_is_decoded_once_for_all_its_windows(kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, decodes = contained([flat(5 * i) for i in range(40)], evenly(40, 10)), []
+    opened = opening.opened
+    monkeypatch.setattr(decoding, "opened", lambda data, name: decodes.append(name) or opened(data, name))
+    config, spec = Config(size=(32, 32)), Spec(shape=(1, 16, 32, 32), fps=10.0)
+    facts = data.examine(File("x.mkv", whole), config)
+    assert data.parts(facts, config, 1) == 2
+    items = data.encode([File("x.mkv", whole, part) for part in (0, 1, 2)], spec, config)
+    assert levels(items[0]) == [5 * i for i in range(16)] and levels(items[1]) == [80 + 5 * i for i in range(16)]
+    assert isinstance(items[2], Unreadable)
+    assert decodes == ["x.mkv"]
+
+
+def test_windows_of_one_file_never_straddle_the_split(tmp_path: Path, cache: Path) -> None:
+    draws = np.random.default_rng(0)
+    for i in range(12):
+        clip = (
+            draws.integers(0, 60, (1, 24, 24, 1), np.uint8).repeat(40, 0)
+            + np.arange(40, dtype=np.uint8)[:, None, None, None]
+        )
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        (tmp_path / "clips" / f"{i}.gif").write_bytes(files.moving(clip, 10, ".gif"))
+    config = {"video": {"size": [24, 24], "frames": 8}}
+    found = open_dataset(tmp_path / "clips", data_config(config), target=("video",))
+    assert len(found.train) + len(found.test) == 60
+    sides = [{name.partition("#")[0] for name in side.names} for side in (found.train, found.test)]
+    assert not sides[0] & sides[1] and sides[1]
+    assert found.train.columns["video"].spec.shape == (1, 8, 24, 24)
+    assert not [
+        path for path in (cache / "prepared").iterdir() if path.name.startswith(".")
+    ]  # what was decoded is gone
+
+
+def test_frames_in_folders_are_clips_where_clips_are_asked_for(tmp_path: Path, cache: Path) -> None:
+    spec = Spec(shape=(1, 16, 16, 16), fps=10.0)
+    for i in range(10):
+        kind = "walk" if i % 2 else "run"
+        files.write(files.made_up(spec, 1, i)[0], tmp_path / "data" / kind / f"clip_{i}.frames", spec, ABOUT)
+    found = open_dataset(tmp_path / "data", data_config({"video": {"size": [16, 16], "fps": 25}}), target=("video",))
+    assert found.train.columns["video"].spec == Spec(shape=(1, 16, 16, 16), fps=25.0)
+    assert found.train.columns["label"].spec.classes == ("run", "walk")
+    assert len(found.train) + len(found.test) == 10
+    pictures = open_dataset(tmp_path / "data")
+    assert set(pictures.train.columns) == {"image", "label"}  # of these, each frame is an item
+
+
+def test_which_files_are_gathered() -> None:
+    names = ["a/0001.png", "a/0002.png", "a/0010.png", "b/x-2.jpg", "b/x-1.jpg", "b/y-1.jpg", "b/y-2.jpg", "c/one.png"]
+    found = gathers(names, lambda i: b"")
+    assert found == {"a": [0, 1, 2], "b/x": [4, 3], "b/y": [5, 6]}
+    assert gathers(["a/00000.webp", "a/00001.webp"], lambda i: b"RIFF\0\0\0\0WEBPVP8XANIM") == {}
+    assert parts_of(together([b"one", b"", b"three"])) == [b"one", b"", b"three"]
+
+
+def test_moving_pictures_are_clips_where_clips_are_asked_for() -> None:
+    assert may_be("x.gif", b"") and not claims("x.gif", b"")
+    assert claims_array((16, 1, 32, 32), np.dtype("u1")) == 1.0 and claims_array((20, 64, 64), np.dtype("u1")) == 0.9
+    assert not claims_array((28, 28, 1, 1), np.dtype("u1")) and not claims_array((28, 28), np.dtype("u1"))
+
+
+# -- what is odd -------------------------------------------------------------------------------------
+
+
+def test_a_turned_file_is_upright() -> None:
+    frame = np.zeros((32, 48, 3), np.uint8)
+    frame[:16, :24] = 200  # the corner at the upper left
+    whole = contained([frame] * 16, evenly(16, 10), ".mp4")
+    plain, clockwise = (struct.pack(">9i", *m) for m in (
+        (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30),
+    ))  # fmt: skip
+    at = whole.index(b"tkhd")
+    turned = whole[:at] + whole[at:].replace(plain, clockwise, 1)
+    facts = data.examine(File("x.mp4", turned), Config())
+    assert (facts.height, facts.width) == (48, 32) and decoding.TURNED in facts.odd
+    (item,) = data.encode([File("x.mp4", turned)], Spec(shape=(1, 16, 48, 32), fps=10.0), Config(size=(48, 32)))
+    assert isinstance(item, np.ndarray)
+    assert abs(item.astype(int)[0, 0] - np.rot90(frame, -1)[..., 0]).mean() < 3
+
+
+def test_sound_is_left_aside_and_said() -> None:
+    whole = contained([flat(9 * i) for i in range(16)], evenly(16, 10), sound=True)
+    assert data.examine(File("x.mkv", whole), Config()).sounds == 1
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_odd_sizes_are_fitted(fit: str) -> None:
+    config, spec = Config(size=(16, 16), fit=fit), Spec(shape=(3, 16, 16, 16), fps=10.0)
+    whole = contained(
+        [np.dstack([flat(9 * i, 21, 37)[..., 0], *[flat(50, 21, 37)[..., :2]]]) for i in range(16)], evenly(16, 10)
+    )
+    (item,) = data.encode([File("x.mkv", whole)], spec, config)
+    assert isinstance(item, np.ndarray) and item.shape == spec.shape
+    assert (item[:, 5, 0].max() == 0) == (fit == "pad")
+
+
+def test_arrays_of_any_order() -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    spec, config = Spec(shape=(3, 16, 16, 16), fps=10.0), Config(frames=16)
+    orders = [clip, clip.transpose(3, 0, 1, 2), clip.transpose(0, 3, 1, 2), (clip / 255).astype(np.float32)]
+    items = data.encode(orders, spec, config)
+    assert all(np.array_equal(item, clip[:16].transpose(3, 0, 1, 2)) for item in items)
+    assert data.examine(clip, config).rate == data.UNTIMED_RATE
+    for broken in (clip.astype(float), clip[:3], np.full((20, 16, 16), np.nan), clip[..., :2]):
+        with pytest.raises(Unreadable):
+            data.examine(broken, config)
+
+
+def broken() -> dict[str, bytes]:
+    whole = contained([flat(9 * i) for i in range(20)], evenly(20, 10), ".mp4")
+    silent = io.BytesIO()
+    with av.open(silent, "w", format="matroska") as out:
+        voice = out.add_stream("pcm_s16le", 8000)
+        heard = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        heard.sample_rate = 8000
+        out.mux([*voice.encode(heard), *voice.encode(None)])
+    noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
+    cut = contained([*noise], evenly(20, 10))
+    return {
+        "nothing.mp4": b"", "words.mp4": b"no clip", "zeros.mkv": bytes(4096), "cut off.mp4": whole[: len(whole) // 2],
+        "cut off.mkv": cut[: len(cut) // 2], "sound.mkv": silent.getvalue(),
+        "one.mkv": contained([flat(1)], [0.0]), "short.mkv": contained([flat(9 * i) for i in range(9)], evenly(9, 10)),
+        "one.png": files.moving(noise[:1], 10, ".apng"), "cut off.gif": files.moving(noise, 10, ".gif")[:20_000],
+        "cut off.webp": files.moving(noise, 10, ".webp")[:20_000], "gathered.x": MAGIC + struct.pack("<Q", 2**60),
+        "short.x": together([files.moving(noise[:1], 10, ".apng")] * 3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*broken()])
+def test_what_is_broken_is_named_with_its_reason(name: str, kept: None) -> None:
+    cell = File(name, broken()[name])
+    with pytest.raises(Unreadable) as caught:
+        data.examine(cell, Config())
+    assert 3 < len(str(caught.value)) < 120
+    (item,) = data.encode([cell], Spec(shape=(1, 16, 64, 64), fps=10.0), Config())
+    assert isinstance(item, Unreadable)
+
+
+def test_hostile_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = contained([flat(9 * i, 64, 64) for i in range(20)], evenly(20, 10))
+    monkeypatch.setenv("MAQUETTE_DECODE_LIMIT", "20000")
+    with pytest.raises(Unreadable, match="more than 20000 once decoded"):
+        data.examine(File("x.mkv", whole), Config())
+
+
+# -- what people give --------------------------------------------------------------------------------
+
+
+def test_a_clip_that_is_given_is_long_enough(tmp_path: Path) -> None:
+    path = files.write(files.made_up(GREY, 1)[0], tmp_path / "x.gif", GREY, ABOUT)
+    assert asked(path, GREY, print).shape == GREY.shape
+    with pytest.raises(UserError, match="has 16 frames at 15 a second, and 20 are needed"):
+        asked(path, GREY.model_copy(update={"shape": (1, 20, 32, 48)}), print)
+    with pytest.raises(UserError, match="cannot be used"):
+        asked(tmp_path / "none.gif", GREY, print)
+
+
+def test_canonical_and_back() -> None:
+    stored = np.arange(256, dtype=np.uint8).reshape(1, 1, 4, 8, 8)
+    items = files.canonical(stored)
+    assert items.min() == -1 and items.max() == 1 and torch.isfinite(items).all()
+    assert np.array_equal(files.quantised(items), stored)
