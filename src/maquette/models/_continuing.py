@@ -14,17 +14,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
 from maquette.core.bounds import Depth, Few, Share, Width
 from maquette.core.errors import UserError
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Column, Table
 from maquette.models._given import condition, drop, given_columns, vector
+from maquette.models._learning import Learning
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 from maquette.nets.condition import Condition
 
@@ -33,10 +34,8 @@ ROWS = 16  # clips in one pass of the network when sampling
 _PRIOR = "first_"  # before the names of the networks and phases of the model of the first moments
 
 
-class ContinuingConfig(BaseModel):
+class ContinuingConfig(Learning):
     """Settings of a family that continues."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     seen: Few | Literal["auto"] = Field("auto", description="moments it looks at; auto: half of a clip, at most 10")
     ahead: Few | Literal["auto"] = Field("auto", description="moments it makes at once; auto: the rest of a clip")
@@ -51,15 +50,6 @@ class ContinuingConfig(BaseModel):
     deep_blocks: Depth = Field(4, description="residual blocks of the coarsest grid")
     condition: Width = Field(128, description="numbers that describe how much is shown, and what is given")
     label_dropout: Share = Field(0.1, description="share of items that each given column is hidden of")
-
-    lr: float = Field(2e-3, gt=0)
-    muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
-    beta1: Share = 0.9
-    beta2: Share = 0.99
-    schedule: Literal["constant", "cosine", "linear"] = "linear"
-    warmup: Share = Field(0.01, description="share of the run in which the learning rate grows")
-    constant_until: float = Field(0.0, ge=0, le=1, description="share of the run after which the rate falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: any")
 
     @field_validator("prior")
     @classmethod
@@ -154,10 +144,7 @@ class Continuing(Model):
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
-        optim = Optim(
-            "adam", c.lr, (c.beta1, c.beta2), schedule=c.schedule, warmup=c.warmup, constant_until=c.constant_until,
-            clip=c.clip, muon=c.muon, not_muon=self.not_muon,
-        )  # fmt: skip
+        optim = c.optim(not_muon=self.not_muon)
         return [Phase("ahead", ("net",), self.goes_on, optim), *map(self._of_prior, self.prior.phases())]
 
     not_muon: tuple[str, ...] = NOT_MUON
