@@ -2,8 +2,8 @@
 
 ConvNeXt blocks over frames, as in Vocos (Siuzdak 2023), and a head that scales magnitudes which are interpolated
 between bands. Bands say more than they seem to: harmonics, and what is between them, come back from how they change.
-Phases are not learned. Of true magnitudes Griffin-Lim finds them to a log-spectral distance of 1.1 dB, and networks
-that mended phases, which take minutes a second to learn, brought less than as much time spent on magnitudes.
+Phases are not learned: of true magnitudes Griffin-Lim finds them to a log-spectral distance of 1.1 dB in 60 rounds, of
+those of spoken digits that were made 3.2 dB away, to 3.6 in 32.
 """
 
 from __future__ import annotations
