@@ -12,9 +12,11 @@ from torch import Tensor
 from maquette.core.batch import Batch, lengths
 from maquette.core.errors import UserError
 from maquette.core.model import Decodes, Encodes, Scores, Step, UsesCodec
+from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.core.table import Table
+from maquette.losses.flow_matching import logit_normal
 from maquette.models import spectrogram
 from maquette.nets.mel import Mel
 from maquette.testing import column_spec, data_spec, made_up_batch
@@ -125,3 +127,12 @@ def test_losses_are_of_grids_and_of_sounds() -> None:
     model = made("vae", spec, voice={"width": 16, "blocks": 1, "rounds": 1, "seconds": 0.1}).train()
     for phase in model.phases():
         assert phase.loss(made_up_batch(spec, 4), Step(0, 9, StepRng(0, 4))).total.isfinite()
+
+
+def test_the_recipe_learns_at_the_noise_that_words_are_told_in_and_at_that_of_texture() -> None:
+    """Neighbouring bands differ by 0.08: a flow that hardly sees noise below that makes grids that are too smooth."""
+    prior = load_recipe("audio/flow").model["prior"]
+    t = logit_normal(torch.randn(20_000, generator=torch.Generator().manual_seed(0)), prior["time_mean"],
+                     prior["time_std"])  # fmt: skip
+    noise = (1 - t) / t
+    assert (noise < 0.06).float().mean() > 0.1 and (noise > 2).float().mean() > 0.25
