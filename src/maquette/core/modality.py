@@ -4,7 +4,8 @@ A modality is a package found by name: `<kind>` is `maquette.modalities.<kind>`,
 What is listed in `Modality` stands in its `__init__.py`, or is reached through it. What is optional is found by name as
 well, as an attribute of the package or of a module in it (see `part`), so that `maquette --help` imports none of it:
 
-    claims.py     claims, claims_array, claims_values     which files, arrays and values are of this kind: data/typing
+    claims.py     claims, may_be, gathers, claims_array, claims_values    which files, arrays and values are of this
+                  kind: data/typing
     data.py       what prepared data is made by, see below; `examine`, `fit` and `encode` are required
     measures.py   MEASURES   tuple[core.measure.Measure, ...]   what is measured of samples beyond what is general
     report.py     SECTIONS   tuple[core.section.Section, ...]   parts of the report

@@ -245,7 +245,7 @@ def _sized(frames: np.ndarray, size: Shape) -> np.ndarray:
 
 
 def _too_short(frames: int, asked: int) -> str:
-    return f"shorter than a clip: {counted(frames, 'frame', 'frames')}, and it is to have {asked}"
+    return f"shorter than a clip (--frames): {counted(frames, 'frame', 'frames')}, and it is to have {asked}"
 
 
 def _most(values: Any) -> Any:

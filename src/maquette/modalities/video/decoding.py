@@ -140,7 +140,7 @@ def _read(path: Path) -> Decoded:
 def _kept(path: Path, data: bytes, name: str, size: Shape, fit: str) -> Decoded:
     own = path.with_name(f"{path.name}-{os.getpid()}")  # two processes may be at the same file
     try:
-        with own.with_suffix(".bin").open("wb") as file:
+        with own.with_suffix(".bin").open("wb", buffering=2**20) as file:
             about = _decode(data, name, size, fit, file).about
     except BaseException:
         own.with_suffix(".bin").unlink(missing_ok=True)

@@ -162,7 +162,8 @@ def _scaler(scaler: Any, frame: Any, turned: int) -> Callable[[int, int], np.nda
     def scaled(height: int, width: int) -> np.ndarray:
         h, w = (width, height) if turned % 2 else (height, width)
         how = "AREA" if h * w < frame.height * frame.width else "BICUBIC"
-        made: np.ndarray = scaler.reformat(frame, width=w, height=h, format="rgb24", interpolation=how).to_ndarray()
+        small = scaler.reformat(frame, width=w, height=h, format="rgb24", interpolation=how, threads=1)
+        made: np.ndarray = small.to_ndarray()
         return np.rot90(made, turned) if turned else made
 
     return scaled

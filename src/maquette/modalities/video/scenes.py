@@ -23,6 +23,7 @@ class Scenes:
 
     def add(self, frame: np.ndarray) -> None:
         """frame: u8[H, W, 3]"""
+        frame = frame[::2, ::2]
         levels = frame >> 5
         bins = (levels[..., 0].astype(np.int32) * BINS + levels[..., 1]) * BINS + levels[..., 2]
         colours = np.bincount(bins.ravel(), minlength=BINS**3)
