@@ -40,7 +40,7 @@ def commands() -> list[str]:
     found = [
         "python benchmarks/judge.py train",  # made before, and beside no number
         "python benchmarks/vocoder.py --sheet voices.png",
-        "python benchmarks/tunes.py",
+        "python benchmarks/tunes.py", "python benchmarks/video.py --run runs/s --motion",
         "python benchmarks/needs.py", "python benchmarks/scales.py run image/flow --data mnist --scale M --shown 9000",
     ]  # fmt: skip
     for page in READMES:

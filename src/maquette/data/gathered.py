@@ -68,7 +68,7 @@ class Gathered:
         if name not in self._groups:
             return payloads[0]
         try:
-            limits.check(self.size(self.names.index(name)))
+            limits.check(sum(map(self.tree.size, files)))
             made = []
             for payload in payloads:
                 if isinstance(payload, Unreadable):

@@ -138,9 +138,8 @@ class Tweening(FlowVideo):
     def _between(self, first: Tensor, last: Tensor, t: Tensor) -> Tensor:
         """f32[B, C, H, W] twice at t f32[B, n], f32[B, n, C, H, W]."""
         whole = t.new_ones(len(t))
-        from_first, from_last = (
-            self.tween(torch.stack(pair, 2), whole, None) for pair in ((last, first), (first, last))
-        )
+        from_first = self.tween(torch.stack([last, first], 2), whole, None)
+        from_last = self.tween(torch.stack([first, last], 2), whole, None)
         return between(from_first, from_last, t)
 
     def between(self, first: Tensor, last: Tensor, count: int) -> Tensor:
