@@ -73,7 +73,7 @@ class Config(BaseModel):
     sound: float = Field(
         1.0, ge=0, description="weight of the error of the sound itself, beside that of its compressed spectrum"
     )
-    steps: Few = Field(4, description="of samples, unless others are asked for")
+    steps: Few = Field(2, description="of samples, unless others are asked for")
 
     lr: float = Field(2e-3, gt=0)
     muon: float = Field(3.0, ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")
