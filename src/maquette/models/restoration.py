@@ -72,7 +72,7 @@ class Config(Learning):
     sound: float = Field(
         1.0, ge=0, description="weight of the error of the sound itself, beside that of its compressed spectrum"
     )
-    steps: Few = Field(4, description="of samples, unless others are asked for")
+    steps: Few = Field(2, description="of samples, unless others are asked for")
 
     @field_validator("degrade")
     @classmethod
