@@ -139,6 +139,14 @@ def test_clips_play_in_the_page_without_a_network(tmp_path: Any) -> None:
     assert lines == {"this run": [2.0], "black": [3.0]} and report._chart(lines)["lines"][1]["y"] == [3.0]
 
 
+def test_motion_has_the_usual_colours() -> None:
+    flow = torch.zeros(1, 1, 2, 1, 3)
+    flow[0, 0, :, 0] = torch.tensor([[0.0, 0.0, 2.0], [0.0, 2.0, 0.0]])  # none; right; down
+    still, right, down = report.flow_colours(flow)[0, 0, 0]
+    assert still.tolist() == [1, 1, 1] and right.tolist() == [1, 0, 0]
+    assert torch.allclose(down, torch.tensor([0.5, 1.0, 0.0]), atol=1e-5)
+
+
 # -- edits -------------------------------------------------------------------------------------------
 
 

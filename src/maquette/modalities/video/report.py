@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maquette.core import limits
 from maquette.core.modality import Unreadable
-from maquette.core.model import Continues
+from maquette.core.model import Continues, Moves
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.video.continued import extended, given_frames
@@ -32,10 +32,12 @@ SHOWN, LARGEST = 96, 640  # CSS pixels of a clip; of what was previewed
 PLAYED = 64  # frames of a longer clip that are played: a page holds many of them
 CONTINUED = 4  # held-out clips
 
+SAYS = ("what came", "what the run makes of it")
+
 CONTINUATIONS = """
 {% from "macros.html.j2" import chart %}
 <p class="intro">Held-out clips, continued from their first {{ given }} frames: above what came, below what the run makes of
-them.</p>
+them, playing and frame by frame{% if moves %}, over how it moves: the hue says where from, its strength how fast{% endif %}.</p>
 {% for real, made, strips in clips %}
 <div class="gallery">{{ real }}{{ made }}</div>
 {{ strips }}
@@ -120,27 +122,50 @@ class Continuations:
         clips = batch.target[run.column]
         made = extended(model, clips, first, batch.given, range(len(clips)), run.seed).cpu()
         made = torch.cat([real[:, :, :first], made], 2)
-        shown = [
-            (_tile(frames_of(a), spec.fps, "what came"), _tile(frames_of(b), spec.fps, "what the run makes of it"),
-             _strips(torch.stack([a, b]), spec, first))
-            for a, b in zip(real, made, strict=True)
-        ]  # fmt: skip
-        rows = run.details("horizon")
-        lines = _lines(rows)
-        table = [[row["frame"], *(f"{values[i]:.4g}" for values in lines.values())] for i, row in enumerate(rows)]
+        moved = _motion(model, clips[:, :, :first], spec.frames - first) if isinstance(model, Moves) else None
+        shown = []
+        for i, pair in enumerate(zip(real, made, strict=True)):
+            rows = torch.stack([x[:, first:].expand(3, -1, -1, -1) for x in pair])
+            rows = rows if moved is None else torch.cat([rows, moved[i : i + 1]])
+            playing = [_tile(frames_of(x), spec.fps, says) for x, says in zip(pair, SAYS, strict=True)]
+            shown.append((*playing, _strips(rows, spec)))
+        errors = run.details("horizon")
+        lines = _lines(errors)
+        table = [[row["frame"], *(f"{values[i]:.4g}" for values in lines.values())] for i, row in enumerate(errors)]
         html = fragment(
-            CONTINUATIONS, given=first, clips=shown, horizon=table, names=[*lines], frames=spec.frames - first
-        )
-        return Markup(html, charts={"horizon": _chart(lines)} if rows else {}, training_items=True)
+            CONTINUATIONS, given=first, clips=shown, horizon=table, names=[*lines], frames=spec.frames - first,
+            moves=moved is not None,
+        )  # fmt: skip
+        return Markup(html, charts={"horizon": _chart(lines)} if errors else {}, training_items=True)
 
 
-def _strips(pair: Tensor, spec: ColumnSpec, first: int) -> Html:
-    """A clip above another, from the last frame that was given on."""
+def _motion(model: Moves, first: Tensor, count: int) -> Tensor:
+    """f32[B, 3, count, H, W] in [-1, 1]: how what is seen moves, layers over one another, in colours."""
+    with torch.no_grad():
+        found = model.motion(first, count)
+    flow = (found.flow * found.masks[:, :, : found.flow.shape[2], None]).sum(2)
+    return flow_colours(flow.cpu()).movedim(-1, 1) * 2 - 1
+
+
+def flow_colours(flow: Tensor) -> Tensor:
+    """f32[B, T, 2, H, W], down and right -> f32[B, T, H, W, 3] in [0, 1]: the direction as a hue, the speed as its
+    strength, beside the fastest in each clip; what stays is white (Baker et al. 2011)."""
+    from matplotlib.colors import hsv_to_rgb
+
+    down, right = flow[:, :, 0], flow[:, :, 1]
+    speed = torch.hypot(down, right)
+    hue = torch.atan2(down, right) / (2 * torch.pi) % 1
+    strong = speed / speed.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
+    return torch.from_numpy(hsv_to_rgb(torch.stack([hue, strong, torch.ones_like(hue)], -1).double().numpy())).float()
+
+
+def _strips(rows: Tensor, spec: ColumnSpec) -> Html:
+    """Clips one above the other, frame by frame."""
     from PIL import Image
 
-    made = strip(pair[:, :, first - 1 :], spec)
+    made = strip(rows, spec)
     file = io.BytesIO()
-    Image.fromarray(made[..., 0] if made.shape[2] == 1 else made).save(file, "WEBP", quality=80)
+    Image.fromarray(made).save(file, "WEBP", quality=80)
     uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
     return Html('<img src="{}" width="{}" height="{}" alt="what came, above what was made" style="width:100%">').format(
         uri, *made.shape[1::-1]
