@@ -53,6 +53,14 @@ class Conv2d(_SameGrid, nn.Conv2d):
 class Conv3d(_SameGrid, nn.Conv3d):
     """On [B, C, T, H, W]."""
 
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not 1 < x.shape[2] < weight.shape[2]:
+            return super()._conv_forward(x, weight, bias)
+        # Of grids as shallow as that oneDNN computes gradients of bf16 weights that are noise (torch 2.13, CPU).
+        above = weight.shape[2] // 2
+        padding = (0, *(size // 2 for size in weight.shape[3:]))
+        return F.conv3d(F.pad(x, (0, 0, 0, 0, above, above)), weight, bias, padding=padding)
+
 
 Convolution = Conv1d | Conv2d | Conv3d
 Conv: dict[int, type[Convolution]] = {1: Conv1d, 2: Conv2d, 3: Conv3d}  # by the dimensions of the grid
