@@ -1,8 +1,8 @@
 """The network of restoration: spectra on their way from what is heard to what it was -> what it may have been.
 
-A network on the grid of frequency and time, whose layers have the same weights at all frequencies: it learns several
-times faster than one that has frequencies as channels, and is told where each lies. Of each value it gives a mean and
-a spread around it: how loud something was is easy to tell where its phase is anybody's guess.
+A network on the grid of frequency and time, whose layers have the same weights at all frequencies, and which is told
+where each lies. Of each value it gives a mean and a spread around it: how loud something was is easy to tell where its
+phase is anybody's guess.
 """
 
 from __future__ import annotations
