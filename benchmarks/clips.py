@@ -8,7 +8,6 @@ scene and into windows, stored, split.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+import _run
 from maquette.core.recipe import data_config
 from maquette.data.open import open_dataset
 
@@ -58,10 +58,12 @@ def seconds(of: Callable[[], object]) -> float:
 
 def main() -> None:
     """Prints both, best of a few, in turns."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = _run.Parser(__doc__)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
+    if asked.smoke:
+        asked.clips, asked.rounds = 3, 1
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, "clips", f"{i}.mp4") for i in range(asked.clips)]
         paths[0].parent.mkdir()

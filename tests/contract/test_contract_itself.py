@@ -11,7 +11,7 @@ import pytest
 import torch
 import toys
 
-from maquette.core.model import Loss, Model, Phase
+from maquette.core.model import Loss, Model, Motion, Phase
 from maquette.core.option import Option
 from maquette.core.spec import GridSpec, TokenSpec
 from maquette.testing import ContractError, Passed, Skipped, check_model, column_spec, data_spec, model_checks
@@ -145,6 +145,11 @@ BROKEN: list[tuple[str, type[Model], dict[str, Any]]] = [
                                    toys.Grid.flow_map(s, given, n)}),
     ("restores_any_length", G, method("restore", lambda s, made, *r, **k: -made)),
     ("restores_any_length", G, method("restore", lambda s, made, *r, **k: made[..., : s.shape[-1]])),
+    ("continues", G, method("extend", lambda s, made, *r: (made - made.mean(0)).clamp(-1, 1))),
+    ("continues", G, method("extend", lambda s, made, *r: made * 0)),
+    ("continues", G, method("extend", lambda s, made, *r: made[:, :, 1:])),
+    ("tweens", G, method("between", lambda s, made, *r: made * torch.linspace(0, 1, made.shape[2])[:, None])),
+    ("moves", G, method("motion", lambda s, made, *r: Motion(made.flow, 2 * made.masks))),
     ("streaming_equals_reading", T, {"begin": forgets}),
     ("streaming_equals_reading", T, method("token_log_prob", lambda s, log_p, *r: log_p - 1, T)),
     ("unfolding_is_sampling", G, method("unfold", lambda s, pieces, *r: (2 * piece for piece in pieces))),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import toy_text_family
 from maquette.core.batch import Batch
-from maquette.core.model import Given, Loss, Model, Optim, Phase, Step
+from maquette.core.model import Given, Loss, Model, Motion, Optim, Phase, Step
 from maquette.core.option import Option, at_least
 from maquette.core.rng import Rng
 from maquette.core.spec import PAD, ClassSpec, DataSpec, GridSpec, TokenSpec
@@ -44,6 +44,7 @@ class Grid(Model):
 
     keeps = ("E", "G", "V")
     density, exact = "continuous", False
+    seen = 2
     latent_dim, code_grid = 4, (1, 2, 2)
     corrects = ("noise",)
     options = (Option("steps", int, None, "steps of the flow", at_least(1)),)
@@ -123,6 +124,19 @@ class Grid(Model):
         size, width = heard.shape[-1], self.shape[-1]
         pieces = F.pad(heard, (0, -size % width)).split(width, -1)
         return torch.cat([self._decode(self.E(x.flatten(1)), {}).view_as(x) for x in pieces], -1)[..., :size]
+
+    def extend(self, first: Tensor, count: int, given: Given, rng: Rng) -> Tensor:
+        x = first
+        for _ in range(count):
+            x = torch.cat([x, x[:, :, -1:] - 0.5 * x[:, :, -2:-1]], 2).clamp(-1, 1)
+        return x[:, :, first.shape[2] :]
+
+    def between(self, first: Tensor, last: Tensor, count: int) -> Tensor:
+        return torch.stack([torch.lerp(first, last, i / (count + 1)) for i in range(1, count + 1)], 2)
+
+    def motion(self, first: Tensor, count: int) -> Motion:
+        grid = first.shape[3:]
+        return Motion(torch.zeros(len(first), count, 1, 2, *grid), torch.full((len(first), count, 2, *grid), 0.5))
 
     def _decode(self, z: Tensor, given: Given) -> Tensor:
         return torch.tanh(self.G(self._with_class(z, given)))

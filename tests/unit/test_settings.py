@@ -38,9 +38,16 @@ def test_a_setting_that_one_kind_of_data_has_needs_no_name_of_the_kind(
 
 
 def test_a_setting_that_several_kinds_have_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "_keys_of_kinds", lambda: ["image.size", "sound.size", "text.context"])
-    with pytest.raises(UserError, match=r"'data\.image\.size' or 'data\.sound\.size'"):
+    monkeypatch.setattr(recipes, "_keys_of_kinds", lambda: ["shape.size", "sound.size", "text.context"])
+    with pytest.raises(UserError, match=r"'data\.shape\.size' or 'data\.sound\.size'"):
         load_recipe("image/gan", ["data.size=3"])
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_of_several_kinds_that_have_a_setting_the_one_that_is_made_is_meant(kind: str) -> None:
+    made = load_recipe(f"{kind}/flow", ["data.size=32"]).data
+    assert made.of(kind).size == (32, 32)
+    assert all(made.of(other).size is None for other in {"image", "video"} - {kind})
 
 
 @pytest.mark.parametrize(

@@ -146,11 +146,16 @@ def _keys_of_kinds() -> list[str]:
     return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
 
 
-def _owners(name: str) -> list[str]:
-    """Keys of kinds of data that a bare `data.<name>` may stand for; none where the section `data` has it itself."""
+def _owners(name: str, target: Sequence[str] = ()) -> list[str]:
+    """Keys of kinds of data that a bare `data.<name>` may stand for; none where the section `data` has it itself.
+
+    target: what is made; where a column of it is called as one of several kinds, that one is meant
+    """
     if name in DataConfig.model_fields or name in modality_names():
         return []
-    return [f"data.{key}" for key in _keys_of_kinds() if key.rpartition(".")[2] == name]
+    found = [key for key in _keys_of_kinds() if key.rpartition(".")[2] == name]
+    asked = [key for key in found if key.partition(".")[0] in target]
+    return [f"data.{key}" for key in asked or found]
 
 
 def _no_setting(name: str) -> UserError:
@@ -403,14 +408,15 @@ def _at_asked(recipe: Recipe, raw: dict[str, Any], keys: Sequence[str]) -> dict[
 def _apply(raw: dict[str, Any], override: str) -> None:
     """Sets one `section.key=value` in place; the value is read as YAML, that of an option of data as the option has it.
 
-    `data.<key>`, where one kind of data alone has such a key, stands for `data.<kind>.<key>`.
+    `data.<key>` stands for `data.<kind>.<key>` of the kind of data that has such a key; of several, of that which the
+    recipe makes.
     """
     key, equals, value = override.partition("=")
     key = key.strip()
     if not equals or not key:
         raise UserError(f"'{override}' is not a setting.", "Write settings as section.key=value: train.batch_size=64.")
     *sections, last = key.split(".")
-    if sections == ["data"] and len(owners := _owners(last)) == 1:
+    if sections == ["data"] and len(owners := _owners(last, raw.get("target") or ())) == 1:
         key = owners[0]
         *sections, last = key.split(".")
     if not sections and last in ("data", "model", "train"):

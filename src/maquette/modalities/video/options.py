@@ -31,7 +31,7 @@ def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
     return (GRID,)
 
 
-def first_recipe(given: Sequence[type[ColumnSpec]]) -> str:
+def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
     """What to begin with. given: forms of the columns that clips are made from."""
     return "video/flow"
 
