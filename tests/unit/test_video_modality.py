@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import struct
 from collections.abc import Iterator
@@ -358,3 +360,35 @@ def test_canonical_and_back() -> None:
     items = files.canonical(stored)
     assert items.min() == -1 and items.max() == 1 and torch.isfinite(items).all()
     assert np.array_equal(files.quantised(items), stored)
+
+
+def test_series_of_frames_are_told_apart_by_all_of_their_names() -> None:
+    pairs = [(f"a/000{i}_left.png", f"a/000{i}_right.png") for i in (1, 2)]
+    names = [*pairs[0], *pairs[1], "b/1.png", "b/2.png", "b/1.jpg", "b/2.jpg",
+             "c/d_1.png", "c/d_2.png", "c/d-1.png", "c/d-2.png"]  # fmt: skip
+    found = gathers(names, lambda number: b"")
+    assert sorted(found.values()) == [[0, 2], [1, 3], [4, 5], [6, 7], [8, 9], [10, 11]]
+
+
+def test_a_full_disk_is_no_damage_of_a_clip() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        decoding._decode(contained([flat(9), flat(99)], [0, 0.1]), "a.mkv", (16, 16), "crop", Full())
+
+
+def test_a_frame_of_one_row_is_not_made_larger_than_the_limit() -> None:
+    with pytest.raises(Unreadable):
+        decoding._fitted(lambda h, w: np.zeros((h, w, 3), np.uint8), (1, 2**16), (64, 64), "crop")
+
+
+def test_time_stamps_that_are_far_off_are_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def frames() -> Iterator[opening.Frame]:
+        for time in (0.0, 0.1, 0.2, 1e9):
+            yield opening.Frame(time, (8, 8), lambda h, w: np.zeros((h, w, 3), np.uint8))
+
+    monkeypatch.setattr(decoding, "opened", lambda *_: contextlib.nullcontext(opening.Opened("mp4", frames())))
+    with pytest.raises(Unreadable, match="time stamps"):
+        decoding._decode(b"x", "a.mp4", (8, 8), "crop", None)

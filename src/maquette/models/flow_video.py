@@ -69,6 +69,8 @@ class FlowVideo(Continuing):
     not_muon = (*(f"trunk.{name}" for name in NOT_MUON), "motion")
 
     def network(self, described: Condition | None) -> nn.Module:
+        if self.config.seen < 2:
+            raise UserError("seen = 1: motion is told from two moments.", "Set model.seen to 2 or more.")
         return self._mover(self.config.seen, self.config.ahead, described, 1)
 
     def _mover(self, seen: int, ahead: int, described: Condition | None, narrower: int) -> Mover:

@@ -13,7 +13,7 @@ SUFFIXES = tuple(CONTAINERS)
 MOVING = (".gif", ".webp", ".apng", ".png")  # pictures, where nobody asks for clips: of one frame, or pages
 FRAMES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SMALLEST = 8  # pixels of a side, of arrays
-_NUMBER = re.compile(r"(\d+)\D*$")  # of a frame: the last in its name
+_NUMBER = re.compile(r"(\d+)(\D*)$")  # of a frame: the last in its name; and what follows
 
 
 def claims(name: str, head: bytes) -> bool:
@@ -29,19 +29,21 @@ def may_be(name: str, head: bytes) -> bool:
 def gathers(names: Sequence[str], head: Callable[[int], bytes]) -> dict[str, list[int]]:
     """Folders of frames, numbered pictures: the files of each, by their numbers among these, in the order in which they
     are numbered. Pictures that move themselves are none. head: the first bytes of a file"""
-    found: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    found: dict[str, dict[tuple[str, str], list[tuple[int, int]]]] = {}
     for i, name in enumerate(names):
         folder, _, file = name.rpartition("/")
         stem, _, suffix = file.rpartition(".")
         number = _NUMBER.search(stem)
         if f".{suffix.lower()}" in FRAMES and number:
-            found.setdefault(folder, {}).setdefault(stem[: number.start()], []).append((int(number[1]), i))
+            around = (stem[: number.start()], f"{number[2]}.{suffix}")
+            found.setdefault(folder, {}).setdefault(around, []).append((int(number[1]), i))
     made = {}
     for folder, series in found.items():
-        for start, files in series.items():
+        for (start, end), files in series.items():
             if len(files) > 1 and not moves(head(files[0][1])):
                 name = folder if len(series) == 1 else f"{folder}/{start}".strip("/_- ")
-                made[name or "frames"] = [i for _, i in sorted(files)]
+                called = [name or "frames", f"{folder}/{start}*{end}".strip("/")]  # the second where the first is taken
+                made[called[called[0] in made]] = [i for _, i in sorted(files)]
     return made
 
 

@@ -23,7 +23,7 @@ from maquette.core import limits
 from maquette.core.cache import cache_folder
 from maquette.core.files import temporary_folder
 from maquette.core.modality import Unreadable
-from maquette.modalities.video.opening import LACKS, Shape, opened
+from maquette.modalities.video.opening import BYTES_A_PIXEL, LACKS, Shape, opened
 from maquette.modalities.video.scenes import Scenes, rate_of
 
 TURNED, UNEVEN = "turned", "of frames that are not evenly apart"
@@ -32,6 +32,7 @@ MENDED = {  # what is odd of a file, and what becomes of it
     TURNED: "upright again", UNEVEN: "resampled by their time stamps", RESIZED: "all frames are made one size",
     DISORDERED: "these frames are left out",
 }  # fmt: skip
+STILL_FOR = 600.0  # seconds that one frame may be shown
 COLOURED = 3.0  # levels, on average over a frame, by which its colours differ where it is not grey
 
 
@@ -156,6 +157,7 @@ def _decode(data: bytes, name: str, size: Shape, fit: str, file: IO[bytes] | Non
     """file: what frames are written into one after the other; None: they stay in memory"""
     times, frames, scenes = list[float](), list[np.ndarray](), Scenes()
     sizes, odd, coloured, total = dict[Shape, int](), dict[str, None](), False, 0
+    full: OSError | None = None
     with opened(data, name) as source:
         for frame in source.frames:
             if times and frame.time <= times[-1]:
@@ -173,7 +175,13 @@ def _decode(data: bytes, name: str, size: Shape, fit: str, file: IO[bytes] | Non
             if file is None:
                 frames.append(made)
             else:
-                file.write(np.ascontiguousarray(made).data)
+                try:
+                    file.write(np.ascontiguousarray(made).data)
+                except OSError as error:  # of the disk, not of the clip
+                    full = error
+                    break
+    if full:
+        raise full
     if not times:
         raise Unreadable("there are no frames in it")
     if len(times) == 1:
@@ -183,6 +191,9 @@ def _decode(data: bytes, name: str, size: Shape, fit: str, file: IO[bytes] | Non
     steps = np.diff(times)
     usual = float(np.median(steps))
     end = max(source.ends[0] if source.ends else 0.0, times[-1] + usual)  # few files say it of the last
+    if steps.max() > STILL_FOR:
+        raise Unreadable(f"no frame for {steps.max():.3g} s: its time stamps are damaged")
+    end = min(end, times[-1] + STILL_FOR)
     share, seconds = LACKS
     if (lasts := end - times[0]) < share * source.says and source.says - lasts > seconds:
         raise Unreadable(f"truncated: {lasts:.3g} s, and it says that it lasts {source.says:.3g} s")
@@ -211,6 +222,7 @@ def _fitted(scaled: Callable[[int, int], np.ndarray], of: Shape, size: Shape, fi
     h, w = max(1, round(of[0] * times)), max(1, round(of[1] * times))
     if fit == "crop":
         h, w = max(h, height), max(w, width)
+        limits.check(h * w * BYTES_A_PIXEL)
         top, left = (h - height) // 2, (w - width) // 2
         return scaled(h, w)[top : top + height, left : left + width]
     h, w = min(h, height), min(w, width)

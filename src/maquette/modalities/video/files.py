@@ -134,7 +134,10 @@ def origin(path: Path) -> dict[str, str]:
 
     path = Path(path)
     if path.is_dir():
-        path = next(iter(sorted(path.glob("*.png"))), path)
+        frames = sorted(path.glob("*.png"))
+        if not frames:
+            return {}
+        path = frames[0]
     data = limits.contents(path)
     words: Any = ""
     if form := container_of(data[:64]):
@@ -148,7 +151,7 @@ def origin(path: Path) -> dict[str, str]:
         return {str(key): str(value) for key, value in words.items()}
     try:
         found = json.loads(words)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
