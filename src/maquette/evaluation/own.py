@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -97,46 +97,58 @@ class OwnFeatures:
         return Seen(np.concatenate(features), np.concatenate(classes) if classes else None)
 
 
-def own_features(
-    dataset: Dataset,
-    target: str,
-    label: str | None,
-    called: tuple[str, int, tuple[Any, ...]],
-    noun: str,
-    build: Callable[[int], Net],
-    learn: Callable[[Callable[[], Net], Lesson], Net],
-    device: torch.device,
-    cache: Path | None = None,
-    notify: Notify | None = None,
-) -> OwnFeatures:
-    """The network of this data: from the cache, or trained now and put there.
+@dataclass(frozen=True)
+class OwnKind(Generic[Net]):
+    """How such networks of one kind of items are made, and so the entry "own" of its FEATURES.
 
-    called: the name of such networks, their version, and what of a column they depend on      noun: of many items
-    build: the network, of so many outputs      learn: makes one and trains it, with draws from torch's own generator
+    name: of the networks      version: raised whenever one or its training changes: cached ones are then left alone
+    noun: of many items        facts: what of a column's Spec the cached one depends on
+    build: a network for a column's Spec, so many training items and so many outputs
+    learn: makes one and trains it, with draws from torch's own generator
     """
-    name, version, facts = called
-    classes = dataset.train.columns[label].spec.classes if label else ()
-    n, column = len(dataset.train), dataset.train.columns[target]
-    kind = "classifier" if classes else "contrastive"
-    words = (dataset.fingerprint, version, target, label, *facts, n)
-    identity = f"{name}-{version}-{kind}-{hashlib.blake2b(repr(words).encode(), digest_size=6).hexdigest()}"
 
-    def made() -> Net:
-        return build(len(classes) or EMBEDDED)
+    name: str
+    version: int
+    noun: str
+    facts: Callable[[Any], tuple[Any, ...]]
+    build: Callable[[Any, int, int], Net]
+    learn: Callable[[Callable[[], Net], Lesson], Net]
 
-    def trained() -> Net:
-        if notify:
-            notify(f"Training the feature network on the training {noun} ({kind}); it is kept for the next time.")
-        rows, reserved = order(n)
-        labels = dataset.train.columns[label].take(np.arange(n)) if classes and label else None
-        network = learn(made, Lesson(column, rows[reserved:], labels, device))
-        network.eval()
-        network.standardise(column, rows[: max(reserved, min(n, 100))], device)
-        return network
+    def __call__(
+        self,
+        dataset: Dataset,
+        target: str,
+        label: str | None,
+        device: torch.device,
+        cache: Path | None = None,
+        notify: Notify | None = None,
+    ) -> OwnFeatures:
+        """The network of this data: from the cache, or trained now and put there."""
+        classes = dataset.train.columns[label].spec.classes if label else ()
+        n, column = len(dataset.train), dataset.train.columns[target]
+        kind = "classifier" if classes else "contrastive"
+        words = (dataset.fingerprint, self.version, target, label, *self.facts(column.spec), n)
+        known = hashlib.blake2b(repr(words).encode(), digest_size=6).hexdigest()
+        identity = f"{self.name}-{self.version}-{kind}-{known}"
 
-    network = kept(made(), identity, trained, cache, notify)
-    network.place(device)
-    return OwnFeatures(network.eval(), identity, classes, device)
+        def made() -> Net:
+            return self.build(column.spec, n, len(classes) or EMBEDDED)
+
+        def trained() -> Net:
+            if notify:
+                notify(
+                    f"Training the feature network on the training {self.noun} ({kind}); it is kept for the next time."
+                )
+            rows, reserved = order(n)
+            labels = dataset.train.columns[label].take(np.arange(n)) if classes and label else None
+            network = self.learn(made, Lesson(column, rows[reserved:], labels, device))
+            network.eval()
+            network.standardise(column, rows[: max(reserved, min(n, 100))], device)
+            return network
+
+        network = kept(made(), identity, trained, cache, notify)
+        network.place(device)
+        return OwnFeatures(network.eval(), identity, classes, device)
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,23 @@ class Lesson:
     labels: Tensor | None
     device: torch.device
 
+    @property
+    def views(self) -> int:
+        """Times that each item is looked at in a step: with labels once, else twice, to be told from all others."""
+        return 1 if self.labels is not None else 2
+
+    def begin(self, build: Callable[[], Net], word: str | int) -> Net:
+        """A network whose weights, and what is drawn after them, depend on the word alone."""
+        torch.manual_seed(derive(0, "own features", word))
+        network = build()
+        network.place(self.device)
+        return network
+
+    def plan(self, batch: int, epochs: int, most: int) -> tuple[int, int]:
+        """(steps, items in each) of so many passes over few items, and at most so many shown."""
+        size = max(min(batch, len(self.rows)), 1)
+        return max(min(epochs * len(self.rows), most) // size, 1), size
+
     def teach(
         self, network: OwnNetwork, steps: int, batch: int, peak: float,
         show: Callable[[Tensor, int], tuple[list[Tensor], Tensor, Tensor]], doing: str = "training the feature network",
@@ -155,8 +184,8 @@ class Lesson:
         """Trains the network for so many steps.
 
         peak: the highest learning rate
-        show: items, and how many of them are spoiled -> what the network looks at: the items moved, once where they
-              have labels, else twice; the spoiled ones; and what is wrong with these, i64[b], from 1 on
+        show: items, and how many of them are spoiled -> what the network looks at: the items moved, as many `views` of
+              them; the spoiled ones; and what is wrong with these, i64[b], from 1 on
         """
         if len(self.rows) < 4:
             return  # too few to learn from: an untrained network still gives usable distances

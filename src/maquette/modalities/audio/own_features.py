@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maquette.core.rng import derive
-from maquette.core.table import Dataset
-from maquette.evaluation import own
-from maquette.evaluation.features import Notify
-from maquette.evaluation.own import Lesson, OwnFeatures, OwnNetwork
+from maquette.evaluation.own import Lesson, OwnKind, OwnNetwork
+from maquette.modalities.audio.config import Spec
 from maquette.modalities.audio.flaws import FLAWS, flawed
 from maquette.nets.spectrogram import bands_for, log_mel
 
@@ -58,28 +54,12 @@ def _block(before: int, after: int, number: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-def own_features(
-    dataset: Dataset,
-    target: str,
-    label: str | None,
-    device: torch.device,
-    cache: Path | None = None,
-    notify: Notify | None = None,
-) -> OwnFeatures:
-    """The network of this data: from the cache, or trained now and put there."""
-    spec = dataset.train.columns[target].spec
-
-    def build(out: int) -> Network:
-        return Network(spec.channels, spec.rate_hz, out)
-
-    called = ("own-audio", VERSION, (spec.shape, spec.rate_hz))
-    return own.own_features(dataset, target, label, called, "sounds", build, _learned, device, cache, notify)
+def _built(spec: Spec, items: int, out: int) -> Network:
+    return Network(spec.channels, spec.rate_hz, out)
 
 
 def _learned(build: Callable[[], Network], lesson: Lesson) -> Network:
-    torch.manual_seed(derive(0, "own features", VERSION))
-    network = build()
-    network.place(lesson.device)
+    network = lesson.begin(build, VERSION)
     _train(network, lesson)
     return network
 
@@ -89,11 +69,9 @@ def _train(network: Network, lesson: Lesson) -> None:
         bad, flaw = flawed(x[:some])
         bands = network.look(torch.cat([x, bad]))
         good, spoiled = bands[: len(x)], bands[len(x) :]
-        return [move(good) for _ in range(1 if lesson.labels is not None else 2)], spoiled, flaw
+        return [move(good) for _ in range(lesson.views)], spoiled, flaw
 
-    batch = max(min(BATCH, len(lesson.rows)), 1)
-    steps = max(min(EPOCHS * len(lesson.rows), MOST) // batch, 1)
-    lesson.teach(network, steps, batch, 5e-3, show)
+    lesson.teach(network, *lesson.plan(BATCH, EPOCHS, MOST), 5e-3, show)
 
 
 def move(bands: Tensor, shift: float = 0.1, stretch: float = 0.15, pitch: float = 0.04) -> Tensor:
@@ -104,3 +82,6 @@ def move(bands: Tensor, shift: float = 0.1, stretch: float = 0.15, pitch: float 
     height = torch.stack([zero, one + pitch * u[2], 2 * pitch * u[3]], 1)
     grid = F.affine_grid(torch.stack([time, height], 1), list(bands.shape), align_corners=False)
     return F.grid_sample(bands, grid, padding_mode="border", align_corners=False)
+
+
+own_features = OwnKind("own-audio", VERSION, "sounds", lambda spec: (spec.shape, spec.rate_hz), _built, _learned)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,10 +20,8 @@ from torch import Tensor, nn
 
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.rng import derive
-from maquette.core.table import Dataset
-from maquette.evaluation import own
-from maquette.evaluation.features import Notify
-from maquette.evaluation.own import Lesson, OwnFeatures, OwnNetwork
+from maquette.evaluation.own import Lesson, OwnKind, OwnNetwork
+from maquette.modalities.image.config import Spec
 from maquette.modalities.image.flaws import FLAWS, flawed
 
 VERSION = 2  # raise it whenever the network or its training changes: cached ones are then left alone
@@ -67,32 +64,15 @@ def _block(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]
     return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-def own_features(
-    dataset: Dataset,
-    target: str,
-    label: str | None,
-    device: torch.device,
-    cache: Path | None = None,
-    notify: Notify | None = None,
-) -> OwnFeatures:
-    """The network of this data: from the cache, or trained now and put there."""
-    n, spec = len(dataset.train), dataset.train.columns[target].spec
+def _built(spec: Spec, items: int, out: int) -> Network:
     channels, height, width = spec.shape
-
-    def build(out: int) -> Network:
-        return Network(channels, height, width, 128 if n >= 5000 else 64, out)
-
-    called = ("own", VERSION, (spec.shape,))
-    return own.own_features(dataset, target, label, called, "pictures", build, _learned, device, cache, notify)
+    return Network(channels, height, width, 128 if items >= 5000 else 64, out)
 
 
 def _learned(build: Callable[[], Network], lesson: Lesson) -> Network:
     torch.manual_seed(derive(0, "own features", "trial"))
     mirror, easy = _trial(build(), lesson)
-    # Built again under its own seed: weights do not depend on what was drawn before.
-    torch.manual_seed(derive(0, "own features", VERSION))
-    network = build()
-    network.place(lesson.device)
+    network = lesson.begin(build, VERSION)
     _train(network, lesson, plan(len(lesson.rows), lesson.column.spec.shape, lesson.labels is None, easy), mirror)
     return network
 
@@ -155,3 +135,6 @@ def move(x: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
     affine = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
     grid = F.affine_grid(affine, list(x.shape), align_corners=False).to(x)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+own_features = OwnKind("own", VERSION, "pictures", lambda spec: (spec.shape,), _built, _learned)

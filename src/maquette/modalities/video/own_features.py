@@ -9,17 +9,13 @@ generator. What is wrong with clips it learns to name (flaws.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maquette.core.rng import derive
-from maquette.core.table import Dataset
-from maquette.evaluation import own
-from maquette.evaluation.features import Notify
-from maquette.evaluation.own import Lesson, OwnFeatures, OwnNetwork
+from maquette.evaluation.own import Lesson, OwnKind, OwnNetwork
+from maquette.modalities.video.config import Spec
 from maquette.modalities.video.flaws import FLAWS, flawed
 
 VERSION = 1  # raise it whenever the network or its training changes: cached ones are then left alone
@@ -68,37 +64,18 @@ def _block(before: int, after: int, kernel: tuple[int, int], stride: int | tuple
     return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-def own_features(
-    dataset: Dataset,
-    target: str,
-    label: str | None,
-    device: torch.device,
-    cache: Path | None = None,
-    notify: Notify | None = None,
-) -> OwnFeatures:
-    """The network of this data: from the cache, or trained now and put there."""
-    spec = dataset.train.columns[target].spec
-
-    def build(out: int) -> Network:
-        return Network(spec.channels, out)
-
-    called = ("own-video", VERSION, (spec.shape,))
-    return own.own_features(dataset, target, label, called, "clips", build, _learned, device, cache, notify)
+def _built(spec: Spec, items: int, out: int) -> Network:
+    return Network(spec.channels, out)
 
 
 def _learned(build: Callable[[], Network], lesson: Lesson) -> Network:
-    torch.manual_seed(derive(0, "own features", VERSION))
-    network = build()
-    network.place(lesson.device)
+    network = lesson.begin(build, VERSION)
 
     def show(x: Tensor, some: int) -> tuple[list[Tensor], Tensor, Tensor]:
         bad, flaw = flawed(x[:some])
-        views = [network.look(moved(x)) for _ in range(1 if lesson.labels is not None else 2)]
-        return views, network.look(bad), flaw
+        return [network.look(moved(x)) for _ in range(lesson.views)], network.look(bad), flaw
 
-    batch = max(min(BATCH, len(lesson.rows)), 1)
-    steps = max(min(EPOCHS * len(lesson.rows), MOST) // batch, 1)
-    lesson.teach(network, steps, batch, 5e-3, show)
+    lesson.teach(network, *lesson.plan(BATCH, EPOCHS, MOST), 5e-3, show)
     return network
 
 
@@ -112,3 +89,6 @@ def moved(x: Tensor, most: float = 0.1) -> Tensor:
         top, left = (int(torch.randint(0, 2 * side + 1, ())) for side in (down, right))
         made.append(clip[..., top : top + height, left : left + width])
     return torch.stack(made)
+
+
+own_features = OwnKind("own-video", VERSION, "clips", lambda spec: (spec.shape,), _built, _learned)
