@@ -217,7 +217,7 @@ class Editor:
                     rng = ItemRng(options.seed, [i * times + k], self.generator.device)
                     items.append(edit(i, of, rng).float().clamp(-1, 1))
                     names.append(f"{f'{i:05d}-' if alike else ''}{name}{f'-{k}' if times > 1 else ''}")
-        return Edited(items, names, self.spec.rate_hz, self._about.of(options.seed, edit=verb))
+        return Edited(items, names, self._about.of(options.seed, edit=verb), self.spec.rate_hz)
 
     def _restores(self) -> Restores:
         if isinstance(self.model, Restores):

@@ -9,14 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maquette.core import limits
-from maquette.core.about import About
+from maquette.core import edited, limits
 from maquette.core.errors import UserError
-from maquette.core.files import make_folder
-from maquette.core.held import held
 from maquette.core.modality import Unreadable
 from maquette.modalities.audio.claims import SUFFIXES
-from maquette.modalities.audio.files import SUFFIXES as WRITTEN
 from maquette.modalities.audio.files import quantised, save
 from maquette.modalities.audio.opening import header, resampled, samples
 from maquette.modalities.audio.shown import Sound
@@ -25,19 +21,10 @@ Sounds = Tensor | str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
-class Edited:
-    """Sounds that an edit made.
+class Edited(edited.Edited):
+    """Sounds that an edit made: f32[C, n] in [-1, 1], each as long as it is."""
 
-    items: f32[C, n] in [-1, 1], each as long as it is      names: of their files, without suffixes
-    """
-
-    items: list[Tensor]
-    names: list[str]
     rate_hz: int
-    about: About
-
-    def __len__(self) -> int:
-        return len(self.items)
 
     @property
     def sounds(self) -> list[Sound]:
@@ -50,8 +37,7 @@ class Edited:
 
     def save(self, folder: str | Path, suffix: str = ".wav") -> list[Path]:
         """Writes all of them into a folder, by the names of what they were made from."""
-        with held(folder := make_folder(Path(folder))):
-            return [self.write(folder / f"{name}{suffix}", i) for i, name in enumerate(self.names)]
+        return super().save(folder, suffix)
 
 
 def sounds_in(sounds: Sounds, rate: int, notify: Callable[[str], None]) -> list[tuple[str, Tensor]]:
@@ -99,13 +85,3 @@ def _read(path: Path, rate: int, notify: Callable[[str], None]) -> Tensor:
             edge = f"nothing is known of what is above {found.rate // 2:,} Hz"
         notify(f"'{path}' is resampled from {found.rate:,} to {rate:,} Hz, the rate of the run: {edge}.")
     return torch.from_numpy(sound)
-
-
-def suffix_of(out: Path, count: int) -> str:
-    """That of the one file that is to be written; "" where it is a folder. UserError where they do not fit."""
-    suffix = out.suffix.lower() if not out.is_dir() else ""
-    if suffix and count != 1:
-        raise UserError(f"There are {count} sounds to write, and '{out}' is one file.", "Name a folder with -o.")
-    if suffix and suffix not in WRITTEN:
-        raise UserError(f"Sounds cannot be written as '{out.suffix}'.", f"Use {', '.join(WRITTEN)}.")
-    return suffix

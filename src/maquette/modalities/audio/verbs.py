@@ -109,25 +109,21 @@ def interpolate(load: Load, sounds: tuple[str, ...], out: str, frames: int, **as
 
 
 def _edit(load: Load, verb: str, sounds: tuple[str, ...], out: str, asked: dict[str, Any], **own: Any) -> None:
-    from maquette.core.errors import UserError
+    from maquette.core.edited import check_kept, one_file
     from maquette.core.option import given_of
     from maquette.modalities.audio.edit import EditOptions
-    from maquette.modalities.audio.sounds import files, suffix_of
+    from maquette.modalities.audio.files import SUFFIXES
+    from maquette.modalities.audio.sounds import files
 
     editor, inputs, target = load(asked.pop("device")).edit, files(sounds), Path(out)
     editor.notify = lambda words: click.echo(words, err=True)
     wanted = EditOptions(**asked | {"given": given_of(asked.get("given", ()))})
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
-    suffix = suffix_of(target, count)
-    for path in inputs:
-        if path.resolve() == target.resolve() or path.resolve().parent == target.resolve():
-            raise UserError(
-                f"'{path}' would be in the way of what is written to '{out}'.",
-                "Originals are never overwritten: name another file or folder with -o.",
-            )
+    one = one_file(target, count, SUFFIXES, "sounds")
+    check_kept(inputs, target)
     with shown():
         made = getattr(editor, verb)(inputs, options=wanted, **own)
-    click.echo(str(made.write(target)) if suffix else f"{len(made.save(target))} files in {target}")
+    click.echo(str(made.write(target)) if one else f"{len(made.save(target))} files in {target}")
 
 
 VERBS = (edit,)

@@ -145,7 +145,7 @@ def _edit(
     load: Load, verb: str, pictures: Sequence[str], out: str, asked: dict[str, Any], also: Sequence[str] = (),
     **own: Any,
 ) -> None:  # fmt: skip
-    from maquette.core.errors import UserError
+    from maquette.core.edited import check_kept, one_file
     from maquette.core.option import given_of
     from maquette.modalities.image.edit import EditOptions
     from maquette.modalities.image.pictures import files, write_frames
@@ -153,18 +153,9 @@ def _edit(
     editor, inputs, target = load(asked.pop("device")).edit, files(pictures), Path(out)
     wanted = EditOptions(**asked | {"given": given_of(asked["given"])})
     count = own["frames"] if verb == "interpolate" else len(inputs) * (1 if wanted.expected else wanted.samples)
-    animated = verb == "interpolate" and target.suffix.lower() in ANIMATED
-    single = bool(target.suffix) and not target.is_dir()
-    if single and not animated and count != 1:
-        raise UserError(f"There are {count} pictures to write, and '{out}' is one file.", "Name a folder with -o.")
-    if single and target.suffix.lower() not in (ANIMATED if animated else WRITTEN):
-        raise UserError(f"Pictures cannot be written as '{target.suffix}'.", f"Use {', '.join(WRITTEN)}.")
-    for path in [*inputs, *(files(also) if also else [])]:
-        if path.resolve() == target.resolve() or path.resolve().parent == target.resolve():
-            raise UserError(
-                f"'{path}' would be in the way of what is written to '{out}'.",
-                "Originals are never overwritten: name another file or folder with -o.",
-            )
+    animated = verb == "interpolate" and target.suffix.lower() in ANIMATED and not target.is_dir()
+    single = not animated and one_file(target, count, WRITTEN, "pictures")
+    check_kept([*inputs, *(files(also) if also else [])], target)
     with shown():
         samples = getattr(editor, verb)(inputs, options=wanted, **own)
     if animated:

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maquette.core import edited
 from maquette.core.about import About
 from maquette.core.errors import UserError
-from maquette.core.files import make_folder
 from maquette.core.generator import Generator
-from maquette.core.held import held
 from maquette.core.modality import noun
 from maquette.core.model import Continues, Tweens
 from maquette.core.progress import track
@@ -31,19 +30,10 @@ MOST_FRAMES = 10_000  # that are made of one clip
 
 
 @dataclass(frozen=True)
-class Edited:
-    """Clips that an edit made.
+class Edited(edited.Edited):
+    """Clips that an edit made: f32[C, T, H, W] in [-1, 1], each as long as it is."""
 
-    items: f32[C, T, H, W] in [-1, 1], each as long as it is      names: of their files, without suffixes
-    """
-
-    items: list[Tensor]
-    names: list[str]
     fps: float
-    about: About
-
-    def __len__(self) -> int:
-        return len(self.items)
 
     @property
     def clips(self) -> list[Clip]:
@@ -56,8 +46,7 @@ class Edited:
 
     def save(self, folder: str | Path, suffix: str = ".gif") -> list[Path]:
         """Writes all of them into a folder, by the names of what they were made from."""
-        with held(folder := make_folder(Path(folder))):
-            return [self.write(folder / f"{name}{suffix}", i) for i, name in enumerate(self.names)]
+        return super().save(folder, suffix)
 
 
 class Editor:
@@ -97,7 +86,7 @@ class Editor:
                     more = model.extend(clip[None].to(self.generator.device), frames, known, rng)[0]
                 items.append(torch.cat([clip, more.clamp(-1, 1).cpu()], 1))
                 names.append(f"{name}-{sample + 1}" if samples > 1 else name)
-        return Edited(items, names, self.spec.fps, self._told("continue", seed, frames=frames))
+        return Edited(items, names, self._told("continue", seed, frames=frames), self.spec.fps)
 
     def slow(self, clips: Clips, factor: int = 4) -> Edited:
         """Each clip with frames between its frames: so many times as long."""
@@ -113,7 +102,7 @@ class Editor:
                 inner = self._tweened(model, first, last, factor - 1)
                 parts.append(torch.cat([first[:, :, None], inner], 2).transpose(0, 1).flatten(1, 2))
             items.append(torch.cat([*parts, clip[:, -1:]], 1))
-        return Edited(items, [name for name, _ in found], self.spec.fps, self._told("slow", factor=factor))
+        return Edited(items, [name for name, _ in found], self._told("slow", factor=factor), self.spec.fps)
 
     def loop(self, clips: Clips, frames: int = 4) -> Edited:
         """Each clip with frames from its last one back to its first, so that it can be shown over and over."""
@@ -123,7 +112,7 @@ class Editor:
         for _, clip in track(found, "closing the loop"):
             inner = self._tweened(model, clip[None, :, -1], clip[None, :, 0], frames)[0]
             items.append(torch.cat([clip, inner], 1))
-        return Edited(items, [name for name, _ in found], self.spec.fps, self._told("loop", frames=frames))
+        return Edited(items, [name for name, _ in found], self._told("loop", frames=frames), self.spec.fps)
 
     # -- what edits share ------------------------------------------------------------------------------
 

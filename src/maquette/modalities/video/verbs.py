@@ -83,22 +83,13 @@ def loop(load: Load, clips: tuple[str, ...], out: str, device: str, frames: int)
 def _edit(
     load: Load, device: str, clips: tuple[str, ...], out: str, count: int, made: Callable[[Any], Any]
 ) -> None:  # fmt: skip
-    from maquette.core.errors import UserError
+    from maquette.core.edited import check_kept, one_file
     from maquette.modalities.video.files import SUFFIXES
 
     editor, target = load(device).edit, Path(out)
     editor.notify = lambda words: click.echo(words, err=True)
-    one = not target.is_dir() and target.suffix != ""
-    if one and count != 1:
-        raise UserError(f"There are {count} clips to write, and '{out}' is one file.", "Name a folder with -o.")
-    if one and not target.name.lower().endswith(SUFFIXES):
-        raise UserError(f"Clips cannot be written as '{target.suffix}'.", f"Use {', '.join(SUFFIXES)}.")
-    for path in map(Path, clips):
-        if path.resolve() == target.resolve() or path.resolve().parent == target.resolve():
-            raise UserError(
-                f"'{path}' would be in the way of what is written to '{out}'.",
-                "Originals are never overwritten: name another file or folder with -o.",
-            )
+    one = one_file(target, count, SUFFIXES, "clips")
+    check_kept(map(Path, clips), target)
     with shown():
         edited = made(editor)
     click.echo(str(edited.write(target)) if one else f"{len(edited.save(target))} clips in {target}")
