@@ -54,7 +54,7 @@ def make(folder: Path, pictures: int) -> str:
 
 def measure(source: str, cache: str, target: str, given: str) -> None:
     """In a fresh process: opens, gathers one batch, and prints the facts as JSON."""
-    from maquette.core.recipe import DataConfig
+    from maquette.core.data_config import DataConfig
     from maquette.data import Loader, open_dataset
 
     started, before = time.perf_counter(), time.process_time()

@@ -26,7 +26,7 @@ import _run
 import _smoke
 import maquette
 from maquette.core.batch import Batch
-from maquette.core.recipe import seconds_of
+from maquette.core.budget import seconds_of
 from maquette.evaluation.features import batches
 from maquette.evaluation.measures.frechet import frechet
 from maquette.evaluation.similarity import psnr, ssim

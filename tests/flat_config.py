@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from maquette.core.data_config import DataConfig
 from maquette.core.find import find_modality
-from maquette.core.recipe import DataConfig
 
 
 def flat_config(**keys: Any) -> DataConfig:

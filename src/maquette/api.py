@@ -15,6 +15,8 @@ from torch import Tensor
 
 from maquette.console import shows_progress
 from maquette.core.about import About, software
+from maquette.core.budget import as_budget
+from maquette.core.data_config import DataConfig, data_settings
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.files import expanded
 from maquette.core.find import modalities_with, recipe_names
@@ -26,7 +28,7 @@ from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
 from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
-from maquette.core.recipe import DataConfig, Recipe, as_budget, data_settings, is_set, load_recipe
+from maquette.core.recipe import Recipe, is_set, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
 from maquette.core.samples import Samples, captions_by_column
 from maquette.core.shown import cleaned

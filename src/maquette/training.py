@@ -22,6 +22,7 @@ from torch import Tensor
 from maquette.core.about import About, software
 from maquette.core.batch import Batch
 from maquette.core.counts import counted
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import SAID, Interrupted, MaquetteError, UserError, handed_on, nearest
 from maquette.core.files import expanded, temporary_folder
 from maquette.core.find import find_family, find_modality, own_modalities, refuse_foreign_family
@@ -30,7 +31,7 @@ from maquette.core.location import recall, remember, shared_name
 from maquette.core.modality import noun, part
 from maquette.core.model import Model, Watch
 from maquette.core.needs import enough
-from maquette.core.recipe import DataConfig, Recipe, TrainConfig, load_recipe
+from maquette.core.recipe import Recipe, TrainConfig, load_recipe
 from maquette.core.run import RunFolder, check_new, create_run, or_nothing
 from maquette.core.samples import captions_shown
 from maquette.core.scales import choose

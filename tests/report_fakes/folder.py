@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maquette.core.data_config import DataConfig
 from maquette.core.generator import Generator, build_model
 from maquette.core.measure import Better
-from maquette.core.recipe import DataConfig, Recipe, TrainConfig
+from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder
 from maquette.core.spec import ColumnSpec
 from maquette.core.table import Dataset, Table

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from maquette.core.recipe import DataConfig
+from maquette.core.data_config import DataConfig
 from maquette.core.table import Dataset
 from maquette.data import open_dataset
 from maquette.evaluation.features import chunks, order

@@ -16,9 +16,9 @@ import torch
 
 from maquette.core.about import About
 from maquette.core.batch import lengths
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable
-from maquette.core.recipe import DataConfig
 from maquette.data import open_dataset
 from maquette.data.raw import File
 from maquette.modalities import audio

@@ -16,7 +16,7 @@ import pytest
 import torch
 from test_data_sources import opened, pictures, png, put, tree
 
-from maquette.core.recipe import DataConfig
+from maquette.core.data_config import DataConfig
 from maquette.data import open_dataset, prepare
 from maquette.data import store as storing
 from maquette.data.cache import Cache

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maquette.core.data_config import DataConfig, data_settings
 from maquette.core.errors import UserError
-from maquette.core.recipe import DataConfig, data_config, data_settings
+from maquette.core.recipe import data_config
 from maquette.data import open_dataset
 from maquette.data.fields import take_fields
 from maquette.data.raw import Files, RawTable, Values

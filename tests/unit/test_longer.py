@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import maquette
 import toy_family  # noqa: F401  vouched for by this
+from maquette.core.budget import seconds_of
 from maquette.core.errors import UserError
-from maquette.core.recipe import Leg, parse_recipe, seconds_of
+from maquette.core.recipe import Leg, parse_recipe
 from maquette.core.run import RunFolder
 from maquette.core.tensors import read_tensors
 from maquette.engine import plan as plan_module

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
 from maquette.data.raw import Array, Files, RawTable, Values
 from maquette.data.readers import find_source, readers

@@ -14,9 +14,10 @@ import pytest
 import toy_text_family as toy
 from maquette.core.about import About
 from maquette.core.batch import Batch
+from maquette.core.data_config import DataConfig
 from maquette.core.find import find_modality
 from maquette.core.generator import Generator
-from maquette.core.recipe import DataConfig, Recipe, TrainConfig
+from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.run import RunFolder
 from maquette.core.table import Dataset
 from maquette.evaluation import evaluate

@@ -12,8 +12,9 @@ import pytest
 
 from maquette import api
 from maquette.core import recipe as recipes
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError, closest
-from maquette.core.recipe import DataConfig, load_recipe
+from maquette.core.recipe import load_recipe
 from maquette.modalities.label import Spec
 from maquette.modalities.label.values import asked
 

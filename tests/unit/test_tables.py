@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes
-from maquette.core.recipe import DataConfig
 from maquette.data import open_dataset, suggestion
 from maquette.data.decode import Decoder, parted
 from maquette.data.raw import Array, Files, RawTable, Values

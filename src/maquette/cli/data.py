@@ -47,7 +47,8 @@ def inspect(
     import json
 
     from maquette import console
-    from maquette.core.recipe import data_config, data_settings, load_recipe
+    from maquette.core.data_config import data_settings
+    from maquette.core.recipe import data_config, load_recipe
     from maquette.training import inspected
 
     notify: Callable[[str], None] = (lambda note: None) if as_json else (lambda note: click.echo(note, err=True))

@@ -5,73 +5,32 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, pairwise
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from maquette.core.bounds import MOST, AnyCount, Count, Few, Seed
-from maquette.core.errors import UserError, closest, nearest
+from maquette.core.budget import LONGEST, as_budget
+from maquette.core.data_config import DataConfig, owners
+from maquette.core.errors import UserError, nearest
+from maquette.core.explained import EXAMPLE, explain
 from maquette.core.find import (
     find_family,
-    find_modality,
-    modality_names,
     recipe_names,
     recipe_text,
     refuse_foreign_family,
 )
 from maquette.core.modality import data_options
-from maquette.core.option import checked
 from maquette.core.parse import parse_yaml
 from maquette.core.spec import plain
 from maquette.core.ways import When
 
-EXAMPLE = "`maquette recipes show NAME` prints one that ships."
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-_UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0,
-          "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
-SHOWN = 100  # characters of a value that cannot be
-# What pydantic puts into the place of an error to say which of several types it tried.
-_OF_UNIONS = ("literal[", "dict[", "list[", "tuple[", "constrained-", "function-")
-LONGEST = 366 * 86400.0  # seconds: a longer budget is a slip of the pen
-
-
-def seconds_of(budget: str) -> float:
-    """'90s', '10m', '1.5h', '1h30m', '10 min' -> seconds; a bare number, '60', is seconds too."""
-    words = budget.strip().lower()
-    words = f"{words}s" if re.fullmatch(r"\d+(\.\d+)?", words) else words
-    parts = _PART.findall(words)
-    units = [_UNITS.get(unit) or _UNITS.get(unit.removesuffix("s")) for _, unit in parts]
-    known = [unit for unit in units if unit is not None]
-    # From the largest unit to the smallest, each once: anything else is a slip too.
-    whole = (
-        bool(parts)
-        and not _PART.sub("", words)
-        and len(known) == len(units)
-        and known == sorted(set(known), reverse=True)
-    )
-    total = sum(float(number) * unit for (number, _), unit in zip(parts, known, strict=False)) if whole else 0.0
-    if not 0 < total <= LONGEST:
-        raise UserError(
-            f"'{budget}' is not a budget of time.", "Write it like 60s, 10m, 1.5h or 1h30m; a year at most."
-        )
-    return total
-
-
-def as_budget(budget: Any) -> str:
-    """A budget as a recipe holds it: a bare number, 60 or '60', is '60s'. Raises UserError where it is none."""
-    words = str(budget).strip()
-    seconds_of(words)
-    return f"{words}s" if words[-1].isdigit() else words
 
 
 class Leg(_Section):
@@ -81,89 +40,6 @@ class Leg(_Section):
     steps: Count = Field(description="of the whole run, as planned from here on")
     progress: float = Field(0.0, ge=0, le=1, description="where the schedules stand as it begins: 0 start, 1 end")
     until: float | None = Field(None, gt=0, description="seconds of training, over the whole run, at which it ends")
-
-
-class DataConfig(_Section):
-    """Where the data is and how it is split; and a section for each kind of column, whose keys are those of the
-    modality's Config."""
-
-    model_config = ConfigDict(extra="allow", validate_default=True, allow_inf_nan=False)
-
-    source: str | None = Field(None, description="folder, archive, array file, or a name such as digits or mnist")
-    kinds: dict[str, str] = Field({}, description="column: modality, where it is not to be told from what it holds")
-    splits: Literal["auto", "folders", "none"] = Field(
-        "auto",
-        description="auto: the data's own, by the names of folders and files; folders: also where folders that are "
-        "called like splits could be classes; none: it has none, and such folders are classes",
-    )
-    label_pattern: str | None = Field(
-        None, description="columns that the names of files tell, such as '{label}_{speaker}_{take}'"
-    )
-    test_where: str | None = Field(
-        None, description="what is held out, by the values of a column: column=value,value or column=0..4"
-    )
-    split_by: str | None = Field(
-        None, description="a column whose values are never on both sides, such as speaker; null: only copies are not"
-    )
-    test_share: float = Field(0.1, gt=0, lt=1, description="held out when the data has no test split of its own")
-    strict: bool = Field(False, description="stop at the first unusable item instead of leaving it out")
-    split_seed: Seed = 0
-
-    @field_validator("kinds")
-    @classmethod
-    def _names_in_one_form(cls, kinds: dict[str, str]) -> dict[str, str]:
-        return {plain(name): kind for name, kind in kinds.items()}
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> DataConfig:
-        if self.test_where and self.split_by:
-            raise UserError("data.test_where and data.split_by both say what is held out.", "Give one of them.")
-        return self
-
-    @model_validator(mode="after")
-    def _sections_of_kinds(self) -> DataConfig:
-        """The further keys are modalities, each with its Config."""
-        for kind, value in list((self.__pydantic_extra__ or {}).items()):
-            if kind not in modality_names():
-                raise _no_setting(kind)
-            schema = find_modality(kind).Config
-            if not isinstance(value, BaseModel):
-                try:
-                    made = schema.model_validate(value or {})
-                except ValidationError as error:
-                    raise explain(error, schema, f"data.{kind}.") from None
-                self.__pydantic_extra__[kind] = made  # type: ignore[index]
-        return self
-
-    def of(self, kind: str) -> Any:
-        """The section of a modality: its Config, with what was set."""
-        found = (self.__pydantic_extra__ or {}).get(kind)
-        return find_modality(kind).Config() if found is None else found
-
-
-def _keys_of_kinds() -> list[str]:
-    """What can be set of the kinds of data, as `<kind>.<key>`."""
-    return [f"{kind}.{key}" for kind in modality_names() for key in find_modality(kind).Config.model_fields]
-
-
-def _owners(name: str, target: Sequence[str] = ()) -> list[str]:
-    """Keys of kinds of data that a bare `data.<name>` may stand for; none where the section `data` has it itself.
-
-    target: what is made; where a column of it is called as one of several kinds, that one is meant
-    """
-    if name in DataConfig.model_fields or name in modality_names():
-        return []
-    found = [key for key in _keys_of_kinds() if key.rpartition(".")[2] == name]
-    asked = [key for key in found if key.partition(".")[0] in target]
-    return [f"data.{key}" for key in asked or found]
-
-
-def _no_setting(name: str) -> UserError:
-    """There is no such key in the section `data`; perhaps it is one of a kind's own section."""
-    known = [*DataConfig.model_fields, *_keys_of_kinds()]
-    meant = _owners(name) or [f"data.{key}" for key in filter(None, [closest(name, known)])]
-    hint = f"Did you mean {' or '.join(map(repr, meant))}?" if meant else nearest(name, known)
-    return UserError(f"There is no setting 'data.{name}'.", hint)
 
 
 class TrainConfig(_Section):
@@ -318,17 +194,6 @@ def _merged(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def data_settings(of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked for by options of data, as a recipe's section `data`: {name: value, kind: {name: value}}."""
-    options, sections = data_options(), dict[str, Any]()
-    values = checked(options.values(), {name: value for name, value in of_data.items() if value is not None}, "Data")
-    for key, option in options.items():
-        if option.name in values:
-            _, *kind, name = key.split(".")
-            (sections.setdefault(kind[0], {}) if kind else sections)[name] = values[option.name]
-    return sections
-
-
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or a YAML file, with `section.key=value` overrides applied and checked.
 
@@ -416,8 +281,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UserError(f"'{override}' is not a setting.", "Write settings as section.key=value: train.batch_size=64.")
     *sections, last = key.split(".")
-    if sections == ["data"] and len(owners := _owners(last, raw.get("target") or ())) == 1:
-        key = owners[0]
+    if sections == ["data"] and len(found := owners(last, raw.get("target") or ())) == 1:
+        key = found[0]
         *sections, last = key.split(".")
     if not sections and last in ("data", "model", "train"):
         raise UserError(f"'{last}' is a section.", f"Set one of its keys: {last}.key=value.")
@@ -440,32 +305,6 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if option := data_options().get(key) if sections[:1] == ["data"] else None:
         braces = option.kind is str and isinstance(at[last], dict)  # {label}, which YAML reads as a mapping
         at[last] = option.checked(value if braces else at[last])
-
-
-def explain(error: ValidationError, schema: type[BaseModel], prefix: str = "") -> UserError:
-    """A pydantic error as one clear line: the key, what was given, what was expected, the nearest key."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if not str(part).startswith(_OF_UNIONS)]
-    key = (prefix + ".".join(path)).rstrip(".")
-    if first["type"] == "extra_forbidden":
-        known = list(_keys(schema, path[:-1]))
-        close, section = closest(path[-1], known), key.removesuffix(path[-1])  # "model." of model.width
-        hint = f"Did you mean '{section}{close}'?" if close else nearest(path[-1], known)
-        return UserError(f"There is no setting '{key}'.", hint)
-    if first["type"] == "missing":
-        return UserError(f"The recipe lacks '{key}'.", EXAMPLE)
-    shown = repr(first.get("input"))
-    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
-    return UserError(f"'{key}' cannot be {shown}.", f"{first['msg'].removeprefix('Value error, ')}.")
-
-
-def _keys(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        annotation = schema.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        schema = annotation
-    return list(schema.model_fields)
 
 
 def about_of(content: str) -> str:

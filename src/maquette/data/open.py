@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.files import expanded
 from maquette.core.find import modality_names
 from maquette.core.modality import part
 from maquette.core.progress import stage
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache

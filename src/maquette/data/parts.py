@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maquette.core.counts import counted
+from maquette.core.data_config import DataConfig
 from maquette.core.modality import Unreadable, noun
-from maquette.core.recipe import DataConfig
 from maquette.data.chunks import chunks
 from maquette.data.parallel import in_order
 from maquette.data.raw import Cell, File, Files

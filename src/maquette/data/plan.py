@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.modality import noun
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
 from maquette.data import duplicates
 from maquette.data.raw import Cell, Values

@@ -21,11 +21,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from maquette.core.counts import counted
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun
 from maquette.core.parse import brief
 from maquette.core.progress import stage
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import ColumnSpec, DataSpec, TokenSpec
 from maquette.data import duplicates
 from maquette.data.cache import Cache, is_full_or_locked

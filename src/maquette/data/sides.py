@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from maquette.core.counts import counted
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError, nearest
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import plain
 from maquette.data.names import shown, some
 from maquette.data.raw import RawTable, Values

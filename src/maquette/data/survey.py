@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from maquette.core.counts import counted
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.modality import Notes, Unreadable, noun, part
 from maquette.core.progress import stage
-from maquette.core.recipe import DataConfig
 from maquette.data.choose import Use
 from maquette.data.chunks import chunks
 from maquette.data.names import shown

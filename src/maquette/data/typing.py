@@ -32,10 +32,10 @@ from typing import Any
 
 import numpy as np
 
+from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError, nearest
 from maquette.core.find import find_modality, modality_names
 from maquette.core.modality import Unreadable, part
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import DataSpec
 from maquette.data.names import LISTED, some
 from maquette.data.raw import Array, Cells, File, Files, RawTable, Values

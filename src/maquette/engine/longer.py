@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from maquette.core.budget import seconds_of
 from maquette.core.counts import counted
 from maquette.core.errors import UserError
 from maquette.core.lock import sole_owner
-from maquette.core.recipe import Leg, seconds_of
+from maquette.core.recipe import Leg
 from maquette.core.run import RunFolder
 from maquette.engine import checkpoint
 from maquette.engine.plan import PREVIEWS, time_left

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from maquette.core.about import software
 from maquette.core.batch import Batch
+from maquette.core.budget import seconds_of
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
 from maquette.core.files import ready, write_json
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Model
 from maquette.core.progress import stage
-from maquette.core.recipe import Recipe, TrainConfig, seconds_of
+from maquette.core.recipe import Recipe, TrainConfig
 from maquette.core.rng import derive
 from maquette.core.spec import DataSpec
 from maquette.core.ways import When, settle, two_ways

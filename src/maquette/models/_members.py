@@ -12,10 +12,10 @@ from torch import Tensor
 
 from maquette.core import tensors
 from maquette.core.errors import UserError
+from maquette.core.explained import explain
 from maquette.core.find import find_family, refuse_foreign_family
 from maquette.core.location import digest_of, recall, remember
 from maquette.core.model import Model, Streams
-from maquette.core.recipe import explain
 from maquette.core.run import RunFolder, open_run
 from maquette.core.shown import shown
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, TokenSpec

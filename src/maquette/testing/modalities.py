@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from maquette.core.about import About
+from maquette.core.data_config import DataConfig
 from maquette.core.find import find_modality
 from maquette.core.modality import Modality, Notes, Unreadable, part
-from maquette.core.recipe import DataConfig
 from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.data.cache import Cache
 from maquette.data.choose import Use
