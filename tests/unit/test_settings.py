@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maquette import api
-from maquette.core import recipe as recipes
+from maquette.core import data_config as data_configs
 from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError, closest
 from maquette.core.recipe import load_recipe
@@ -39,7 +39,7 @@ def test_a_setting_that_one_kind_of_data_has_needs_no_name_of_the_kind(
 
 
 def test_a_setting_that_several_kinds_have_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "_keys_of_kinds", lambda: ["shape.size", "sound.size", "text.context"])
+    monkeypatch.setattr(data_configs, "_keys_of_kinds", lambda: ["shape.size", "sound.size", "text.context"])
     with pytest.raises(UserError, match=r"'data\.shape\.size' or 'data\.sound\.size'"):
         load_recipe("image/gan", ["data.size=3"])
 
