@@ -3,11 +3,11 @@ command line and for Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.option import Option, Plan
+from maquette.core.option import Lazy, Option, Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from maquette.core.table import Dataset
 
 
-def _within(name: str) -> Callable[[Any], str | None]:
-    """A check against the limits that sampling itself keeps; imported when it is made, since torch takes a second."""
+def _within(name: str) -> Lazy:
+    """A check against the limits that sampling itself keeps."""
 
-    def check(value: Any) -> str | None:
+    def limit() -> Any:
         from maquette.sampling.autoregressive import LIMITS
 
-        expected, fits = LIMITS[name]
-        return None if fits(value) else expected
+        return LIMITS[name]
 
-    return check
+    return Lazy(limit)
 
 
 def _filled(value: str) -> str | None:
