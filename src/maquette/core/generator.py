@@ -106,6 +106,13 @@ class Generator:
         self.device = torch.device(device)
 
     @classmethod
+    def described(cls, model: Model, spec: DataSpec) -> Generator:
+        """Of a model that need have no values: for what can be asked, not for samples."""
+        made = cls.__new__(cls)
+        made.model, made.spec, made.device = model.eval(), spec, torch.device("cpu")
+        return made
+
+    @classmethod
     def load(
         cls, folder: RunFolder, device: torch.device | str = "auto", notify: Notify = lambda note: None
     ) -> Generator:
