@@ -40,7 +40,8 @@ LOOPBACK = (HERE, "localhost", "::1")
 @click.option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps. [default: auto]")
 def command(
     runs: str, host: str, port: int, api_key: str, memory: str, workers: int, allow_host: tuple[str, ...],
-    origin: tuple[str, ...], queue: int, seconds: float, n: int, tokens: int, upload: str, log_prompts: bool, device: str,
+    origin: tuple[str, ...], queue: int, seconds: float, n: int, tokens: int, upload: str, log_prompts: bool,
+    device: str,
 ) -> None:  # fmt: skip
     """Serve the RUNS of a folder over HTTP, shaped like OpenAI's API.
 

@@ -58,8 +58,8 @@ class Compiled:
         keep(_read, cache)
 
     def __call__(self, x: Array, turn: Array, keys: Array, before: Array, slot: Array, used: Array) -> Array:
-        """Logits f32[B, vocab] after tokens embedded as x [B, width]; the rest as in nets/writing.py, of all layers, but
-        of each text: turn [B, 2, 2, D / 2], slot and used i64[B]."""
+        """Logits f32[B, vocab] after tokens embedded as x [B, width]; the rest as in nets/writing.py, of all layers;
+        turn [B, 2, 2, D / 2], slot and used i64[B] are of each text."""
 
         def some(rows: range) -> Array:
             part = x[rows.start : rows.stop]

@@ -55,7 +55,8 @@ def _limited(schema: Schema, settings: Settings) -> Schema:
     """Strings within their limit."""
     if "anyOf" in schema:
         schema = {**schema, "anyOf": [_limited(one, settings) for one in schema["anyOf"]]}
-    return {**schema, "maxLength": settings.characters} if schema.get("type") == "string" else schema
+    most = min(settings.characters, schema.get("maxLength", settings.characters))
+    return {**schema, "maxLength": most} if schema.get("type") == "string" else schema
 
 
 def prompt(described: Described, settings: Settings) -> tuple[str, Schema]:
@@ -124,6 +125,8 @@ def _words(schema: Any, value: Any) -> str:
                       ("minItems", "of {} at least"), ("maxItems", "of {} at most")):  # fmt: skip
         if key in schema:
             words += f" {said.format(schema[key])}"
+    if "pattern" in schema:
+        words += ", in characters that the model knows"
     if any("const" in one for one in schema.get("anyOf", ())):
         words += f", {_words({'anyOf': schema['anyOf']}, value)}"
     return words
@@ -163,9 +166,9 @@ def typed(form: Schema, fields: Mapping[str, str]) -> dict[str, Any]:
 
 def _typed(schema: Schema, value: str) -> Any:
     kinds = {schema.get("type"), *(one.get("type") for one in schema.get("anyOf", ()))}
-    if "integer" in kinds and re.fullmatch(r"-?\d{1,20}", value, re.ASCII):
-        if "string" not in kinds or value not in next((o["enum"] for o in schema["anyOf"] if "enum" in o), ()):
-            return int(value)
+    names = [name for one in schema.get("anyOf", ()) for name in one.get("enum", ())]
+    if "integer" in kinds and re.fullmatch(r"-?\d{1,20}", value, re.ASCII) and value not in names:
+        return int(value)
     if "number" in kinds and re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?(e-?\d{1,3})?", value, re.ASCII):
         return float(value)
     if "boolean" in kinds and value in ("true", "false"):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
 
 from fastapi import FastAPI
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -20,6 +21,7 @@ from maquette.serve.catalogue import Catalogue, Loaded
 from maquette.serve.errors import Refused
 from maquette.serve.jobs import Alone, Job, Sampling, Texts
 
+SWITCH = 0.0005  # seconds that one thread may keep others waiting
 LINGER = 0.02  # seconds for which a pass that was shared before waits to be filled
 RECENT = 0.2  # seconds for which it counts as so
 WIDE = 64  # items in one pass where a model sets no number of its own
@@ -96,6 +98,7 @@ class Engine:
     # -- in the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        sys.setswitchinterval(SWITCH)  # what is computed must not wait for what is sent, token after token
         with shown(quiet=True):
             while True:
                 with self._wake:
@@ -233,7 +236,7 @@ class _Batch:
         return len(taken)
 
     def _fill(self, rows: int) -> None:
-        """Waits a moment for as many as shared the pass before: those who come together would else come in two halves."""
+        """Waits a moment for as many as shared the pass before: who comes together would else come in two halves."""
         count, when = self.loaded.more.get("shared", (1, 0.0))
         until = time.monotonic() + LINGER
         if until - LINGER - when > RECENT:

@@ -69,12 +69,11 @@ def chat_form(found: Described, settings: Settings) -> Schema | None:
         "type": "object", "required": ["role", "content"], "additionalProperties": False,
         "properties": {"role": {"type": "string", "enum": list(ROLES)}, "content": {"anyOf": [content, parts]}},
     }  # fmt: skip
-    most = own["max_tokens"] if "max_tokens" in own else {"type": "integer", "minimum": 1, "maximum": settings.tokens}
     return asking.form(found, {
-        "messages": {"type": "array", "minItems": 1, "maxItems": 1 if "pattern" in content else 64, "items": message,
+        "messages": {"type": "array", "minItems": 1, "maxItems": 64, "items": message,
                      "description": "Their contents, joined by line ends, are what the text begins with."},
         **own,
-        "max_completion_tokens": most,
+        "max_completion_tokens": own["max_tokens"],
         **({"logprobs": {"type": "boolean", "default": False},
             "top_logprobs": {"type": "integer", "minimum": 0, "maximum": SHOWN}} if _steps(found) else {}),
         "stream": {"type": "boolean", "default": False},

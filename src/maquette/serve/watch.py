@@ -1,4 +1,4 @@
-"""What is counted for Prometheus, and the access log: a JSON object a line, without prompts unless they are asked for."""
+"""What is counted for Prometheus; and the access log, a JSON object a line."""
 
 from __future__ import annotations
 
