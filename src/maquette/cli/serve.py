@@ -74,7 +74,9 @@ def command(
     from maquette.serve.settings import Settings
 
     names = (HERE, "localhost", "[::1]", host, *(name.lower() for name in allow_host))
-    limits = {"queue": queue, "seconds": seconds, "n": n, "tokens": tokens, "upload": as_bytes(upload, "--upload")}
-    serve(host, port, Settings(
-        str(folder), "", as_bytes(memory, "--memory"), device, api_key, names, origin, log_prompts, workers, **limits
-    ))  # fmt: skip
+    settings = Settings(
+        folder=str(folder), spool="", memory=as_bytes(memory, "--memory"), device=device, api_key=api_key, hosts=names,
+        origins=origin, log_prompts=log_prompts, workers=workers, n=n, tokens=tokens, queue=queue, seconds=seconds,
+        upload=as_bytes(upload, "--upload"),
+    )  # fmt: skip
+    serve(host, port, settings)

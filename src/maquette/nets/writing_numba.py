@@ -35,6 +35,7 @@ if config.DISABLE_JIT:
     raise ImportError("numba is told not to compile")
 
 Array = NDArray[np.float32]
+Places = NDArray[np.int64]
 LANES = 16  # columns of a tile: two vectors of AVX2, one of AVX-512
 PADDED = 4 * LANES  # columns of a matrix are filled up to a multiple of as many as the widest tile has
 _loop = partial(njit, nogil=True, error_model="numpy")  # a division by 0 is no error
@@ -57,7 +58,7 @@ class Compiled:
         self.last, self.vocab, self.eps = packed(step.out), step.out.shape[1], np.float32(step.eps)
         keep(_read, cache)
 
-    def __call__(self, x: Array, turn: Array, keys: Array, before: Array, slot: Array, used: Array) -> Array:
+    def __call__(self, x: Array, turn: Array, keys: Array, before: Array, slot: Places, used: Places) -> Array:
         """Logits f32[B, vocab] after tokens embedded as x [B, width]; the rest as in nets/writing.py, of all layers;
         turn [B, 2, 2, D / 2], slot and used i64[B] are of each text."""
 

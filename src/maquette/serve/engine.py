@@ -210,7 +210,7 @@ class _Batch:
         generator = self.loaded.run.generator
         rows = generator.rows or WIDE
         self._fill(rows)
-        taken = []
+        taken: list[tuple[Sampling, int]] = []
         while self.items and len(taken) < rows:
             job, i = self.items.popleft()
             if job.gone:

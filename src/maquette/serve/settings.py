@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 VARIABLE = "MAQUETTE_SERVE"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel):
     """memory: bytes of weights that are kept loaded      api_key: "" none is asked for      hosts: names it answers to
     origins: pages of other hosts that may call it; () none      log_prompts: whether the access log has them
     spool: a folder of ours alone, for what is on its way
@@ -18,6 +17,8 @@ class Settings:
     Limits: n items a request; tokens of a text; upload, bytes of a body; pixels of a picture that is sent; queue, items
     and texts that wait; seconds a request may take; together, texts that are written side by side.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str
     spool: str
@@ -39,10 +40,9 @@ class Settings:
 
     def hand_on(self) -> None:
         """To the processes that are started from here."""
-        os.environ[VARIABLE] = json.dumps(asdict(self))
+        os.environ[VARIABLE] = self.model_dump_json()
 
     @classmethod
     def handed_on(cls) -> Settings:
         """Those of the process that started this one."""
-        plain = json.loads(os.environ[VARIABLE])
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+        return cls.model_validate_json(os.environ[VARIABLE])

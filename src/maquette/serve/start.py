@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 
@@ -18,10 +17,12 @@ CONNECTIONS = 1024
 def serve(host: str, port: int, settings: Settings) -> None:
     """Serves until it is told to end."""
     with tempfile.TemporaryDirectory(prefix="maquette-serve-") as spool:
-        settings = dataclasses.replace(settings, spool=spool)
+        settings = settings.model_copy(update={"spool": spool})
         if settings.workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = spool  # read when its package is imported
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // settings.workers)))
+        # Of what is sent: a small file must not become large.
+        os.environ.setdefault("MAQUETTE_DECODE_LIMIT", str(4 * settings.pixels))
         settings.hand_on()
         uvicorn.run(
             "maquette.serve.app:create", factory=True, host=host, port=port, workers=settings.workers,

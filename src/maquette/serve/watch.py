@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+_OUT = sys.stdout  # as it is at first: what computes may be kept from it
 REQUESTS = Counter("maquette_requests", "Requests that were answered", ["path", "status"])
 SECONDS = Histogram("maquette_request_seconds", "From request to the end of its answer", ["path"])
 FIRST = Histogram("maquette_first_seconds", "From request to the first byte of what is streamed", ["path"])
@@ -30,5 +31,5 @@ def metrics(shared: bool) -> bytes:
 def note(**facts: Any) -> None:
     """A line of the access log."""
     line = {"time": round(time.time(), 3), **{name: value for name, value in facts.items() if value not in (None, "")}}
-    sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
-    sys.stdout.flush()
+    _OUT.write(json.dumps(line, ensure_ascii=True) + "\n")
+    _OUT.flush()
