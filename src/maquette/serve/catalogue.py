@@ -101,13 +101,15 @@ class Catalogue:
         try:
             folder = open_run(path)
             spec, recipe = folder.spec(), folder.recipe()
-            if folder.trained_steps() is None:
+            if not folder.weights_file.is_file():
                 raise UserError("It has no weights yet.", "They come with the first checkpoint of its training.")
             folder.manifest.check(folder.weights_file)
+            if folder.trained_steps() is None:
+                raise UserError("Its weights are damaged.", "Use another copy.")
             model = outline(recipe, spec, trains=False) or build_model(recipe, spec)
             found.generator, found.run, found.facts = Generator.described(model, spec), Run(folder), folder.data()
         except MaquetteError as error:
-            found.reason = f"{error.problem} {error.remedy}".strip()
+            found.reason = f"{error.problem} {error.remedy}".strip().replace(str(path), name)  # where it lies is ours
         except Exception as error:  # of whatever a stranger wrote into it: never the others' concern
             found.reason = f"It is damaged: {type(error).__name__}."
         return found

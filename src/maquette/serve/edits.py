@@ -136,15 +136,17 @@ async def _edited(request: Request, file: str, usual: str, only: bool = False) -
         known = verbs(found)
         verb = usual if only else fields.pop("edit", usual)
         if (file == "image" and found.kind != "image") or verb not in known:
-            able = ", ".join(name for name in known if not only or name == usual) or "nothing of the kind"
-            raise Refused(422, f"'{found.name}' makes {asking.makes(found)}, and can {able}; not '{verb[:60]}' here.",
+            able = f"It can {', '.join(known)}." if known else "It changes no files that are sent."
+            raise Refused(422, f"'{found.name}' makes {asking.makes(found)}, and cannot {verb[:60]!r} here. {able}",
                           "unsupported", "edit")  # fmt: skip
         wanted = form(found, room.settings, verb, file)
         assert wanted is not None
         typed = asking.typed(wanted, fields)
         files = {name: "" if len(paths) == 1 and name != file else [""] * len(paths) for name, paths in sent.items()}
         asked = asking.checked(wanted, {**typed, **files})
-        inputs = {name: asked.pop(name) and paths for name, paths in sent.items()}
+        inputs = dict(sent)
+        for name in sent:
+            del asked[name]
         words = asked.pop("prompt", "")
         if words and "label" not in asked:
             asked["label"] = words
