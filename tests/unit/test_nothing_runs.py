@@ -64,6 +64,12 @@ ALLOWED = {
     "nets/writing_numba.py": {"import numba": "what is compiled"},
     "report/fonts.py": {"importlib.util.find_spec": "of an extra of ours"},
     "report/report.py": {"importlib.import_module": "of the modules of packages of sections"},
+    **{
+        f"serve/{name}.py": {"import asyncio": "waits for what is computed; it connects to nothing"}
+        for name in ("app", "clips", "edits", "endpoints", "guard", "jobs", "pictures", "sounds", "standing", "texts")
+    },
+    "serve/document.py": {"importlib.import_module": "of our own modules, from a list of them"},
+    "serve/start.py": {"import uvicorn": "listens where the user said: maquette serve"},
     "training.py": {
         "import torch.distributed.launcher": "starts the processes that train together",
         "import torch.distributed.elastic": "what it raises",
@@ -77,7 +83,7 @@ PICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "json
 NETWORK = {"socket", "socketserver", "ssl", "http", "urllib", "urllib3", "ftplib", "smtplib", "xmlrpc", "telnetlib",
            "imaplib", "poplib", "nntplib", "asyncio", "requests", "httpx", "aiohttp", "websockets", "pooch", "gdown",
            "fsspec", "huggingface_hub", "datasets", "transformers", "diffusers", "timm", "torchvision", "evaluate",
-           "accelerate", "wandb", "mlflow", "comet_ml"}  # fmt: skip
+           "uvicorn", "accelerate", "wandb", "mlflow", "comet_ml"}  # fmt: skip
 OF_TORCH = ("torch.distributed.launcher", "torch.distributed.elastic", "torch.distributed.run", "torch.multiprocessing",
             "torch.hub", "torch.utils.model_zoo", "torch.utils.cpp_extension", "torch.package")  # fmt: skip
 BUILTINS = {"eval", "exec", "compile", "__import__"}

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from maquette.console import shown
 from maquette.core.find import recipe_names
 from maquette.core.modality import data_options
-from maquette.core.option import Kind, Option
+from maquette.core.option import OF_ANY_SAMPLE, Kind, Option
 from maquette.core.progress import stage
 
 METAVARS: Mapping[Kind, str] = {int: "INTEGER", float: "NUMBER", str: "VALUE"}
@@ -48,15 +48,29 @@ def start(quiet: bool = False) -> None:
 
 def flag_of(option: Option) -> click.Option:
     """The flag of an option. Its value stays as it was typed: the option itself checks it, as it does for Python."""
+    return click.Option([option.flag, option.name], **_attributes(option))
+
+
+def of_any_sample(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags of what is asked of any sample, their values checked."""
+    for option in reversed(OF_ANY_SAMPLE):
+        flag = f"-{option.name}" if len(option.name) == 1 else option.flag
+        command = click.option(flag, option.name, callback=_checks(option), **_attributes(option))(command)
+    return command
+
+
+def _checks(option: Option) -> Callable[..., Any]:
+    return lambda ctx, param, value: option.checked(option.default if value is None else value)
+
+
+def _attributes(option: Option) -> dict[str, Any]:
     default = f" [default: {option.default:g}]" if isinstance(option.default, int | float) else ""
     if option.default is None and not option.help.endswith("]"):  # it says so itself
         default = " [default: the run's own]"
     if option.kind is bool:
-        return click.Option([option.flag, option.name], is_flag=True, default=False, help=option.help)
+        return {"is_flag": True, "default": False, "help": option.help}
     metavar = "|".join(option.choices) if 0 < len(option.choices) < 4 else METAVARS.get(option.kind, "VALUE")
-    return click.Option(
-        [option.flag, option.name], type=str, multiple=option.many, metavar=metavar, help=option.help + default
-    )
+    return {"type": str, "multiple": option.many, "metavar": metavar, "help": option.help + default}
 
 
 def asked_of(values: dict[str, Any]) -> dict[str, Any]:

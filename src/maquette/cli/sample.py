@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maquette.cli.options import asked_of, device, flag_of, start, with_own
+from maquette.cli.options import asked_of, device, flag_of, of_any_sample, start, with_own
 from maquette.console import give
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ class OptionsOfRun(click.Command):
 
 @click.command("sample", cls=OptionsOfRun)
 @click.argument("run", type=click.Path())
-@click.option("-n", "n", type=int, help="How many. [default: 16 files, or 1 on the terminal]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Item i depends on the seed and i alone.")
-@click.option("--unconditional", is_flag=True, help="Ask the model that was trained with all it is given dropped.")
+@of_any_sample
 @click.option("-o", "--out", type=click.Path(), help="Folder, or one file. [default: RUN/samples, or the terminal]")
 @click.option("--format", "suffix", help="Of the files, such as jpg. [default: as their kind has it]")
 @device

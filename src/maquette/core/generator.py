@@ -20,18 +20,17 @@ from maquette.core.errors import UserError
 from maquette.core.find import find_family
 from maquette.core.hardware import device_named
 from maquette.core.modality import noun, part
-from maquette.core.model import Model
-from maquette.core.option import Option, Plan, checked, identifier
+from maquette.core.model import Model, Streams, Unfolds
+from maquette.core.option import MOST_ITEMS, Option, Plan, between, checked, identifier
 from maquette.core.outline import FIT, check_weights, outline
 from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
+from maquette.core.rows import passes, rows_of
 from maquette.core.run import RunFolder
-from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
+from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec, NumberSpec
 from maquette.core.tensors import fill, shapes_in
 from maquette.core.ways import settle
-
-MOST_ITEMS = 10**7  # of one sample
 
 Notify = Callable[[str], None]
 
@@ -107,6 +106,13 @@ class Generator:
         self.device = torch.device(device)
 
     @classmethod
+    def described(cls, model: Model, spec: DataSpec) -> Generator:
+        """Of a model that need have no values: for what can be asked, not for samples."""
+        made = cls.__new__(cls)
+        made.model, made.spec, made.device = model.eval(), spec, torch.device("cpu")
+        return made
+
+    @classmethod
     def load(
         cls, folder: RunFolder, device: torch.device | str = "auto", notify: Notify = lambda note: None
     ) -> Generator:
@@ -163,9 +169,16 @@ class Generator:
         column = self.spec.columns[name]
         if isinstance(column, ClassSpec):
             shown = ", ".join(column.classes[:5]) + (", ..." if len(column.classes) > 5 else "")
-            return Option(option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]")
+            number = {"type": "integer", "minimum": 0, "maximum": len(column.classes) - 1}
+            form = {"anyOf": [{"type": "string", "enum": list(column.classes)}, number]}
+            return Option(
+                option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]", form=form
+            )
         end = " [required]" if isinstance(column, self.model.needs) else " [default: not known]"
-        return Option(option, str, None, f"The {noun(column.kind, 1)} that they are made from.{end}")
+        text = f"The {noun(column.kind, 1)} that they are made from.{end}"
+        if isinstance(column, NumberSpec):
+            return Option(option, str, None, text, between(column.low, column.high), form={"type": "number"})
+        return Option(option, str, None, text, file=not part(column.kind, "PRINTED", "values"))
 
     def request(self, asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Request:
         """What is asked, by name of an option, checked and sorted; UserError for what this model has no option for.
@@ -262,13 +275,39 @@ class Generator:
         with stage("sampling", n) as sampled:
             for start in range(0, n, chunk):
                 rows = range(start, min(start + chunk, n))
-                part = {name: value[start : rows.stop].to(self.device) for name, value in given.items()}
-                with _finite():
-                    made = self.model.sample(len(rows), part, ItemRng(seed, rows, self.device), **options)
-                    if odd := [name for name, value in made.items() if not bool(torch.isfinite(value).all())]:
-                        raise FloatingPointError(f"'{odd[0]}' holds NaN or infinity")
-                yield {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
+                part = {name: value[start : rows.stop] for name, value in given.items()}
+                yield self.items([(seed, i) for i in rows], part, **options)
                 sampled.done = rows.stop
+
+    @torch.no_grad()
+    def items(
+        self, asked: Sequence[tuple[int, int]], given: Mapping[str, Tensor], **options: Any
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Items that are named by (seed, number), canonical, on the CPU; given: of each. options: as of `stream`,
+        checked. What comes out of one is the same to the last bit whatever stands beside it (core/rows.py)."""
+        made = [
+            self._pass([asked[i] for i in rows.tolist()], {name: value[rows] for name, value in given.items()}, options)
+            for rows in passes(len(asked), self.rows or len(asked))
+        ]
+        return {name: _joined([part[name] for part in made])[: len(asked)] for name in self.spec.target}
+
+    @functools.cached_property
+    def rows(self) -> int:
+        """How many items are made side by side; 0: as many as are asked for."""
+        # What is made one value after the other is so in its own way; a GPU has room for more than is ever filled up.
+        if self.device.type != "cpu" or isinstance(self.model, Streams | Unfolds):
+            return 0
+        return min(rows_of(self.spec.columns[name].shape) for name in self.spec.target)
+
+    def _pass(
+        self, asked: Sequence[tuple[int, int]], given: Mapping[str, Tensor], options: Mapping[str, Any]
+    ) -> dict[str, Tensor]:  # fmt: skip
+        given = {name: value.to(self.device) for name, value in given.items()}
+        with _finite():
+            made = self.model.sample(len(asked), given, ItemRng.of(asked, self.device), **options)
+            if odd := [name for name, value in made.items() if not bool(torch.isfinite(value).all())]:
+                raise FloatingPointError(f"'{odd[0]}' holds NaN or infinity")
+        return {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords that have an option checked; refuses those that the sampler has no parameter for."""

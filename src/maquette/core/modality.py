@@ -67,6 +67,7 @@ What people ask of it and see of it:
                 plan(generator, column, asked, given, n, facts) -> core.option.Plan   what they ask of the model
                 stream(generator, column, asked, given, seed, item, facts, about) -> Iterator[str | bytes]
                                                                an item as it is made: words, or a file for a pipe
+                written(spec, asked) -> what shows an item as it is written: `push` a token, `rest`, `begin` and `end`
                 facts(dataset, spec, column) -> dict           what a run keeps of its data for sampling (data.json)
                 DATA_OPTIONS  tuple[Option, ...]               of `train`: keys of its Config
                 first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None) -> str
@@ -78,6 +79,7 @@ What people ask of it and see of it:
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
     tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns
+                edits(model) -> names of the verbs below `edit` that a model has what they take
                 best(generator) -> function of given tensors, or None   the best targets, where there is such a way
     content.py  content(table, column) -> Iterator[bytes]      what is the same however it is read (windows)
 """

@@ -328,6 +328,15 @@ class Streams(Protocol):
 
 
 @runtime_checkable
+class Joins(Protocol):
+    """Reads the next tokens of sequences that are at different places in one pass: unlocks serving many at once."""
+
+    def together(self) -> Any:
+        """A `Pool` of sampling/together.py, of which nothing is written yet; None: not of this one, or not here."""
+        ...
+
+
+@runtime_checkable
 class Unfolds(Protocol):
     """Makes an item from its first values to its last: unlocks streaming."""
 

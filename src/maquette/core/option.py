@@ -1,4 +1,5 @@
-"""An option, whole: a flag of the command line, a keyword of Python, and what is checked of its value."""
+"""An option, whole: a flag of the command line, a keyword of Python, a field of the server, and what is checked of its
+value."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # it takes a second to import, which listing options can do w
 
 Kind = Callable[[Any], Any]
 WORDS: Mapping[Kind, str] = {int: "a whole number", float: "a number", str: "a string"}
+MANY = 64  # values of an option that may be given more than once
+TYPES: Mapping[Kind, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
+MOST_ITEMS = 10**7  # of one sample
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,14 @@ class Option:
     kind:    int, float, str or bool, of one value; or a function that makes one of what was given (ValueError)
     default: what counts where nothing is asked for; None: the model's own settings
     help:    one line, without the default
-    check:   value -> what it must be, e.g. "above 0", where it is not; None: fits
+    check:   value -> what it must be, e.g. "above 0", where it is not; None: fits. Its `schema`, where it has one, says
+             the same as keywords of JSON schema
     choices: the values there are; () any
     many:    whether it may be given more than once; its value is then a tuple
     metavar: how its value is named in the help
     only:    "command": it is about how the command line shows what is made; "python": its value is no string
+    form:    its JSON schema, where kind and check do not say it
+    file:    whether its value is the path of a file
     """
 
     name: str
@@ -40,11 +47,24 @@ class Option:
     many: bool = False
     metavar: str = ""
     only: Literal["", "command", "python"] = ""
+    form: Mapping[str, Any] | None = None
+    file: bool = False
 
     @property
     def flag(self) -> str:
         """As the command line has it: top_p -> --top-p."""
         return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What its value may be, as JSON schema."""
+        form = dict(self.form) if self.form is not None else {"type": TYPES[self.kind]} if self.kind in TYPES else {}
+        form |= {"enum": list(self.choices)} if self.choices else {}
+        form |= getattr(self.check, "schema", {})
+        if self.many:
+            form = {"anyOf": [form, {"type": "array", "items": form, "maxItems": MANY}]}
+        default = {} if self.default is None else {"default": self.default}
+        return {**form, "description": self.help, **default}
 
     def checked(self, value: Any) -> Any:
         """The value in its type; UserError where it does not fit."""
@@ -73,6 +93,26 @@ class Option:
         if expected:
             raise UserError(f"{self.name} = {value!r} is not possible.", f"It must be {expected}.")
         return made
+
+
+@dataclass(frozen=True)
+class Range:
+    """A check: numbers from `low` to `high`, both ends included, and the words for it. above: `low` is not included"""
+
+    words: str
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __call__(self, value: Any) -> str | None:
+        fits = (self.low < value if self.above else self.low <= value) and value <= self.high
+        return None if fits else self.words
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON schema."""
+        low = {"exclusiveMinimum" if self.above else "minimum": self.low}
+        return low if self.high == math.inf else {**low, "maximum": self.high}
 
 
 @dataclass(frozen=True)
@@ -135,20 +175,45 @@ def sides(value: Any) -> tuple[int, int]:
     return height, width
 
 
-def at_least(least: float) -> Callable[[Any], str | None]:
+def at_least(least: float) -> Range:
     """A check."""
-    return lambda value: None if value >= least else f"{least:g} or more"
+    return Range(f"{least:g} or more", least)
 
 
-def between(low: float, high: float) -> Callable[[Any], str | None]:
+def between(low: float, high: float) -> Range:
     """A check; both ends fit."""
-    return lambda value: None if low <= value <= high else f"from {low:g} to {high:g}"
+    return Range(f"from {low:g} to {high:g}", low, high)
 
 
-def above(low: float) -> Callable[[Any], str | None]:
+def above(low: float) -> Range:
     """A check."""
-    return lambda value: None if value > low else f"above {low:g}"
+    return Range(f"above {low:g}", low, above=True)
 
+
+@dataclass(frozen=True)
+class Lazy:
+    """A check that is made where it is first asked for, since what it comes from takes a second to import."""
+
+    make: Callable[[], Any]  # words, value -> whether it fits, schema
+
+    def __call__(self, value: Any) -> str | None:
+        words, fits, _ = self.make()
+        return None if fits(value) else str(words)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON schema."""
+        return dict(self.make()[2])
+
+
+# What is asked of any sample, whatever makes it.
+OF_ANY_SAMPLE = (
+    Option("n", int, None, "How many. [default: 16 files, or 1 on the terminal]",
+           Range(f"from 1 to {MOST_ITEMS:,}", 1, MOST_ITEMS)),
+    Option("seed", int, 0, "Item i depends on the seed and i alone.",
+           Range("0 or more, and below 2**63", 0, 2**63 - 1)),
+    Option("unconditional", bool, False, "Ask the model that was trained with all it is given dropped."),
+)  # fmt: skip
 
 # How data of any kind may be prepared: keys of the section `data` of a recipe.
 OF_ANY_DATA = (

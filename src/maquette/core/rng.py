@@ -69,6 +69,13 @@ class ItemRng:
         self._generators = [torch.Generator("cpu").manual_seed(derive(seed, "item", i)) for i in indices]
         self._device = device
 
+    @classmethod
+    def of(cls, items: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> ItemRng:
+        """That of items of several samples, each by its seed and number."""
+        made = cls(0, (), device)
+        made._generators = [generator for seed, i in items for generator in cls(seed, [i])._generators]
+        return made
+
     def _check(self, n: int) -> None:
         if n != len(self._generators):
             raise ValueError(f"asked noise for {n} items of a sample of {len(self._generators)}")

@@ -29,6 +29,7 @@ from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, above, between
 from maquette.core.rng import Rng
+from maquette.core.rows import passes, rows_of
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.losses import flow_matching as fm
@@ -46,7 +47,7 @@ HALVINGS = 3  # the shortest stretch is 1 / 2^3: jumps are learned for samples i
 COUNTED = 10_000  # training items whose levels are counted
 MEASURED = 500  # whose values' mean and standard deviation are
 LEAST_STD = 0.02  # of values that are nearly all alike
-ROWS = 64  # items in one pass of the network when sampling
+ROWS = 64  # items in one pass of the network on a GPU
 LAST = 1 - 1e-4  # likelihoods are those of items with so little noise left,
 LAST_RANKS = 1 - 1e-2  # or so much where levels are spread out
 TOLERANCE = 1e-4  # of the ODE for likelihoods: an error of some thousandths of a bit per value
@@ -360,20 +361,15 @@ class Flow(Model):
     def _in_rows(
         self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
     ) -> Tensor:  # fmt: skip
-        """u in bf16 where the machine multiplies it, ROWS items at a time, the last ones filled up.
-
-        So many are what caches hold; and rounding depends on the size of a batch, which must not show in an item.
-        """
-        if not multiplies_bf16(x.device):
-            return self._mean_velocity(x, t, h, y, seen)
-        n = len(x)
-        pick = torch.arange(-(-n // ROWS) * ROWS, device=x.device).clamp(max=n - 1)
-        with torch.autocast(x.device.type, torch.bfloat16):
+        """u in bf16 where the machine multiplies it, so many items at a time (core/rows.py)."""
+        device = x.device.type
+        rows = rows_of(self.shape) if device == "cpu" else ROWS
+        with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16(x.device)):
             parts = [
-                self._mean_velocity(x[rows], t[rows], h[rows], _rows(y, rows), _rows(seen, rows))
-                for rows in pick.split(ROWS)
+                self._mean_velocity(x[pick], t[pick], h[pick], _rows(y, pick), _rows(seen, pick))
+                for pick in passes(len(x), rows, x.device)
             ]
-        return torch.cat(parts)[:n]
+        return torch.cat(parts)[: len(x)]
 
     # -- Encodes and Scores ----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from maquette.losses import sequence
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
 from maquette.models._learning import Learning, Muon, Warmup
 from maquette.nets.transformer import Memory, Transformer
+from maquette.nets.writing_together import Together
 from maquette.sampling import autoregressive
 
 SUPPORTS = (TokenSpec,)
@@ -96,7 +97,7 @@ def build(config: Config, spec: DataSpec) -> TransformerModel:
 
 
 class TransformerModel(Model):
-    """p(target | source, y), token by token. Meets Streams and Scores."""
+    """p(target | source, y), token by token. Meets Streams, Joins and Scores."""
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
@@ -181,6 +182,9 @@ class TransformerModel(Model):
 
     def advance(self, memory: Memory, tokens: Tensor) -> Tensor:
         return self.net.advance(memory, tokens)
+
+    def together(self) -> Together | None:
+        return Together.of(self.net, self.begin(1, {}))
 
     # -- Scores --------------------------------------------------------------------------------------
 

@@ -89,12 +89,12 @@ class Step:
         room, position = memory.keys.shape[4], memory.position
         slot, used = position % room, min(position + 1, room)
         keys, before = memory.keys.numpy(), memory.before.numpy()
-        turn = _turns(self.head_dim, 1 << max(8, position.bit_length()))[position]
-        x = self._embedded(memory, tokens)
+        turn = turns(self.head_dim, 1 << max(8, position.bit_length()))[position]
+        x = self.embedded(memory, tokens)
         memory.position += 1
         self.times += 1
         if self.times > _WORTH and memory.source is None and self.compiled is not None:
-            return self.compiled(x, turn, keys, before, slot, used)
+            return self.compiled(x, np.repeat(turn[None], len(x), 0), keys, before, *_each(len(x), slot, used))
         for i, layer in enumerate(self.layers):
             x += layer.attend(self._normed(x), turn, keys[i], before[i, :, 0], slot, used)
             if memory.source is not None:
@@ -102,7 +102,7 @@ class Step:
             x += layer.mlp(self._normed(x))
         return np.dot(self._normed(x), self.out)
 
-    def _embedded(self, memory: Memory, tokens: Tensor) -> Array:
+    def embedded(self, memory: Memory, tokens: Tensor) -> Array:
         x = self.table[tokens.numpy()]
         if self.ngrams is not None:
             x += self.ngrams(memory, tokens)
@@ -116,6 +116,11 @@ class Step:
             return x * (1 / math.sqrt(np.dot(x[0], x[0]) + self.eps))
         size = np.matmul(x[:, None], x[:, :, None])[:, 0]
         return x / np.sqrt(size + np.float32(self.eps))
+
+
+def _each(n: int, *numbers: int) -> tuple[NDArray[np.int64], ...]:
+    """Of each of n texts that are at the same place."""
+    return tuple(np.full(n, number, np.int64) for number in numbers)
 
 
 def _weights(net: Transformer) -> list[Tensor]:
@@ -159,7 +164,7 @@ class _Layer:
 
     def attend(self, x: Array, turn: Array, kept: Array, before: Array, slot: int, used: int) -> Array:
         """kept: keys and values [2, B, heads, room, D], of this token to be put into `slot`. before: what is shifted on
-        from the token before [B, shift]. turn: of `_turns`."""
+        from the token before [B, shift]. turn: of `turns`."""
         n, heads = len(x), self.heads
         x = x * self.gain
         if self.shift:
@@ -217,7 +222,7 @@ def _threadless() -> bool:
 
 
 @lru_cache(maxsize=8)
-def _turns(dim: int, upto: int) -> Array:
+def turns(dim: int, upto: int) -> Array:
     """What the two halves of a query at each position are multiplied with, and those halves exchanged:
     [upto, 2, 2, dim / 2]."""
     cos, sin = rotation(dim, 0, upto, torch.device("cpu")).numpy()

@@ -35,6 +35,7 @@ if config.DISABLE_JIT:
     raise ImportError("numba is told not to compile")
 
 Array = NDArray[np.float32]
+Places = NDArray[np.int64]
 LANES = 16  # columns of a tile: two vectors of AVX2, one of AVX-512
 PADDED = 4 * LANES  # columns of a matrix are filled up to a multiple of as many as the widest tile has
 _loop = partial(njit, nogil=True, error_model="numpy")  # a division by 0 is no error
@@ -57,8 +58,9 @@ class Compiled:
         self.last, self.vocab, self.eps = packed(step.out), step.out.shape[1], np.float32(step.eps)
         keep(_read, cache)
 
-    def __call__(self, x: Array, turn: Array, keys: Array, before: Array, slot: int, used: int) -> Array:
-        """Logits f32[B, vocab] after tokens embedded as x [B, width]; the rest as in nets/writing.py, of all layers."""
+    def __call__(self, x: Array, turn: Array, keys: Array, before: Array, slot: Places, used: Places) -> Array:
+        """Logits f32[B, vocab] after tokens embedded as x [B, width]; the rest as in nets/writing.py, of all layers;
+        turn [B, 2, 2, D / 2], slot and used i64[B] are of each text."""
 
         def some(rows: range) -> Array:
             part = x[rows.start : rows.stop]
@@ -255,6 +257,7 @@ def _read(x, first, gain, qkv, out, up, down, last, keys, before, turn, slot, us
 
     gain f32[layers, width]; qkv, out, up, down: packed matrices [layers, ...]; last: one more
     keys f32[layers, 2, n, heads, room, D], of this token to be put into `slot`; before f32[layers, n, 1, shift]
+    turn, slot, used: of each text, as in `Compiled`
     """
     layers, _, _, heads, room, size = keys.shape
     rows, width, shift = len(x), heads * size, before.shape[3]
@@ -274,15 +277,16 @@ def _read(x, first, gain, qkv, out, up, down, last, keys, before, turn, slot, us
                 before[layer, first + r, 0, i] = now
         _product(y, qkv[layer], wide)
         for r in range(rows):
+            turned, at = turn[first + r], slot[first + r]
             for h in range(heads):
                 q, k, v = h * size, width + h * size, 2 * width + h * size
                 # One at a time, so that it is known that numbers lie side by side.
                 kept_k, kept_v = keys[layer, 0, first + r, h], keys[layer, 1, first + r, h]
-                _turned(wide[r, q : q + size], turn, query)
-                _turned(wide[r, k : k + size], turn, kept_k[slot])
+                _turned(wide[r, q : q + size], turned, query)
+                _turned(wide[r, k : k + size], turned, kept_k[at])
                 for i in range(size):
-                    kept_v[slot, i] = wide[r, v + i]
-                peak = _attended(query, kept_k, kept_v, used, shares, bits, y[r, q : q + size])
+                    kept_v[at, i] = wide[r, v + i]
+                peak = _attended(query, kept_k, kept_v, used[first + r], shares, bits, y[r, q : q + size])
                 if not np.isfinite(peak):  # it ran over: so said, as in numpy
                     y[r, q] = np.nan
         _product(y, out[layer], added)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +25,31 @@ FORBIDDEN = (0, 1, 3, 4, 5, 6)  # those that no sequence contains
 _DRAWN = 64  # steps
 _CROWD = 0.75  # the memory is cut down when no more than this share of its sequences still goes on
 
-# What the options of writing must be, in words and as a test; the one place for it, which the options of
-# `maquette sample` read as well. NaN passes none of them.
-LIMITS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "temperature": ("0, or from 0.001 to 1,000", lambda value: value == 0 or 1e-3 <= value <= 1e3),
-    "top_k": ("0 (off) or more", lambda value: value >= 0),
-    "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "min_p": ("0 or more and at most 1", lambda value: 0 <= value <= 1),
-    "repetition_penalty": ("from 0.01 to 100", lambda value: 0.01 <= value <= 100),
-    "max_tokens": ("from 1 to 1,000,000", lambda value: value is None or 1 <= value <= 1_000_000),
-}
+
+class Limit(NamedTuple):
+    """What an option of writing must be: in words, as a test that NaN fails, and as keywords of JSON schema."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    schema: Mapping[str, Any]
+
+
+# The one place for it, which the options of `maquette sample` read as well.
+LIMITS = {
+    "temperature": Limit(
+        "0, or from 0.001 to 1,000", lambda value: value == 0 or 1e-3 <= value <= 1e3,
+        {"anyOf": [{"const": 0}, {"minimum": 1e-3, "maximum": 1e3}]},
+    ),
+    "top_k": Limit("0 (off) or more", lambda value: value >= 0, {"minimum": 0}),
+    "top_p": Limit("above 0 and at most 1", lambda value: 0 < value <= 1, {"exclusiveMinimum": 0, "maximum": 1}),
+    "min_p": Limit("0 or more and at most 1", lambda value: 0 <= value <= 1, {"minimum": 0, "maximum": 1}),
+    "repetition_penalty": Limit(
+        "from 0.01 to 100", lambda value: 0.01 <= value <= 100, {"minimum": 0.01, "maximum": 100}
+    ),
+    "max_tokens": Limit(
+        "from 1 to 1,000,000", lambda value: value is None or 1 <= value <= 1_000_000, {"minimum": 1, "maximum": 10**6}
+    ),
+}  # fmt: skip
 
 
 class Writes(Protocol):
@@ -66,9 +81,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            expected, fits = LIMITS[name]
-            if not fits(value):
-                raise ValueError(f"{name} = {value}: it must be {expected}")
+            if not LIMITS[name].fits(value):
+                raise ValueError(f"{name} = {value}: it must be {LIMITS[name].words}")
 
     def token(self, logits: Tensor, written: Tensor, uniform: Tensor | None) -> Tensor:
         """i64[B] from logits f32[B, V], after the sequences i64[B, t], at uniform f32[B] (None: temperature is 0)."""
@@ -266,7 +280,7 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
     rules, choice = parted(options)
     drafts = Drafts(model, n, given, rules)
     steps, device = drafts.opening.steps, drafts.unread.device
-    for uniform in _uniforms(rng, n, steps, device) if choice.temperature else repeat(None, steps):
+    for uniform in uniforms(rng, n, steps, device) if choice.temperature else repeat(None, steps):
         logits = drafts.possible(drafts.read()[:, -1])
         if len(drafts) == n:
             token = drafts.append(choice.token(logits, drafts.text, uniform))
@@ -284,7 +298,7 @@ def stream(model: Writes, n: int, given: Mapping[str, Tensor], rng: Draws, **opt
             drafts.keep(going)
 
 
-def _uniforms(rng: Draws, n: int, steps: int, device: torch.device) -> Iterator[Tensor]:
+def uniforms(rng: Draws, n: int, steps: int, device: torch.device) -> Iterator[Tensor]:
     """f32[n] for each step, drawn for many steps at a time: each item has a generator, which is slow to ask."""
     for start in range(0, steps, _DRAWN):
         yield from rng.uniform(n, min(_DRAWN, steps - start)).to(device).unbind(1)

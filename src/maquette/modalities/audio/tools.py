@@ -15,4 +15,12 @@ def edit(run: Any) -> Editor:
     return Editor(run.generator, run.about)
 
 
+def edits(model: Any) -> tuple[str, ...]:
+    """The verbs of `edit` that a model has what they take."""
+    from maquette.core.model import Encodes, Restores, Unfolds
+
+    able = {"restore": Restores, "continue": Unfolds, "variations": Encodes, "interpolate": Encodes}
+    return tuple(verb for verb, ability in able.items() if isinstance(model, ability))
+
+
 TOOLS = {"edit": edit}

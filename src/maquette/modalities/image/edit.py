@@ -95,7 +95,8 @@ class Editor:
     def inpaint(
         self, pictures: Pictures, mask: Pictures, options: EditOptions = EditOptions(), fit: str | None = None
     ) -> Samples:  # fmt: skip
-        """Fills where the mask is white; every other pixel stays as it is. One mask for all, or one for each."""
+        """Fills where the mask is white (or transparent, if it is so anywhere); every other pixel stays as it is. One
+        mask for all, or one for each."""
         self._flow_map("inpaint")
         y = pictures_in(pictures, self.spec.only(), fit)
         seen = 1 - masks_in(mask, self.spec.only(), len(y), fit)

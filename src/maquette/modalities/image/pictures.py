@@ -42,9 +42,7 @@ def masks_in(mask: Pictures, column: ColumnSpec, n: int, fit: str | None) -> Ten
                 f"Give f32[N, 1, {height}, {width}], 1 where pixels are to be filled.",
             )
     else:
-        grey = column.model_copy(update={"shape": (1, height, width), "scale": None})  # its own: white is its brightest
-        found = torch.cat([_picture(path, grey, fit, "", mask=True) for path in files(mask)])
-        found = (found > 0).float()
+        found = torch.cat([_mask(path, column, fit) for path in files(mask)])
     if len(found) not in (1, n):
         raise UserError(f"There are {len(found)} masks for {n} pictures.", "Give one mask, or one for each.")
     if bool((found.flatten(1).sum(1) == 0).any()):
@@ -52,6 +50,15 @@ def masks_in(mask: Pictures, column: ColumnSpec, n: int, fit: str | None) -> Ten
             "A mask is all black: nothing would be filled.", "White is what is to be filled; invert it if need be."
         )
     return found.expand(n, -1, -1, -1)
+
+
+def _mask(path: Path, column: ColumnSpec, fit: str | None) -> Tensor:
+    """One mask f32[1, 1, H, W]: 1 where it is white, or of one that is transparent somewhere, where it is so."""
+    _, height, width = column.shape
+    grey, clear = (column.model_copy(update={"shape": (c, height, width), "scale": None}) for c in (1, 4))
+    found = _picture(path, grey, fit, "", mask=True)  # on its own scale: white is its brightest
+    alpha = _picture(path, clear, fit, "", mask=True)[:, 3:]
+    return ((alpha < 0) if bool((alpha < 1).any()) else (found > 0)).float()
 
 
 def files(pictures: str | Path | Sequence[str | Path]) -> list[Path]:

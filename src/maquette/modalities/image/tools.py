@@ -15,4 +15,13 @@ def edit(run: Any) -> Editor:
     return Editor(run.generator, run.about)
 
 
+def edits(model: Any) -> tuple[str, ...]:
+    """The verbs of `edit` that a model has what they take."""
+    from maquette.core.model import Encodes, FlowMap
+
+    guided = ("upscale", "inpaint", "restore", "style") if isinstance(model, FlowMap) else ()
+    codes = ("interpolate",) if isinstance(model, Encodes) else ()
+    return (*guided, *(("variations",) if guided or codes else ()), *codes)
+
+
 TOOLS = {"edit": edit}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.option import Option, Plan, at_least
+from maquette.core.option import Lazy, Option, Plan, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from maquette.core.spec import ColumnSpec, DataSpec
 
 
-def _within(name: str) -> Callable[[Any], str | None]:
-    """A check against the limits that sampling itself keeps; imported when it is made, since torch takes a second."""
+def _within(name: str) -> Lazy:
+    """A check against the limits that sampling itself keeps."""
 
-    def check(value: Any) -> str | None:
+    def limit() -> Any:
         from maquette.sampling.autoregressive import LIMITS
 
-        expected, fits = LIMITS[name]
-        return None if fits(value) else expected
+        return LIMITS[name]
 
-    return check
+    return Lazy(limit)
 
 
 DRAWING = (
@@ -34,7 +33,7 @@ DRAWING = (
     Option("top_p", float, 1.0, "... among those that make up this share.", _within("top_p")),
     Option("min_p", float, 0.0, "... that have this share of the likeliest one's.", _within("min_p")),
 )
-PROMPT = Option("prompt", str, None, "A file of MIDI or ABC whose beginning the tune begins with.")
+PROMPT = Option("prompt", str, None, "A file of MIDI or ABC whose beginning the tune begins with.", file=True)
 FULL = 0.9  # of the most tokens of a tune, that a prompt may have
 BARS = Option("bars", int, 4, "Bars of the prompt.", at_least(1))
 

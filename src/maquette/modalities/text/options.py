@@ -3,11 +3,12 @@ command line and for Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.option import Option, Plan
+from maquette.core.option import Lazy, Option, Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
     from maquette.core.table import Dataset
 
 
-def _within(name: str) -> Callable[[Any], str | None]:
-    """A check against the limits that sampling itself keeps; imported when it is made, since torch takes a second."""
+def _within(name: str) -> Lazy:
+    """A check against the limits that sampling itself keeps."""
 
-    def check(value: Any) -> str | None:
+    def limit() -> Any:
         from maquette.sampling.autoregressive import LIMITS
 
-        expected, fits = LIMITS[name]
-        return None if fits(value) else expected
+        return LIMITS[name]
 
-    return check
+    return Lazy(limit)
 
 
 def _filled(value: str) -> str | None:
@@ -65,7 +65,22 @@ def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
         return ()
     lacks = set() if getattr(model, "fills_gaps", False) else {"infill"}
     lacks |= set() if spec.unit == "char" else {"pattern"}
-    return (*(option for option in DECODING if option.name not in lacks), STREAM, BUNDLE)
+    spelled = {"prompt": _spelled(spec, "", model.context)} if spec.unit == "char" else {}
+    own = (replace(option, form=spelled.get(option.name)) for option in DECODING if option.name not in lacks)
+    return (*own, STREAM, BUNDLE)
+
+
+def _spelled(spec: ColumnSpec, more: str, most: int) -> dict[str, Any]:
+    """JSON schema of texts in the characters that a model knows. more: further ones"""
+    from maquette.core.spec import SPECIALS
+    from maquette.modalities.text.tokens import vocabulary
+
+    known = vocabulary(spec.tokenizer)
+    characters = {*known.tokens[len(SPECIALS) :], *more}
+    if known.lowercase:
+        characters |= {upper for character in characters if len(upper := character.upper()) == 1}
+    inside = "".join(f"\\{c}" if c in r"\]^-[&~|" else c for c in sorted(characters))
+    return {"type": "string", "pattern": f"^[{inside}]*$", "maxLength": most}
 
 
 def plan(
@@ -85,6 +100,13 @@ def plan(
         lambda items: writing.cut(items, decoding, spec),
         at_once=bool(decoding.pattern),  # a form is kept row by row
     )
+
+
+def written(spec: ColumnSpec, asked: Mapping[str, Any]) -> Any:
+    """What shows a text as it is written, by the options that it was asked with: writing.Shown."""
+    from maquette.modalities.text import writing
+
+    return writing.Shown(_decoding(asked) or writing.Decoding(), spec)
 
 
 def stream(

@@ -185,22 +185,44 @@ def stream(
 def _pieces(
     generator: Generator, given: dict[str, Tensor], seed: int, item: int, options: dict[str, Any], decoding: Decoding
 ) -> Iterator[str]:
-    spec, stop = generator.spec.only(), decoding.stop
-    head = decoding.head(spec)
-    gap = head.index(SUFFIX) if decoding.infill else len(head)
-    yield modality.decode(head[:gap], spec)
-    held: list[int] = []  # tokens that are not shown yet
+    shown = Shown(decoding, generator.spec.only())
+    yield shown.begin
     for token in _written(generator, given, seed, item, options):
-        held.append(token)
-        text = modality.decode(held, spec)
+        if piece := shown.push(token):
+            yield piece
+    yield shown.rest()
+    yield shown.end
+
+
+class Shown:
+    """A text as it is written, token by token: each piece as soon as it is of whole characters, and sure to stay.
+
+    begin, end: what stands before and behind what is written: the prompt, or what is around a gap
+    """
+
+    def __init__(self, decoding: Decoding, spec: ColumnSpec) -> None:
+        self.spec, self.stop = spec, decoding.stop
+        head = decoding.head(spec)
+        gap = head.index(SUFFIX) if decoding.infill else len(head)
+        self.begin, self.end = modality.decode(head[:gap], spec), modality.decode(head[gap:], spec)
+        self.held: list[int] = []  # tokens that are not shown yet
+
+    def push(self, token: int) -> str:
+        """What is to be shown after one token more; "" until that is sure."""
+        self.held.append(token)
+        text = modality.decode(self.held, self.spec)
         # A character may be cut in two by byte-level tokens; a stop word may be there, or under way.
-        if not text.endswith("\N{REPLACEMENT CHARACTER}") and until(text, stop) == text and not any(
-            text.endswith(word[:k]) for word in stop for k in range(1, len(word))
+        if text.endswith("\N{REPLACEMENT CHARACTER}") or until(text, self.stop) != text or any(
+            text.endswith(word[:k]) for word in self.stop for k in range(1, len(word))
         ):  # fmt: skip
-            yield text
-            held.clear()
-    yield until(modality.decode(held, spec), stop)
-    yield modality.decode(head[gap:], spec)
+            return ""
+        self.held.clear()
+        return text
+
+    def rest(self) -> str:
+        """What is left to be shown where no token comes any more."""
+        text, self.held = until(modality.decode(self.held, self.spec), self.stop), []
+        return text
 
 
 @torch.no_grad()

@@ -1,0 +1,138 @@
+"""What endpoints share: the body of a request, its job from the line to its end, and who listens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+
+from maquette.serve import asking
+from maquette.serve.catalogue import Catalogue, Described
+from maquette.serve.engine import Engine
+from maquette.serve.errors import Refused
+from maquette.serve.guard import say
+from maquette.serve.jobs import Job
+from maquette.serve.settings import Settings
+
+
+@dataclass
+class Room:
+    """What every endpoint needs: stands in `request.app.state.room`."""
+
+    settings: Settings
+    catalogue: Catalogue
+    engine: Engine
+    videos: dict[str, Any] = field(default_factory=dict)
+    draining: bool = False
+
+
+def room_of(request: Request) -> Room:
+    """That of the application."""
+    room: Room = request.app.state.room
+    return room
+
+
+async def body_of(request: Request) -> Any:
+    """The body, as JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(415, "The body must be JSON: Content-Type: application/json.", "unsupported_media_type")
+    return asking.parsed(await request.body())
+
+
+async def described(request: Request, body: Any) -> Described:
+    """The run that a body names."""
+    name = body.get("model") if isinstance(body, Mapping) else None
+    if not isinstance(name, str):
+        raise Refused(
+            422, "'model' is missing: the name of a run; GET /v1/models lists them.", "missing_field", "model"
+        )
+    return await named(request, name)
+
+
+async def named(request: Request, name: str) -> Described:
+    """A run by its name."""
+    found = await asyncio.to_thread(room_of(request).catalogue.describe, name)
+    say(request, model=found.name)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def listening(request: Request, job: Job) -> AsyncIterator[Job]:
+    """Puts a job into the line; at the end of the block, when the client leaves, and when its time is over, it is given
+    up."""
+    room = room_of(request)
+    room.engine.submit(job)
+    watcher = asyncio.create_task(_gone(request, job))
+    try:
+        async with asyncio.timeout(room.settings.seconds):
+            yield job
+    except TimeoutError:
+        raise Refused(504, f"It took longer than {room.settings.seconds:g} s.", "timeout") from None
+    finally:
+        watcher.cancel()
+        room.engine.leave(job)
+
+
+async def _gone(request: Request, job: Job) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    job.cancel()
+
+
+async def form_of(
+    request: Request, files: Mapping[str, int], spool: str
+) -> tuple[dict[str, str], dict[str, list[Path]]]:
+    """The fields of a form, and its files, by name: each put under a name of ours. files: how many there may be.
+
+    Whoever calls removes them.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise Refused(415, "The body must be a form: Content-Type: multipart/form-data.", "unsupported_media_type")
+    fields: dict[str, str] = {}
+    found: dict[str, list[Path]] = {}
+    try:
+        async with request.form(max_files=16, max_fields=64, max_part_size=2**20) as form:
+            for name, value in form.multi_items():
+                name = name.removesuffix("[]")
+                if isinstance(value, UploadFile):
+                    if name not in files:
+                        raise Refused(422, f"There is no file '{name[:60]}' here: it takes {', '.join(files)}.",
+                                      "unknown_field", name[:60])  # fmt: skip
+                    if len(found.setdefault(name, [])) >= files[name]:
+                        raise Refused(422, f"'{name}' may be given {files[name]} times at most.", "invalid_value", name)
+                    found[name].append(await _kept(value, name, len(found[name]), spool))
+                elif name in fields:
+                    raise Refused(422, f"'{name[:60]}' stands there twice.", "invalid_value", name[:60])
+                else:
+                    fields[name] = value
+    except BaseException as error:
+        remove(found)
+        if isinstance(error, Refused | asyncio.CancelledError):
+            raise
+        raise Refused(400, "The form cannot be read.", "invalid_form") from None
+    return fields, found
+
+
+async def _kept(upload: UploadFile, name: str, number: int, spool: str) -> Path:
+    content = await upload.read()
+    if not content:
+        raise Refused(422, f"The file '{name}' is empty.", "invalid_value", name)
+    path = Path(spool) / f"{uuid.uuid4().hex}-{number}"
+    await asyncio.to_thread(path.write_bytes, content)
+    return path
+
+
+def remove(found: Mapping[str, list[Path]]) -> None:
+    """Removes files that were sent."""
+    for paths in found.values():
+        for path in paths:
+            path.unlink(missing_ok=True)
