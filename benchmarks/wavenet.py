@@ -35,7 +35,7 @@ from maquette.core.batch import Batch, lengths
 from maquette.core.rng import ItemRng
 from maquette.losses import mu_law
 from maquette.nets import sounding
-from maquette.nets.sounding import Voice, Weights
+from maquette.nets.sounding import Sizes, Voice
 from maquette.nets.wavenet import WaveNet
 from peers.gru import trained
 from peers.wavenet import WaveNet as Plain
@@ -51,7 +51,7 @@ LENGTHS = (2384, 5148, 4727, 3131, 3906, 3467, 4548, 3463)  # of clips of fsdd, 
 def network(blocks: int = 4, layers: int = 10, residual: int = 32, skip: int = 256, ends: float = -50.0) -> WaveNet:
     """Drawn freshly, with outputs that differ. ends: logit of the end of a clip"""
     torch.manual_seed(0)
-    net = WaveNet(mu_law.CODES, mu_law.CODES + 1, blocks, layers, residual, skip).requires_grad_(False)
+    net = WaveNet(Sizes(mu_law.CODES, mu_law.CODES + 1, blocks, layers, residual, skip)).requires_grad_(False)
     torch.nn.init.normal_(net.head.weight, std=0.1)
     net.head.bias[-1] = ends
     return net
@@ -63,9 +63,9 @@ def noise(n: int, samples: int) -> np.ndarray:
 
 def speed(net: WaveNet, streams: int, samples: int, rounds: int) -> None:
     """Prints how many samples a second there are, the best of a few times."""
-    voice = Voice(net, mu_law.Coder.values)
+    voice = Voice(net.weights(), mu_law.Coder.values, threads=torch.get_num_threads())
     for n in dict.fromkeys((1, streams)):
-        state, drawn_by, took = voice.begin(net.bias.expand(n, -1)), noise(n, samples), []
+        state, drawn_by, took = voice.begin(np.tile(net.bias.numpy(), (n, 1))), noise(n, samples), []
         voice.advance(state, drawn_by[:, :2])  # compiled
         for _ in range(rounds):
             wall, cpu = time.perf_counter(), time.process_time()
@@ -167,15 +167,15 @@ def exact(networks: Sequence[tuple[int, int, int, int, float]], draws: int) -> N
     naive, found, asked_for = naive_loop(), 0, 0
     for blocks, layers, residual, skip, share in networks:
         net, steps = network(blocks, layers, residual, skip), max(2, round(draws * share))
-        w, drawn_by = Weights.of(net), noise(1, steps)
+        w, drawn_by = net.weights(), noise(1, steps)
         steering = net.bias.numpy().reshape(-1, 2 * residual) * np.float32(0.5)
-        asked = (*vars(w).values(), steering), drawn_by[0, :, 0]
+        asked = (*list(vars(w).values())[:11], steering), drawn_by[0, :, 0]
         naive(*asked, 1, net.receptive_field, mu_law.CODES)  # compiled
         began = time.process_time()
         codes = naive(*asked, steps, net.receptive_field, mu_law.CODES)
         slow = time.process_time() - began
-        voice = Voice(net, mu_law.Coder.values)
-        made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+        voice = Voice(w, mu_law.Coder.values)
+        made = voice.advance(voice.begin(net.bias[None].numpy()), drawn_by)[0]
         same = int((mu_law.encode(torch.from_numpy(made)).numpy() == codes).sum())
         logits = net(mu_law.Coder().before(torch.from_numpy(made[:-1]), start=True))
         sums = logits.softmax(-1).cumsum(-1)

@@ -25,7 +25,7 @@ from maquette.evaluation.similarity import log_spectral_distance, si_sdr
 from maquette.modalities.audio.edit import EditOptions
 from maquette.modalities.audio.restored import bridged, degraded, stoi
 from maquette.models import restoration, wavenet
-from maquette.nets import restorer
+from maquette.nets import restorer, sounding
 from maquette.nets.spectrogram import compressed, sound_of
 from maquette.sampling import degrade_sound
 from maquette.sampling.degrade_sound import KINDS, corrupt, draws
@@ -446,7 +446,7 @@ def test_a_sound_goes_on_by_the_verb(tmp_path: Path, capsys: Any, monkeypatch: p
     assert done.exit_code == 0, done.output
     start, out = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("start", "out"))
     assert len(out) > 400 and np.allclose(out[:400], start, atol=1e-4)
-    monkeypatch.setattr(wavenet, "compiled_loop", lambda cache: None)
+    monkeypatch.setattr(sounding, "compiled_loop", lambda cache: None)
     assert "maquette[fast]" in edited(run, "continue", tmp_path / "start.wav", "-o", tmp_path / "out.wav").output
     capsys.readouterr()
     next(iter(run.stream()))

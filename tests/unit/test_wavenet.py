@@ -21,22 +21,23 @@ from maquette.core.model import Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.losses import logistics, mu_law
-from maquette.modalities.audio import streaming
+from maquette.modalities.audio import options
 from maquette.modalities.audio.files import quantised
 from maquette.models import wavenet
+from maquette.models._wavenet import WaveNetModel
 from maquette.nets import sounding
-from maquette.nets.sounding import ENDED, Voice, Weights
+from maquette.nets.sounding import ENDED, NO_CODES, Sizes, Voice
 from maquette.nets.wavenet import WaveNet
 from maquette.testing import check_model, column_spec, data_spec
 
 SMALL = {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16}
-NONE = np.empty(0, np.float32)
 
 
 def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0) -> WaveNet:
     """Freshly drawn, with a head that says something."""
     torch.manual_seed(blocks)
-    net = WaveNet(0 if mixtures else 256, 3 * mixtures + 1 if mixtures else 257, blocks, layers, residual, skip)
+    codes, outputs = (0, 3 * mixtures + 1) if mixtures else (256, 257)
+    net = WaveNet(Sizes(codes, outputs, blocks, layers, residual, skip))
     torch.nn.init.normal_(net.head.weight, std=0.3)
     with torch.no_grad():
         net.head.bias[-1] = -4.0  # so that clips last
@@ -74,7 +75,7 @@ def test_outputs_and_gradients_are_those_of_convolutions(first: int) -> None:
 def test_the_receptive_field_is_enough_and_no_less() -> None:
     net = network(2, 3, 4, 8).double()
     before, field = torch.randint(0, 256, (40,)), net.receptive_field
-    assert field == 15 and WaveNet(256, 257, 4, 10, 2, 2).receptive_field == 4093
+    assert field == 15 and WaveNet(Sizes(256, 257, 4, 10, 2, 2)).receptive_field == 4093
     whole = net(before)[-1]
     assert torch.allclose(net(before[-field:], None, field - 1)[-1], whole, atol=1e-12)
     before[-field] += 1
@@ -82,7 +83,7 @@ def test_the_receptive_field_is_enough_and_no_less() -> None:
 
 
 def test_codes_begin_as_neighbours() -> None:
-    weight = WaveNet(256, 257, 1, 1, 32, 8).embedding.weight.detach()
+    weight = WaveNet(Sizes(256, 257, 1, 1, 32, 8)).embedding.weight.detach()
     apart = torch.cdist(weight[:-1], weight[:-1])
     nearest = apart.fill_diagonal_(math.inf).argmin(1)
     assert bool(((nearest - torch.arange(256)).abs() == 1).all()) and not weight[-1].any()
@@ -122,14 +123,18 @@ def noise(n: int, samples: int) -> np.ndarray:
 
 
 def voices(net: WaveNet, mixtures: int = 0) -> list[Voice]:
-    values = NONE if mixtures else mu_law.Coder.values
-    return [Voice(net, values, mixtures, compiled=compiled) for compiled in (True, False)]
+    values = NO_CODES if mixtures else mu_law.Coder.values
+    return [Voice(net.weights(), values, mixtures, compiled=compiled) for compiled in (True, False)]
+
+
+def steered(net: WaveNet, n: int = 1) -> np.ndarray:
+    return np.tile(net.arrays()["bias"], (n, 1))
 
 
 def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
     """Codes as a loop without states draws them, over the whole receptive field each time, in the same sums."""
-    w, half, r = Weights.of(net), np.float32(0.5), net.residual
-    steering = sounding._array(net.bias).reshape(-1, 2 * r) * half
+    w, half, r = net.weights(), np.float32(0.5), net.residual
+    steering = steered(net).reshape(-1, 2 * r) * half
     codes = [256]
     for t in range(steps):
         x = w.embedding[codes[-net.receptive_field :]]
@@ -155,7 +160,7 @@ def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[in
     codes = naive(net, drawn_by[0], 150)
     assert len(codes) > 40
     for voice in voices(net):
-        made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+        made = voice.advance(voice.begin(steered(net)), drawn_by)[0]
         there = made[~np.isnan(made)]
         assert np.array_equal(there, mu_law.Coder.values[codes[codes < 256]])
         assert len(there) == len(codes) - (codes[-1] == 256)
@@ -164,7 +169,7 @@ def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[in
 @pytest.mark.parametrize("mixtures", [0, 4])
 def test_however_streams_are_cut_and_put_together_they_are_the_same(mixtures: int) -> None:
     net, drawn_by = network(2, 4, 16, 32, mixtures), noise(6, 90)
-    steering = net.bias + torch.randn(6, len(net.bias))
+    steering = steered(net, 6) + np.random.default_rng(0).standard_normal((6, len(net.bias)), np.float32)
     for voice in voices(net, mixtures):
         whole = voice.advance(voice.begin(steering), drawn_by)
         state, parts = voice.begin(steering), []
@@ -185,7 +190,7 @@ def test_draws_are_those_of_the_probabilities_that_are_learned() -> None:
     """The network itself, in sums of another order, gives each sample that was drawn."""
     net, drawn_by = network(2, 5, 16, 32), noise(1, 2000)
     voice = voices(net)[0]
-    made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+    made = voice.advance(voice.begin(steered(net)), drawn_by)[0]
     x = torch.from_numpy(made[~np.isnan(made)])
     with torch.no_grad():
         sums = net(mu_law.Coder().before(x[:-1], start=True)).softmax(-1).cumsum(-1)
@@ -201,6 +206,31 @@ def test_polynomials_are_near_to_what_they_stand_for() -> None:
     assert np.abs(sounding._exp(x) / np.exp(x.astype(np.float64)) - 1).max() < 1e-6
 
 
+@pytest.mark.parametrize("given", [{}, {"label": "label"}, {"label": "label", "who": "label"}])
+@pytest.mark.parametrize("output", ["mu-law", "logistics"])
+def test_shapes_are_those_of_the_network(given: dict[str, str], output: str) -> None:
+    spec = spec_of(**given)
+    model = model_of(spec, output=output)
+    classes = [spec.columns[name].num_classes for name in spec.given]
+    found = {name: tuple(value.shape) for name, value in model.net.state_dict().items()}
+    assert found == sounding.shapes(model.config.sizes, classes, model.config.condition)
+
+
+@pytest.mark.parametrize("mixtures", [0, 4])
+def test_weights_of_8_bits_are_nearly_those_of_32(mixtures: int) -> None:
+    net, values = network(2, 4, 16, 32, mixtures), NO_CODES if mixtures else mu_law.Coder.values
+    whole, eight = net.weights(), net.weights().rounded()
+    assert {w.dtype.name for w in (eight.past, eight.now, eight.out, eight.skip, eight.inner, eight.head)} == {"int8"}
+    assert np.abs(eight.past * eight.gate_unit[:, None] - whole.past).max() <= 0.51 * eight.gate_unit.max()
+    assert np.allclose(eight.head_bias * eight.head_unit, whole.head_bias, rtol=1e-5)
+    drawn_by, made = noise(5, 200), []
+    for weights, compiled in ((eight, True), (eight, False), (whole, True)):
+        voice = Voice(weights, values, mixtures, compiled=compiled)
+        made.append(voice.advance(voice.begin(steered(net, 5)), drawn_by))
+    assert np.array_equal(made[0], made[1], equal_nan=True)
+    assert np.allclose(made[0][:, :3], made[2][:, :3], atol=0.1)
+
+
 # -- the model ---------------------------------------------------------------------------------------
 
 
@@ -208,7 +238,7 @@ def spec_of(length: int = 200, **given: str) -> DataSpec:
     return data_spec(column_spec("audio", 1, length), **{name: column_spec(kind) for name, kind in given.items()})
 
 
-def model_of(spec: DataSpec, **settings: object) -> wavenet.WaveNetModel:
+def model_of(spec: DataSpec, **settings: object) -> WaveNetModel:
     torch.manual_seed(0)
     return wavenet.build(wavenet.Config.model_validate({**SMALL, **settings}), spec)
 
@@ -280,7 +310,8 @@ def test_what_is_given_steers_alike_alone_and_among_others() -> None:
     torch.nn.init.normal_(model.net.given.weight)
     given = {"label": torch.arange(37) % 2, "value": torch.randn(37)}
     together, alone = model._steering(37, given), {name: x[36:] for name, x in given.items()}
-    assert torch.equal(together[36], model._steering(1, alone)[0]) and not torch.equal(together[35], together[36])
+    assert np.array_equal(together[36], model._steering(1, alone)[0])
+    assert not np.array_equal(together[35], together[36])
 
 
 def test_a_stream_is_a_wav_file_of_the_sample() -> None:
@@ -289,7 +320,7 @@ def test_a_stream_is_a_wav_file_of_the_sample() -> None:
     model = model_of(spec)
     torch.nn.init.normal_(model.net.head.weight, std=0.3)
     generator, about = Generator(model, spec), About("Maquette", run="r", family="wavenet", seed=3, item=1)
-    pieces = list(streaming.stream(generator, "audio", {}, {}, 3, 1, about))
+    pieces = list(options.stream(generator, "audio", {}, {}, 3, 1, {}, about))
     with soundfile.SoundFile(io.BytesIO(b"".join(pieces))) as file:
         assert (file.samplerate, file.channels, json.loads(file.comment)) == (16_000, 1, about.fields)
         read = file.read(dtype="int16")
@@ -319,5 +350,5 @@ def test_streams_that_have_ended_stay_so() -> None:
     with torch.no_grad():
         net.head.bias[-1] = 50.0
     for voice in voices(net):
-        state = voice.begin(net.bias[None].expand(2, -1))
+        state = voice.begin(steered(net, 2))
         assert np.isnan(voice.advance(state, noise(2, 5))).all() and (state.phase == ENDED).all()

@@ -22,24 +22,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from maquette.nets.condition import Condition
+from maquette.nets.sounding import Array, Sizes, Weights
 
 
 class WaveNet(nn.Module):
     """Numbers about the next sample, from those before it.
 
-    codes:   that a sample may be, whose table of embeddings has one row more, for "nothing yet"; 0: samples are real
-             numbers, beside each of which stands 1 where there is nothing yet, else 0
-    outputs: numbers about the next sample
-    blocks, layers: dilations 1, 2, 4, ... of `layers` layers, `blocks` times over
+    sizes: as nets/sounding.py says; the table of embeddings of codes has one row more, for "nothing yet"
     """
 
-    def __init__(
-        self, codes: int, outputs: int, blocks: int, layers: int, residual: int, skip: int,
-        condition: Condition | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, sizes: Sizes, condition: Condition | None = None) -> None:
         super().__init__()
-        self.codes, self.residual, self.condition = codes, residual, condition
-        self.dilations = tuple(2**i for i in range(layers)) * blocks
+        codes, residual, skip = sizes.codes, sizes.residual, sizes.skip
+        self.sizes, self.codes, self.residual, self.condition = sizes, codes, residual, condition
+        self.dilations = sizes.dilations
         n = len(self.dilations)
         self.embedding = nn.Linear(2, residual, bias=False)
         if codes:
@@ -52,7 +48,7 @@ class WaveNet(nn.Module):
         self.given = nn.Linear(condition.width, 2 * n * residual, bias=False) if condition else None
         self.skip = nn.Linear(n * residual, skip)
         self.inner = nn.Linear(skip, skip)
-        self.head = nn.Linear(skip, outputs)
+        self.head = nn.Linear(skip, sizes.outputs)
         std = (2 * residual) ** -0.5
         for past, now, out in zip(self.past, self.now, self.out, strict=True):
             for layer in (past, now):
@@ -69,6 +65,14 @@ class WaveNet(nn.Module):
     def receptive_field(self) -> int:
         """Samples that the next one depends on, itself counted."""
         return 1 + sum(self.dilations)
+
+    def arrays(self) -> dict[str, Array]:
+        """Its parameters by name, on the CPU."""
+        return {name: value.detach().float().cpu().numpy() for name, value in self.state_dict().items()}
+
+    def weights(self) -> Weights:
+        """As the loop of nets/sounding.py reads them."""
+        return Weights.of(self.arrays(), self.sizes)
 
     def steering(self, y: Tensor | None) -> Tensor:
         """What is given of one item, f32[1, width], as the layers read it, f32[layers x 2 residual]."""

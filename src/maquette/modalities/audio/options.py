@@ -9,10 +9,9 @@ from maquette.core.option import Option, above, at_least, between
 from maquette.modalities.audio.bounds import FASTEST, SHORTEST, SLOWEST
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from maquette.core.about import About
     from maquette.core.generator import Generator
+    from maquette.core.light import LightGenerator
     from maquette.core.model import Model
     from maquette.core.spec import ColumnSpec, DataSpec
 
@@ -29,21 +28,19 @@ STREAM = Option("stream", bool, False, "Give one sound to a pipe as it is made: 
 SLOWEST_SHOWN = 8000  # samples a second of what is proposed for a first look
 
 
-def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
+def OPTIONS(model: Model | Any, spec: ColumnSpec) -> tuple[Option, ...]:
     """Those of a model that makes a sound from its beginning to its end. spec: of the target column"""
-    from maquette.core.model import Unfolds
-
-    return (STREAM,) if isinstance(model, Unfolds) else ()
+    return (STREAM,) if hasattr(model, "unfold") else ()  # Unfolds, which cannot be asked for without torch
 
 
 def stream(
-    generator: Generator, column: str, asked: Mapping[str, Any], given: dict[str, Tensor], seed: int, item: int,
-    facts: Mapping[str, Any], about: About,
+    generator: Generator | LightGenerator, column: str, asked: Mapping[str, Any], given: dict[str, Any], seed: int,
+    item: int, facts: Mapping[str, Any], about: About,
 ) -> Iterator[bytes]:  # fmt: skip
     """One sound as a WAV file, piece by piece."""
-    from maquette.modalities.audio import streaming
+    from maquette.modalities.audio.streaming import stream as written
 
-    return streaming.stream(generator, column, asked, given, seed, item, about)
+    return written(generator.unfold(given, seed, item, asked), generator.spec.columns[column], about)
 
 
 def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:
