@@ -27,29 +27,31 @@ from maquette.models import wavenet
 from maquette.models._wavenet import WaveNetModel
 from maquette.nets import sounding
 from maquette.nets.sounding import ENDED, NO_CODES, Sizes, Voice
-from maquette.nets.wavenet import WaveNet
+from maquette.nets.wavenet import Frames, WaveNet
 from maquette.testing import check_model, column_spec, data_spec
 
 SMALL = {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16}
 
 
-def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0) -> WaveNet:
+def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0, framed: bool = False) -> WaveNet:
     """Freshly drawn, with a head that says something."""
     torch.manual_seed(blocks)
     codes, outputs = (0, 3 * mixtures + 1) if mixtures else (256, 257)
-    net = WaveNet(Sizes(codes, outputs, blocks, layers, residual, skip))
+    net = WaveNet(Sizes(codes, outputs, blocks, layers, residual, skip), None, Frames(5, 6, 7) if framed else None)
     torch.nn.init.normal_(net.head.weight, std=0.3)
     with torch.no_grad():
         net.head.bias[-1] = -4.0  # so that clips last
     return net
 
 
-def plain(net: WaveNet, before: Tensor) -> Tensor:
+def plain(net: WaveNet, before: Tensor, grid: Tensor | None = None) -> Tensor:
     """The network in textbook convolutions, of everything that there is."""
+    steering = net.steering(None, grid)
+    frame = (torch.arange(len(before)) // net.hop).clamp(max=len(steering) - 1)
     x, said, r = net.embedding(before).T[None], [], net.residual
     for i, d in enumerate(net.dilations):
         kernel = torch.stack([net.past[i].weight, net.now[i].weight], -1)
-        a = F.conv1d(F.pad(x, (d, 0)), kernel, net.bias[2 * r * i : 2 * r * (i + 1)], dilation=d)
+        a = F.conv1d(F.pad(x, (d, 0)), kernel, dilation=d) + steering[frame, 2 * r * i : 2 * r * (i + 1)].T
         z = (a[:, :r] / 2).tanh() / 2 * a[:, r:].sigmoid()
         said.append(z)
         x = x + F.conv1d(z, net.out[i].weight[..., None])
@@ -59,11 +61,12 @@ def plain(net: WaveNet, before: Tensor) -> Tensor:
 # -- the network -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("framed", [False, True])
 @pytest.mark.parametrize("first", [0, 1, 5, 17, 19])
-def test_outputs_and_gradients_are_those_of_convolutions(first: int) -> None:
-    net = network(2, 3, 4, 8).double()
-    before = torch.randint(0, 257, (20,))
-    ours, theirs = net(before, None, first), plain(net, before)[first:]
+def test_outputs_and_gradients_are_those_of_convolutions(first: int, framed: bool) -> None:
+    net = network(2, 3, 4, 8, framed=framed).double()
+    before, grid = torch.randint(0, 257, (20,)), torch.randn(5, 4).double() if framed else None
+    ours, theirs = net(before, None, first, grid), plain(net, before, grid)[first:]
     weight, parameters = torch.randn_like(ours), [*net.parameters()]
     assert torch.allclose(ours, theirs, atol=1e-12)
     found = [torch.autograd.grad((made * weight).sum(), parameters, allow_unused=True) for made in (ours, theirs)]
@@ -131,17 +134,18 @@ def steered(net: WaveNet, n: int = 1) -> np.ndarray:
     return np.tile(net.arrays()["bias"], (n, 1))
 
 
-def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
+def naive(net: WaveNet, drawn_by: np.ndarray, steps: int, given: np.ndarray) -> np.ndarray:
     """Codes as a loop without states draws them, over the whole receptive field each time, in the same sums."""
     w, half, r = net.weights(), np.float32(0.5), net.residual
-    steering = steered(net).reshape(-1, 2 * r) * half
+    steering = given.reshape(len(given), -1, 2 * r) * half
     codes = [256]
     for t in range(steps):
         x = w.embedding[codes[-net.receptive_field :]]
         said = []
+        frame = np.minimum(np.arange(t + 1)[-len(x) :] // net.hop, len(given) - 1)
         for i, d in enumerate(net.dilations):
             past = np.concatenate([np.zeros((d, r), np.float32), x])[: len(x)]
-            a = sounding._tanh(sounding._summed(sounding._summed(steering[i : i + 1], past, w.past[i]), x, w.now[i]))
+            a = sounding._tanh(sounding._summed(sounding._summed(steering[frame, i], past, w.past[i]), x, w.now[i]))
             z = (a[:, :r] * half) * (a[:, r:] * half + half)
             said.append(z[-1])
             x = sounding._summed(x, z, w.out[i])
@@ -154,13 +158,17 @@ def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
     return np.array(codes[1:])
 
 
+@pytest.mark.parametrize("framed", [False, True])
 @pytest.mark.parametrize("sizes", [(1, 5, 12, 20), (2, 4, 16, 32), (3, 2, 5, 7)])
-def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[int, int, int, int]) -> None:
-    net, drawn_by = network(*sizes), noise(1, 150)
-    codes = naive(net, drawn_by[0], 150)
-    assert len(codes) > 40
+def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(
+    sizes: tuple[int, int, int, int], framed: bool
+) -> None:  # fmt: skip
+    net, drawn_by = network(*sizes, framed=framed), noise(1, 150)
+    given = net.steering(None, torch.randn(5, 20) if framed else None).detach().numpy()
+    codes = naive(net, drawn_by[0], 150, given)
+    assert len(codes) > 40 and len(given) == (20 if framed else 1)
     for voice in voices(net):
-        made = voice.advance(voice.begin(steered(net)), drawn_by)[0]
+        made = voice.advance(voice.begin(given[None], net.hop), drawn_by)[0]
         there = made[~np.isnan(made)]
         assert np.array_equal(there, mu_law.Coder.values[codes[codes < 256]])
         assert len(there) == len(codes) - (codes[-1] == 256)
@@ -280,7 +288,7 @@ def test_crops_reach_every_sample_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> 
     model, x = model_of(spec_of(), crop=64), clips(150, 10)
     seen = np.zeros(151)
 
-    def noted(x: Tensor, y: Tensor | None, begin: int, end: int) -> Tensor:
+    def noted(x: Tensor, y: Tensor | None, begin: int, end: int, grid: Tensor | None) -> Tensor:
         if len(x) == 150:
             seen[begin:end] += 1
             assert end - begin == 64
@@ -305,12 +313,36 @@ def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
     assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
 
 
+def test_a_vocoder_learns_from_bands_and_sounds_like_them() -> None:
+    torch.manual_seed(0)
+    spec, x = spec_of(700), clips(600, 300, room=700)
+    model = model_of(spec, mel=True, output="logistics").eval()
+    for parameter in (model.net.head.weight, model.net.framed.weight):
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        model.net.head.bias[-1] = -20.0
+    loss = model.nll(Batch({"audio": x}, {}, 2), Step(0, 1, StepRng(1, 2))).total
+    loss.backward()
+    grads = {name: p.grad for name, p in model.net.named_parameters() if "frame" in name and "none" not in name}
+    assert len(grads) == 5 and all(grad is not None and grad.any() for grad in grads.values())
+    log_p = model.log_prob(Batch({"audio": x}, {}, 2), ItemRng(0, range(2)))
+    grid = model.grid(x[0, 0, :600])
+    pieces = [model._log_prob(x[0, 0, :600], None, a, b, grid) for a, b in itertools.pairwise((0, 7, 333, 601))]
+    assert torch.allclose(torch.cat(pieces).sum(), log_p[0], rtol=1e-4)
+    with torch.no_grad():
+        made = model.sample(2, {}, ItemRng(0, range(2)), like=x[0])["audio"]
+        again = torch.cat(list(model.unfold({}, ItemRng(0, [1]), like=x[0])), 1)
+        other = model.sample(2, {}, ItemRng(0, range(2)))["audio"]
+    assert torch.equal(made[1, :, : again.shape[1]], again) and not torch.equal(made, other)
+    assert [option.name for option in options.OPTIONS(model, spec.only())] == ["stream", "like"]
+
+
 def test_what_is_given_steers_alike_alone_and_among_others() -> None:
     model = model_of(spec_of(label="label", value="number"))
     torch.nn.init.normal_(model.net.given.weight)
     given = {"label": torch.arange(37) % 2, "value": torch.randn(37)}
     together, alone = model._steering(37, given), {name: x[36:] for name, x in given.items()}
-    assert np.array_equal(together[36], model._steering(1, alone)[0])
+    assert together.shape[1] == 1 and np.array_equal(together[36], model._steering(1, alone)[0])
     assert not np.array_equal(together[35], together[36])
 
 

@@ -28,15 +28,16 @@ from maquette.losses import logistics, mu_law
 from maquette.models._given import condition, drop, given_columns, vector
 from maquette.models.wavenet import OPTIONS, SLOWLY, Config, remark, voice_of
 from maquette.nets import sounding
+from maquette.nets.mel import Mel
 from maquette.nets.sounding import AT_ONCE, Array, Voice
-from maquette.nets.wavenet import WaveNet
+from maquette.nets.wavenet import Frames, WaveNet
 
 NOT_MUON = ("embedding", "condition", "given", "head")  # where values come in and go out, and what steers
 PIECE = 2**14  # samples that are scored at once
 
 
 class WaveNetModel(Model):
-    """p(clip | y), sample by sample. Meets Unfolds and Scores.
+    """p(clip | y), sample by sample; with `mel`, p(clip | its mel bands, y). Meets Unfolds and Scores.
 
     log p of a clip is in nats; its end is counted, and its padding is not. With mu-law that is the probability of the
     clip's codes, with logistics that of its 16-bit values.
@@ -63,7 +64,9 @@ class WaveNetModel(Model):
             )
         (self.length,) = column.grid
         self.coder: mu_law.Coder | logistics.Coder = mu_law.Coder() if c.codes else logistics.Coder(c.mixtures)
-        self.net = WaveNet(c.sizes, condition(self.columns, c.condition))
+        self.mel = Mel(column.rate_hz) if c.mel else None
+        frames = Frames(self.mel.bands, self.mel.hop, c.condition) if self.mel else None
+        self.net = WaveNet(c.sizes, condition(self.columns, c.condition), frames)
 
     # -- learning ------------------------------------------------------------------------------------
 
@@ -75,13 +78,15 @@ class WaveNetModel(Model):
         """-log p of a crop of each item, over the samples of the largest; its part is that of a sample, in nats."""
         n, crop = batch.size, min(self.config.crop, self.length + 1)
         given = drop(batch.given, self.columns, n, self.config.label_dropout, step.rng)
+        hidden = step.rng.uniform(n) < self.config.label_dropout if self.mel else [True] * n
         y, places = vector(self.net, given, n), step.rng.uniform(n)
         total, count = batch.only().new_zeros(()), 0
         for i, x in enumerate(_clips(batch.only())):
             there = self._outcomes(x)
             size = min(crop, there)
             begin = min(max(int(places[i] * there) - size // 2, 0), there - size)  # the ends as often as the rest
-            total = total - self._log_prob(x, None if y is None else y[i : i + 1], begin, begin + size).sum()
+            grid = None if hidden[i] else self.grid(x)
+            total = total - self._log_prob(x, None if y is None else y[i : i + 1], begin, begin + size, grid).sum()
             count += size
         return Loss(total / (n * crop), {"nats_per_sample": total.detach() / max(count, 1)})
 
@@ -89,21 +94,30 @@ class WaveNetModel(Model):
         """Samples of a clip, and its end unless it is as long as there is room for."""
         return min(len(x) + 1, self.length)
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, begin: int, end: int) -> Tensor:
-        """log p of the outcomes begin .. end of a clip f32[n], each, nats. y: what is given of it, f32[1, width]"""
+    def grid(self, x: Tensor) -> Tensor | None:
+        """The mel bands of a clip f32[n], f32[bands, F]; None where they are not heard."""
+        return None if self.mel is None else self.mel.of(x[None, None])[0, 0]
+
+    def _log_prob(
+        self, x: Tensor, y: Tensor | None, begin: int, end: int, grid: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """log p of the outcomes begin .. end of a clip f32[n], each, nats. y: what is given of it, f32[1, width]; grid:
+        its mel bands"""
         heard = max(0, begin - self.net.receptive_field + 1)
         before = self.coder.before(x[max(heard - 1, 0) : end - 1], start=heard == 0)
-        return self.coder.log_prob(self.net(before, y, begin - heard), x[begin:end])
+        return self.coder.log_prob(self.net(before, y, begin - heard, grid, heard), x[begin:end])
 
     # -- sounding ------------------------------------------------------------------------------------
 
     def sample(
-        self, n: int, given: Given, rng: Rng, temperature: float = 1.0, int8: bool = False
+        self, n: int, given: Given, rng: Rng, temperature: float = 1.0, int8: bool = False,
+        like: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """temperature: below 1, likelier samples; int8: with weights of 8 bits."""
+        """temperature: below 1, likelier samples; int8: with weights of 8 bits; like: with the mel bands of this sound,
+        f32[1, N], canonical."""
         made, rows = torch.zeros(n, 1, self.length), np.arange(n)
         voice, noise = self._voice(int8), self._noise(n, rng)
-        state = voice.begin(self._steering(n, given))
+        state = voice.begin(self._steering(n, given, like), self.net.hop)
         with stage("sounding" if voice.compiled else f"sounding {SLOWLY}", self.length) as sounded:
             while len(rows) and state.time < self.length:
                 here = slice(state.time, state.time + AT_ONCE)
@@ -116,11 +130,12 @@ class WaveNetModel(Model):
         return {self.target: made.to(self.net.bias.device)}
 
     def unfold(
-        self, given: Given, rng: Rng, temperature: float = 1.0, int8: bool = False, prompt: Tensor | None = None
+        self, given: Given, rng: Rng, temperature: float = 1.0, int8: bool = False, prompt: Tensor | None = None,
+        like: Tensor | None = None,
     ) -> Iterator[Tensor]:  # fmt: skip
         """One item in pieces f32[1, n], of which the first is short."""
-        voice, noise, steering = self._voice(int8), self._noise(1, rng), self._steering(1, given)
-        state = voice.begin(steering)
+        voice, noise, steering = self._voice(int8), self._noise(1, rng), self._steering(1, given, like)
+        state = voice.begin(steering, self.net.hop)
         if prompt is not None:
             before = self.coder.before(prompt[0], start=True)
             heard = self.net.inputs(before[:-1], torch.from_numpy(steering[0]).to(before.device))
@@ -138,15 +153,16 @@ class WaveNetModel(Model):
         """What each sample is drawn by, f32[n, N, 2]."""
         return sounding.drawn_by(rng.uniform(n, self.length, 1 if self.config.codes else 2).cpu().numpy())
 
-    def _steering(self, n: int, given: Given) -> Array:
-        """What is given of each, f32[n, layers x 2 residual]."""
-        if all(isinstance(column, ClassSpec) for column in self.columns.values()):  # as without torch
-            arrays = self.net.arrays()
+    def _steering(self, n: int, given: Given, like: Tensor | None = None) -> Array:
+        """What is given of each, f32[n, F, layers x 2 residual]; F = 1 where no sound is that they are to be like."""
+        if self.mel is None and all(isinstance(column, ClassSpec) for column in self.columns.values()):
+            arrays = self.net.arrays()  # as without torch
             of_each = [[int(given[name][i]) if name in given else -1 for name in self.columns] for i in range(n)]
-            return np.stack([sounding.steering(arrays, classes) for classes in of_each])
+            return np.stack([sounding.steering(arrays, classes)[None] for classes in of_each])
+        grid = None if like is None else self.grid(like[0, : max(1, int(lengths(like[None])))])
         # One by one: a product of many rows is another to the last bit, and so could a draw be.
-        each = ({name: value[i : i + 1] for name, value in given.items()} for i in range(n))
-        return np.stack([self.net.steering(vector(self.net, one, 1)).detach().float().cpu().numpy() for one in each])
+        each = (vector(self.net, {name: value[i : i + 1] for name, value in given.items()}, 1) for i in range(n))
+        return np.stack([self.net.steering(y, grid).detach().float().cpu().numpy() for y in each])
 
     # -- Scores --------------------------------------------------------------------------------------
 
@@ -161,9 +177,9 @@ class WaveNetModel(Model):
         y = vector(self.net, batch.given, batch.size)
         found = []
         for i, x in enumerate(_clips(batch.only())):
-            there = self._outcomes(x)
+            there, grid = self._outcomes(x), self.grid(x)
             pieces = (
-                self._log_prob(x, None if y is None else y[i : i + 1], at, min(at + PIECE, there)).sum()
+                self._log_prob(x, None if y is None else y[i : i + 1], at, min(at + PIECE, there), grid).sum()
                 for at in range(0, there, PIECE)
             )
             found.append(sum(pieces, x.new_zeros(())))

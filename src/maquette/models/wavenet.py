@@ -54,6 +54,9 @@ class Config(Learning):
         le=VALUES,
         description="samples of a clip that are learned in a step; what is before them is heard",
     )
+    mel: bool = Field(
+        False, description="hear what a sound is like in mel bands, and so make sounds of these: a vocoder"
+    )
     label_dropout: float = Field(0.1, ge=0, le=1, description="share of items that each given column is hidden of")
 
     muon: Muon = 0.0
@@ -86,6 +89,8 @@ def light(config: Config, spec: DataSpec, arrays: Mapping[str, Array]) -> Light:
     others."""
     arrays = {name.removeprefix("net."): array for name, array in arrays.items()}
     classes = [column.num_classes for column in spec.givens(ClassSpec).values()]
+    if config.mel:
+        raise UserError("Frames take torch.", "")
     wanted = sounding.shapes(config.sizes, classes, config.condition)
     if wanted != {name: array.shape for name, array in arrays.items()}:
         raise UserError("These weights do not fit.", "Use those that were trained.")
