@@ -5,13 +5,15 @@
     OMP_NUM_THREADS=1 python benchmarks/wavenet.py --exact 100000       # beside the loop without states
     MAQUETTE_DATA=... OMP_NUM_THREADS=1 python benchmarks/wavenet.py --run runs/digits
 
-1. Samples a second, of one stream and of several.
+1. Samples a second, of one stream and of several, with weights of 32 bits and of 8.
 2. --exact: so many draws, of several networks, by a loop that goes through the whole receptive field for each sample,
    written apart from the one it judges; and those that the network which is trained would draw.
 3. Seconds of sound that are learned a second, beside a plain PyTorch version (peers/wavenet.py): of clips as long as
    those of fsdd, which the plain one has to pad.
-4. --run: nats a sample of held-out clips, beside 3-grams of their codes, interpolated (Witten-Bell), and
-   a GRU of as many parameters that learned for --gru seconds of the processor. Neither is told what is given.
+4. --run: nats a sample of held-out clips, also with weights of 8 bits, beside 3-grams of their codes, interpolated
+   (Witten-Bell), and a GRU of as many parameters that learned for --gru seconds of the processor. Neither is told what
+   is given.
+5. --run: seconds from the command to the first piece of a stream, with what numba compiles at hand.
 
 Times are of the process, all of its threads: they count the work, not what else the machine does. Of a core with AVX2
 alone: ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= MKL_ENABLE_INSTRUCTIONS=AVX2, too.
@@ -19,12 +21,19 @@ alone: ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= MKL_E
 
 from __future__ import annotations
 
+import copy
+import itertools
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +44,7 @@ from maquette.core.batch import Batch, lengths
 from maquette.core.rng import ItemRng
 from maquette.losses import mu_law
 from maquette.nets import sounding
-from maquette.nets.sounding import Voice, Weights
+from maquette.nets.sounding import Sizes, Voice
 from maquette.nets.wavenet import WaveNet
 from peers.gru import trained
 from peers.wavenet import WaveNet as Plain
@@ -51,7 +60,7 @@ LENGTHS = (2384, 5148, 4727, 3131, 3906, 3467, 4548, 3463)  # of clips of fsdd, 
 def network(blocks: int = 4, layers: int = 10, residual: int = 32, skip: int = 256, ends: float = -50.0) -> WaveNet:
     """Drawn freshly, with outputs that differ. ends: logit of the end of a clip"""
     torch.manual_seed(0)
-    net = WaveNet(mu_law.CODES, mu_law.CODES + 1, blocks, layers, residual, skip).requires_grad_(False)
+    net = WaveNet(Sizes(mu_law.CODES, mu_law.CODES + 1, blocks, layers, residual, skip)).requires_grad_(False)
     torch.nn.init.normal_(net.head.weight, std=0.1)
     net.head.bias[-1] = ends
     return net
@@ -63,16 +72,21 @@ def noise(n: int, samples: int) -> np.ndarray:
 
 def speed(net: WaveNet, streams: int, samples: int, rounds: int) -> None:
     """Prints how many samples a second there are, the best of a few times."""
-    voice = Voice(net, mu_law.Coder.values)
-    for n in dict.fromkeys((1, streams)):
-        state, drawn_by, took = voice.begin(net.bias.expand(n, -1)), noise(n, samples), []
+    weights = net.weights()
+    kinds = {"32 bits": weights, "8 bits": weights.rounded()}
+    for n, bits in itertools.product(dict.fromkeys((1, streams)), kinds):
+        voice = Voice(kinds[bits], mu_law.Coder.values, threads=torch.get_num_threads())
+        state, drawn_by, took = voice.begin(np.tile(net.bias.numpy(), (n, 1))), noise(n, samples), []
         voice.advance(state, drawn_by[:, :2])  # compiled
         for _ in range(rounds):
             wall, cpu = time.perf_counter(), time.process_time()
             voice.advance(state, drawn_by)
             took.append((time.process_time() - cpu, time.perf_counter() - wall))
         cpu, wall = (n * samples / min(times) for times in zip(*took, strict=True))
-        print(f"{n} streams: {cpu:,.0f} samples/CPU s, {wall:,.0f} samples/s of the clock, {wall / RATE:.1f} x 8 kHz")
+        print(
+            f"{n} streams, {bits}: {cpu:,.0f} samples/CPU s, {wall:,.0f} samples/s of the clock, "
+            f"{wall / RATE:.1f} x 8 kHz"
+        )
 
 
 # -- exactness ---------------------------------------------------------------------------------------
@@ -167,15 +181,15 @@ def exact(networks: Sequence[tuple[int, int, int, int, float]], draws: int) -> N
     naive, found, asked_for = naive_loop(), 0, 0
     for blocks, layers, residual, skip, share in networks:
         net, steps = network(blocks, layers, residual, skip), max(2, round(draws * share))
-        w, drawn_by = Weights.of(net), noise(1, steps)
+        w, drawn_by = net.weights(), noise(1, steps)
         steering = net.bias.numpy().reshape(-1, 2 * residual) * np.float32(0.5)
-        asked = (*vars(w).values(), steering), drawn_by[0, :, 0]
+        asked = (*list(vars(w).values())[:11], steering), drawn_by[0, :, 0]
         naive(*asked, 1, net.receptive_field, mu_law.CODES)  # compiled
         began = time.process_time()
         codes = naive(*asked, steps, net.receptive_field, mu_law.CODES)
         slow = time.process_time() - began
-        voice = Voice(net, mu_law.Coder.values)
-        made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+        voice = Voice(w, mu_law.Coder.values)
+        made = voice.advance(voice.begin(net.bias[None].numpy()), drawn_by)[0]
         same = int((mu_law.encode(torch.from_numpy(made)).numpy() == codes).sum())
         logits = net(mu_law.Coder().before(torch.from_numpy(made[:-1]), start=True))
         sums = logits.softmax(-1).cumsum(-1)
@@ -280,6 +294,19 @@ def codes_of(batch: Batch) -> list[np.ndarray]:
     return [mu_law.encode(clip[0, :n]).numpy() for clip, n in zip(x, lengths(x).tolist(), strict=True)]
 
 
+def eight_bits(net: WaveNet) -> WaveNet:
+    """The network with the weights that its loop reads in 8 bits."""
+    made, w = copy.deepcopy(net).requires_grad_(False), net.weights().rounded()
+    for i in range(len(net.dilations)):
+        for layer, of, unit in ((made.past, w.past, 2 * w.gate_unit), (made.now, w.now, 2 * w.gate_unit),
+                                (made.out, w.out, w.out_unit)):  # fmt: skip
+            layer[i].weight.copy_(torch.from_numpy((of[i] * unit[i]).T))
+    for last, of, unit in ((made.skip, w.skip, w.skip_unit), (made.inner, w.inner, w.inner_unit),
+                           (made.head, w.head, w.head_unit)):  # fmt: skip
+        last.weight.copy_(torch.from_numpy((of * unit).T[: last.out_features]))
+    return made
+
+
 @torch.no_grad()
 def score(run: maquette.Run, items: int | None, seconds: float) -> None:
     """Prints nats a sample of held-out clips, ends counted: of the run, and of others of what it learned from: 3-grams,
@@ -290,18 +317,45 @@ def score(run: maquette.Run, items: int | None, seconds: float) -> None:
     if seconds:
         with torch.enable_grad():
             gru = trained([torch.from_numpy(clip) for clip in learned], mu_law.CODES, seconds)
-    ours = theirs = recurrent = samples = 0.0
+    ours = eight = theirs = recurrent = samples = 0.0
+    rounded = copy.deepcopy(model)
+    rounded.net = eight_bits(model.net)  # type: ignore[arg-type]
     for rows in _parts(min(len(dataset.test), items or len(dataset.test))):
         batch = dataset.test.batch(rows, spec)
-        ours -= float(model.log_prob(batch, ItemRng(0, range(batch.size))).double().sum())  # type: ignore[operator]
+        rng = ItemRng(0, range(batch.size))
+        ours -= float(model.log_prob(batch, rng).double().sum())  # type: ignore[operator]
+        eight -= float(rounded.log_prob(batch, rng).double().sum())  # type: ignore[operator]
         clips = codes_of(batch)
         theirs += sum(map(grams.nats, clips))
         if gru is not None:
             recurrent += gru.nats([torch.from_numpy(clip) for clip in clips])
         samples += sum(map(len, clips))
-    print(f"nats a sample of {samples:,.0f} held out: {ours / samples:.4f}, 3-grams {theirs / samples:.4f}")
+    print(f"nats a sample of {samples:,.0f} held out: {ours / samples:.4f}, weights of 8 bits {eight / samples:.4f}, "
+          f"3-grams {theirs / samples:.4f}")  # fmt: skip
     if gru is not None:
         print(f"a GRU of {sum(p.numel() for p in gru.parameters()):,} numbers: {recurrent / samples:.4f}")
+
+
+def first_piece(run: Path, times: int) -> None:
+    """Prints seconds from the command to the first piece of sound on its pipe, after one that compiles."""
+    took = []
+    for _ in range(times + 1):
+        command = [sys.executable, "-m", "maquette", "sample", str(run), "--stream"]
+        wall = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        found = b""
+        while len(found.partition(b"data")[2]) < 4 + 2 * sounding.FIRST and process.poll() is None:
+            found += os.read(process.stdout.fileno(), 2**16)
+        spent = psutil.Process(process.pid).cpu_times()
+        took.append((time.perf_counter() - wall, spent.user + spent.system))
+        process.kill()
+        process.communicate()
+    clock, cpu = zip(*took[1:], strict=True)
+    print(
+        f"command to first piece, {times} times: {statistics.median(clock):.2f} s by the clock (best "
+        f"{min(clock):.2f}), {statistics.median(cpu):.2f} CPU s (best {min(cpu):.2f})"
+    )
 
 
 def _parts(rows: int) -> list[np.ndarray]:
@@ -327,6 +381,7 @@ def main() -> None:
     if run is None:
         learning(net, 1 if smoke else 3, 1 if smoke else len(LENGTHS))
     else:
+        first_piece(run.folder.path, 1 if smoke else 9)
         score(run, 4 if smoke else args.items, 0.1 if smoke else args.gru)
 
 

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, get_args
 from torch import Tensor
 
 from maquette.console import shows_progress
-from maquette.core.about import About, software
+from maquette.core.about import About, of_run
+from maquette.core.asking import check_asked
 from maquette.core.budget import as_budget
 from maquette.core.data_config import DataConfig, data_settings
 from maquette.core.errors import MaquetteError, UserError, closest
 from maquette.core.files import expanded
 from maquette.core.find import modalities_with, recipe_names
-from maquette.core.generator import Generator, check_asked
+from maquette.core.generator import Generator
 from maquette.core.hardware import device_named
 from maquette.core.held import held
+from maquette.core.light import streamed
 from maquette.core.location import remember
 from maquette.core.lock import sole_owner
 from maquette.core.modality import data_options, noun, part
@@ -30,7 +32,7 @@ from maquette.core.needs import undertrained
 from maquette.core.option import Option, checked
 from maquette.core.recipe import Recipe, is_set, load_recipe
 from maquette.core.run import RunFolder, free_folder, open_run, or_nothing, remove_run
-from maquette.core.samples import Samples, captions_by_column
+from maquette.core.samples import Samples
 from maquette.core.shown import cleaned
 from maquette.core.spec import DataSpec
 from maquette.core.table import Dataset
@@ -499,25 +501,14 @@ class Run:
 
         Of what is no words, the pieces are those of a file.
         """
-        check_asked(item + 1, seed)
-        name = self.spec.only_name
-        make = part(self.spec.only().kind, "stream", "options")
-        if make is None:
-            raise UserError(f"{noun(self.spec.only().kind).capitalize()} are not made piece by piece.", "Use sample.")
-        request = self.generator.request(asked, given)
-        values = self.generator.given_for(item + 1, request.given, seed, unconditional, notify=self.notify)
-        own = {column: value[item:] for column, value in values.items()}
-        asked = {**request.family, **request.kinds.get(name, {})}
-        about = self.about.of(seed, item).with_more(captions_by_column(own, self.spec, 0))
-        if remark := self.generator.model.remark:
-            self.notify(remark)
-        pieces: Iterator[str | bytes] = make(self.generator, name, asked, own, seed, item, self.folder.data(), about)
-        return pieces
+        return streamed(
+            self.generator, self.folder, self.recipe.family, item, seed, unconditional, given, asked, self.notify
+        )
 
     @property
     def about(self) -> About:
         """What every file that this run writes says of where it comes from."""
-        return About(software(), self.folder.path.resolve().name, self.recipe.family)
+        return of_run(self.folder.path, self.recipe.family)
 
     # -- looking -----------------------------------------------------------------------------------------
 

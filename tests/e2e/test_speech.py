@@ -37,8 +37,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_what_recordings_carry(run: Path) -> None:
-    said = maquette("data", "inspect", run.parent / "metadata.csv", "--given", "text", "--given", "speaker").stdout
+def test_what_recordings_carry(run: Path, tmp_path: Path) -> None:
+    given = ("--given", "text", "--given", "speaker")
+    said = maquette("data", "inspect", run.parent / "metadata.csv", *given, "-o", tmp_path / "preview.wav").stdout
     assert "speech to learn from" in said and "maquette train audio/tts" in said
     assert any(
         "of speech to learn from" in warning for warning in json.loads((run / "data.json").read_text())["warnings"]

@@ -21,10 +21,11 @@ import maquette
 from maquette import api, training
 from maquette.cli.main import cli, verbs
 from maquette.core.about import About
+from maquette.core.asking import Ungiven
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
-from maquette.core.generator import Generator, Ungiven, build_model
+from maquette.core.generator import Generator, build_model
 from maquette.core.location import shared_name
 from maquette.core.model import Model
 from maquette.core.option import Option, checked

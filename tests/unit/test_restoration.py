@@ -4,6 +4,7 @@ bad input; the measures."""
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ from maquette.core.find import kinds_of_run
 from maquette.core.rng import ItemRng
 from maquette.core.spec import DataSpec
 from maquette.evaluation.similarity import log_spectral_distance, si_sdr
+from maquette.modalities.audio import judges
 from maquette.modalities.audio.edit import EditOptions
-from maquette.modalities.audio.restored import bridged, degraded, stoi
+from maquette.modalities.audio.judges import stoi
+from maquette.modalities.audio.restored import bridged, degraded
+from maquette.modalities.audio.synthesis import SPEAKERS, spoken
 from maquette.models import restoration, wavenet
-from maquette.nets import restorer
+from maquette.nets import restorer, sounding
 from maquette.nets.spectrogram import compressed, sound_of
 from maquette.sampling import degrade_sound
 from maquette.sampling.degrade_sound import KINDS, corrupt, draws
@@ -157,6 +161,27 @@ def test_intelligibility_is_one_of_the_same_sound_and_less_of_a_noisy_one() -> N
     same, less = (stoi(side, x, RATE) for side in (x, noisy))
     assert same is not None and less is not None
     assert same.min() > 0.99 and less.max() < 0.9 and len(same) == 2
+
+
+@pytest.mark.parametrize(("name", "needs"), [("pesq", ["pesq"]), ("dnsmos", ["onnxruntime", "speechmos"])])
+def test_judges_of_speech_like_noise_less_than_what_was_said(name: str, needs: list[str]) -> None:
+    for package in needs:
+        pytest.importorskip(package)
+    said = spoken(["one", "seven", "nine", "four", "zero", "eight"], [next(iter(SPEAKERS))] * 6, seed=0)
+    x = [torch.from_numpy(0.5 * v / np.abs(v).max()).float()[None] for v in said]
+    noisy = [v + 0.1 * torch.randn(v.shape, generator=torch.Generator().manual_seed(3)) for v in x]
+    judge = (lambda side: judges.pesq(side, x, RATE)) if name == "pesq" else (lambda side: judges.dnsmos(side, RATE))
+    true, less = judge(x), judge(noisy)
+    assert true is not None and less is not None and 1 <= less.mean() < true.mean() - 0.3 and true.max() < 5
+
+
+def test_without_their_packages_judges_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = list(noise(2, 9000)[:, None])
+    judges._foreign_judge.cache_clear()
+    for package in ("pystoi", "pesq", "onnxruntime", "speechmos"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert judges.stoi(x, x, RATE) is judges.pesq(x, x, RATE) is judges.dnsmos(x, RATE) is None
+    judges._foreign_judge.cache_clear()
 
 
 # -- the family ----------------------------------------------------------------------------------------
@@ -446,7 +471,7 @@ def test_a_sound_goes_on_by_the_verb(tmp_path: Path, capsys: Any, monkeypatch: p
     assert done.exit_code == 0, done.output
     start, out = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in ("start", "out"))
     assert len(out) > 400 and np.allclose(out[:400], start, atol=1e-4)
-    monkeypatch.setattr(wavenet, "compiled_loop", lambda cache: None)
+    monkeypatch.setattr(sounding, "compiled_loop", lambda cache: None)
     assert "maquette[fast]" in edited(run, "continue", tmp_path / "start.wav", "-o", tmp_path / "out.wav").output
     capsys.readouterr()
     next(iter(run.stream()))

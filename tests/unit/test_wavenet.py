@@ -21,34 +21,37 @@ from maquette.core.model import Step
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.losses import logistics, mu_law
-from maquette.modalities.audio import streaming
+from maquette.modalities.audio import options
 from maquette.modalities.audio.files import quantised
 from maquette.models import wavenet
+from maquette.models._wavenet import WaveNetModel
 from maquette.nets import sounding
-from maquette.nets.sounding import ENDED, Voice, Weights
-from maquette.nets.wavenet import WaveNet
+from maquette.nets.sounding import ENDED, NO_CODES, Sizes, Voice
+from maquette.nets.wavenet import Frames, WaveNet
 from maquette.testing import check_model, column_spec, data_spec
 
 SMALL = {"blocks": 2, "layers": 4, "residual": 16, "skip": 32, "condition": 16}
-NONE = np.empty(0, np.float32)
 
 
-def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0) -> WaveNet:
+def network(blocks: int, layers: int, residual: int, skip: int, mixtures: int = 0, framed: bool = False) -> WaveNet:
     """Freshly drawn, with a head that says something."""
     torch.manual_seed(blocks)
-    net = WaveNet(0 if mixtures else 256, 3 * mixtures + 1 if mixtures else 257, blocks, layers, residual, skip)
+    codes, outputs = (0, 3 * mixtures + 1) if mixtures else (256, 257)
+    net = WaveNet(Sizes(codes, outputs, blocks, layers, residual, skip), None, Frames(5, 6, 7) if framed else None)
     torch.nn.init.normal_(net.head.weight, std=0.3)
     with torch.no_grad():
         net.head.bias[-1] = -4.0  # so that clips last
     return net
 
 
-def plain(net: WaveNet, before: Tensor) -> Tensor:
+def plain(net: WaveNet, before: Tensor, grid: Tensor | None = None) -> Tensor:
     """The network in textbook convolutions, of everything that there is."""
+    steering = net.steering(None, grid)
+    frame = (torch.arange(len(before)) // net.hop).clamp(max=len(steering) - 1)
     x, said, r = net.embedding(before).T[None], [], net.residual
     for i, d in enumerate(net.dilations):
         kernel = torch.stack([net.past[i].weight, net.now[i].weight], -1)
-        a = F.conv1d(F.pad(x, (d, 0)), kernel, net.bias[2 * r * i : 2 * r * (i + 1)], dilation=d)
+        a = F.conv1d(F.pad(x, (d, 0)), kernel, dilation=d) + steering[frame, 2 * r * i : 2 * r * (i + 1)].T
         z = (a[:, :r] / 2).tanh() / 2 * a[:, r:].sigmoid()
         said.append(z)
         x = x + F.conv1d(z, net.out[i].weight[..., None])
@@ -58,11 +61,12 @@ def plain(net: WaveNet, before: Tensor) -> Tensor:
 # -- the network -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("framed", [False, True])
 @pytest.mark.parametrize("first", [0, 1, 5, 17, 19])
-def test_outputs_and_gradients_are_those_of_convolutions(first: int) -> None:
-    net = network(2, 3, 4, 8).double()
-    before = torch.randint(0, 257, (20,))
-    ours, theirs = net(before, None, first), plain(net, before)[first:]
+def test_outputs_and_gradients_are_those_of_convolutions(first: int, framed: bool) -> None:
+    net = network(2, 3, 4, 8, framed=framed).double()
+    before, grid = torch.randint(0, 257, (20,)), torch.randn(5, 4).double() if framed else None
+    ours, theirs = net(before, None, first, grid), plain(net, before, grid)[first:]
     weight, parameters = torch.randn_like(ours), [*net.parameters()]
     assert torch.allclose(ours, theirs, atol=1e-12)
     found = [torch.autograd.grad((made * weight).sum(), parameters, allow_unused=True) for made in (ours, theirs)]
@@ -74,7 +78,7 @@ def test_outputs_and_gradients_are_those_of_convolutions(first: int) -> None:
 def test_the_receptive_field_is_enough_and_no_less() -> None:
     net = network(2, 3, 4, 8).double()
     before, field = torch.randint(0, 256, (40,)), net.receptive_field
-    assert field == 15 and WaveNet(256, 257, 4, 10, 2, 2).receptive_field == 4093
+    assert field == 15 and WaveNet(Sizes(256, 257, 4, 10, 2, 2)).receptive_field == 4093
     whole = net(before)[-1]
     assert torch.allclose(net(before[-field:], None, field - 1)[-1], whole, atol=1e-12)
     before[-field] += 1
@@ -82,7 +86,7 @@ def test_the_receptive_field_is_enough_and_no_less() -> None:
 
 
 def test_codes_begin_as_neighbours() -> None:
-    weight = WaveNet(256, 257, 1, 1, 32, 8).embedding.weight.detach()
+    weight = WaveNet(Sizes(256, 257, 1, 1, 32, 8)).embedding.weight.detach()
     apart = torch.cdist(weight[:-1], weight[:-1])
     nearest = apart.fill_diagonal_(math.inf).argmin(1)
     assert bool(((nearest - torch.arange(256)).abs() == 1).all()) and not weight[-1].any()
@@ -122,21 +126,26 @@ def noise(n: int, samples: int) -> np.ndarray:
 
 
 def voices(net: WaveNet, mixtures: int = 0) -> list[Voice]:
-    values = NONE if mixtures else mu_law.Coder.values
-    return [Voice(net, values, mixtures, compiled=compiled) for compiled in (True, False)]
+    values = NO_CODES if mixtures else mu_law.Coder.values
+    return [Voice(net.weights(), values, mixtures, compiled=compiled) for compiled in (True, False)]
 
 
-def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
+def steered(net: WaveNet, n: int = 1) -> np.ndarray:
+    return np.tile(net.arrays()["bias"], (n, 1))
+
+
+def naive(net: WaveNet, drawn_by: np.ndarray, steps: int, given: np.ndarray) -> np.ndarray:
     """Codes as a loop without states draws them, over the whole receptive field each time, in the same sums."""
-    w, half, r = Weights.of(net), np.float32(0.5), net.residual
-    steering = sounding._array(net.bias).reshape(-1, 2 * r) * half
+    w, half, r = net.weights(), np.float32(0.5), net.residual
+    steering = given.reshape(len(given), -1, 2 * r) * half
     codes = [256]
     for t in range(steps):
         x = w.embedding[codes[-net.receptive_field :]]
         said = []
+        frame = np.minimum(np.arange(t + 1)[-len(x) :] // net.hop, len(given) - 1)
         for i, d in enumerate(net.dilations):
             past = np.concatenate([np.zeros((d, r), np.float32), x])[: len(x)]
-            a = sounding._tanh(sounding._summed(sounding._summed(steering[i : i + 1], past, w.past[i]), x, w.now[i]))
+            a = sounding._tanh(sounding._summed(sounding._summed(steering[frame, i], past, w.past[i]), x, w.now[i]))
             z = (a[:, :r] * half) * (a[:, r:] * half + half)
             said.append(z[-1])
             x = sounding._summed(x, z, w.out[i])
@@ -149,13 +158,17 @@ def naive(net: WaveNet, drawn_by: np.ndarray, steps: int) -> np.ndarray:
     return np.array(codes[1:])
 
 
+@pytest.mark.parametrize("framed", [False, True])
 @pytest.mark.parametrize("sizes", [(1, 5, 12, 20), (2, 4, 16, 32), (3, 2, 5, 7)])
-def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[int, int, int, int]) -> None:
-    net, drawn_by = network(*sizes), noise(1, 150)
-    codes = naive(net, drawn_by[0], 150)
-    assert len(codes) > 40
+def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(
+    sizes: tuple[int, int, int, int], framed: bool
+) -> None:  # fmt: skip
+    net, drawn_by = network(*sizes, framed=framed), noise(1, 150)
+    given = net.steering(None, torch.randn(5, 20) if framed else None).detach().numpy()
+    codes = naive(net, drawn_by[0], 150, given)
+    assert len(codes) > 40 and len(given) == (20 if framed else 1)
     for voice in voices(net):
-        made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+        made = voice.advance(voice.begin(given[None], net.hop), drawn_by)[0]
         there = made[~np.isnan(made)]
         assert np.array_equal(there, mu_law.Coder.values[codes[codes < 256]])
         assert len(there) == len(codes) - (codes[-1] == 256)
@@ -164,7 +177,7 @@ def test_cached_and_compiled_loops_draw_what_the_naive_one_draws(sizes: tuple[in
 @pytest.mark.parametrize("mixtures", [0, 4])
 def test_however_streams_are_cut_and_put_together_they_are_the_same(mixtures: int) -> None:
     net, drawn_by = network(2, 4, 16, 32, mixtures), noise(6, 90)
-    steering = net.bias + torch.randn(6, len(net.bias))
+    steering = steered(net, 6) + np.random.default_rng(0).standard_normal((6, len(net.bias)), np.float32)
     for voice in voices(net, mixtures):
         whole = voice.advance(voice.begin(steering), drawn_by)
         state, parts = voice.begin(steering), []
@@ -185,7 +198,7 @@ def test_draws_are_those_of_the_probabilities_that_are_learned() -> None:
     """The network itself, in sums of another order, gives each sample that was drawn."""
     net, drawn_by = network(2, 5, 16, 32), noise(1, 2000)
     voice = voices(net)[0]
-    made = voice.advance(voice.begin(net.bias[None]), drawn_by)[0]
+    made = voice.advance(voice.begin(steered(net)), drawn_by)[0]
     x = torch.from_numpy(made[~np.isnan(made)])
     with torch.no_grad():
         sums = net(mu_law.Coder().before(x[:-1], start=True)).softmax(-1).cumsum(-1)
@@ -201,6 +214,31 @@ def test_polynomials_are_near_to_what_they_stand_for() -> None:
     assert np.abs(sounding._exp(x) / np.exp(x.astype(np.float64)) - 1).max() < 1e-6
 
 
+@pytest.mark.parametrize("given", [{}, {"label": "label"}, {"label": "label", "who": "label"}])
+@pytest.mark.parametrize("output", ["mu-law", "logistics"])
+def test_shapes_are_those_of_the_network(given: dict[str, str], output: str) -> None:
+    spec = spec_of(**given)
+    model = model_of(spec, output=output)
+    classes = [spec.columns[name].num_classes for name in spec.given]
+    found = {name: tuple(value.shape) for name, value in model.net.state_dict().items()}
+    assert found == sounding.shapes(model.config.sizes, classes, model.config.condition)
+
+
+@pytest.mark.parametrize("mixtures", [0, 4])
+def test_weights_of_8_bits_are_nearly_those_of_32(mixtures: int) -> None:
+    net, values = network(2, 4, 16, 32, mixtures), NO_CODES if mixtures else mu_law.Coder.values
+    whole, eight = net.weights(), net.weights().rounded()
+    assert {w.dtype.name for w in (eight.past, eight.now, eight.out, eight.skip, eight.inner, eight.head)} == {"int8"}
+    assert np.abs(eight.past * eight.gate_unit[:, None] - whole.past).max() <= 0.51 * eight.gate_unit.max()
+    assert np.allclose(eight.head_bias * eight.head_unit, whole.head_bias, rtol=1e-5)
+    drawn_by, made = noise(5, 200), []
+    for weights, compiled in ((eight, True), (eight, False), (whole, True)):
+        voice = Voice(weights, values, mixtures, compiled=compiled)
+        made.append(voice.advance(voice.begin(steered(net, 5)), drawn_by))
+    assert np.array_equal(made[0], made[1], equal_nan=True)
+    assert np.allclose(made[0][:, :3], made[2][:, :3], atol=0.1)
+
+
 # -- the model ---------------------------------------------------------------------------------------
 
 
@@ -208,7 +246,7 @@ def spec_of(length: int = 200, **given: str) -> DataSpec:
     return data_spec(column_spec("audio", 1, length), **{name: column_spec(kind) for name, kind in given.items()})
 
 
-def model_of(spec: DataSpec, **settings: object) -> wavenet.WaveNetModel:
+def model_of(spec: DataSpec, **settings: object) -> WaveNetModel:
     torch.manual_seed(0)
     return wavenet.build(wavenet.Config.model_validate({**SMALL, **settings}), spec)
 
@@ -250,7 +288,7 @@ def test_crops_reach_every_sample_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> 
     model, x = model_of(spec_of(), crop=64), clips(150, 10)
     seen = np.zeros(151)
 
-    def noted(x: Tensor, y: Tensor | None, begin: int, end: int) -> Tensor:
+    def noted(x: Tensor, y: Tensor | None, begin: int, end: int, grid: Tensor | None) -> Tensor:
         if len(x) == 150:
             seen[begin:end] += 1
             assert end - begin == 64
@@ -275,12 +313,37 @@ def test_what_ends_stays_silent_and_pieces_are_the_whole() -> None:
     assert torch.equal(x, made[3, :, : x.shape[1]]) and not made[3, :, x.shape[1] :].any() and x.shape[1] < 3000
 
 
+def test_a_vocoder_learns_from_bands_and_sounds_like_them() -> None:
+    torch.manual_seed(0)
+    spec, x = spec_of(700), clips(600, 300, room=700)
+    model = model_of(spec, mel=True, output="logistics").eval()
+    for parameter in (model.net.head.weight, model.net.framed.weight):
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        model.net.head.bias[-1] = -20.0
+    loss = model.nll(Batch({"audio": x}, {}, 2), Step(0, 1, StepRng(1, 2))).total
+    loss.backward()
+    grads = {name: p.grad for name, p in model.net.named_parameters() if "frame" in name and "none" not in name}
+    assert len(grads) == 5 and all(grad is not None and grad.any() for grad in grads.values())
+    log_p = model.log_prob(Batch({"audio": x}, {}, 2), ItemRng(0, range(2)))
+    grid = model.grid(x[0, 0, :600])
+    pieces = [model._log_prob(x[0, 0, :600], None, a, b, grid) for a, b in itertools.pairwise((0, 7, 333, 601))]
+    assert torch.allclose(torch.cat(pieces).sum(), log_p[0], rtol=1e-4)
+    with torch.no_grad():
+        made = model.sample(2, {}, ItemRng(0, range(2)), like=x[0])["audio"]
+        again = torch.cat(list(model.unfold({}, ItemRng(0, [1]), like=x[0])), 1)
+        other = model.sample(2, {}, ItemRng(0, range(2)))["audio"]
+    assert torch.equal(made[1, :, : again.shape[1]], again) and not torch.equal(made, other)
+    assert [option.name for option in options.OPTIONS(model, spec.only())] == ["stream", "like"]
+
+
 def test_what_is_given_steers_alike_alone_and_among_others() -> None:
     model = model_of(spec_of(label="label", value="number"))
     torch.nn.init.normal_(model.net.given.weight)
     given = {"label": torch.arange(37) % 2, "value": torch.randn(37)}
     together, alone = model._steering(37, given), {name: x[36:] for name, x in given.items()}
-    assert torch.equal(together[36], model._steering(1, alone)[0]) and not torch.equal(together[35], together[36])
+    assert together.shape[1] == 1 and np.array_equal(together[36], model._steering(1, alone)[0])
+    assert not np.array_equal(together[35], together[36])
 
 
 def test_a_stream_is_a_wav_file_of_the_sample() -> None:
@@ -289,7 +352,7 @@ def test_a_stream_is_a_wav_file_of_the_sample() -> None:
     model = model_of(spec)
     torch.nn.init.normal_(model.net.head.weight, std=0.3)
     generator, about = Generator(model, spec), About("Maquette", run="r", family="wavenet", seed=3, item=1)
-    pieces = list(streaming.stream(generator, "audio", {}, {}, 3, 1, about))
+    pieces = list(options.stream(generator, "audio", {}, {}, 3, 1, {}, about))
     with soundfile.SoundFile(io.BytesIO(b"".join(pieces))) as file:
         assert (file.samplerate, file.channels, json.loads(file.comment)) == (16_000, 1, about.fields)
         read = file.read(dtype="int16")
@@ -319,5 +382,5 @@ def test_streams_that_have_ended_stay_so() -> None:
     with torch.no_grad():
         net.head.bias[-1] = 50.0
     for voice in voices(net):
-        state = voice.begin(net.bias[None].expand(2, -1))
+        state = voice.begin(steered(net, 2))
         assert np.isnan(voice.advance(state, noise(2, 5))).all() and (state.phase == ENDED).all()

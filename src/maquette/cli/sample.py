@@ -15,6 +15,7 @@ from maquette.console import give
 
 if TYPE_CHECKING:
     from maquette.api import Run
+    from maquette.core.light import LightRun
     from maquette.core.samples import Samples
 
 RUN = "maquette.run"  # where the context keeps the run
@@ -27,11 +28,9 @@ class OptionsOfRun(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named, chosen = self._named(args)
         if named is not None and not ctx.resilient_parsing:  # the Tab key does not wait for it
-            start(quiet="-q" in args or "--quiet" in args)
-            from maquette import api
             from maquette.core.held import held
 
-            ctx.meta[RUN] = run = api.load(named, chosen or "auto")
+            ctx.meta[RUN] = run = self._loaded(named, chosen or "auto", args)
             ctx.with_resource(held(run.folder.path))  # once it is moved, nothing more is written to it
             ctx.meta[OWN] = self._own(run)
         try:
@@ -62,7 +61,20 @@ class OptionsOfRun(click.Command):
         runs = [place for place in places if is_run(place)]
         return next(iter(runs or places), None), found.get("device")
 
-    def _own(self, run: Run) -> list[click.Option]:
+    def _loaded(self, named: str, device: str, args: Sequence[str]) -> Run | LightRun:
+        """The run; where it is streamed, without torch if it can be."""
+        from maquette.core.light import light_run
+
+        if "--stream" in args and device in ("auto", "cpu"):
+            light = light_run(named, lambda note: click.echo(note, err=True))
+            if light is not None:
+                return light
+        start(quiet="-q" in args or "--quiet" in args)
+        from maquette import api
+
+        return api.load(named, device)
+
+    def _own(self, run: Run | LightRun) -> list[click.Option]:
         """The run's options, but for those that a general one has the name of."""
         general = {name for parameter in self.params for name in (parameter.name, *parameter.opts)}
         options = (option for option in run.options if option.only != "python")
@@ -86,7 +98,7 @@ def command(
     RUN adds options of its own, one for each column that its model is given, and those of the model and of what it
     makes: maquette sample RUN --help shows them.
     """
-    from maquette.core.generator import Ungiven
+    from maquette.core.asking import Ungiven
     from maquette.core.modality import part
 
     loaded: Run = context.meta[RUN]
@@ -131,7 +143,7 @@ def command(
 
 def _stream(run: Run, n: int, kind: str, printed: bool, asks: dict[str, Any]) -> None:
     """Shows one item after the other as they are made."""
-    from maquette.core.generator import check_asked
+    from maquette.core.asking import check_asked
     from maquette.core.modality import part
 
     check_asked(n, asks["seed"])
@@ -142,7 +154,8 @@ def _stream(run: Run, n: int, kind: str, printed: bool, asks: dict[str, Any]) ->
     for item in range(n):
         for piece in run.stream(item, **asks):
             give(piece, end="")
-        give(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
+        if printed:  # a file ends where it ends
+            give(f"\n{part(kind, 'RULE', 'values') or ''}" if item < n - 1 else "")
 
 
 def _one_file(out: str | None, kind: str, sure: bool) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from maquette.core.shown import cleaned
 
@@ -53,3 +54,8 @@ def software() -> str:
     from maquette import __version__
 
     return f"Maquette {__version__}"
+
+
+def of_run(path: Path, family: str) -> About:
+    """What every file that the run in a folder writes says of where it comes from."""
+    return About(software(), path.resolve().name, family)

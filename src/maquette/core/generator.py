@@ -7,7 +7,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.core.asking import Asking, Request, Ungiven, check_asked, drawn_classes
 from maquette.core.bounds import VALUES
 from maquette.core.errors import UserError
 from maquette.core.find import find_family
 from maquette.core.hardware import device_named
-from maquette.core.modality import noun, part
+from maquette.core.modality import part
 from maquette.core.model import Model, Streams, Unfolds
-from maquette.core.option import MOST_ITEMS, Option, Plan, between, checked, identifier
+from maquette.core.option import Plan, checked
 from maquette.core.outline import FIT, check_weights, outline
 from maquette.core.progress import stage
 from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng, derive
 from maquette.core.rows import passes, rows_of
 from maquette.core.run import RunFolder
-from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec, NumberSpec
+from maquette.core.spec import PAD, ClassSpec, ColumnSpec, DataSpec
 from maquette.core.tensors import fill, shapes_in
 from maquette.core.ways import settle
 
@@ -70,39 +70,13 @@ def _finite() -> Iterator[None]:
         ) from None
 
 
-class Ungiven(UserError):
-    """A column that a model cannot do without was not given. column: its name"""
-
-    def __init__(self, column: str, target: Sequence[str]) -> None:
-        self.column = column
-        super().__init__(
-            f"This model makes '{', '.join(target)}' from '{column}', and was given none.", f"Give it '{column}'."
-        )
-
-    def add(self, remedy: str) -> None:
-        """Another way out, for those who know one."""
-        self.remedy = f"{self.remedy} {remedy}".strip()
-        self.args = (f"{self.problem}\n  {self.remedy}",)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a sample, each part with those who know it.
-
-    given: by column      family: keywords of Model.sample      kinds: by target column, the options of its modality
-    """
-
-    given: Mapping[str, Any] = field(default_factory=dict)
-    family: Mapping[str, Any] = field(default_factory=dict)
-    kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-class Generator:
+class Generator(Asking):
     """Samples from a model. Item i of a sample depends on (seed, i, what it is given) alone."""
 
+    model: Model
+
     def __init__(self, model: Model, spec: DataSpec, device: torch.device | str = "cpu") -> None:
-        self.model = model.eval().to(device)
-        self.spec = spec
+        super().__init__(model.eval().to(device), spec)
         self.device = torch.device(device)
 
     @classmethod
@@ -136,68 +110,6 @@ class Generator:
         )
         return cls(model, spec, chosen)
 
-    # -- what can be asked -------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def columns(self) -> dict[str, str]:
-        """The given columns by the names of their options: {"stroke_width": "stroke width"}."""
-        return {identifier(name): name for name in self.spec.given}
-
-    @functools.cached_property
-    def kinds(self) -> dict[str, tuple[Option, ...]]:
-        """The options that each target column has of its modality."""
-        found = {}
-        for name in self.spec.target:
-            options = part(self.spec.columns[name].kind, "OPTIONS", "options")
-            found[name] = tuple(options(self.model, self.spec.columns[name])) if options else ()
-        return found
-
-    @functools.cached_property
-    def options(self) -> tuple[Option, ...]:
-        """All that can be asked of a sample: one option for each given column, those of the family, and those of the
-        targets' modalities. Where two have one name, the first counts."""
-        found: dict[str, Option] = {}
-        for option in (
-            *(self._of_column(option, name) for option, name in self.columns.items()),
-            *self.model.options,
-            *(option for options in self.kinds.values() for option in options),
-        ):
-            found.setdefault(option.name, option)
-        return tuple(found.values())
-
-    def _of_column(self, option: str, name: str) -> Option:
-        column = self.spec.columns[name]
-        if isinstance(column, ClassSpec):
-            shown = ", ".join(column.classes[:5]) + (", ..." if len(column.classes) > 5 else "")
-            number = {"type": "integer", "minimum": 0, "maximum": len(column.classes) - 1}
-            form = {"anyOf": [{"type": "string", "enum": list(column.classes)}, number]}
-            return Option(
-                option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]", form=form
-            )
-        end = " [required]" if isinstance(column, self.model.needs) else " [default: not known]"
-        text = f"The {noun(column.kind, 1)} that they are made from.{end}"
-        if isinstance(column, NumberSpec):
-            return Option(option, str, None, text, between(column.low, column.high), form={"type": "number"})
-        return Option(option, str, None, text, file=not part(column.kind, "PRINTED", "values"))
-
-    def request(self, asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Request:
-        """What is asked, by name of an option, checked and sorted; UserError for what this model has no option for.
-
-        given: values of given columns by the columns' own names. None counts as not asked for.
-        """
-        asked = {name: value for name, value in asked.items() if value is not None}
-        columns = {self.columns[name]: asked.pop(name) for name in list(asked) if name in self.columns}
-        values = checked([option for option in self.options if option.only != "command"], asked)
-        family = {option.name for option in self.model.options}
-        return Request(
-            {**columns, **(given or {})},
-            {name: value for name, value in values.items() if name in family},
-            {
-                column: {o.name: values[o.name] for o in options if o.name in values and o.name not in family}
-                for column, options in self.kinds.items()
-            },
-        )
-
     def plans(
         self, request: Request, given: Mapping[str, Tensor], n: int, facts: Mapping[str, Any]
     ) -> dict[str, Plan]:  # fmt: skip
@@ -224,20 +136,8 @@ class Generator:
         notify: is told of values beyond what was learned
         """
         rows = range(items) if isinstance(items, int) else items
-        asked = {name: value for name, value in (asked or {}).items() if value is not None}
-        if unknown := [name for name in asked if name not in self.spec.given]:
-            knows = (
-                f"It is given {', '.join(self.spec.given)}." if self.spec.given else "Train one with a given column."
-            )
-            raise UserError(f"This model was trained without {', '.join(unknown)}.", knows)
-        if unconditional and asked:
-            raise UserError(f"{', '.join(asked)} was asked of the unconditional model.", "Drop one of the two.")
-        if unconditional and not self.spec.given:
-            raise UserError(
-                "This model is given nothing: all that it makes is unconditional.", "Leave unconditional out."
-            )
+        asked = self.check_given(asked, unconditional)
         given = {}
-        first = next(iter(self.spec.givens(ClassSpec)), None)
         for name in self.spec.given:
             column = self.spec.columns[name]
             if name in but:
@@ -247,7 +147,7 @@ class Generator:
             elif isinstance(column, self.model.needs):
                 raise Ungiven(name, self.spec.target)
             elif isinstance(column, ClassSpec) and not unconditional:
-                given[name] = _drawn(column, rows, derive(seed, "label", *([] if name == first else [name])))
+                given[name] = torch.from_numpy(drawn_classes(column, rows, self.seed_of(name, seed)))
         return given
 
     # -- sampling ----------------------------------------------------------------------------------------
@@ -309,6 +209,22 @@ class Generator:
                 raise FloatingPointError(f"'{odd[0]}' holds NaN or infinity")
         return {name: (v.float() if v.is_floating_point() else v).cpu() for name, v in made.items()}
 
+    def unfold(
+        self, given: Mapping[str, Tensor], seed: int, item: int, asked: Mapping[str, Any]
+    ) -> Iterator[np.ndarray]:  # fmt: skip
+        """The item of this number in pieces f32[C, n] as it is made; UserError where it is made all at once."""
+        model = self.model
+        if not isinstance(model, Unfolds):
+            raise UserError("This model makes a whole item at once.", "Leave --stream out.")
+        given = {name: value.to(self.device) for name, value in given.items()}
+
+        @torch.no_grad()
+        def pieces() -> Iterator[np.ndarray]:
+            for piece in model.unfold(given, ItemRng(seed, [item], self.device), **asked):
+                yield piece.float().cpu().numpy()
+
+        return pieces()
+
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords that have an option checked; refuses those that the sampler has no parameter for."""
         known = {option.name: option for option in self.model.options}
@@ -317,16 +233,6 @@ class Generator:
         unknown = {name: value for name, value in options.items() if not passes and name not in parameters}
         checked(known.values(), {name: value for name, value in unknown.items() if name not in known})
         return {name: known[name].checked(value) if name in known else value for name, value in options.items()}
-
-
-def check_asked(n: int, seed: int) -> None:
-    """Refuses a sample of nothing, and a seed that is none."""
-    if n < 1:
-        raise UserError(f"n = {n}: a sample has at least one item.", "Ask for 1 or more.")
-    if n > MOST_ITEMS:
-        raise UserError(f"n = {n:,}: a sample has at most {MOST_ITEMS:,} items.", "Ask for fewer, with several seeds.")
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed = {seed}: a seed is 0 or more, and below 2**63.", "Use 0, 1, 2, ...")
 
 
 def _read(value: Any, column: ColumnSpec, name: str, n: int, notify: Notify) -> Tensor:
@@ -343,14 +249,6 @@ def _read(value: Any, column: ColumnSpec, name: str, n: int, notify: Notify) -> 
     if len(items) != n:
         raise UserError(f"{len(items)} values of '{name}' were given for {n} items.", "Give one, or one for each.")
     return items
-
-
-def _drawn(column: ClassSpec, rows: Sequence[int], seed: int) -> Tensor:
-    """Classes by their share in the training data, i64[n]: that of item i depends on (seed, i) alone."""
-    shares = np.asarray(column.shares or np.ones(len(column.classes)), dtype=np.float64)
-    edges = torch.from_numpy(np.cumsum(shares / shares.sum()))
-    draws = ItemRng(seed, rows).uniform(len(rows)).double()
-    return torch.searchsorted(edges, draws, right=True).clamp(max=len(column.classes) - 1)
 
 
 def stacked(items: Sequence[Tensor]) -> Tensor:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # it takes a second to import, which seeds can do without
+    import torch
+    from torch import Tensor
 
 
 def derive(seed: int, *words: int | str) -> int:
@@ -43,6 +47,8 @@ class StepRng:
 
     def __init__(self, seed: int, items: int, start: int = 0, device: torch.device | str = "cpu") -> None:
         """items: size of the global batch of this step; start: the first of our rows in it."""
+        import torch
+
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._items, self._start, self._device = items, start, device
 
@@ -52,11 +58,15 @@ class StepRng:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal f32[shape]: our rows of the global batch's."""
+        import torch
+
         whole = torch.randn((self._items, *shape[1:]), generator=self._generator)
         return self._rows(whole, shape[0])
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform on [0, 1), f32[shape]: our rows of the global batch's."""
+        import torch
+
         whole = torch.rand((self._items, *shape[1:]), generator=self._generator)
         return self._rows(whole, shape[0])
 
@@ -66,6 +76,8 @@ class ItemRng:
 
     def __init__(self, seed: int, indices: Sequence[int], device: torch.device | str = "cpu") -> None:
         """indices: the number of each item within the sample, e.g. range(64)."""
+        import torch
+
         self._generators = [torch.Generator("cpu").manual_seed(derive(seed, "item", i)) for i in indices]
         self._device = device
 
@@ -82,12 +94,24 @@ class ItemRng:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal f32[shape], one stream per item; ValueError where shape[0] is not the number of items."""
+        import torch
+
         self._check(shape[0])
         rows = [torch.randn(shape[1:], generator=g) for g in self._generators]
         return torch.stack(rows).to(self._device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform on [0, 1), f32[shape], one stream per item; ValueError where shape[0] is not their number."""
+        import torch
+
         self._check(shape[0])
         rows = [torch.rand(shape[1:], generator=g) for g in self._generators]
         return torch.stack(rows).to(self._device)
+
+
+def uniform_of(seed: int, item: int, *shape: int) -> NDArray[np.float32]:
+    """What ItemRng(seed, [item]).uniform(1, *shape) draws first, f32[shape], without torch: 24 of the 32 bits of each
+    number of a Mersenne Twister, seeded as torch does."""
+    twister = np.random.RandomState(derive(seed, "item", item) & 0xFFFFFFFF)
+    bits = twister.randint(0, 2**32, shape, dtype=np.uint32) & 0xFFFFFF
+    return bits.astype(np.float32) * np.float32(2.0**-24)

@@ -25,9 +25,10 @@ from maquette.core.recipe import Recipe, parse_recipe
 from maquette.core.shown import file_stem
 from maquette.core.spec import DataSpec
 from maquette.core.summary import Summary, summary_of
-from maquette.core.tensors import pack_tensors, read_tensors
+from maquette.core.tensors import pack_tensors, read_arrays, read_tensors
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
+    import numpy as np
     from torch import Tensor
 
 TAIL = 2 * LONGEST  # bytes at the end of a log that hold a whole line
@@ -211,10 +212,18 @@ class RunFolder:
 
     def weights(self) -> dict[str, Tensor]:
         """Tensors of `weights.safetensors`, by `<net>.<parameter>`; UserError where they are damaged."""
+        self._check_weights()
+        return read_tensors(self.weights_file)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The same in numpy, without torch."""
+        self._check_weights()
+        return read_arrays(self.weights_file)
+
+    def _check_weights(self) -> None:
         if self.weights_file.is_file():
             again = f"`maquette resume {self.path}` writes it again from a checkpoint. "
             self.manifest.check(self.weights_file, (again if any(self.checkpoints.glob("step-*")) else "") + RESTORE)
-        return read_tensors(self.weights_file)
 
     def _json(self, file: Path) -> Any:
         """A JSON file of the run that is as it was written."""

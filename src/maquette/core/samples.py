@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from maquette.core.about import About
 from maquette.core.errors import UserError
 from maquette.core.files import make_folder, ready
@@ -17,6 +15,9 @@ from maquette.core.held import held
 from maquette.core.modality import noun, part
 from maquette.core.shown import file_stem, file_stems
 from maquette.core.spec import ClassSpec, DataSpec, NumberSpec
+
+if TYPE_CHECKING:  # it takes a second to import, which captions can do without
+    from torch import Tensor
 
 TAIL = 60  # characters of a caption in a file's name
 

@@ -151,6 +151,7 @@ class NumberSpec(ColumnSpec):
     high: Real = 0.0
 
 
+FORMS = (ClassSpec, NumberSpec, TokenSpec, GridSpec)
 S = TypeVar("S", bound=ColumnSpec)
 
 

@@ -11,6 +11,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import atomic
 
 if TYPE_CHECKING:  # it takes a second to import, which listing runs can do without
+    import numpy as np
     from torch import Tensor, nn
 
 SHOWN = 3  # tensors that are named
@@ -25,12 +26,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     shapes_in(path)
     with _refused(path):
         tensors = load_file(path)
-    if odd := [name for name, tensor in tensors.items() if not _is_finite(tensor)]:
+    _check_finite(path, [name for name, tensor in tensors.items() if not _is_finite(tensor)])
+    return tensors
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The same in numpy, without torch."""
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    shapes_in(path)
+    with _refused(path):
+        arrays: dict[str, np.ndarray] = load_file(path)
+    _check_finite(path, [name for name, array in arrays.items() if not np.isfinite(array).all()])
+    return arrays
+
+
+def _check_finite(path: Path, odd: Sequence[str]) -> None:
+    if odd:
         raise UserError(
             f"'{path}' is refused: it holds NaN or infinity ({_some(odd)}).",
             "Use an undamaged copy, or train the run again.",
         )
-    return tensors
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], about: dict[str, str] | None = None) -> bytes:

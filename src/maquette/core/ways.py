@@ -7,11 +7,12 @@ it later, has the same bits whatever another measurement would say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from maquette.core.counts import counted
+
+if TYPE_CHECKING:  # it takes a second to import, which reading recipes can do without
+    from torch import Tensor, nn
 
 When = Literal["always", "learning", "sampling", "never"]
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maquette.nets.sounding import mu_law_values
+
 CODES = 256
 SILENCE = CODES // 2  # the code of 0.0
 _MU = CODES - 1
@@ -25,8 +27,7 @@ def encode(x: Tensor) -> Tensor:
 
 def decode(codes: Tensor) -> Tensor:
     """Codes -> f32 in [-1, 1]: encode(decode(c)) is c, and the code of silence is 0.0."""
-    steps = codes.double() - SILENCE
-    return (steps.sign() * torch.expm1(steps.abs() * (math.log1p(_MU) / SILENCE)) / _MU).float()
+    return torch.from_numpy(mu_law_values()).to(codes.device)[codes]
 
 
 class Coder:
@@ -36,7 +37,7 @@ class Coder:
     outputs: numbers that it makes: a logit of each code, and of the end
     """
 
-    values, mixtures, outputs = decode(torch.arange(CODES)).numpy(), 0, CODES + 1
+    values, mixtures, outputs = mu_law_values(), 0, CODES + 1
 
     def before(self, x: Tensor, start: bool) -> Tensor:
         """What stands before each sample, i64[T]: x f32[n], after "nothing yet" if they are the `start` of a clip."""

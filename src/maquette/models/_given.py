@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from maquette.core.errors import UserError
 from maquette.core.model import Given
 from maquette.core.rng import Rng
-from maquette.core.spec import ClassSpec, ColumnSpec, DataSpec, GridSpec, NumberSpec, TokenSpec
+from maquette.core.spec import FORMS, ClassSpec, ColumnSpec, DataSpec, GridSpec, NumberSpec, TokenSpec
 from maquette.nets.condition import Classes, Condition, GridValues, Number, OneHot, Tokens, hide
 
-ANY = (ClassSpec, NumberSpec, TokenSpec, GridSpec)  # what families that read a vector can be given
+ANY = FORMS  # what families that read a vector can be given
 _LEARNED = 64  # numbers that describe what has no textbook form
 
 

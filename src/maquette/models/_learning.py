@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from maquette.core.bounds import Share
-from maquette.core.model import Optim
+
+if TYPE_CHECKING:  # with torch, which settings can do without
+    from maquette.core.model import Optim
 
 # Types of fields, so that a family with other defaults need not say anew what they mean.
 Muon = Annotated[float, Field(ge=0, description="learning rate of Muon, for weight matrices, over `lr`; 0: no Muon")]
@@ -30,6 +32,8 @@ class Learning(BaseModel):
 
     def optim(self, name: Literal["adam", "adamw"] = "adam", **more: Any) -> Optim:
         """more: fields of Optim that are not among these settings."""
+        from maquette.core.model import Optim
+
         return Optim(
             name, self.lr, (self.beta1, self.beta2), schedule=self.schedule, warmup=self.warmup,
             constant_until=self.constant_until, clip=self.clip, muon=self.muon, **more,

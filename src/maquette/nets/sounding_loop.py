@@ -27,6 +27,7 @@ from maquette.nets.sounding import (
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
 _Q0, _Q1, _Q2, _Q3 = _Q
 _E0, _E1, _E2, _E3, _E4, _E5 = _E
+_F = np.float32  # weights may be of 8 bits
 _BOUND, _ONE, _HALF, _ZERO = np.float32(_FLAT), np.float32(1), np.float32(0.5), np.float32(0)
 
 
@@ -37,13 +38,14 @@ def _one(a, w, x):
     while i + 8 <= n:
         x0, x1, x2, x3, x4, x5, x6, x7 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5], x[i + 6], x[i + 7]
         for o in range(len(a)):
-            a[o] = (((((((a[o] + x0 * w[i, o]) + x1 * w[i + 1, o]) + x2 * w[i + 2, o]) + x3 * w[i + 3, o])
-                     + x4 * w[i + 4, o]) + x5 * w[i + 5, o]) + x6 * w[i + 6, o]) + x7 * w[i + 7, o]  # fmt: skip
+            w0, w1, w2, w3 = _F(w[i, o]), _F(w[i + 1, o]), _F(w[i + 2, o]), _F(w[i + 3, o])
+            w4, w5, w6, w7 = _F(w[i + 4, o]), _F(w[i + 5, o]), _F(w[i + 6, o]), _F(w[i + 7, o])
+            a[o] = (((((((a[o] + x0 * w0) + x1 * w1) + x2 * w2) + x3 * w3) + x4 * w4) + x5 * w5) + x6 * w6) + x7 * w7
         i += 8
     for j in range(i, n):
         xj = x[j]
         for o in range(len(a)):
-            a[o] += xj * w[j, o]
+            a[o] += xj * _F(w[j, o])
 
 
 @njit(nogil=True)
@@ -56,7 +58,7 @@ def _four(a, b, c, d, w, x, y, z, u):
         z0, z1, z2, z3 = z[i], z[i + 1], z[i + 2], z[i + 3]
         u0, u1, u2, u3 = u[i], u[i + 1], u[i + 2], u[i + 3]
         for o in range(len(a)):
-            w0, w1, w2, w3 = w[i, o], w[i + 1, o], w[i + 2, o], w[i + 3, o]
+            w0, w1, w2, w3 = _F(w[i, o]), _F(w[i + 1, o]), _F(w[i + 2, o]), _F(w[i + 3, o])
             a[o] = (((a[o] + x0 * w0) + x1 * w1) + x2 * w2) + x3 * w3
             b[o] = (((b[o] + y0 * w0) + y1 * w1) + y2 * w2) + y3 * w3
             c[o] = (((c[o] + z0 * w0) + z1 * w1) + z2 * w2) + z3 * w3
@@ -64,10 +66,10 @@ def _four(a, b, c, d, w, x, y, z, u):
         i += 4
     for j in range(i, n):
         for o in range(len(a)):
-            a[o] += x[j] * w[j, o]
-            b[o] += y[j] * w[j, o]
-            c[o] += z[j] * w[j, o]
-            d[o] += u[j] * w[j, o]
+            a[o] += x[j] * _F(w[j, o])
+            b[o] += y[j] * _F(w[j, o])
+            c[o] += z[j] * _F(w[j, o])
+            d[o] += u[j] * _F(w[j, o])
 
 
 @njit(nogil=True)
@@ -107,10 +109,17 @@ def _exp(a, whole):
 
 
 @njit(nogil=True)
-def _relu(a):
+def _scale(a, unit):
     for s in range(len(a)):
         for o in range(a.shape[1]):
-            a[s, o] = max(a[s, o], _ZERO)
+            a[s, o] *= unit[o]
+
+
+@njit(nogil=True)
+def _relu(a, unit):
+    for s in range(len(a)):
+        for o in range(a.shape[1]):
+            a[s, o] = max(a[s, o], _ZERO) * unit[o]
 
 
 @njit(nogil=True)
@@ -136,8 +145,8 @@ def _pick(y, count, end, uniform, sharpness, e, whole):
 
 @njit(nogil=True)
 def loop(
-    embedding, past, now, out, skip, skip_bias, inner, inner_bias, head, head_bias, dilations, values, mixtures,
-    steering, heard, last, phase, time, noise, sharpness, made,
+    embedding, past, now, out, skip, skip_bias, inner, inner_bias, head, head_bias, dilations, gate_unit, out_unit,
+    skip_unit, inner_unit, head_unit, values, mixtures, steering, hop, heard, last, phase, time, noise, sharpness, made,
 ):  # fmt: skip
     """T samples of n streams into `made`; `heard`, `last` and `phase` move on."""
     n, r, codes = len(noise), past.shape[1], len(values)
@@ -155,29 +164,33 @@ def loop(
                 x[s] = embedding[int(last[s])]
             else:
                 x[s] = last[s] * embedding[0]
-        place = 0
+        place, frame = 0, min((time + t) // hop, steering.shape[1] - 1)
         for i in range(len(dilations)):
             slot = place + (time + t) % dilations[i]
             for s in range(n):
-                a[s] = steering[s, i]
+                a[s] = steering[s, frame, i]
                 before[s] = heard[s, slot]
                 heard[s, slot] = x[s]
             _add(a, past[i], before)
             _add(a, now[i], x)
+            _scale(a, gate_unit[i])
             for s in range(n):
                 _tanh(a[s])
                 for o in range(r):
                     zi[s, o] = (a[s, o] * _HALF) * (a[s, r + o] * _HALF + _HALF)
+                    x[s, o] /= out_unit[i, o]
                 z[s, i * r : (i + 1) * r] = zi[s]
             _add(x, out[i], zi)
+            _scale(x, out_unit[i])
             place += dilations[i]
         for s in range(n):
             h[s], g[s], y[s] = skip_bias, inner_bias, head_bias
         _add(h, skip, z)
-        _relu(h)
+        _relu(h, skip_unit)
         _add(g, inner, h)
-        _relu(g)
+        _relu(g, inner_unit)
         _add(y, head, g)
+        _scale(y, head_unit)
         for s in range(n):
             made[s, t] = np.nan
             if phase[s] == ENDED:

@@ -4,10 +4,10 @@ Layer l with the dilation d turns x into x + W_out z and adds W_skip z to what t
 
     z = tanh(f / 2) / 2 * sigmoid(g),   (f, g)[t] = W_past x[t - d] + W_now x[t] + b
 
-and b is what is given. (The halves make both gates one function, since tanh(f / 2) / 2 = sigmoid(f) - 1/2.) An item is
-read by itself, time first, [T, channels]: so a dilated convolution is two matrix products of whole blocks of memory,
-and nothing is copied, shifted or padded. The products of all layers with W_skip are one product in the end. Gradients
-are written by hand, because automatic ones copy every block again.
+and b is what is given: of the whole item, or of each frame of it. (The halves make both gates one function, since
+tanh(f / 2) / 2 = sigmoid(f) - 1/2.) An item is read by itself, time first, [T, channels]: so a dilated convolution is
+two matrix products of whole blocks of memory, and nothing is copied, shifted or padded. The products of all layers with
+W_skip are one product in the end. Gradients are written by hand, because automatic ones copy every block again.
 """
 
 from __future__ import annotations
@@ -22,24 +22,21 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from maquette.nets.condition import Condition
+from maquette.nets.sounding import Array, Sizes, Weights
 
 
 class WaveNet(nn.Module):
     """Numbers about the next sample, from those before it.
 
-    codes:   that a sample may be, whose table of embeddings has one row more, for "nothing yet"; 0: samples are real
-             numbers, beside each of which stands 1 where there is nothing yet, else 0
-    outputs: numbers about the next sample
-    blocks, layers: dilations 1, 2, 4, ... of `layers` layers, `blocks` times over
+    sizes:  as nets/sounding.py says; the table of embeddings of codes has one row more, for "nothing yet"
+    frames: what reads a grid of what the item is like over time, if one can be given
     """
 
-    def __init__(
-        self, codes: int, outputs: int, blocks: int, layers: int, residual: int, skip: int,
-        condition: Condition | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, sizes: Sizes, condition: Condition | None = None, frames: Frames | None = None) -> None:
         super().__init__()
-        self.codes, self.residual, self.condition = codes, residual, condition
-        self.dilations = tuple(2**i for i in range(layers)) * blocks
+        codes, residual, skip = sizes.codes, sizes.residual, sizes.skip
+        self.sizes, self.codes, self.residual, self.condition = sizes, codes, residual, condition
+        self.dilations = sizes.dilations
         n = len(self.dilations)
         self.embedding = nn.Linear(2, residual, bias=False)
         if codes:
@@ -50,9 +47,11 @@ class WaveNet(nn.Module):
         self.out = nn.ModuleList(nn.Linear(residual, residual, bias=False) for _ in range(n))
         self.bias = nn.Parameter(torch.zeros(2 * n * residual))
         self.given = nn.Linear(condition.width, 2 * n * residual, bias=False) if condition else None
+        self.frames = frames
+        self.framed = nn.Linear(frames.width, 2 * n * residual, bias=False) if frames else None
         self.skip = nn.Linear(n * residual, skip)
         self.inner = nn.Linear(skip, skip)
-        self.head = nn.Linear(skip, outputs)
+        self.head = nn.Linear(skip, sizes.outputs)
         std = (2 * residual) ** -0.5
         for past, now, out in zip(self.past, self.now, self.out, strict=True):
             for layer in (past, now):
@@ -70,33 +69,53 @@ class WaveNet(nn.Module):
         """Samples that the next one depends on, itself counted."""
         return 1 + sum(self.dilations)
 
-    def steering(self, y: Tensor | None) -> Tensor:
-        """What is given of one item, f32[1, width], as the layers read it, f32[layers x 2 residual]."""
-        return self.bias if self.given is None or y is None else self.bias + self.given(y)[0]
+    def arrays(self) -> dict[str, Array]:
+        """Its parameters by name, on the CPU."""
+        return {name: value.detach().float().cpu().numpy() for name, value in self.state_dict().items()}
+
+    def weights(self) -> Weights:
+        """As the loop of nets/sounding.py reads them."""
+        return Weights.of(self.arrays(), self.sizes)
+
+    @property
+    def hop(self) -> int:
+        """Samples of a frame."""
+        return self.frames.hop if self.frames is not None else 1
+
+    def steering(self, y: Tensor | None, grid: Tensor | None = None) -> Tensor:
+        """What is given of one item, f32[1, width], and of its frames, f32[bands, F], as the layers read it,
+        f32[F, layers x 2 residual]; F = 1 where frames are not given."""
+        made = self.bias[None]
+        if self.given is not None and y is not None:
+            made = made + self.given(y)
+        return made if self.frames is None or self.framed is None else made + self.framed(self.frames(grid))
 
     def inputs(self, before: Tensor, steering: Tensor) -> Iterator[Tensor]:
         """What each layer in turn reads of one item, f32[T, residual]. before: as `forward` takes it, from the start"""
         x, r = self.embedding(before), self.residual
         for i, d in enumerate(self.dilations):
             yield x
-            gates = self.now[i](x) + steering[2 * r * i : 2 * r * (i + 1)]
+            gates = self.now[i](x) + _held(steering[:, 2 * r * i : 2 * r * (i + 1)], self.hop, 0, len(x))
             gates[d:] += self.past[i](x[: max(len(x) - d, 0)])
             f, g = gates.sigmoid().chunk(2, 1)
             x = x + self.out[i]((f - 0.5) * g)
 
-    def forward(self, before: Tensor, y: Tensor | None = None, first: int = 0) -> Tensor:
+    def forward(
+        self, before: Tensor, y: Tensor | None = None, first: int = 0, grid: Tensor | None = None, at: int = 0
+    ) -> Tensor:  # fmt: skip
         """The sample before each time of one item, i64[T] or f32[T, 2] -> about the sample of each, f32[T', outputs].
 
         y:     what is given of the item, f32[1, width]
         first: the first time that is asked for: T' = T - first. Above 0, it has its receptive field before it, or all
                of the item
+        grid:  frames of the whole item, f32[bands, F]; at: the time in it that `before` begins with
         """
-        x, steering = self.embedding(before), self.steering(y)
+        x, steering = self.embedding(before), self.steering(y, grid)
         kind = x.device.type
         narrow = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         weights = [layer.weight.to(narrow) for part in (self.past, self.now, self.out) for layer in part]
         with torch.autocast(kind, enabled=False):
-            z = _Stack.apply(x.to(narrow), steering.to(narrow), self.dilations, first, *weights)
+            z = _Stack.apply(x.to(narrow), steering.to(narrow), self.dilations, first, (self.hop, at), *weights)
         return self.head(F.relu(self.inner(F.relu(self.skip(z)))))
 
 
@@ -116,14 +135,16 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, steering: Tensor, dilations: tuple[int, ...], first: int, *weights: Tensor
+        ctx: Any, x: Tensor, steering: Tensor, dilations: tuple[int, ...], first: int, frames: tuple[int, int],
+        *weights: Tensor,
     ) -> Tensor:  # fmt: skip
-        layers, r = len(dilations), x.shape[1]
+        layers, r, before = len(dilations), x.shape[1], x
         past, now, out = (weights[i * layers : (i + 1) * layers] for i in range(3))
         starts, base = _starts(dilations, first), 0  # base: the time that x begins with
         z_all, kept = x.new_empty(len(x) - first, layers * r), [x]
         for i, (d, start) in enumerate(zip(dilations, starts, strict=True)):
-            gates = torch.addmm(steering[2 * r * i : 2 * r * (i + 1)], x[start - base :], now[i].T)
+            given = _held(steering[:, 2 * r * i : 2 * r * (i + 1)], frames[0], frames[1] + start, len(before) - start)
+            gates = torch.addmm(given, x[start - base :], now[i].T)
             rows, behind = _behind(len(gates), base, start, d)
             gates[rows].addmm_(x[behind], past[i].T)
             gates.sigmoid_()
@@ -135,19 +156,19 @@ class _Stack(torch.autograd.Function):
                 x, base = torch.addmm(x[start - base :], z, out[i].T), start
                 kept.append(x)
         ctx.save_for_backward(*kept, *weights)
-        ctx.facts = dilations, first, starts
+        ctx.facts = dilations, first, starts, frames, len(steering)
         return z_all
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_all: Tensor) -> tuple[Tensor | None, ...]:
-        dilations, first, starts = ctx.facts
+        dilations, first, starts, (hop, at), count = ctx.facts
         layers = len(dilations)
         kept, weights = ctx.saved_tensors[: 2 * layers], ctx.saved_tensors[2 * layers :]
         xs, gated, r = kept[::2], kept[1::2], kept[0].shape[1]
         past, now, out = (weights[i * layers : (i + 1) * layers] for i in range(3))
         d_past, d_now, d_out = ([torch.zeros_like(w) for w in part] for part in (past, now, out))
-        d_steering = d_all.new_empty(2 * r * layers)
+        d_steering = d_all.new_empty(count, 2 * r * layers)
         dx = d_all.new_empty(0)
         for i in reversed(range(layers)):
             x, start, base, last = xs[i], starts[i], starts[i - 1] if i else 0, i == layers - 1
@@ -158,7 +179,7 @@ class _Stack(torch.autograd.Function):
                 of_skip, dz = dz, dx @ out[i]
                 dz[first - start :] += of_skip
             da = torch.cat([dz * g * (0.25 - f * f), dz * f * (g - g * g)], 1)
-            torch.sum(da, 0, out=d_steering[2 * r * i : 2 * r * (i + 1)])
+            d_steering[:, 2 * r * i : 2 * r * (i + 1)] = _gathered(da, count, hop, at + start)
             torch.mm(da.T, x[start - base :], out=d_now[i])
             whole = torch.zeros_like(x)
             torch.addmm(whole[start - base :] if last else dx, da, now[i], out=whole[start - base :])
@@ -166,7 +187,42 @@ class _Stack(torch.autograd.Function):
             torch.mm(da[rows].T, x[behind], out=d_past[i])
             whole[behind].addmm_(da[rows], past[i])
             dx = whole
-        return (dx, d_steering, None, None, *d_past, *d_now, *d_out)
+        return (dx, d_steering, None, None, None, *d_past, *d_now, *d_out)
+
+
+def _held(given: Tensor, hop: int, at: int, rows: int) -> Tensor:
+    """What is given of each frame, f32[F, O], at so many times from `at` on, f32[rows, O]; f32[O] of a single one,
+    which is given of all."""
+    if len(given) == 1:
+        return given[0]
+    some = given[at // hop : (at + rows - 1) // hop + 1]  # behind the last frame there is none to be heard
+    return some.repeat_interleave(hop, 0)[at % hop :][:rows]
+
+
+def _gathered(d: Tensor, count: int, hop: int, at: int) -> Tensor:
+    """Gradients of `_held`: f32[rows, O] -> f32[F, O]."""
+    if count == 1:
+        return d.sum(0, keepdim=True)
+    whole = F.pad(d, (0, 0, at, count * hop - at - len(d)))
+    return whole.view(count, hop, -1).sum(1)
+
+
+class Frames(nn.Module):
+    """A grid f32[bands, F] of how an item is over time -> of each frame, and those around it, f32[F, width].
+
+    hop: samples from one frame to the next. Where no grid is given, one frame stands for all: what was learned of items
+    whose grids were hidden.
+    """
+
+    def __init__(self, bands: int, hop: int, width: int) -> None:
+        super().__init__()
+        self.width, self.hop = width, hop
+        self.inner, self.outer = nn.Conv1d(bands, width, 5, padding=2), nn.Conv1d(width, width, 3, padding=1)
+        self.none = nn.Parameter(torch.zeros(1, width))
+
+    def forward(self, grid: Tensor | None) -> Tensor:
+        """As above; f32[1, width] of None."""
+        return self.none if grid is None else self.outer(F.relu(self.inner(grid[None])))[0].T
 
 
 def _starts(dilations: Sequence[int], first: int) -> list[int]:

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.core.about import About
+from maquette.core.asking import check_asked
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.generator import Generator, check_asked
+from maquette.core.generator import Generator
 from maquette.core.modality import Unreadable, noun
 from maquette.core.model import Encodes, Restores, Unfolds
 from maquette.core.progress import track

@@ -16,7 +16,7 @@ from maquette.core.batch import lengths
 from maquette.core.errors import UserError
 from maquette.core.files import atomic, ready
 from maquette.core.spec import ColumnSpec
-from maquette.modalities.audio.levels import STEPS
+from maquette.modalities.audio.levels import STEPS, sixteen_bits
 from maquette.modalities.audio.opening import SUFFIX_FORMATS, resampled, soundfile
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # that are written
@@ -40,8 +40,7 @@ def canonical(stored: np.ndarray) -> Tensor:
 
 def quantised(items: Tensor) -> np.ndarray:
     """Canonical f32[...] -> i16 of the same shape; the inverse of `canonical`, clipped to [-1, 1]."""
-    scaled = torch.nan_to_num(items.detach().float().cpu()).clamp(-1, 1).mul(STEPS)
-    return scaled.round().clamp(-STEPS, STEPS - 1).to(torch.int16).numpy()
+    return sixteen_bits(items.detach().float().cpu().numpy())
 
 
 def cut(item: Tensor) -> np.ndarray:

@@ -67,3 +67,10 @@ def loud(sound: np.ndarray, asked: Literal["peak"] | float | None) -> np.ndarray
     most = (1 - 1 / STEPS) / max(float(np.abs(sound).max()), 1e-12)
     gain = most if asked == "peak" else min(10 ** ((asked - loudness(sound)) / 20), most)
     return sound * np.float32(gain)
+
+
+def sixteen_bits(sound: np.ndarray) -> np.ndarray:
+    """f32[...] in [-1, 1] -> i16 of the same shape; what is louder is clipped, what is no number is silent."""
+    scaled = np.rint(np.clip(np.nan_to_num(sound), -1, 1) * np.float32(STEPS))
+    made: np.ndarray = np.clip(scaled, -STEPS, STEPS - 1).astype(np.int16)
+    return made

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from maquette.core.option import Option, above, at_least, between
+import click
+
+from maquette.core.option import Option, Plan, above, at_least, between
 from maquette.modalities.audio.bounds import FASTEST, SHORTEST, SLOWEST
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from maquette.core.about import About
+    from maquette.core.asking import Asking
     from maquette.core.generator import Generator
+    from maquette.core.light import LightGenerator
     from maquette.core.model import Model
     from maquette.core.spec import ColumnSpec, DataSpec
 
@@ -26,24 +30,43 @@ DATA_OPTIONS = (
            "sound. [default: nothing]", above(0)),
 )  # fmt: skip
 STREAM = Option("stream", bool, False, "Give one sound to a pipe as it is made: | ffplay -", only="command")
+LIKE = Option("like", str, None, "A sound whose mel bands they are to have. [default: none]")
 SLOWEST_SHOWN = 8000  # samples a second of what is proposed for a first look
 
 
-def OPTIONS(model: Model, spec: ColumnSpec) -> tuple[Option, ...]:
+def OPTIONS(model: Model | Any, spec: ColumnSpec) -> tuple[Option, ...]:
     """Those of a model that makes a sound from its beginning to its end. spec: of the target column"""
-    from maquette.core.model import Unfolds
+    streams = (STREAM,) if hasattr(model, "unfold") else ()  # Unfolds, which cannot be asked for without torch
+    return (*streams, LIKE) if getattr(model, "mel", None) else streams
 
-    return (STREAM,) if isinstance(model, Unfolds) else ()
+
+def plan(
+    generator: Generator, column: str, asked: Mapping[str, Any], given: Mapping[str, Tensor], n: int,
+    facts: Mapping[str, Any],
+) -> Plan:  # fmt: skip
+    """What is asked of sounds, in the model's own terms."""
+    return Plan(_heard(generator, column, asked))
+
+
+def _heard(generator: Asking, column: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The sound that is named, as a tensor."""
+    if "like" not in asked:
+        return dict(asked)
+    from maquette.modalities.audio.values import asked as sound_of
+
+    spec = generator.spec.columns[column]
+    return {**asked, "like": sound_of(asked["like"], spec, lambda note: click.echo(note, err=True))}
 
 
 def stream(
-    generator: Generator, column: str, asked: Mapping[str, Any], given: dict[str, Tensor], seed: int, item: int,
-    facts: Mapping[str, Any], about: About,
+    generator: Generator | LightGenerator, column: str, asked: Mapping[str, Any], given: dict[str, Any], seed: int,
+    item: int, facts: Mapping[str, Any], about: About,
 ) -> Iterator[bytes]:  # fmt: skip
     """One sound as a WAV file, piece by piece."""
-    from maquette.modalities.audio import streaming
+    from maquette.modalities.audio.streaming import stream as written
 
-    return streaming.stream(generator, column, asked, given, seed, item, about)
+    pieces = generator.unfold(given, seed, item, _heard(generator, column, asked))
+    return written(pieces, generator.spec.columns[column], about)
 
 
 def first_recipe(given: Sequence[type[ColumnSpec]], spec: ColumnSpec | None = None) -> str:

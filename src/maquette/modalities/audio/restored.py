@@ -9,7 +9,6 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from maquette.evaluation.bootstrap import Array, mean
 from maquette.evaluation.evidence import Evidence
 from maquette.evaluation.similarity import log_spectral_distance, si_sdr
 from maquette.modalities.audio.files import rate_in
+from maquette.modalities.audio.judges import dnsmos, pesq, stoi
 from maquette.modalities.audio.opening import resampled, soundfile
 from maquette.sampling import degrade_sound
 from maquette.sampling.degrade_sound import Kind
@@ -37,7 +37,6 @@ CLIP = 0.25  # of the peak
 T60, DIRECT = 0.4, 3.0  # seconds; dB of the direct sound above the reverberation
 COARSEST = {"compression_level": 0.99, "bitrate_mode": "CONSTANT"}  # of MP3: 8 kbit/s at 8 kHz
 SHORTEST = 0.1  # seconds of a sound that is tried
-TOGETHER = 3.0  # seconds of sounds that STOI hears at once: it knows no shorter ones than half a second
 CPU = torch.device("cpu")
 WORDS: dict[str, str] = {
     "noise": f"noise at {SNR:g} dB", "gap": f"gaps of {1000 * GAP:g} ms", "lowpass": "half the band",
@@ -139,24 +138,6 @@ def _each(measure: Callable[..., Tensor], *sides: Sequence[Tensor]) -> Array:
     return torch.cat(found).double().numpy()
 
 
-def stoi(made: Sequence[Tensor], real: Sequence[Tensor], rate: int) -> Array | None:
-    """Short-time objective intelligibility (Taal et al. 2011), 0 to 1, of sounds that are joined to TOGETHER seconds,
-    f64[m]; None where pystoi is not installed (the extra audio-measures)."""
-    try:
-        import pystoi
-    except ImportError:
-        return None
-    ends = np.cumsum([x.shape[1] for x in real])
-    group = ends // round(TOGETHER * rate)
-    edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(real)]
-    found = [
-        pystoi.stoi(*(torch.cat([*side[a:b]], 1)[0].numpy() for side in (real, made)), rate)
-        for a, b in pairwise(edges)
-        if sum(x.shape[1] for x in real[a:b]) > rate
-    ]
-    return np.array(found) if found else None
-
-
 # -- measures ------------------------------------------------------------------------------------------
 
 
@@ -174,40 +155,49 @@ def _tried(evidence: Evidence, kind: Kind) -> Trial | None:
     return found
 
 
-def _sdr(found: Trial, rate: int) -> tuple[Array, Array]:
-    return found.sdr(found.heard), found.sdr(found.expected)
+def _sdr(found: Trial, rate: int) -> list[Array | None]:
+    return [found.sdr(found.heard), found.sdr(found.expected)]
 
 
-def _distance(found: Trial, rate: int) -> tuple[Array, Array]:
-    return found.distance(found.heard), found.distance(found.sampled)
+def _distance(found: Trial, rate: int) -> list[Array | None]:
+    return [found.distance(found.heard), found.distance(found.sampled)]
 
 
-def _stoi(found: Trial, rate: int) -> tuple[Array, Array] | None:
-    before, after = (stoi(side, found.real, rate) for side in (found.heard, found.expected))
-    return None if before is None or after is None else (before, after)
+def _stoi(found: Trial, rate: int) -> list[Array | None]:
+    return [stoi(side, found.real, rate) for side in (found.heard, found.expected)]
+
+
+def _pesq(found: Trial, rate: int) -> list[Array | None]:
+    return [pesq(side, found.real, rate) for side in (found.heard, found.expected)]
+
+
+def _dnsmos(found: Trial, rate: int) -> list[Array | None]:
+    return [dnsmos(side, rate) for side in (found.heard, found.expected, found.real)]
 
 
 @dataclass(frozen=True)
 class Number:
-    """What is measured of a trial: of -> as it was and restored, f64[n] each; None where it cannot be measured."""
+    """What is measured of a trial: of -> as it was, restored, and perhaps of the true sounds, f64[n] each; None where
+    it cannot be measured."""
 
     name: str
     title: str
     better: Literal["lower", "higher"]
     unit: str
-    of: Callable[[Trial, int], tuple[Array, Array] | None]
+    of: Callable[[Trial, int], list[Array | None]]
     asks: str
 
     def found(self, kind: Kind, evidence: Evidence) -> Found | None:
         """The mean of what is restored; the title says what it was before."""
         tried = _tried(evidence, kind)
-        values = self.of(tried, evidence.spec.rate_hz) if tried else None
-        if values is None:
+        values = [side for side in (self.of(tried, evidence.spec.rate_hz) if tried else ()) if side is not None]
+        if len(values) < 2:
             return None
-        before, after = values
+        before, after, *true = values
         was = f"{before.mean():.1f} dB" if self.unit else f"{before.mean():.2f}"
         title = f"{self.title}, {WORDS[kind]}, restored ({BEFORE.get(kind, 'as it was')}: {was})"
-        return Found(mean(after, evidence.rng("restored", kind)), n_real=len(after), title=title)
+        floor = mean(true[0], evidence.rng("true", kind)) if true else None
+        return Found(mean(after, evidence.rng("restored", kind)), floor, n_real=len(after), title=title)
 
     def measure(self, kind: Kind) -> Measure:
         return Measure(
@@ -226,6 +216,11 @@ NUMBERS = (
            "How far the loudness of each pitch at each moment is from that of the true {item}: of one answer."),
     Number("stoi", "STOI", "higher", "", _stoi,
            "How well speech would be understood, from 0 to 1, by a model of hearing (STOI)."),
+    Number("pesq", "PESQ", "higher", "", _pesq,
+           "How near speech would be found to the true one by listeners, from 1 to 4.6, by a model of hearing (PESQ)."),
+    Number("dnsmos", "DNSMOS", "higher", "", _dnsmos,
+           "What listeners would say of speech, from 1 to 5, by a foreign judge: a network (DNSMOS) that others have "
+           "trained on other speech. Beside it what it says of the true {items}."),
 )  # fmt: skip
 MEASURES = tuple(number.measure(kind) for kind in degrade_sound.KINDS for number in NUMBERS)
 

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from maquette.core.about import About
-from maquette.core.errors import UserError
-from maquette.core.generator import Generator
-from maquette.core.model import Unfolds
-from maquette.core.rng import ItemRng
-from maquette.modalities.audio.files import quantised
+from maquette.core.spec import ColumnSpec
+from maquette.modalities.audio.levels import sixteen_bits
 
 _UNKNOWN = 2**32 - 1  # the length of what goes on until the pipe ends, as players take it
 
 
-def stream(
-    generator: Generator, column: str, asked: Mapping[str, Any], given: Mapping[str, Tensor], seed: int, item: int,
-    about: About,
-) -> Iterator[bytes]:  # fmt: skip
-    """The head of the file, and each piece of the sound as soon as it is made. UserError where that is all at once."""
-    if not isinstance(generator.model, Unfolds):
-        raise UserError("This model makes a whole sound at once.", "Leave --stream out.")
-    return _pieces(generator.model, generator, column, asked, given, ItemRng(seed, [item], generator.device), about)
-
-
-def _pieces(
-    model: Unfolds, generator: Generator, column: str, asked: Mapping[str, Any], given: Mapping[str, Tensor],
-    rng: ItemRng, about: About,
-) -> Iterator[bytes]:  # fmt: skip
-    spec = generator.spec.columns[column]
+def stream(pieces: Iterable[np.ndarray], spec: ColumnSpec, about: About) -> Iterator[bytes]:
+    """The head of the file, and each piece of the sound, f32[C, n], as soon as it is made."""
     yield head(spec.channels, spec.rate_hz, json.dumps(about.fields, ensure_ascii=False))
-    with torch.no_grad():
-        for piece in model.unfold({name: value.to(generator.device) for name, value in given.items()}, rng, **asked):
-            yield quantised(piece).T.astype("<i2").tobytes()
+    for piece in pieces:
+        yield sixteen_bits(piece).T.astype("<i2").tobytes()
 
 
 def head(channels: int, rate: int, comment: str) -> bytes:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from maquette.core import limits
-from maquette.core.batch import lengths
 from maquette.core.errors import UserError
 from maquette.core.modality import Unreadable
 from maquette.core.spec import ColumnSpec
-from maquette.modalities.audio.config import Config
-from maquette.modalities.audio.data import stored
-from maquette.modalities.audio.files import canonical
-from maquette.modalities.audio.opening import header, resampled, samples
-from maquette.modalities.audio.shown import view
 
-__all__ = ["CAPTIONED", "asked", "caption", "view"]
-
+if TYPE_CHECKING:  # it takes a second to import, which streaming can do without
+    from torch import Tensor
 
 CAPTIONED = False  # of sounds one after the other nobody would know which caption is whose
 
 
 def asked(value: Any, spec: ColumnSpec, notify: Callable[[str], None]) -> Tensor:
     """f32[C, N]: a file, at the rate and of the length that the model was trained on; what is longer is cut."""
+    from maquette.core import limits
+    from maquette.modalities.audio.config import Config
+    from maquette.modalities.audio.data import stored
+    from maquette.modalities.audio.files import canonical
+    from maquette.modalities.audio.opening import header, resampled, samples
+
     if not isinstance(value, str | Path) or Path(value).is_dir():
         raise UserError(f"{value!r} is no sound.", "Name one file.")
     try:
@@ -44,6 +41,8 @@ def pace(items: Tensor, spec: ColumnSpec, took: float) -> str:
     """How fast sounds f32[n, C, N] were made, in so many seconds: e.g. `: 6.1 s of sound in 0.9 s (threads: 2)`."""
     import torch
 
+    from maquette.core.batch import lengths
+
     sounding = float(lengths(items).sum()) / spec.rate_hz
     times = f", {sounding / took:.3g} times real time" if took > 0 else ""
     return f": {sounding:.1f} s of sound made in {took:.1f} s{times} (threads: {torch.get_num_threads()})"
@@ -52,3 +51,10 @@ def pace(items: Tensor, spec: ColumnSpec, took: float) -> str:
 def caption(item: Tensor, spec: ColumnSpec) -> str:
     """Nothing: a sound is not said in words."""
     return ""
+
+
+def view(item: Tensor, spec: ColumnSpec) -> Any:
+    """A player of it."""
+    from maquette.modalities.audio.shown import view
+
+    return view(item, spec)

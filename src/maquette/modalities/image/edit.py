@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from maquette.core.about import About
+from maquette.core.asking import check_asked
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.generator import Generator, check_asked
+from maquette.core.generator import Generator
 from maquette.core.modality import noun
 from maquette.core.model import Encodes, FlowMap
 from maquette.core.progress import track

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from maquette.core.about import About
 from maquette.core.files import write_json, write_text
 from maquette.core.modality import Examined, Notes, Unreadable
 from maquette.core.spec import ClassSpec, ColumnSpec, plain
-from maquette.data.names import shown
 from maquette.modalities.label.claims import is_whole
+
+if TYPE_CHECKING:  # it takes a second to import, which a specification can do without
+    from torch import Tensor
 
 KIND = "label"
 NOUN = ("label", "labels")
@@ -91,6 +91,8 @@ def describe(column: Examined, notes: Notes) -> dict[str, Any]:
 
 
 def _name(cell: Any) -> str:
+    from maquette.data.names import shown  # with torch
+
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -102,6 +104,8 @@ def _name(cell: Any) -> str:
 
 def canonical(stored: np.ndarray) -> Tensor:
     """Numbers of classes [B] -> i64[B]."""
+    import torch
+
     return torch.from_numpy(np.array(stored, dtype=np.int64))
 
 
@@ -127,4 +131,6 @@ def preview(items: Tensor, path: Path, spec: ColumnSpec, captions: Sequence[str]
 
 def made_up(spec: ColumnSpec, items: int, seed: int = 0) -> Tensor:
     """All classes in turn."""
+    import torch
+
     return (torch.arange(items) + seed) % max(cast(Spec, spec).num_classes, 1)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.core.asking import check_asked
 from maquette.core.errors import UserError
-from maquette.core.generator import Generator, check_asked
+from maquette.core.generator import Generator
 from maquette.core.model import Streams
 from maquette.core.rng import ItemRng
 from maquette.core.spec import BOS, EOS, MIDDLE, PAD, PREFIX, SPECIALS, SUFFIX, ClassSpec, ColumnSpec, DataSpec
