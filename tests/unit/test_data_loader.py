@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -59,6 +59,13 @@ def test_each_epoch_is_a_permutation_of_its_own() -> None:
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
     assert rows(loader(10, 4, seed=1), range(15)) != rows(loader(10, 4), range(15))
+
+
+def test_rows_of_an_endless_table_are_others_in_each_epoch() -> None:
+    made = loader(10, 4)
+    made._table = replace(made._table, endless=True)
+    epochs = np.concatenate(rows(made, range(15))).reshape(6, 10)
+    assert np.array_equal(np.sort(epochs), np.arange(60).reshape(6, 10))
 
 
 def test_rows_that_overlap_are_read_only_after_all_else() -> None:

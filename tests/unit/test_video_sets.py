@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import map_coordinates
 
+from maquette.core.recipe import DataConfig
+from maquette.data.loader import Loader
 from maquette.data.open import open_dataset
 from maquette.data.raw import Array, RawTable
 from maquette.modalities.video import sets, sprites
+from maquette.modalities.video.files import quantised
 from maquette.modalities.video.moving import MovingDigits, bounced
 
 
@@ -58,6 +62,28 @@ def test_sets_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.train.columns["video"].spec.shape == (1, 16, 32, 32)
     assert found.train.columns["label"].spec.num_classes == 10
     assert open_dataset("sprites").train.columns["video"].spec.shape == (3, 16, 64, 64)
+
+
+def test_each_pass_over_a_set_that_is_made_shows_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
+    monkeypatch.setattr(sets, "DIGITS", {"train": 30, "test": 20})
+    found = open_dataset("moving-digits", target=("video",), given=("label",))
+    spec, clips = found.spec(("video",), ("label",)), found.train.columns["video"]
+    first, second = (found.train.batch(np.arange(30) + 30 * number, spec) for number in (0, 1))
+    assert not (first.only() == second.only()).flatten(1).all(1).any()
+    assert np.array_equal(clips.stored(3), quantised(first.only()[3]))
+    # As many as are asked for are the first of the same ones, with their labels.
+    monkeypatch.setattr(sets, "DIGITS", {"train": 60, "test": 20})
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "more"))
+    more = open_dataset("moving-digits", target=("video",), given=("label",)).train.batch(np.arange(60), spec)
+    assert torch.equal(more.only(), torch.cat([first.only(), second.only()]))
+    assert torch.equal(more.given["label"], torch.cat([first.given["label"], second.given["label"]]))
+    batches = Loader(found.train, spec, 8, seed=0)
+    later = batches.batch(11)  # of passes 2 and 3
+    batches.close()
+    assert torch.equal(Loader(found.train, spec, 8, seed=0).batch(11).only(), later.only())
+    chosen = open_dataset("moving-digits", DataConfig(splits="none"), target=("video",))
+    assert not chosen.train.endless  # held-out clips are of all digits then
 
 
 def test_moving_mnist_is_made_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:

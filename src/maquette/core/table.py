@@ -49,12 +49,14 @@ class Table:
              over the sequence is only a part of them
     spans:   where each row begins and ends among the tokens of all sequences, one after the other, i64[N, 2], of rows
              that are windows: rows with a token in common are of the same sequence. None: each row stands for itself
+    endless: whether row + p * N is a row, too: the same one as it is made anew for pass p over the table
     """
 
     columns: dict[str, Column]
     names: Sequence[str]
     overlap: int = 1
     spans: np.ndarray | None = None
+    endless: bool = False
 
     def __len__(self) -> int:
         return len(self.names)

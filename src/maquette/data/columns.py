@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +38,24 @@ class Fixed:
 
     def some(self, rows: np.ndarray) -> Fixed:
         return replace(self, rows=self.rows[rows])
+
+
+@dataclass(frozen=True)
+class Endless(Fixed):
+    """Items that are made anew for each pass: row + p * N is what that row shows in pass p, where p = 0 is as stored.
+
+    make: place in the array, pass from 1 on -> an item as it is stored
+    """
+
+    make: Callable[[int, int], np.ndarray]
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        passes, rows = np.divmod(rows, len(self))
+        if not passes.any():
+            return super().take(rows)
+        found = zip(self.rows[rows].tolist(), passes.tolist(), strict=True)
+        items = [self.make(place, number) if number else self.array[place] for place, number in found]
+        return find_modality(self.spec.kind).canonical(np.stack(items))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Loader:
 
     The items of global step s are the positions s*B .. (s+1)*B of the endless concatenation of one
     permutation of the table an epoch; each process takes its own contiguous share of them. Where rows differ
-    in length, the permutation keeps rows of like length together. Where a batch is slow to gather, one thread
+    in length, the permutation keeps rows of like length together. Rows of an endless table are others in each epoch. Where a batch is slow to gather, one thread
     prepares the next steps; it changes nothing but the waiting.
     """
 
@@ -49,14 +49,15 @@ class Loader:
         """Rows of the table that make our share of a step: i64."""
         first, last = step * self._size + self._first, step * self._size + self._last
         epoch, start = divmod(first, len(self._table))
+        new = len(self._table) * self._table.endless  # rows further in each epoch
         if start + last - first <= len(self._table):  # nearly always: within one epoch
-            return self._order(epoch)[start : start + last - first]
+            return self._order(epoch)[start : start + last - first] + epoch * new
         places = np.arange(first, last)
         epochs, within = np.divmod(places, len(self._table))
         made = np.empty(len(places), np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            made[here] = self._order(int(epoch))[within[here]]
+            made[here] = self._order(int(epoch))[within[here]] + int(epoch) * new
         return made
 
     def batch(self, step: int) -> Batch:

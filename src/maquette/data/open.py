@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,18 @@ import numpy as np
 from maquette.core.data_config import DataConfig
 from maquette.core.errors import UserError
 from maquette.core.files import expanded
-from maquette.core.find import modality_names
+from maquette.core.find import find_modality, modality_names
 from maquette.core.modality import part
 from maquette.core.progress import stage
 from maquette.core.spec import ColumnSpec, DataSpec, plain
 from maquette.core.table import Column, Dataset, Table
 from maquette.data.cache import Cache
 from maquette.data.choose import choose, suggest
-from maquette.data.columns import Fixed, Ragged
+from maquette.data.columns import Endless, Fixed, Ragged
 from maquette.data.fields import take_fields
 from maquette.data.names import digest
 from maquette.data.prepare import how, prepare
-from maquette.data.raw import Notify, RawTable
+from maquette.data.raw import Cell, Notify, RawTable
 from maquette.data.readers import Source, find_source
 from maquette.data.sides import take_sides
 from maquette.data.store import Prepared, Some
@@ -90,7 +91,8 @@ def open_dataset(
     refuse_if_strict([(entry["name"], entry["reason"]) for entry in facts["left_out"]], config.strict)
     facts["from_cache"] = from_cache
     facts["seconds"] = {**facts["seconds"], "open": round(time.perf_counter() - started, 3)}
-    return replace(tables(prepared, facts["source"]), summary=facts)
+    made = replace(tables(prepared, facts["source"]), summary=facts)
+    return replace(made, train=_endless(made.train, found, config)) if _is_endless(prepared) else made
 
 
 def tables(prepared: Prepared, source: str) -> Dataset:
@@ -98,6 +100,33 @@ def tables(prepared: Prepared, source: str) -> Dataset:
     train, test = _table(prepared, prepared.train, learned=True), _table(prepared, prepared.test)
     splits = {name: _table(prepared, rows) for name, rows in prepared.splits.items()}
     return Dataset(source, prepared.fingerprint, train, test, splits=splits)
+
+
+def _is_endless(prepared: Prepared) -> bool:
+    """Whether what is learned from is made anew for each pass: not where rows to learn from are chosen of all."""
+    return bool(prepared.source.get("endless")) and bool(prepared.summary.get("own_split"))
+
+
+def _endless(train: Table, found: Source, config: DataConfig) -> Table:
+    """The same table, whose later passes are made where one is asked for: no run of one pass needs what they are made
+    of."""
+
+    @once
+    def again() -> Mapping[str, Callable[[int, int], Cell]]:
+        return _table_of(found, config, lambda message: None, ()).again
+
+    def endless(name: str, column: Fixed) -> Endless:
+        spec = column.spec
+        modality = find_modality(spec.kind)
+
+        def make(row: int, number: int) -> np.ndarray:
+            (item,) = modality.encode([again()[name](row, number)], spec, config.of(spec.kind))
+            return np.asarray(item)
+
+        return Endless(spec, column.array, column.rows, make)
+
+    columns = {name: endless(name, column) for name, column in train.columns.items() if isinstance(column, Fixed)}
+    return replace(train, columns={**columns}, endless=True)
 
 
 def suggestion(

@@ -6,7 +6,7 @@ A cell is a file, bytes or a value. What a cell *is*, a modality says; a reader 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -165,6 +165,8 @@ class RawTable:
     kind:     what the source is, for people: "folder", "archive", "table", "parallel files", "arrays", ...
     columns:  name -> cells
     names:    where each row came from, for people: "cats/1.png", "train.csv:12"
+    again:    of what is made on the spot: column -> cell of a training row as it is made for a pass over them (row, pass
+              from 1 on). Empty: every pass shows the same
     places:   of columns whose cells came from elsewhere: where each of their cells did; see `place`
     splits:   the split that the data itself names for each row, in its own words ("train", "val", "test_2016"); None:
               it names none
@@ -185,6 +187,7 @@ class RawTable:
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    again: Mapping[str, Callable[[int, int], Cell]] = field(default_factory=dict)
     places: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:

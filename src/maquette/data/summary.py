@@ -42,6 +42,7 @@ def source_facts(table: RawTable, found: Survey, halves: bool) -> dict[str, Any]
         "ignored": [shown(name) for name in table.ignored[:FILES]],
         "unused": list(found.use.unused),
         "cut": halves,
+        "endless": bool(table.again),
         **_left_out(found.left_out),
         "warnings": found.notes.warnings,
         "notes": found.notes.notes,

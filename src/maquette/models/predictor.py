@@ -1,24 +1,22 @@
-"""Clips whose next moments are painted, all at once, by one convolutional network (SimVP, Gao et al. 2022).
+"""Clips whose next moments are painted, all at once, by one convolutional network (nets/painter.py).
 
-The moments that are seen are channels of one grid, and so are those ahead: what has no recurrence learns the motion of
-a clip in one pass, as well as what goes from moment to moment (Tan et al. 2023). It is what `flow_video`, which moves
-what was seen, is held against.
+What has no recurrence learns the motion of a clip in one pass, as well as what goes from moment to moment (SimVP, Gao
+et al. 2022; Tan et al. 2023). It is what `flow_video`, which moves what was seen, is held against.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from maquette.core.bounds import Width
 from maquette.core.model import Loss
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._continuing import Continuing, ContinuingConfig, families, resolved
 from maquette.models._given import ANY
 from maquette.nets.condition import Condition
-from maquette.nets.denoiser import Denoiser
+from maquette.nets.painter import Painter
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -28,6 +26,8 @@ __all__ = ["GIVEN", "SUPPORTS", "Config", "Predictor", "build", "families", "res
 
 class Config(ContinuingConfig):
     """Settings of a predictor."""
+
+    width: Width = Field(64, description="channels of a moment ahead, and twice those of one that is seen")
 
 
 def resolve(config: Config, spec: DataSpec, train: Table) -> Config:
@@ -47,10 +47,12 @@ def build(config: Config, spec: DataSpec) -> Predictor:
 class Predictor(Continuing):
     """The mean of what may come next. Meets Continues."""
 
+    not_muon = ("stem", "skip", "head", "place", "moment", "core.time", "core.condition")
+
     def network(self, described: Condition | None) -> nn.Module:
         c, (channels, _, *size) = self.config, self.shape
         return Painter(
-            channels, size, c.seen, c.ahead, described, c.width, c.deep, c.blocks, c.deep_blocks, c.condition
+            (channels, *size), c.seen, c.ahead, described, c.width, c.deep, c.blocks, c.deep_blocks, c.condition
         )  # fmt: skip
 
     def made(self, out: Tensor) -> Tensor:
@@ -58,20 +60,3 @@ class Predictor(Continuing):
 
     def error(self, out: Tensor, seen: Tensor, ahead: Tensor) -> Loss:
         return Loss((out - ahead).square().mean())
-
-
-class Painter(Denoiser):
-    """x f32[B, C, seen, H, W], t f32[B] the share of these that is shown, c as `condition` makes it -> the moments
-    ahead, f32[B, C, ahead, H, W]."""
-
-    def __init__(
-        self, channels: int, size: Sequence[int], seen: int, ahead: int, condition: Condition | None, width: int,
-        deep: int, blocks: int, deep_blocks: int, described: int,
-    ) -> None:  # fmt: skip
-        shape = (channels * ahead, *size)
-        super().__init__(shape, condition, width, deep, blocks, deep_blocks, described, channels * seen)
-        self.channels = channels
-
-    def forward(self, x: Tensor, t: Tensor, c: Tensor | None) -> Tensor:  # type: ignore[override]
-        out = super().forward(x.flatten(1, 2), t, torch.zeros_like(t), c)
-        return out.unflatten(1, (self.channels, -1))

@@ -60,7 +60,7 @@ class Denoiser(nn.Module):
     condition: the encoder of what is given, which makes c; None: nothing is
     described: numbers that describe time and condition: the width of `condition`
     patch: values a side of a cell of the finest grid; auto, coarse: those of `pyramid`
-    head: cells a side of the last convolution
+    stem, head: cells a side of the first and of the last convolution
     t: where x is between noise (0) and data (1)      h: how far the field is to move it; 0: the velocity at t
     """
 
@@ -69,7 +69,7 @@ class Denoiser(nn.Module):
     def __init__(
         self, shape: Sequence[int], condition: Condition | None, width: int, deep: int, blocks: int, deep_blocks: int,
         described: int, inputs: int | None = None, patch: int | Literal["auto", "coarse"] = "auto",
-        head: int = 3,
+        stem: int = 3, head: int = 3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.grid = Grid.of(shape, patch) if isinstance(patch, int) else pyramid(shape, patch == "coarse")
@@ -77,7 +77,7 @@ class Denoiser(nn.Module):
         dims, conv, block = self.grid.dims, Conv[self.grid.dims], 2**self.grid.dims  # cells that become one
         self.time = nn.Sequential(nn.Linear(4 * _WAVES, described), nn.SiLU(), nn.Linear(described, described))
         self.condition = condition
-        self.stem = conv((inputs or shape[0]) * self.grid.values, channels[0])
+        self.stem = conv((inputs or shape[0]) * self.grid.values, channels[0], stem)
         self.falls = nn.ModuleList(conv(block * a, b, 1) for a, b in pairwise(channels))
         self.rises = nn.ModuleList(conv(b, block * a, 1) for a, b in pairwise(channels))
         self.down = nn.ModuleList(Level(c, blocks, dims) for c in channels[:-1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
-from maquette.data.raw import Array, RawTable
+from maquette.data.raw import Array, Cell, RawTable
 from maquette.data.readers.arrays import arranged
 from maquette.modalities.video.moving import Made, MovingDigits
 
@@ -29,6 +30,7 @@ def moving_mnist(mnist: RawTable) -> RawTable:
         for split, part in parts.items()
     }
     table = arranged("known set", {split: _clips(of, CLIPS[split]) for split, of in made.items()}, {})
+    table.again = {"video": _again(made["train"].clip, CLIPS["train"])}
     table.notes.append(
         "moving-mnist is made of MNIST as Srivastava et al. (2015) describe. It is not the file that they published: "
         "what is measured on it is like what papers report, and not the same."
@@ -48,7 +50,13 @@ def moving_digits() -> RawTable:
         split: np.array([found.target[of[split]][clips.which(i)[0]] for i in range(DIGITS[split])])
         for split, clips in made.items()
     }
-    return arranged("known set", {split: _clips(clips, DIGITS[split]) for split, clips in made.items()}, labels)
+    table = arranged("known set", {split: _clips(clips, DIGITS[split]) for split, clips in made.items()}, labels)
+    learned, which = made["train"], found.target[of["train"]]
+    table.again = {
+        "video": _again(learned.clip, DIGITS["train"]),
+        "label": _again(lambda number: str(which[learned.which(number)[0]]), DIGITS["train"]),
+    }
+    return table
 
 
 def sprites() -> RawTable:
@@ -58,7 +66,14 @@ def sprites() -> RawTable:
 
     shape = (3, FRAMES, SIDE, SIDE)
     made = {split: Made(SPRITES[split], shape, partial(clip, seed=seed)) for split, seed in SEEDS.items()}
-    return arranged("known set", cast(Any, made), {})
+    table = arranged("known set", cast(Any, made), {})
+    table.again = {"video": _again(made["train"].__getitem__, SPRITES["train"])}
+    return table
+
+
+def _again(make: Callable[[int], Cell], count: int) -> Callable[[int, int], Cell]:
+    """What a row shows in a pass over so many: rows to learn from come first, and numbers have no end."""
+    return lambda row, number: make(row + number * count)
 
 
 def _clips(of: MovingDigits, count: int) -> Any:
