@@ -24,7 +24,7 @@ TYPES = {
 
 STREAMED = {
     "application/json": {"schema": {"type": "object"}},
-    "text/event-stream": {"schema": {"type": "string", "description": "With `stream`."}},
+    "text/event-stream": {"schema": {"type": "object", "description": "With `stream`."}},
 }
 
 

@@ -108,7 +108,7 @@ async def form_of(
                     kept = found.setdefault(name, [])
                     if len(kept) >= files[name]:
                         raise Refused(422, f"'{name}' may be given {files[name]} times at most.", "invalid_value", name)
-                    sent = str(value).encode() if content is None else content
+                    sent = _bytes_of(str(value)) if content is None else content
                     kept.append(await asyncio.to_thread(_keep, sent, name, spool))
                 elif content is not None:
                     raise Refused(422, f"There is no file '{name[:60]}' here: it takes {', '.join(files)}.",
@@ -123,6 +123,18 @@ async def form_of(
             raise
         raise Refused(400, "The form cannot be read.", "invalid_form") from None
     return fields, found
+
+
+def _bytes_of(value: str) -> bytes:
+    """What was sent as a value rather than a file: the form's reader took it for Latin-1 where it was no UTF-8."""
+    try:
+        content = value.encode("latin-1")
+        content.decode()
+    except UnicodeEncodeError:
+        return value.encode()
+    except UnicodeDecodeError:
+        return content
+    return value.encode()
 
 
 def _keep(content: bytes, name: str, spool: str) -> Path:
