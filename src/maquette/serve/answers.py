@@ -22,6 +22,12 @@ TYPES = {
 }  # fmt: skip
 
 
+STREAMED = {
+    "application/json": {"schema": {"type": "object"}},
+    "text/event-stream": {"schema": {"type": "object", "description": "With `stream`."}},
+}
+
+
 def content(formats: Iterable[str]) -> dict[str, Any]:
     """What an endpoint answers whose answer is a file, as OpenAPI has it."""
     return {TYPES[one]: {"schema": {"type": "string", "format": "binary"}} for one in formats}

@@ -64,17 +64,20 @@ def document(app: FastAPI, found: list[Described], settings: Settings) -> Schema
     of_runs = [forms_of(one, settings) for one in found if not one.reason]
     forms_at = {path: [forms[path] for forms in of_runs if path in forms] for path in forms()}
     files = {path: kind for room in rooms() for path, kind in getattr(room, "ANSWERS", {}).items()}
+    for path, there in forms_at.items():
+        if not there:  # no run can be asked it
+            del made["paths"][path]["post"]
     for path, methods in made["paths"].items():
         for operation in methods.values():
             operation["responses"].pop("422", None)
             for status, words in FAILURES.items():
                 content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
                 operation["responses"][status] = {"description": words, "content": content}
-            if path in files:
+            if path in files and operation is not methods.get("delete"):
                 operation["responses"]["200"]["content"] = files[path]
-        if path in forms_at:
+        if forms_at.get(path):
             kind = "multipart/form-data" if path in _uploads() else "application/json"
-            schema: Schema = {"oneOf": forms_at[path]} if forms_at[path] else {"not": {}}
+            schema: Schema = {"oneOf": forms_at[path]}
             methods["post"]["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
     if settings.api_key:
         made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -92,7 +92,7 @@ def form(found: Described, settings: Settings, name: str = "", file: str = "imag
         words: dict[str, Schema] = {} if name else {"edit": {"const": verb, "description": command.help or ""}}
         prompt = {"prompt": asking.prompt(found, settings)[1]} if "label" in fields and file == "image" else {}
         made.append(asking.form(found, {
-            **words, file: several if verb in SEVERAL else {"anyOf": [UPLOADED, several]}, **sent, **fields, **prompt,
+            **words, file: several if verb in SEVERAL else UPLOADED, **sent, **fields, **prompt,
             "response_format": {"type": "string", "enum": ["b64_json"], "default": "b64_json"},
         }, [file, *files, *(["edit"] if words and verb != "inpaint" else [])]))  # fmt: skip
     return {"oneOf": made, "title": found.name} if len(made) > 1 else made[0] if made else None
@@ -142,16 +142,19 @@ async def _edited(request: Request, file: str, usual: str, only: bool = False) -
         wanted = form(found, room.settings, verb, file)
         assert wanted is not None
         typed = asking.typed(wanted, fields)
-        files = {name: "" if len(paths) == 1 and name != file else [""] * len(paths) for name, paths in sent.items()}
+        files = {name: [""] * len(paths) if name == file and verb in SEVERAL else "" for name, paths in sent.items()}
+        if len(sent.get(file, ())) > 1 and verb not in SEVERAL:
+            raise Refused(422, f"'{verb}' takes one file here.", "invalid_value", file)
         asked = asking.checked(wanted, {**typed, **files})
         inputs = dict(sent)
         for name in sent:
             del asked[name]
+        pictures = inputs.pop(file)
         words = asked.pop("prompt", "")
         if words and "label" not in asked:
             asked["label"] = words
         job = Alone(request.state.id, found.name, max(1, int(asked.get("n", 1))), make=lambda loaded: _made(
-            loaded, verb, known[verb], inputs.pop(file), inputs, asked, Path(room.settings.spool)
+            loaded, verb, known[verb], pictures, inputs, asked, Path(room.settings.spool)
         ))  # fmt: skip
         say(request, items=job.size, edit=verb)
         data = []

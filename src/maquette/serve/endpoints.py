@@ -103,17 +103,20 @@ async def form_of(
         async with request.form(max_files=16, max_fields=64, max_part_size=2**20) as form:
             for name, value in form.multi_items():
                 name = name.removesuffix("[]")
-                if isinstance(value, UploadFile):
-                    if name not in files:
-                        raise Refused(422, f"There is no file '{name[:60]}' here: it takes {', '.join(files)}.",
-                                      "unknown_field", name[:60])  # fmt: skip
-                    if len(found.setdefault(name, [])) >= files[name]:
+                content = await value.read() if isinstance(value, UploadFile) else None
+                if name in files:
+                    kept = found.setdefault(name, [])
+                    if len(kept) >= files[name]:
                         raise Refused(422, f"'{name}' may be given {files[name]} times at most.", "invalid_value", name)
-                    found[name].append(await _kept(value, name, len(found[name]), spool))
+                    sent = _bytes_of(str(value)) if content is None else content
+                    kept.append(await asyncio.to_thread(_keep, sent, name, spool))
+                elif content is not None:
+                    raise Refused(422, f"There is no file '{name[:60]}' here: it takes {', '.join(files)}.",
+                                  "unknown_field", name[:60])  # fmt: skip
                 elif name in fields:
                     raise Refused(422, f"'{name[:60]}' stands there twice.", "invalid_value", name[:60])
                 else:
-                    fields[name] = value
+                    fields[name] = str(value)
     except BaseException as error:
         remove(found)
         if isinstance(error, Refused | asyncio.CancelledError):
@@ -122,12 +125,23 @@ async def form_of(
     return fields, found
 
 
-async def _kept(upload: UploadFile, name: str, number: int, spool: str) -> Path:
-    content = await upload.read()
+def _bytes_of(value: str) -> bytes:
+    """What was sent as a value rather than a file: the form's reader took it for Latin-1 where it was no UTF-8."""
+    try:
+        content = value.encode("latin-1")
+        content.decode()
+    except UnicodeEncodeError:
+        return value.encode()
+    except UnicodeDecodeError:
+        return content
+    return value.encode()
+
+
+def _keep(content: bytes, name: str, spool: str) -> Path:
     if not content:
         raise Refused(422, f"The file '{name}' is empty.", "invalid_value", name)
-    path = Path(spool) / f"{uuid.uuid4().hex}-{number}"
-    await asyncio.to_thread(path.write_bytes, content)
+    path = Path(spool) / uuid.uuid4().hex
+    path.write_bytes(content)
     return path
 
 

@@ -127,6 +127,8 @@ class Engine:
                 self._lines[key] = kind(self, loaded)
             line: Any = self._lines[key]
             line.add(job)
+            if not line.going:
+                del self._lines[key]
         except BaseException as error:
             self._failed([job], error)
 
@@ -329,7 +331,7 @@ class _Single:
         return self._pieces is not None
 
     def add(self, job: Alone) -> None:
-        self.under_way, self._pieces = [job], job.make(self.loaded)
+        self.under_way, self._pieces = [job], iter(job.make(self.loaded))
 
     def drop(self) -> None:
         self._pieces = None

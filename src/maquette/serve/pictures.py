@@ -123,3 +123,4 @@ def needed(form: Schema | None, found: Described, what: str) -> Schema:
 
 
 FORMS = {"/v1/images/generations": form}
+ANSWERS = {"/v1/images/generations": answers.STREAMED}

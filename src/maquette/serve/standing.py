@@ -89,3 +89,6 @@ def _job(room: Any, job: Any) -> dict[str, Any]:
         "place": room.engine.place(job), "done": job.done, "size": job.size,
         "progress": round(100 * job.done / max(job.size, 1)),
     }  # fmt: skip
+
+
+ANSWERS = {"/metrics": {"text/plain": {"schema": {"type": "string"}}}}

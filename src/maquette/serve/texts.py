@@ -6,6 +6,7 @@ The models here are of one text each, with no turns: of a conversation the conte
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import unicodedata
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -227,13 +228,25 @@ async def chat(request: Request) -> Any:
     body = await body_of(request)
     found = await described(request, body)
     asked = asking.checked(needed(chat_form(found, room_of(request).settings), found, "texts"), body)
-    said = (message["content"] for message in asked.pop("messages"))
-    asked["prompt"] = "\n".join(one if isinstance(one, str) else one[0]["text"] for one in said)
+    said = [message["content"] for message in asked.pop("messages")]
+    asked["prompt"] = _joined(found, [one if isinstance(one, str) else one[0]["text"] for one in said])
     if "max_completion_tokens" in asked:
         asked["max_tokens"] = asked.pop("max_completion_tokens")
     top = asked.pop("top_logprobs", None)
     top = (top or 0) if asked.pop("logprobs", False) else None
     return await _answer(request, found, asked, await _writer(request, found, asked, top), _Chat)
+
+
+def _joined(found: Described, said: list[str]) -> str:
+    """What was said, as one text: with line ends between, where the model knows any; without what was said first, where
+    all of it is more than the model sees."""
+    assert found.generator is not None
+    form = next((o.schema for o in found.generator.options if o.name == "prompt"), {})
+    most, known = form.get("maxLength"), form.get("pattern", ".*")
+    between = next((mark for mark in ("\n", " ") if re.fullmatch(known, mark, re.DOTALL)), "")
+    while most is not None and len(said) > 1 and sum(map(len, said)) + len(between) * (len(said) - 1) > most:
+        said = said[1:]
+    return between.join(said)
 
 
 class _Completion:
@@ -349,3 +362,4 @@ def _chunks(writer: Writer, several: Sequence[Any], head: dict[str, Any], shape:
 
 
 FORMS = {"/v1/completions": form, "/v1/chat/completions": chat_form}
+ANSWERS = dict.fromkeys(FORMS, answers.STREAMED)

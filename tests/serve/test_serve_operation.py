@@ -1,0 +1,161 @@
+"""How a server behaves: keys, its line, clients that leave, memory, runs that change, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from served import Server, refused
+
+PICTURES, TEXTS = "/v1/images/generations", "/v1/completions"
+
+
+def until(true: Callable[[], object], seconds: float = 20) -> None:
+    """Waits for it."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_health_metrics_and_docs(server: Server) -> None:
+    assert server.http.get("/health").json() == {"status": "ok"}
+    assert server.http.get("/ready").json()["status"] == "ready"
+    server.post(PICTURES, model="flow", prompt="")
+    counts = server.http.get("/metrics").text
+    assert 'maquette_items_total{model="flow"}' in counts and "maquette_batch_size_bucket" in counts
+    page = server.http.get("/docs").text
+    assert "POST /v1/images/generations" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_a_key_is_asked_for(serve: Callable[..., Server], runs: Path) -> None:
+    server = serve(runs, api_key="secret")
+    refused(server.http.get("/v1/models"), 401, "The API key is missing or wrong.")
+    refused(server.http.get("/v1/models", headers={"Authorization": "Bearer secre"}), 401, "missing or wrong")
+    assert server.http.get("/health").status_code == 200
+    assert [model.id for model in server.openai.models.list()][0] == "flow"
+
+
+def test_what_is_over_the_line_is_refused_at_once(serve: Callable[..., Server], runs: Path) -> None:
+    server = serve(runs, queue=8)
+    threads = [threading.Thread(target=server.post, args=(TEXTS,), kwargs={"model": "lm", "max_tokens": 4000, "n": 8})]
+    threads[0].start()
+    until(lambda: server.room.engine.depth >= 8)
+    began = time.monotonic()
+    answer = server.post(PICTURES, model="flow", prompt="", n=4)
+    refused(answer, 429, "try again in")
+    assert int(answer.headers["Retry-After"]) >= 1 and time.monotonic() - began < 5
+    (job,) = server.http.get("/v1/jobs").json()["data"]
+    assert job["status"] == "in_progress" and job["size"] == 8 and job["place"] == 0
+    assert server.http.delete(f"/v1/jobs/{job['id']}").json()["cancelled"]
+    until(lambda: server.room.engine.depth == 0)
+    threads[0].join(20)
+    assert server.post(PICTURES, model="flow", prompt="", n=4).status_code == 200
+
+
+def test_a_client_that_leaves_frees_its_place(server: Server) -> None:
+    engine = server.room.engine
+    with server.http.stream("POST", TEXTS, json={"model": "lm", "max_tokens": 4000, "stream": True, "n": 4}) as answer:
+        next(answer.iter_bytes())
+        assert engine.depth == 4
+    until(lambda: not engine.jobs)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(server.url + TEXTS, json={"model": "lm", "max_tokens": 4000, "n": 4}, timeout=0.5)
+    until(lambda: not engine.jobs)
+    until(lambda: not engine._lines)
+
+
+def test_a_request_has_its_time(serve: Callable[..., Server], runs: Path) -> None:
+    server = serve(runs, seconds=0.3)
+    server.refuses(TEXTS, 504, "It took longer than 0.3 s.", model="lm", max_tokens=4000, n=64)
+    until(lambda: not server.room.engine.jobs)
+
+
+def test_bodies_have_a_limit(serve: Callable[..., Server], runs: Path) -> None:
+    server = serve(runs, upload=1000)
+    server.refuses(PICTURES, 413, "larger than 1,000 bytes", model="flow", prompt="x" * 2000)
+    chunks = (b" " * 600 for _ in range(4))
+    refused(server.http.post(PICTURES, content=chunks, headers={"Content-Type": "application/json"}), 413, "larger")
+
+
+def test_runs_leave_memory_and_come_again(serve: Callable[..., Server], runs: Path) -> None:
+    sizes = {name: (runs / name / "weights.safetensors").stat().st_size for name in ("flow", "more/gan", "lm")}
+    server = serve(runs, memory=max(sizes.values()) + 1)
+    for name in ("flow", "more/gan", "flow"):
+        assert server.post(PICTURES, model=name, prompt="").status_code == 200
+        assert server.room.catalogue.loaded[-1] == name
+        assert server.room.catalogue.held <= server.room.settings.memory
+    small = serve(runs, memory=100)
+    small.refuses(PICTURES, 503, "larger than the memory", model="flow", prompt="")
+
+
+def test_a_run_that_changes_is_read_again(
+    serve: Callable[..., Server], runs: Path, trained: object, tmp_path: Path
+) -> None:  # fmt: skip
+    from maquette.core.run import RunFolder
+
+    copied = trained.copy(runs / "flow", tmp_path / "flow")  # type: ignore[attr-defined]
+    server = serve(tmp_path)
+    before = server.post(PICTURES, model="flow", prompt="").json()["data"]
+    folder = RunFolder(copied)
+    folder.write_weights({name: value * 1.1 for name, value in folder.weights().items()}, step=20)
+    assert server.post(PICTURES, model="flow", prompt="").json()["data"] != before
+
+
+def test_the_log_has_no_prompts(
+    server: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maquette.serve import watch
+
+    monkeypatch.setattr(watch, "_OUT", sys.stdout)
+    server.post(TEXTS, model="lm", prompt="The cat", max_tokens=2)
+    until(lambda: True)
+    time.sleep(0.1)
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    assert lines and lines[-1]["path"] == TEXTS and lines[-1]["model"] == "lm" and "The cat" not in str(lines)
+
+
+@pytest.mark.slow
+def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "maquette", "serve", str(runs), "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    got: list[httpx.Response] = []
+
+    def ask() -> None:
+        got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=60))
+
+    try:
+        until(answers, 60)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        until(lambda: httpx.get(f"{url}/v1/jobs").json()["data"], 30)
+        process.send_signal(signal.SIGTERM)
+        thread.join(60)
+        assert process.wait(40) == 0
+    finally:
+        process.kill()
+    assert got[0].status_code == 200 and got[0].json()["usage"]["completion_tokens"] == 1500
+    refusal = subprocess.run([*command, "--host", "0.0.0.0"], capture_output=True, text=True)
+    assert refusal.returncode == 2 and "Give one: --api-key" in refusal.stderr
