@@ -35,7 +35,8 @@ from maquette.sampling.griffin_lim import griffin_lim
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
 STEPS = 16  # in which what is missing is filled
-NOTHING = -90.0  # dB of a full-scale sine that a frequency never comes to which is not heard
+NOTHING = -90.0  # dB of a full-scale sine that a frequency hardly ever comes to which is not heard,
+OFTEN = 0.2  # in this share of moments at most: where a sound is cut off, all are heard
 SLOPE = 0.93  # share of the frequencies that are heard below which they are as they were: resampling fades them out
 
 
@@ -233,10 +234,11 @@ class Whole(Encoding):
     def _top(self, x: Tensor) -> int:
         """How many frequencies of a sound f32[N] are heard: all but those on top of which it has nothing."""
         mel = self.bands.voice.mel
-        loudest = (power(x, mel.size, mel.hop) / full_scale(mel.size)).amax(-1)
-        heard = (loudest > 10 ** (NOTHING / 10)).nonzero()[:, 0]
-        top = int(heard[-1]) + 1 if len(heard) else len(loudest)
-        return int(top * SLOPE) if top < SLOPE * len(loudest) else len(loudest)
+        loud = power(x, mel.size, mel.hop) > full_scale(mel.size) * 10 ** (NOTHING / 10)
+        share = loud.sum(1) / loud.any(0).sum().clamp_min(1)  # of the moments at which there is any sound
+        heard = (share > OFTEN).nonzero()[:, 0]
+        top = int(heard[-1]) + 1 if len(heard) else len(loud)
+        return int(top * SLOPE) if top < SLOPE * len(loud) else len(loud)
 
     def _filled(
         self, x: Tensor, seen: Tensor, tops: Tensor, noises: Iterator[Tensor], steps: int
