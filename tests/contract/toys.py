@@ -125,6 +125,9 @@ class Grid(Model):
         pieces = F.pad(heard, (0, -size % width)).split(width, -1)
         return torch.cat([self._decode(self.E(x.flatten(1)), {}).view_as(x) for x in pieces], -1)[..., :size]
 
+    def filled(self, heard: Tensor, rng: Rng, seen: Tensor, steps: int | None = None) -> Tensor:
+        return torch.where(seen > 0, heard, 0.5 * rng.normal(*heard.shape).clamp(-1, 1))
+
     def extend(self, first: Tensor, count: int, given: Given, rng: Rng) -> Tensor:
         x = first
         for _ in range(count):

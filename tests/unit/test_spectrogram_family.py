@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maquette.core.batch import Batch, lengths
 from maquette.core.errors import UserError
-from maquette.core.model import Decodes, Encodes, Scores, Step, UsesCodec
+from maquette.core.model import Decodes, Encodes, Fills, Scores, Step, UsesCodec
 from maquette.core.recipe import load_recipe
 from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
@@ -19,6 +19,7 @@ from maquette.core.table import Table
 from maquette.losses.flow_matching import logit_normal
 from maquette.models import spectrogram
 from maquette.nets.mel import Mel
+from maquette.nets.spectrogram import power
 from maquette.testing import column_spec, data_spec, made_up_batch
 from specs import image_spec
 
@@ -72,6 +73,37 @@ def test_what_is_rebuilt_is_as_long_as_it_was() -> None:
     assert code.shape == (4, model.codec.latent_dim)
     rebuilt = model.codec.decode(code, {})["audio"]
     assert (lengths(rebuilt) - lengths(batch.only())).abs().max() <= Mel(8000).hop
+
+
+@pytest.mark.parametrize("samples", [2000, 3000, 7001])
+def test_gaps_are_filled_and_the_rest_stays(samples: int) -> None:
+    model, heard = made(dims=2), 0.5 * torch.randn(2, 1, samples, generator=torch.Generator().manual_seed(0))
+    heard, seen = heard.clamp(-1, 1), torch.ones(2, 1, samples)
+    seen[0, :, 900:1300] = 0
+    assert isinstance(model, Fills)
+    found = model.filled(heard * seen, ItemRng(0, range(2)), seen, steps=2)
+    assert torch.equal(found[1], heard[1]) and torch.equal((found * seen)[0], (heard * seen)[0])
+    assert found[0, :, 900:1300].abs().mean() > 1e-3
+    again = model.filled((heard * seen)[:1], ItemRng(0, [0]), seen[:1], steps=2)
+    assert torch.allclose(again[0], found[0], atol=1e-4)
+    whole = model.filled(heard.view(1, 2, samples), ItemRng(0, [0]), torch.ones(1, 1, samples))
+    assert torch.equal(whole, heard.view(1, 2, samples))  # channels one by one
+    with pytest.raises(UserError, match="two channels"):
+        made(spec=spec_of(channels=2)).filled(heard, ItemRng(0, range(2)), seen)  # type: ignore[attr-defined]
+
+
+def test_a_narrow_band_is_widened_and_what_is_below_stays() -> None:
+    soxr = pytest.importorskip("soxr")
+    model, draws = made(dims=2), np.random.default_rng(0)
+    wide = 0.2 * draws.standard_normal(6000)
+    narrow = soxr.resample(soxr.resample(wide, 8000, 4000), 4000, 8000)[:3000].astype(np.float32)
+    assert isinstance(model, Fills)
+    assert model._top(torch.from_numpy(wide[:3000]).float()) == 129  # type: ignore[operator]
+    assert 55 < model._top(torch.from_numpy(narrow)) < 65  # type: ignore[operator]
+    heard = torch.from_numpy(narrow).view(1, 1, -1)
+    found = model.filled(heard, ItemRng(0, [0]), torch.ones(1, 1, 3000), steps=2)
+    before, after = (power(x[0, 0], 256, 64).mean(1) for x in (heard, found))
+    assert torch.allclose(after[2:55], before[2:55], rtol=0.2) and (after[80:120] > 100 * before[80:120]).all()
 
 
 def test_both_learn_in_one_run_under_names_of_their_own() -> None:

@@ -291,6 +291,19 @@ class Restores(Protocol):
         ...
 
 
+@runtime_checkable
+class Fills(Protocol):
+    """Knows what an item lacks without having been trained for it: unlocks restoring of what is known in part."""
+
+    def filled(self, heard: Tensor, rng: Rng, seen: Tensor, steps: int | None = None) -> Tensor:
+        """Items f32[B, C, N] -> whole ones, of any N and C, canonical: an answer for what is not seen, and for all of
+        the upper frequencies that an item has nothing of. What lacks neither stays as it is.
+
+        seen: 1 where they are known, else 0, f32[B, 1, N]; steps: None: enough
+        """
+        ...
+
+
 class Memory(Protocol):
     """What a model remembers of the sequences it is writing: the encoded source, keys and values, or states."""
 

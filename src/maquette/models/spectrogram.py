@@ -8,11 +8,14 @@ grid is says nothing of how likely a sound is: the model does not score, even wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
@@ -25,9 +28,16 @@ from maquette.core.table import Column, Table
 from maquette.models._given import ANY
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 from maquette.models._voice import Voice, VoiceConfig, voice
+from maquette.nets.spectrogram import full_scale, mel_filters, power, transform
+from maquette.sampling import posterior
+from maquette.sampling.griffin_lim import griffin_lim
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
+STEPS = 16  # in which what is missing is filled
+NOTHING = -90.0  # dB of a full-scale sine that a frequency hardly ever comes to which is not heard,
+OFTEN = 0.2  # in this share of moments at most: where a sound is cut off, all are heard
+SLOPE = 0.93  # share of the frequencies that are heard below which they are as they were: resampling fades them out
 
 
 class Config(BaseModel):
@@ -186,11 +196,79 @@ class Encoding(Spectrogram):
 
 
 class Whole(Encoding):
-    """One whose other model codes grids without loss. Meets UsesCodec: what is lost, the voice lost."""
+    """One whose other model codes grids without loss. Meets UsesCodec: what is lost, the voice lost. And Fills, as
+    pictures are filled: on its way from noise a grid is corrected by what is known of it (sampling/posterior.py)."""
 
     @property
     def codec(self) -> Encodes:
         return _Codec(self)
+
+    # -- Fills -----------------------------------------------------------------------------------------
+
+    def filled(self, heard: Tensor, rng: Rng, seen: Tensor, steps: int | None = None) -> Tensor:
+        """A long item window by window, each faded into the next; channels one by one."""
+        if self.bands.channels > 1:
+            raise UserError("This run makes sounds of two channels, which it cannot fill.", "Use one of a single one.")
+        items, channels, n = heard.shape
+        size = self.bands.samples
+        room = max(n, size)
+        starts = [*range(0, room - size, max(1, size // 2)), room - size]
+        x, there = (F.pad(each, (0, room - n)) for each in (heard, seen.expand_as(heard)))
+        there[..., n:] = 1  # behind its end it is known to be silent
+
+        def windows(of: Tensor) -> Tensor:
+            return torch.stack([of[..., at : at + size] for at in starts], 2).view(-1, 1, size)
+
+        tops = torch.tensor([self._top(one) for one in x.flatten(0, 1)]).repeat_interleave(len(starts))
+        noises = (rng.normal(items, channels * len(starts), *self.bands.shape).flatten(0, 1) for _ in itertools.count())
+        made = self._filled(windows(x), windows(there), tops, noises, steps or STEPS)
+        fade = 1 - (2 * torch.arange(size, device=x.device) + 1 - size).abs() / (size + 1)
+        total, weight = torch.zeros_like(x), x.new_zeros(room)
+        for i, at in enumerate(starts):
+            total[..., at : at + size] += fade * made.view(items, channels, len(starts), size)[:, :, i]
+            weight[at : at + size] += fade
+        whole = (total / weight)[..., :n].clamp(-1, 1)
+        band = (tops < self.bands.voice.mel.size // 2 + 1).view(items, channels, -1)[..., :1].to(x.device)
+        return torch.where((seen > 0) & ~band, heard, whole)
+
+    def _top(self, x: Tensor) -> int:
+        """How many frequencies of a sound f32[N] are heard: all but those on top of which it has nothing."""
+        mel = self.bands.voice.mel
+        loud = power(x, mel.size, mel.hop) > full_scale(mel.size) * 10 ** (NOTHING / 10)
+        share = loud.sum(1) / loud.any(0).sum().clamp_min(1)  # of the moments at which there is any sound
+        heard = (share > OFTEN).nonzero()[:, 0]
+        top = int(heard[-1]) + 1 if len(heard) else len(loud)
+        return int(top * SLOPE) if top < SLOPE * len(loud) else len(loud)
+
+    def _filled(
+        self, x: Tensor, seen: Tensor, tops: Tensor, noises: Iterator[Tensor], steps: int
+    ) -> Tensor:  # fmt: skip
+        """Windows f32[W, 1, N]."""
+        mel, n = self.bands.voice.mel, len(x)
+        frames, bins = mel.frames(self.bands.samples), mel.size // 2 + 1
+        around = F.pad(1 - seen, (mel.size // 2, mel.size // 2))
+        moments = F.max_pool1d(around, mel.size, mel.hop)[..., :frames] == 0  # [W, 1, frames] that are known
+        pitches = torch.arange(bins) < tops[:, None]
+        filters = mel_filters(mel.bands, mel.size, mel.rate) > 0
+        bands = ~(filters & ~pitches[:, None]).any(-1)  # [W, bands] of which all is heard
+        known = (bands[:, :, None].to(x.device) & moments).view(n, *self.bands.shape)
+        y = self.bands.grids(x)
+        flow = self.prior.flow_map({}, n)
+        made = posterior.corrected(
+            lambda x, t: flow(x, t, 0 * t), next(noises), torch.linspace(0, 1, steps + 1, device=x.device),
+            lambda clean, t: torch.where(known, y, clean), lambda: next(noises),
+        )  # fmt: skip
+        grids = torch.where(known, y, made.clamp(-1, 1)).view(n, mel.bands, frames)
+        fixed = transform(x[:, 0], mel.size, mel.hop), pitches[..., None].to(x.device) & moments
+        voice = self.bands.voice
+        sounds = (  # one by one: sums over more rows have another order
+            griffin_lim(
+                voice.magnitudes(grids[i : i + 1]), mel.size, mel.hop, x.shape[-1], voice.rounds,
+                known=(fixed[0][i : i + 1], fixed[1][i : i + 1]),
+            )
+            for i in range(n)
+        )  # fmt: skip
+        return torch.cat([*sounds])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from maquette.core.model import (
     Cooperates,
     Decodes,
     Encodes,
+    Fills,
     FlowMap,
     GridCode,
     Moves,
@@ -222,6 +223,25 @@ def restores_any_length(b: Bench) -> Skipped | None:
     return None
 
 
+@ability(Fills)
+def fills_what_is_missing(b: Bench) -> Skipped | None:
+    """What is not seen is filled, in an item of any length, and all that is seen stays as it is."""
+    (name,) = b.spec.target
+    x, model = b.batch.target[name], b.learned
+    for length in (x.shape[-1], 2 * x.shape[-1] + 1):
+        whole = b.rng().uniform(*x.shape[:-1], length) - 0.5  # in which no frequency is missing
+        seen = torch.ones_like(whole[:, :1])
+        same = model.filled(whole, b.rng(), seen)  # type: ignore[operator]
+        require(torch.equal(same, whole), "filled() changes what lacks nothing")
+        seen[..., length // 3 : length // 2] = 0
+        made = model.filled(whole * seen, b.rng(), seen)  # type: ignore[operator]
+        require(made.shape == whole.shape, f"of {tuple(whole.shape)} filled() makes {tuple(made.shape)}")
+        require(bool(made.abs().max() <= 1), "filled() leaves [-1, 1]")
+        require(torch.equal(made * seen, whole * seen), "filled() changes what is seen")
+        require(not torch.equal(made, whole * seen), "filled() leaves what is missing as it was")
+    return None
+
+
 @ability(Streams)
 def streaming_equals_reading(b: Bench) -> Skipped | None:
     """However a sequence is cut into calls, the logits are the same, and they are those that the score rests on."""
@@ -344,6 +364,6 @@ def moves(b: Bench) -> Skipped | None:
 CHECKS = (
     decodes, encodes, code_lies_on_its_grid, codec_stays_as_it_is, scores, bound_does_not_fall,
     flow_map_is_the_velocity, integrating_is_sampling, corrects_what_it_names, restores_any_length,
-    streaming_equals_reading, unfolding_is_sampling, alignment_is_a_distribution, deciders_are_agents,
-    continues, tweens, moves,
+    fills_what_is_missing, streaming_equals_reading, unfolding_is_sampling, alignment_is_a_distribution,
+    deciders_are_agents, continues, tweens, moves,
 )  # fmt: skip

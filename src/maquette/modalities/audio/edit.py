@@ -1,8 +1,9 @@
 """What only a run of sounds can do to sounds: restore, vary, interpolate and continue.
 
 A run that was trained to undo what happens to sounds (Restores) restores them, of any length, rate and number of
-channels. A run that knows codes (Encodes) varies and interpolates sounds of its own form. One that makes sounds from
-their beginning to their end (Unfolds) goes on where others end.
+channels; one that was not, but knows what sounds are like (Fills), fills their gaps and widens their band. A run that
+knows codes (Encodes) varies and interpolates sounds of its own form. One that makes sounds from their beginning to
+their end (Unfolds) goes on where others end.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from maquette.core.batch import Batch
 from maquette.core.errors import UserError
 from maquette.core.generator import Generator
 from maquette.core.modality import Unreadable, noun
-from maquette.core.model import Encodes, Restores, Unfolds
+from maquette.core.model import Encodes, Fills, Restores, Unfolds
 from maquette.core.progress import track
 from maquette.core.rng import ItemRng
 from maquette.modalities.audio.config import Config, Spec
 from maquette.modalities.audio.data import stored
 from maquette.modalities.audio.files import canonical
 from maquette.modalities.audio.levels import mixed
+from maquette.modalities.audio.restored import restored
 from maquette.modalities.audio.sounds import Edited, Sounds, sounds_in
 from maquette.sampling.posterior import slerp
 
@@ -77,15 +79,22 @@ class Editor:
         alone: everything else stays as it is. Exact zeros within a sound are found to be gaps."""
         model, rate = self._restores(), self.spec.rate_hz
         found = sounds_in(sounds, rate, self.notify)
-        if gaps and "gap" not in model.corrects:
+        if isinstance(model, Fills) and options.expected:
+            raise UserError("This run fills what is missing, and knows no mean of it.", "Leave --expected out.")
+        if gaps and not self._fills_gaps(model):
             raise UserError("This run was not trained to fill gaps.", "Train one with `gap` in model.degrade.")
         known = [_outside(x.shape[1], rate, gaps, name) if gaps else self._dropped(x, name) for name, x in found]
-        if gaps and max(end - start for start, end in gaps) > LEARNED:
+        if gaps and isinstance(model, Restores) and max(end - start for start, end in gaps) > LEARNED:
             self.notify(f"A gap is longer than the {1000 * LEARNED:.0f} ms that were learned.")
 
         def edit(item: int, x: Tensor, rng: ItemRng) -> Tensor:
             steps = 1 if options.expected else options.steps
             made = self._in_pieces(model, x, known[item], rng, steps)
+            if isinstance(model, Fills) and torch.equal(made, x):
+                raise UserError(
+                    f"'{found[item][0]}' has no gap, and sounds up to {rate // 2:,} Hz: there is nothing to fill.",
+                    "What takes noise and rooms away is trained for it: maquette train audio/restore.",
+                )
             return _blended(made, x, known[item], rate) if gaps else made
 
         return self._edited("restore", found, edit, options, 1 if options.expected else options.samples)
@@ -93,7 +102,7 @@ class Editor:
     def _dropped(self, x: Tensor, name: str) -> Tensor:
         """1 where a sound f32[C, n] is heard, f32[1, n]: but where it drops out to exact zeros and returns."""
         seen = torch.ones(1, x.shape[1])
-        if "gap" not in self._restores().corrects:
+        if not self._fills_gaps(self._restores()):
             return seen
         there = torch.cat([torch.tensor([-1]), (x != 0).any(0).nonzero()[:, 0]])
         silent = there.diff() - 1  # zeros before each sample that is none
@@ -106,7 +115,7 @@ class Editor:
                 self.notify(f"'{name}' drops out from {at:.3f} to {to:.3f} s: filled.")
         return seen
 
-    def _in_pieces(self, model: Restores, x: Tensor, seen: Tensor, rng: ItemRng, steps: int | None) -> Tensor:
+    def _in_pieces(self, model: Restores | Fills, x: Tensor, seen: Tensor, rng: ItemRng, steps: int | None) -> Tensor:
         """f32[C, n] restored, a long sound piece by piece, faded over from one to the next."""
         n, rate = x.shape[1], self.spec.rate_hz
         size, over = round(PIECE * rate), round(OVERLAP * rate)
@@ -114,9 +123,8 @@ class Editor:
         starts = range(0, max(n - over, 1), size - over)
         for start in track(starts, "restoring"):
             there = slice(start, start + size)
-            part = model.restore(
-                x[None, :, there].to(self.generator.device), rng, seen[None, :, there].to(self.generator.device), steps
-            )[0].cpu()
+            heard, known = (each[None, :, there].to(self.generator.device) for each in (x, seen))
+            part = restored(model, heard, rng, known, steps)[0].cpu()
             fade = torch.linspace(0, 1, min(over, part.shape[1])) if start else torch.ones(0)
             fade = F.pad(fade, (0, part.shape[1] - len(fade)), value=1.0)
             made[:, there] = torch.lerp(made[:, there], part, fade)
@@ -220,13 +228,16 @@ class Editor:
                     names.append(f"{f'{i:05d}-' if alike else ''}{name}{f'-{k}' if times > 1 else ''}")
         return Edited(items, names, self._about.of(options.seed, edit=verb), self.spec.rate_hz)
 
-    def _restores(self) -> Restores:
-        if isinstance(self.model, Restores):
+    def _restores(self) -> Restores | Fills:
+        if isinstance(self.model, Restores | Fills):
             return self.model
         raise UserError(
             "This run cannot restore: it was not trained for it.",
             "Train one with: maquette train audio/restore --data SOUNDS -o RUN",
         )
+
+    def _fills_gaps(self, model: Restores | Fills) -> bool:
+        return isinstance(model, Fills) or "gap" in model.corrects
 
     def _unfolds(self) -> Unfolds:
         if isinstance(self.model, Unfolds):

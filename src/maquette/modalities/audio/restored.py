@@ -18,7 +18,7 @@ from torch import Tensor
 
 from maquette.core.batch import lengths
 from maquette.core.measure import Found, Measure, TooFew
-from maquette.core.model import Restores
+from maquette.core.model import Fills, Restores
 from maquette.core.progress import track
 from maquette.core.rng import ItemRng, derive
 from maquette.evaluation.bootstrap import Array, mean
@@ -72,7 +72,9 @@ class Trial:
 
 
 @torch.no_grad()
-def trial(model: Restores, items: Tensor, kind: Kind, rate: int, seed: int = 0, device: torch.device = CPU) -> Trial:
+def trial(
+    model: Restores | Fills, items: Tensor, kind: Kind, rate: int, seed: int = 0, device: torch.device = CPU
+) -> Trial:
     """What is restored of canonical sounds f32[B, C, N] of a rate, each by itself and as long as it is.
 
     device: where the model is
@@ -87,11 +89,16 @@ def trial(model: Restores, items: Tensor, kind: Kind, rate: int, seed: int = 0, 
         made.heard.append(bridged(heard, seen))
         for side, steps in ((made.expected, 1), (made.sampled, None)):
             there = (heard[None].to(device), ItemRng(seed, [i], device), seen[None].to(device))
-            found = model.restore(*there, steps)[0].cpu()
+            found = restored(model, *there, steps)[0].cpu()
             side.append(torch.where(seen > 0, heard, found) if made.where is not None else found)
         if made.where is not None:
             made.where.append(1 - seen)
     return made
+
+
+def restored(model: Restores | Fills, heard: Tensor, rng: ItemRng, seen: Tensor, steps: int | None) -> Tensor:
+    """What a model makes of degraded sounds f32[B, C, n], by what it is."""
+    return (model.filled if isinstance(model, Fills) else model.restore)(heard, rng, seen, steps)
 
 
 def degraded(x: Tensor, kind: Kind, rate: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
