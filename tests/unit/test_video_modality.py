@@ -7,6 +7,7 @@ import errno
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,12 +103,14 @@ def test_what_is_written_is_read_back_with_its_label(tmp_path: Path, suffix: str
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".h264.mp4", ".webm"])
-def test_odd_and_small_sides_are_enlarged_by_whole_numbers(tmp_path: Path, suffix: str) -> None:
-    spec = Spec(shape=(1, 4, 9, 15), fps=10.0)
+@pytest.mark.parametrize("size", [(9, 15), (16, 30), (65, 80)])
+def test_odd_sides_alone_are_enlarged(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    spec = Spec(shape=(1, 4, *size), fps=10.0)
     path = files.write(files.made_up(spec, 1)[0], tmp_path / f"x{suffix}", spec, ABOUT)
     with av.open(str(path)) as file:
-        size = (file.streams.video[0].height, file.streams.video[0].width)
-    assert size[0] % 9 == 0 and size[1] % 15 == 0 and size[0] * 15 == size[1] * 9 and size[0] % 2 == size[1] % 2 == 0
+        found = (file.streams.video[0].height, file.streams.video[0].width)
+    times = 2 if any(side % 2 for side in size) else 1
+    assert found == (times * size[0], times * size[1])
 
 
 def test_a_label_that_is_not_kept_stops_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +170,20 @@ def test_another_rate_takes_every_second_frame() -> None:
     assert levels(item) == [10 * i for i in range(16)]
 
 
+@pytest.mark.parametrize(
+    ("own", "common", "firsts"), [(20, 10, [0, 80, None, None, None]), (10, 20, [0, 40, 80, 120, 160])]
+)
+def test_windows_at_a_common_rate_show_no_frame_twice(own: int, common: int, firsts: list[int | None]) -> None:
+    whole = File("x.mkv", contained([flat(5 * i) for i in range(40)], evenly(40, own)))
+    config, spec = Config(frames=8), Spec(shape=(1, 8, 32, 32), fps=common)
+    parts = range(len(data.examine(whole, config).starts))
+    items = data.encode([replace(whole, part=part) for part in parts], spec, config)
+    found = [None if isinstance(item, Unreadable) else levels(item) for item in items]
+    assert [levels and levels[0] for levels in found] == firsts
+    shown = [level for levels in found if levels for level in dict.fromkeys(levels)]
+    assert len(shown) == len({*shown})
+
+
 def test_rates() -> None:
     assert rate_of(np.arange(50) / 25) == 25.0
     assert rate_of(np.arange(50) / 60) == 30.0
@@ -197,6 +214,28 @@ def test_motion_and_flicker_are_no_change_of_scene() -> None:
     flicker = [flat(28 + 8 * (i % 2)) for i in range(20)]
     for frames in (moving, flicker):
         assert data.examine(File("x.mkv", contained(frames, evenly(20, 10))), Config()).cuts == 0
+
+
+def test_copies_are_found_and_other_motion_on_the_same_ground_is_not() -> None:
+    draws = np.random.default_rng(0)
+    ground = draws.integers(0, 256, (1, 1, 32, 32)).repeat(16, 1)
+    clips = []
+    for _ in range(12):
+        clip, (y, x), way = ground.copy(), draws.integers(0, 24, 2), draws.integers(-3, 4, 2)
+        for t in range(16):
+            top, left = (int(v) % 24 for v in (y + way[0] * t, x + way[1] * t))
+            clip[:, t, top : top + 8, left : left + 8] = 255 * (top % 2)
+        clips.append(clip)
+    coded = (clips[3] * 0.9 + 8 + draws.normal(0, 4, clips[3].shape)).clip(0, 255)
+    stored = np.stack([*clips, coded]).astype(np.uint8)
+    likeness = data.Likeness()
+    for part in (stored[:5], stored[5:]):
+        likeness.add(part)
+    assert likeness.pairs(stored, np.arange(13)).tolist() in ([[3, 12]], [[12, 3]])
+    assert not len(likeness.pairs(stored, np.arange(12)))
+    black = data.Likeness()
+    black.add(0 * stored)
+    assert not len(black.pairs(0 * stored, np.arange(13)))  # these are equal, which is found without
 
 
 def test_a_file_is_decoded_once_for_all_its_windows(kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +333,19 @@ def test_odd_sizes_are_fitted(fit: str) -> None:
     assert (item[:, 5, 0].max() == 0) == (fit == "pad")
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_are_fitted_as_files_are(fit: str, channels: int) -> None:
+    clip = np.full((16, 12, 24, channels), 200, np.uint8)
+    clip[:, :, :6] = 100
+    (item,) = data.encode([clip], Spec(shape=(channels, 16, 12, 12), fps=10.0), Config(fit=fit))
+    assert isinstance(item, np.ndarray) and item.shape == (channels, 16, 12, 12)
+    assert (
+        item[0, 0, :, 0].tolist()
+        == {"crop": [200] * 12, "pad": [0] * 3 + [100] * 6 + [0] * 3, "stretch": [100] * 12}[fit]
+    )
+
+
 def test_arrays_of_any_order() -> None:
     clip = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
     spec, config = Spec(shape=(3, 16, 16, 16), fps=10.0), Config(frames=16)
@@ -381,7 +433,7 @@ def test_a_full_disk_is_no_damage_of_a_clip() -> None:
 
 def test_a_frame_of_one_row_is_not_made_larger_than_the_limit() -> None:
     with pytest.raises(Unreadable):
-        decoding._fitted(lambda h, w: np.zeros((h, w, 3), np.uint8), (1, 2**16), (64, 64), "crop")
+        decoding.fitted(lambda h, w: np.zeros((h, w, 3), np.uint8), (1, 2**16), (64, 64), "crop")
 
 
 def test_time_stamps_that_are_far_off_are_damage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,9 @@ class Loader:
 
     The items of global step s are the positions s*B .. (s+1)*B of the endless concatenation of one
     permutation of the table an epoch; each process takes its own contiguous share of them. Where rows differ
-    in length, the permutation keeps rows of like length together. Rows of an endless table are others in each epoch. Where a batch is slow to gather, one thread
-    prepares the next steps; it changes nothing but the waiting.
+    in length, the permutation keeps rows of like length together; those of an endless table show something else
+    in each epoch. Where a batch is slow to gather, one thread prepares the next steps; it changes nothing but the
+    waiting.
     """
 
     def __init__(

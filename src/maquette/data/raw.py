@@ -165,8 +165,8 @@ class RawTable:
     kind:     what the source is, for people: "folder", "archive", "table", "parallel files", "arrays", ...
     columns:  name -> cells
     names:    where each row came from, for people: "cats/1.png", "train.csv:12"
-    again:    of what is made on the spot: column -> cell of a training row as it is made for a pass over them (row, pass
-              from 1 on). Empty: every pass shows the same
+    again:    of what is made on the spot: column -> the cell of a training row as it is made for a later pass over them
+              (row, pass from 1 on). Empty: every pass shows the same
     places:   of columns whose cells came from elsewhere: where each of their cells did; see `place`
     splits:   the split that the data itself names for each row, in its own words ("train", "val", "test_2016"); None:
               it names none

@@ -1,7 +1,7 @@
 """The network that paints what comes next (SimVP, Gao et al. 2022): the moments that are seen -> those ahead.
 
-Each moment is looked at by the same layers, and each is painted by the same: strokes are learned once, not once for each
-moment. Between the two all moments are channels of one coarse grid, where it is found out what goes where.
+Each moment is looked at by the same layers, and each is painted by the same: strokes are learned once, not once for
+each moment. Between the two all moments are channels of one coarse grid, where it is found out what goes where.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from maquette.data.names import some
 from maquette.data.raw import Cell, Cells, File
 from maquette.modalities.video.claims import channels_at
 from maquette.modalities.video.config import Config, Spec
-from maquette.modalities.video.decoding import MENDED, About, decoded, forget, keep
+from maquette.modalities.video.decoding import MENDED, About, decoded, fitted, forget, keep
+from maquette.modalities.video.duplicates import Likeness
 from maquette.modalities.video.opening import Shape, resized
 from maquette.modalities.video.scenes import shown_at
 
-__all__ = ["describe", "encode", "examine", "fit", "interpret", "parts"]
+__all__ = ["Likeness", "describe", "encode", "examine", "fit", "interpret", "parts"]
 
 SIZE, FRAMES = (64, 64), 16  # of files, where nobody says it
 UNTIMED_RATE = 10.0  # frames a second of arrays and of folders of frames, which do not say it
@@ -110,10 +112,10 @@ def encode(cells: Sequence[Cell], spec: ColumnSpec, config: Config) -> list[np.n
     return made
 
 
-def windows(about: About, config: Config) -> tuple[float, ...]:
+def windows(about: About, config: Config, rate: float = 0.0) -> tuple[float, ...]:
     """When each window of a file begins, in seconds: within each scene one after the other; what is left at its end,
-    less than one, is not used."""
-    rate, count = config.fps or about.rate, config.frames or FRAMES
+    less than one, is not used. rate: frames a second; 0: as it is set, or the file's own"""
+    rate, count = config.fps or rate or about.rate, config.frames or FRAMES
     return tuple(
         start + number * count / rate
         for start, end in _scenes(about, config)
@@ -193,13 +195,14 @@ def _encoded(cell: Cell, spec: ColumnSpec, config: Config) -> np.ndarray:
         frames = _frames_of(cell)[:count]
         if len(frames) < count:
             raise Unreadable(_too_short(len(frames), count))
-        return stored(_sized(frames, (height, width)), channels)
+        return stored(_sized(frames, (height, width), config.fit), channels)
     if not isinstance(cell, File):
         raise Unreadable("not a clip")
     about = decoded(cell.read(), cell.name, (height, width), config.fit).about.at(config.fps or UNTIMED_RATE)
-    starts = windows(about, config)
+    # Planned at the file's own rate, when nobody knew the common one: at a slower one fewer windows have room.
+    starts = windows(about, config, min(about.rate, spec.fps))
     if cell.part >= len(starts):
-        raise Unreadable(_too_short(len(about.times), count))
+        raise Unreadable(f"no room for so many windows at {spec.fps:.4g} frames a second, the most common rate")
     start = starts[cell.part]
     end = next(end for begin, end in _scenes(about, config) if begin - 1e-6 <= start < end)
     if (there := (end - start) * spec.fps) + SLACK < count:
@@ -233,15 +236,20 @@ def _frames_of(array: np.ndarray) -> np.ndarray:
     return np.rint(made * np.float32(255 / most)).astype(np.uint8)
 
 
-def _sized(frames: np.ndarray, size: Shape) -> np.ndarray:
+def _sized(frames: np.ndarray, size: Shape, fit: str) -> np.ndarray:
     """u8[T, h, w, C] -> u8[T, H, W, C]."""
     from PIL import Image
 
     if frames.shape[1:3] == size:
         return frames
     plain = frames[..., 0] if frames.shape[3] == 1 else frames
-    made = [np.asarray(resized(Image.fromarray(np.ascontiguousarray(frame)), *size)) for frame in plain]
-    return np.stack(made).reshape(len(frames), *size, -1)
+
+    def scaled(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+        made = np.asarray(resized(Image.fromarray(np.ascontiguousarray(frame)), height, width))
+        return made if made.ndim == 3 else np.repeat(made[..., None], 3, 2)
+
+    made = [fitted(partial(scaled, frame), frames.shape[1:3], size, fit) for frame in plain]
+    return np.stack(made)[..., : frames.shape[3]]
 
 
 def _too_short(frames: int, asked: int) -> str:

@@ -163,7 +163,7 @@ def _decode(data: bytes, name: str, size: Shape, fit: str, file: IO[bytes] | Non
             if times and frame.time <= times[-1]:
                 odd[DISORDERED] = None
                 continue
-            made = _fitted(frame.scaled, frame.size, size, fit)
+            made = fitted(frame.scaled, frame.size, size, fit)
             total += made.nbytes
             limits.check(total, of=0 if file is None else len(data))
             scenes.add(made)
@@ -213,7 +213,7 @@ def _colour(frame: np.ndarray) -> float:
     return float(np.abs(some[..., 0] - some[..., 1]).mean() + np.abs(some[..., 1] - some[..., 2]).mean())
 
 
-def _fitted(scaled: Callable[[int, int], np.ndarray], of: Shape, size: Shape, fit: str) -> np.ndarray:
+def fitted(scaled: Callable[[int, int], np.ndarray], of: Shape, size: Shape, fit: str) -> np.ndarray:
     """A frame of one size as u8[H, W, 3] of another."""
     height, width = size
     if fit == "stretch" or of[0] * width == of[1] * height:

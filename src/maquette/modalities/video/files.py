@@ -1,7 +1,7 @@
 """Canonical clips, and files of them: written with the label of where they come from, and what it says read back.
 
-GIF, WebP, APNG and folders of frames by Pillow; .webm (VP9), .mp4 (AV1; .h264.mp4: H.264) and .mkv (FFV1, lossless) by
-PyAV, the extra `video`.
+GIF, WebP, APNG and folders of frames by Pillow; .webm (VP9), .mp4 (AV1, or VP9 where a side is too short for it;
+.h264.mp4: H.264) and .mkv (FFV1, lossless) by PyAV, the extra `video`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from maquette.core.spec import ColumnSpec
 from maquette.modalities.video.opening import MOVING, STILL, container_of, pyav
 
 FRAMES = ".frames"  # a folder of them
-# suffix -> (libavformat's writer, encoder, its options, pixels as it has them, the smallest side)
+# suffix -> (libavformat's writer, encoder, its options, pixels as it has them)
+_VP9 = ("libvpx-vp9", {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "4"}, "yuv420p")
 _CODED = {
-    ".h264.mp4": ("mp4", "libx264", {"crf": "16"}, "yuv420p", 2),
-    ".mp4": ("mp4", "libsvtav1", {"crf": "20", "preset": "6"}, "yuv420p", 64),
-    ".webm": ("webm", "libvpx-vp9", {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "4"}, "yuv420p", 2),
-    ".mkv": ("matroska", "ffv1", {}, "bgr0", 1),
+    ".h264.mp4": ("mp4", "libx264", {"crf": "16"}, "yuv420p"),
+    ".mp4": ("mp4", "libsvtav1", {"crf": "20", "preset": "6"}, "yuv420p"),
+    ".webm": ("webm", *_VP9),
+    ".mkv": ("matroska", "ffv1", {}, "bgr0"),
 }  # fmt: skip
+_LEAST = 64  # pixels of a side, for the encoder of AV1
 SUFFIXES = (".gif", ".webp", ".apng", FRAMES, ".mp4", ".webm", ".mkv")  # that are written
 _DESCRIPTION = 0x010E  # the tag of EXIF
 LARGE, GAP = 128, 4  # pixels: a side up to which clips of a preview are enlarged; between them
@@ -192,13 +194,14 @@ def _contained(frames: np.ndarray, fps: float, path: Path, suffix: str, about: A
     """Writes u8[T, H, W, C] as a container, which must keep the label."""
     av = pyav()
     os.environ.setdefault("SVT_LOG", "1")  # else the encoder of AV1 tells the terminal about itself
-    form, encoder, options, pixels, least = _CODED[suffix]
+    form, encoder, options, pixels = _CODED[suffix]
+    if suffix == ".mp4" and min(frames.shape[1:3]) < _LEAST:
+        encoder, options, pixels = _VP9
     if encoder not in av.codecs_available:
         raise UserError(f"This PyAV has no encoder {encoder}.", "Write .webm, .gif or .webp instead.")
-    times = max(1, -(-least // min(frames.shape[1:3])))
-    if pixels == "yuv420p" and any(side * times % 2 for side in frames.shape[1:3]):
-        times += times % 2  # colours are halved both ways: of odd sides each pixel becomes four
-    frames, words = enlarged(frames, times), json.dumps(about.fields, ensure_ascii=False)
+    odd = pixels == "yuv420p" and any(side % 2 for side in frames.shape[1:3])
+    frames = enlarged(frames, 2 if odd else 1)  # colours are halved both ways: of odd sides each pixel becomes four
+    words = json.dumps(about.fields, ensure_ascii=False)
     if frames.shape[3] == 1:
         frames, pixels = (frames[..., 0], "gray") if encoder == "ffv1" else (frames.repeat(3, 3), pixels)
     try:
