@@ -149,6 +149,24 @@ def test_chord_symbols_sound_until_the_next() -> None:
     assert {pitch for start, _, pitch in beside if start == 8} == {57, 60, 64}
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["V:1\nCDEF|G4|\nV:2\nC,4|E,4|", "[V:1] CDEF|\n[V:2] C,4|\n[V:1] G4|\n[V:2] E,4|", "CDEF|G4|\nV:2\nC,4|E,4|",
+     "V:T1 clef=treble\nCDEF|[V:B]C,4|E,4|[V:T1]G4|"],
+)  # fmt: skip
+def test_the_first_of_several_voices_leads_and_all_are_heard(body: str) -> None:
+    found = of_abc(f"X:1\nM:4/4\nL:1/4\nV:9 clef=bass\nK:C\n{body}\n")
+    lead, beside = ([(n.start, n.pitch) for n in found.notes if n.lead is leads] for leads in (True, False))
+    assert lead == [(0, 60), (1, 62), (2, 64), (3, 65), (4, 67)] and beside == [(0, 48), (4, 52)]
+    assert found.metres == ((4, 4), (4, 4)) and found.odd == 0
+
+
+def test_each_voice_has_accidentals_repeats_and_a_key_of_its_own() -> None:
+    found = of_abc("X:1\nM:4/4\nL:1/4\nK:G\nV:1\n|:F^CCF:|\nV:2\nK:C\n|:F,C,C,F,:|\nV:3\nz4|", repeats=True)
+    assert [n.pitch for n in found.notes if n.lead] == 2 * [66, 61, 61, 66]
+    assert [n.pitch for n in found.notes if not n.lead] == 2 * [53, 48, 48, 53] and len(found.metres) == 2
+
+
 def test_keys_and_tempos_of_abc() -> None:
     def key(name: str) -> str:
         return of_abc(f"X:1\nQ:3/8=100\nK:{name}\nC4|").key.name
@@ -164,7 +182,8 @@ def test_keys_and_tempos_of_abc() -> None:
         ("X:1\nK:C\nC@D|", "'@' is not read"),
         ("X:1\nM:4/4\nL:1/4\nK:C\nC3|C5|C|C7|", "do not add up"),
         ("X:1\nM:11/8\nK:C\nC11|", "metre 11/8"),
-        ("X:1\nK:C\nV:1\nC8|\nV:2\nC8|", "several voices"),
+        ("X:1\nK:C\nV:1\nC8|C8|\nV:2\nM:3/4\nC6|", "voices .* whose bars"),
+        ("X:1\nK:C\n" + "".join(f"V:{i}\nC8|\n" for i in range(17)), "more than 16 voices"),
         ("X:1\nK:C\nC0|", "a note of 0 units"),
         ("X:1\nK:C\nC1/0|", "no length"),
         ("X:1\nK:C\nc''''''|", "beyond all instruments"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,11 @@ class LightGenerator(Asking):
     def given_for(
         self, items: int, asked: Mapping[str, Any] | None, seed: int, unconditional: bool, *, notify: Notify
     ) -> dict[str, np.ndarray]:  # fmt: skip
-        """The given columns of n items, i64[n] each, as Generator.given_for has them."""
+        """The given columns of n items, i64[n] each, as Generator.given_for has them; what is asked, of all alike."""
         asked, given = self.check_given(asked, unconditional), {}
         for name, column in self.spec.givens(ClassSpec).items():
             if name in asked:
-                value = asked[name]
-                each: Sequence[Any] = value if isinstance(value, list) else [value] * items
-                given[name] = np.array([part(column.kind, "number", "values")(one, column) for one in each])
+                given[name] = np.full(items, part(column.kind, "number", "values")(asked[name], column))
             elif not unconditional:
                 given[name] = drawn_classes(column, range(items), self.seed_of(name, seed))
         return given

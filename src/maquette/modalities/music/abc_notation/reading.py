@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from maquette.modalities.music.tune import MOST_BARS, WHOLE, Key, Metre, Tune, q
 
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # so many notes in the time of so many; 5, 7 and 9 by the metre
 MOST_BYTES = 2**17  # of one tune
+MOST_VOICES = 16
 ODD = 0.1  # share of the bars that may fail to add up to the metre, before a tune is left out
 
 _PARTS = re.compile(
@@ -43,18 +45,35 @@ def read(text: str, repeats: bool = False) -> Tune:
     reader = _Reader()
     for line in text.splitlines():
         reader.line(line)
-    reader.end_bar()
-    if not any(bar.notes for bar in reader.bars):
+    voices = [reader, *(voice for voice in reader.voices.values() if voice is not reader)]
+    for voice in voices:
+        voice.end_bar()
+    voices = [voice for voice in voices if any(bar.notes for bar in voice.bars)]
+    if not voices:
         raise Unreadable("no note in it")
-    bars, odd = whole(played(reader.bars, repeats))
+    tempo = reader.tempo or (180.0 if reader.metre[1] == 8 else 120.0)
+    return _together([_tune(voice, repeats, tempo) for voice in voices])
+
+
+def _tune(voice: _Reader, repeats: bool, tempo: float) -> Tune:
+    bars, odd = whole(played(voice.bars, repeats))
     if odd > ODD * len(bars):
         raise Unreadable(f"bars that do not add up to their metre: {odd} of {len(bars)}")
-    tempo = reader.tempo or (180.0 if reader.metre[1] == 8 else 120.0)
-    return tune_of(bars, odd, reader.key, tempo)
+    return tune_of(bars, odd, voice.key, tempo)
+
+
+def _together(voices: Sequence[Tune]) -> Tune:
+    """One tune of several voices: the first leads, and the others go with it."""
+    first, longest = voices[0], max((voice.metres for voice in voices), key=len)
+    if any(voice.metres != longest[: len(voice.metres)] for voice in voices):
+        raise Unreadable("voices (V:) whose bars are not those of the others")
+    beside = [replace(note, lead=False) for voice in voices[1:] for note in voice.notes]
+    odd = sum(voice.odd for voice in voices)
+    return replace(first, notes=(*first.notes, *beside), metres=longest, odd=odd)
 
 
 class _Reader:
-    """Line by line, what is known so far."""
+    """Line by line, what is known so far of a voice; the first one reads the lines and hands on what is of others."""
 
     def __init__(self) -> None:
         self.bars: list[Bar] = []
@@ -72,13 +91,43 @@ class _Reader:
         self._last: list[int] = []  # the notes of this bar that came last
         self._stack: list[tuple[int, Fraction]] | None = None  # of a chord in brackets: pitches and lengths
         self._ties = set[int]()  # which of them are tied
+        self.voices: dict[str, _Reader] = {}  # by name
+        self._turn = self  # whose turn it is
+        self._head: tuple[Metre, Fraction | None, Key, dict[str, int]] = (WHOLE, None, self.key, {})
 
     def line(self, line: str) -> None:
         if found := _FIELD.match(line):
-            self._field(found[1], found[2].partition("%")[0].strip())
+            self._said(found[1], found[2].partition("%")[0].strip())
         elif self.begun:
             for part in _PARTS.finditer(line):
-                self._part(part)
+                if part["inline"]:
+                    self._said(part["inline"][1], part["inline"][3:-1].strip())
+                else:
+                    self._turn._part(part)
+
+    def _said(self, name: str, value: str) -> None:
+        """A field: of the voice whose turn it is; or whose turn is next."""
+        if name == "V" and self.begun and value:
+            voice = value.split()[0]
+            if not self.voices:  # what stands before is of the first voice
+                self.voices["1" if self.bars or self._bar.length else voice] = self
+            if voice not in self.voices:
+                self.voices[voice] = self._another()
+            self._turn = self.voices[voice]
+        else:
+            begun = self.begun
+            self._turn._field(name, value)
+            if self.begun and not begun:
+                self._head = self.metre, self.unit, self.key, self.signature
+
+    def _another(self) -> _Reader:
+        """A voice that begins as the head of the tune says."""
+        if len(self.voices) == MOST_VOICES:
+            raise Unreadable(f"more than {MOST_VOICES} voices (V:)")
+        made = _Reader()
+        made.metre, made.unit, made.key, made.signature = self._head
+        made.begun, made._bar = True, Bar(made.metre)
+        return made
 
     def _field(self, name: str, value: str) -> None:
         if name == "M":
@@ -95,8 +144,6 @@ class _Reader:
             key, self.signature = key_of(value)
             self.key = self.key if self.begun else key
             self.begun = True
-        elif name == "V" and self.begun and re.match(r"\s*[^1\s]", value):
-            raise Unreadable("several voices (V:)")
         elif name in "mU" and value:
             raise Unreadable(f"a macro or a symbol of its own ({name}:)")
 
@@ -107,8 +154,6 @@ class _Reader:
             symbol = part["quoted"][1:-1].strip()
             if symbol[:1] not in ("^", "_", "<", ">", "@", ""):
                 self._bar.symbols.append((self._bar.length, symbol))
-        elif part["inline"]:
-            self._field(part["inline"][1], part["inline"][3:-1].strip())
         elif part["ending"]:
             self._end_of_part(part["ending"][1:])
         elif part["bar"]:
