@@ -82,9 +82,7 @@ def write(model: Model, graph: Graph, spec: DataSpec, about: About, file: Path) 
     """Writes FILE.safetensors and FILE.py, once this says the same as the model; what is to be said of them."""
     script = file.with_suffix(".py")
     if not script.stem.isidentifier():
-        raise UserError(
-            f"'{script.stem}' is no name of a Python file.", "Take letters, digits and _, e.g. f.safetensors."
-        )
+        raise UserError(f"'{script.stem}' is no name of a Python file.", "Take letters, digits and _: f.safetensors.")
     with stage(f"exporting the {graph.name}"):
         code, weights = printed(model, graph, about, script.stem)
         off = disagreement(code, weights, graph, file.parent)
@@ -177,7 +175,7 @@ def _operation(node: fx.Node, names: Mapping[fx.Node, str]) -> str:
         return f"{values[0]}[{values[1]}]"
     elif getattr(target, "__module__", "") in ("_operator", "torch", "math"):
         word = getattr(target, "__name__", "")
-        module = {"_operator": "operator", "torch": "torch", "math": "math"}[target.__module__]  # type: ignore[union-attr]
+        module = {"_operator": "operator", "torch": "torch", "math": "math"}[target.__module__]
         called = f"__import__('{module}').{word}"
     else:
         raise UserError(f"{target} has no line of plain PyTorch.", "Export it to onnx.")

@@ -94,7 +94,7 @@ def refuse(distance: float, allowed: float, what: str) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without what torch says of its own ways."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in ("", "torch.onnx", "torch.export", "torch._dynamo", "onnxscript")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
