@@ -58,6 +58,7 @@ from maquette.training import (
 
 if TYPE_CHECKING:
     from maquette.evaluation import Evaluation
+    from maquette.export import Exported
     from maquette.report import Comparison
 
 
@@ -504,6 +505,21 @@ class Run:
         return streamed(
             self.generator, self.folder, self.recipe.family, item, seed, unconditional, given, asked, self.notify
         )
+
+    @shows_progress
+    def export(
+        self, to: str = "onnx", out: str | Path = "model.onnx", *, int8: bool = False, quiet: bool = False, **asked: Any
+    ) -> Exported:  # fmt: skip
+        """Writes the model as files that other programs run, once it was seen that they compute the same.
+
+        to:    "onnx", or "safetensors" with a file of plain PyTorch beside it
+        int8:  of onnx: weights of 8 bits
+        asked: what is settled then, such as steps
+        """
+        from maquette.export import export
+
+        here = self.generator if self.generator.device.type == "cpu" else Generator.load(self.folder, "cpu")
+        return export(here.model, self.spec, self.about, to, expanded(out), int8, **asked)
 
     @property
     def about(self) -> About:

@@ -12,7 +12,7 @@ import maquette
 from maquette.core.find import modality_names
 
 SOURCE = Path(maquette.__file__).parent
-ROOMS = ("core", "data", "engine", "evaluation", "report", "cli", "api.py", "console.py", "training.py", "members.py",
+ROOMS = ("core", "data", "engine", "evaluation", "export", "report", "cli", "api.py", "console.py", "training.py", "members.py",
          "overview.py", "testing")  # fmt: skip
 
 NAMES_A_KIND = re.compile(

@@ -21,7 +21,7 @@ COMPLETE = "_MAQUETTE_COMPLETE"  # set where a shell asks what may follow
 
 # The general verbs; those of kinds of data come from their modalities, after "sample".
 BEFORE = ("demo", "data", "recipes", "train", "resume", "watch", "sample")
-AFTER = ("evaluate", "report", "compare", "runs", "serve", "cache", "completion")
+AFTER = ("evaluate", "report", "compare", "runs", "export", "serve", "cache", "completion")
 
 
 def verbs() -> list[str]:

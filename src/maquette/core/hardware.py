@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,12 +12,26 @@ import torch
 
 from maquette.core.errors import UserError
 
+_whole: list[None] = []  # one for each `whole_precision` that is entered
+
+
+@contextlib.contextmanager
+def whole_precision() -> Iterator[None]:
+    """Within it nothing is computed in bf16 that the machine could: for what is compared with other programs."""
+    _whole.append(None)
+    try:
+        yield
+    finally:
+        _whole.pop()
+
 
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether bf16 matrix products run in hardware on a device; emulated ones are slower than fp32.
 
     ATEN_CPU_CAPABILITY=avx2, by which torch is kept from using all that a CPU has, is obeyed.
     """
+    if _whole:
+        return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if not torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX")):

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from maquette.core.batch import Batch
+from maquette.core.graph import Graph
 from maquette.core.option import Option
 from maquette.core.rng import Rng
 from maquette.core.spec import ColumnSpec
@@ -175,6 +176,19 @@ class Decodes(Protocol):
 
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
         """Codes f32[B, latent_dim] -> canonical targets, deterministic."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Can leave for other runtimes: unlocks export."""
+
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        """Computations that together do what `sample` does but for drawing: whoever runs them draws. asked: those of
+        its `options` that are settled when it leaves, which a family takes by keyword.
+
+        UserError, with the reason, where these settings cannot leave.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.bounds import LONGEST, AnyCount, Depth, Few, Share, Width
 from maquette.core.errors import UserError, nearest
+from maquette.core.graph import Graph, Port, given_ports, item_port
 from maquette.core.hardware import multiplies_bf16
 from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.option import Option, above, between
@@ -167,7 +168,7 @@ def build(config: Config, spec: DataSpec) -> Flow:
 
 
 class Flow(Model):
-    """p(x | given) as the distribution of noise moved along u. Meets Encodes, Scores and FlowMap."""
+    """p(x | given) as the distribution of noise moved along u. Meets Encodes, Scores, FlowMap and Exports."""
 
     density: Literal["discrete", "continuous", "none"] = "continuous"
     exact = True
@@ -298,7 +299,7 @@ class Flow(Model):
 
     def integrate(
         self, x: Tensor, given: Given, sampler: Sampler | None = None, steps: int | None = None,
-        guidance: float | None = None, noise: Callable[[], Tensor] | None = None, seen: Tensor | None = None,
+        guidance: float | Tensor | None = None, noise: Callable[[], Tensor] | None = None, seen: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Noise f32[B, C, *grid] moved to data. noise: draws more of it, for the stochastic sampler; heun without."""
         c = self.config
@@ -322,6 +323,25 @@ class Flow(Model):
             return ode.stochastic(v, x, times, noise, c.churn)
         return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)
 
+    def graphs(self, *, sampler: Sampler | None = None, steps: int | None = None) -> tuple[Graph, ...]:
+        """Noise to items, in steps that are settled."""
+        sampler = sampler or self.config.sampler
+        if sampler in ("dopri5", "stochastic"):
+            why = "finds its steps on the way" if sampler == "dopri5" else "draws noise on the way"
+            raise UserError(f"The sampler {sampler} {why}, and cannot leave.", "Take another: --sampler heun.")
+
+        def run(noise: Tensor, *more: Tensor) -> tuple[Tensor]:
+            given = dict(zip(self.columns, more, strict=False))
+            made = self.integrate(noise, given, sampler, steps, more[-1] if given else None)
+            return (self.space.out(made).clamp(-1, 1),)
+
+        noise = Port("noise", ("batch", *self.shape), "what an item comes from, drawn from N(0, 1)")
+        ports = given_ports(self.columns, ("noise", "guidance", "item"))
+        if ports:
+            usual = f"above 1, more typical of what is given; as samples are made: {self.config.guidance:g}"
+            ports = (*ports, Port("guidance", (), usual, low=0.5, high=3))
+        return (Graph("sampler", run, (noise, *ports), (item_port(self.shape),)),)
+
     @property
     def corrects(self) -> tuple[str, ...]:
         c = self.config
@@ -337,17 +357,19 @@ class Flow(Model):
             )
         return self._flow_map(given, n, guidance, seen)
 
-    def _flow_map(self, given: Given, n: int, guidance: float = 1.0, seen: Tensor | None = None) -> ode.MeanVelocity:
+    def _flow_map(
+        self, given: Given, n: int, guidance: float | Tensor = 1.0, seen: Tensor | None = None
+    ) -> ode.MeanVelocity:
         """u(x, t, h) of n items, towards all that is given by `guidance` (Ho & Salimans 2021, eq. 6; it is w + 1)."""
         if not self.columns.keys() & given.keys():
             guidance = 1.0
         return self._guided(self._in_rows, vector(self.net, given, n), n, guidance, seen)
 
     def _guided(
-        self, read: Callable[..., Tensor], y: Tensor | None, n: int, guidance: float, seen: Tensor | None
+        self, read: Callable[..., Tensor], y: Tensor | None, n: int, guidance: float | Tensor, seen: Tensor | None
     ) -> ode.MeanVelocity:  # fmt: skip
         """The same of what is given as the condition y, by `read` of x, t, h, y and seen: both ways in one pass."""
-        if y is None or guidance == 1:
+        if y is None or (not isinstance(guidance, Tensor) and guidance == 1):
             return lambda x, t, h: read(x, t, h, y, seen)
         both = torch.cat([y, vector(self.net, {}, n)])  # type: ignore[list-item]
         twice = None if seen is None else torch.cat([seen, seen])

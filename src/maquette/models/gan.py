@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.bounds import Count, Depth, Few, Share, Width, Widths
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.losses.adversarial import LOSSES, gradient_penalty, squared_gradient
 from maquette.models._given import ANY, condition, drop, given_columns, plain_condition, vector
+from maquette.models._leaving import decoder
 from maquette.nets.augment import DRAWS, Augment
 from maquette.nets.critic import ConvCritic
 from maquette.nets.dcgan import DcganCritic, DcganGenerator
@@ -124,7 +126,7 @@ def networks(
 
 
 class GAN(Model):
-    """p(x | given) as the distribution of G(z, given) with z ~ N(0, I). Meets Decodes."""
+    """p(x | given) as the distribution of G(z, given) with z ~ N(0, I). Meets Decodes and Exports."""
 
     keeps = ("generator",)
     watches = (
@@ -148,7 +150,7 @@ class GAN(Model):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config, column = config, spec.only(GridSpec)
-        self.target, self.columns = spec.only_name, given_columns(spec)
+        self.target, self.columns, self.shape = spec.only_name, given_columns(spec), column.shape
         flat = {"network: dcgan": config.network == "dcgan", "augment": config.augment not in ("auto", 0.0)}
         if len(column.grid) != 2 and (named := [name for name, asked in flat.items() if asked]):
             raise UserError(
@@ -251,3 +253,8 @@ class GAN(Model):
     def decode(self, z: Tensor, given: Given) -> dict[str, Tensor]:
         """G(z, given): deterministic. Batch-norm uses its running statistics, so that items are independent."""
         return {self.target: self.generator(z, vector(self.generator, given, len(z)))}
+
+    def graphs(self) -> tuple[Graph, ...]:
+        return (
+            decoder(lambda z, given: self.decode(z, given)[self.target], self.latent_dim, self.columns, self.shape),
+        )

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.bounds import DEEPEST, AnyCount, Depth, Few, Share, Width, Widths
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph
 from maquette.core.model import Given, Loss, Model, Optim, Phase, Step, Watch
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
@@ -33,6 +34,7 @@ from maquette.losses import likelihood
 from maquette.losses.adversarial import binary_critic, non_saturating_generator, patch_penalty
 from maquette.losses.divergence import free_bits
 from maquette.models._given import ANY, condition, drop, given_columns, plain_condition, vector
+from maquette.models._leaving import decoder
 from maquette.nets.codec import Codec
 from maquette.nets.critic import PatchCritic
 from maquette.nets.flat import Flat
@@ -141,7 +143,7 @@ class Scale(nn.Module):
 
 
 class VAE(Model):
-    """p(x | given) with a latent code u ~ N(0, I). Meets Encodes and Scores."""
+    """p(x | given) with a latent code u ~ N(0, I). Meets Encodes, Scores and Exports."""
 
     exact = False  # the ELBO, or the importance-weighted bound
 
@@ -158,7 +160,8 @@ class VAE(Model):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
-        self.config, shape = config, spec.only(GridSpec).shape
+        self.config, self.shape = config, spec.only(GridSpec).shape
+        shape = self.shape
         self.target, self.columns = spec.only_name, given_columns(spec)
         if config.network == "mlp":
             self.net: Flat | Ladder | Codec = Flat(
@@ -280,9 +283,7 @@ class VAE(Model):
     # -- sampling ------------------------------------------------------------------------------------
 
     def sample(self, n: int, given: Given, rng: Rng) -> dict[str, Tensor]:
-        code = rng.normal(n, self.latent_dim)
-        if isinstance(self.net, Ladder):
-            code = code * self.net.spread(self.config.local_temperature).to(code.device)
+        code = self._tempered(rng.normal(n, self.latent_dim))
         out = self.net(None, vector(self.net, given, n), code).out
         mean = self.mean(out)
         if self.config.sample_from == "likelihood":
@@ -291,6 +292,20 @@ class VAE(Model):
             else:
                 mean = (mean + self.log_std.exp() * rng.normal(*mean.shape)).clamp(-1, 1)
         return {self.target: mean}
+
+    def _tempered(self, code: Tensor) -> Tensor:
+        """What a code drawn from N(0, I) is in a sample."""
+        if isinstance(self.net, Ladder):
+            return code * self.net.spread(self.config.local_temperature).to(code.device)
+        return code
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """Of the mean of p(x | u), also where samples are draws from it."""
+
+        def make(z: Tensor, given: Given) -> Tensor:
+            return self.decode(self._tempered(z), given)[self.target]
+
+        return (decoder(make, self.latent_dim, self.columns, self.shape),)
 
     def mean(self, out: Tensor) -> Tensor:
         """E[x | u], in [-1, 1]."""
