@@ -84,12 +84,12 @@ def test_differences_are_least_where_it_was() -> None:
     assert found.argmin().item() == (3 - 2) * 7 + (3 + 1) and found.min() == 0  # there it is 2 up, 1 right
 
 
-def scene(x: Tensor, down: float) -> Scene:
+def scene(x: Tensor, down: float, ahead: float = 0) -> Scene:
     """Of one layer that covers what is bright, and moved down to the frame before."""
-    steps = torch.zeros(1, 2, 1, 2, *x.shape[-2:])
-    steps[:, 1, :, 0] = down
+    ways = torch.zeros(1, 2, 1, 2, *x.shape[-2:])
+    ways[:, :, :, 0] = torch.tensor([ahead, down]).view(1, 2, 1, 1, 1)
     dark, whole = torch.full_like(x, -1), torch.ones_like(x)
-    return Scene(x[:, None], (x[:, None] > 0).float(), steps, dark[:, None], whole[:, None], 1)
+    return Scene(x[:, None], (x[:, None] > 0).float(), ways, dark[:, None], whole[:, None], torch.zeros(1, 1, 2, 1, 1))
 
 
 def test_halfway() -> None:
@@ -103,11 +103,10 @@ def test_halfway() -> None:
 def test_moments_ahead_and_before() -> None:
     x = torch.full((1, 1, 12, 6), -1.0)
     x[0, 0, 4:6, 2:4] = 1
-    found = scene(x, -3)
-    found.steps[:, 0, :, 0] = 2
-    ahead, past, seen = found.frames()
+    found = scene(x, -3, ahead=2)
+    ahead, seen = found.future()
     torch.testing.assert_close(ahead[:, 0], x.roll(2, 2))
-    torch.testing.assert_close(past[:, 0], x.roll(-3, 2))
+    torch.testing.assert_close(found.past(torch.zeros(1, 1).long())[:, 0], x.roll(-3, 2))
     there = x.roll(2, 2)[0, 0] > 0
     assert torch.equal(seen[0, 0, 0] > 0, there)
     assert (found.flow()[0, 0, 0, 0][there] == -2).all()  # it was two above

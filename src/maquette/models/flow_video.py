@@ -1,4 +1,4 @@
-"""Clips that go on by moving what was seen (nets/mover.py): of layers of the last moment, where each cell of them goes.
+"""Clips that go on by moving what was seen (nets/mover.py): of layers of the last moment, where each of them goes.
 
 Motion is learned from pictures alone. Where a thing lands beside its place, coarser pictures tell in which direction
 that is, and so all scales are compared. What was seen before is explained by the same layers, moved back, which tells
@@ -28,7 +28,7 @@ from maquette.losses.scales import over_scales
 from maquette.models._continuing import NOT_MUON, Continuing, ContinuingConfig, families, resolved
 from maquette.models._given import ANY
 from maquette.nets.condition import Condition
-from maquette.nets.mover import Mover, Scene, between
+from maquette.nets.mover import Mover, Scene, between, some_before
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -41,6 +41,8 @@ class Config(ContinuingConfig):
 
     layers: Few = Field(2, description="that may lie over one another, each with its motion, beside the ground")
     past: float = Field(0.5, ge=0, description="weight of the error of the moments before, beside those ahead")
+    follow: float = Field(1.0, ge=0, description="weight of how far layers go from where they are found ahead")
+    rigid: float = Field(1.0, ge=0, description="weight of how tiles of a layer move otherwise than all of it")
     between_every: AnyCount = Field(
         4, description="step in which what lies between two frames is learned, one in so many; 0: never"
     )
@@ -66,7 +68,7 @@ def build(config: Config, spec: DataSpec) -> FlowVideo:
 class FlowVideo(Continuing):
     """What comes next as what was seen, moved. Meets Continues and Moves."""
 
-    not_muon = (*(f"trunk.{name}" for name in NOT_MUON), "motion")
+    not_muon = (*(f"trunk.{name}" for name in NOT_MUON), "path.out", "turns", "motion", "shown")
 
     def network(self, described: Condition | None) -> nn.Module:
         if self.config.seen < 2:
@@ -81,17 +83,22 @@ class FlowVideo(Continuing):
         )  # fmt: skip
 
     def made(self, out: Scene) -> Tensor:
-        return out.frames()[0].movedim(2, 1)
+        return out.future()[0].movedim(2, 1)
 
     def error(self, out: Scene, seen: Tensor, ahead: Tensor) -> Loss:
-        future, past, shares = out.frames()
+        c, (future, shares) = self.config, out.future()
         wrong = future - ahead.movedim(1, 2)
         error = over_scales(wrong)
         parts = {"square": wrong.detach().square().mean(), "moved": shares.detach().sum(2).mean()}
-        if self.config.past and past.shape[1]:
-            before = over_scales(past - seen[:, :, :-1].flip(2).movedim(1, 2))
-            error, parts = error + self.config.past * before, {**parts, "past": before.detach()}
-        return Loss(error, parts)
+        if c.past and out.before:
+            which = some_before(len(seen), out.before, seen.device)
+            item = torch.arange(len(seen), device=seen.device)[:, None]
+            past = over_scales(out.past(which) - seen.movedim(1, 2)[:, :-1].flip(1)[item, which])
+            error, parts = error + c.past * past, {**parts, "past": past.detach()}
+        if c.follow and out.before > 1:
+            strayed = out.strayed(ahead)
+            error, parts = error + c.follow * strayed, {**parts, "strayed": strayed.detach()}
+        return Loss(error + c.rigid * out.bend.abs().mean(), parts)
 
     # -- Moves ---------------------------------------------------------------------------------------
 
@@ -100,7 +107,7 @@ class FlowVideo(Continuing):
         flows, masks, x = [], [], first
         for _ in range(-(-count // self.config.ahead)):
             scene: Scene = self._next(x, {})
-            future, _, shares = scene.frames()
+            future, shares = scene.future()
             flows.append(scene.flow())
             masks.append(torch.cat([shares, 1 - shares.sum(2, keepdim=True)], 2))
             x = torch.cat([x, future.movedim(2, 1).clamp(-1, 1)], 2)
