@@ -15,6 +15,7 @@ from torch import Tensor
 from maquette.core.about import About
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.model import Motion
 from maquette.core.rng import derive
 from maquette.core.spec import DataSpec
 from maquette.modalities.video import damage, files, flaws, report
@@ -137,6 +138,16 @@ def test_clips_play_in_the_page_without_a_network(tmp_path: Any) -> None:
     assert report.shape_words(SPEC) == f"12 frames of 24 {report.TIMES} 16, grey, 10 a second"
     lines = report._lines([{"frame": 1, "squared_error": 2.0, "plain": {"black": 3.0}}])
     assert lines == {"this run": [2.0], "black": [3.0]} and report._chart(lines)["lines"][1]["y"] == [3.0]
+
+
+def test_layers_are_shown_with_their_masks() -> None:
+    masks = torch.tensor([0.2, 0.5, 0.3]).view(1, 1, 3, 1, 1).expand(1, 4, 3, 6, 6)
+    rows = report._moved(Motion(torch.zeros(1, 4, 2, 2, 6, 6), masks), torch.ones(1, 1, 4, 6, 6))
+    shares = {"layer 1": 0.5, "layer 2": 0.2, "what is painted": 0.3}
+    assert [*rows] == ["how it moves", *(word for name in shares for word in (name, f"mask of {name}"))]
+    for name, share in shares.items():
+        for shown in (rows[name], rows[f"mask of {name}"]):
+            assert shown.shape == (1, 1, 4, 6, 6) and torch.allclose(shown, torch.tensor(2 * share - 1))
 
 
 def test_motion_has_the_usual_colours() -> None:

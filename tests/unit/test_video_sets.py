@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
+from maquette.core.errors import UserError
 from maquette.core.recipe import DataConfig
 from maquette.data.loader import Loader
 from maquette.data.open import open_dataset
@@ -73,9 +74,7 @@ def test_each_pass_over_a_set_that_is_made_shows_others(tmp_path: Path, monkeypa
     assert not (first.only() == second.only()).flatten(1).all(1).any()
     assert np.array_equal(clips.stored(3), quantised(first.only()[3]))
     # As many as are asked for are the first of the same ones, with their labels.
-    monkeypatch.setattr(sets, "DIGITS", {"train": 60, "test": 20})
-    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "more"))
-    more = open_dataset("moving-digits", target=("video",), given=("label",)).train.batch(np.arange(60), spec)
+    more = open_dataset("moving-digits:60", target=("video",), given=("label",)).train.batch(np.arange(60), spec)
     assert torch.equal(more.only(), torch.cat([first.only(), second.only()]))
     assert torch.equal(more.given["label"], torch.cat([first.given["label"], second.given["label"]]))
     batches = Loader(found.train, spec, 8, seed=0)
@@ -84,6 +83,13 @@ def test_each_pass_over_a_set_that_is_made_shows_others(tmp_path: Path, monkeypa
     assert torch.equal(Loader(found.train, spec, 8, seed=0).batch(11).only(), later.only())
     chosen = open_dataset("moving-digits", DataConfig(splits="none"), target=("video",))
     assert not chosen.train.endless  # held-out clips are of all digits then
+
+
+@pytest.mark.parametrize("name", ["moving-digits:0", "spoken-digits:10"])
+def test_no_number_of_clips(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="so many there cannot be"):
+        open_dataset(name)
 
 
 def test_moving_mnist_is_made_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:

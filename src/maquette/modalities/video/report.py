@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maquette.core import limits
 from maquette.core.modality import Unreadable
-from maquette.core.model import Continues, Moves
+from maquette.core.model import Continues, Motion, Moves
 from maquette.core.section import Markup, Missing
 from maquette.core.spec import ColumnSpec
 from maquette.modalities.video.continued import extended, given_frames
@@ -32,12 +32,14 @@ SHOWN, LARGEST = 96, 640  # CSS pixels of a clip; of what was previewed
 PLAYED = 64  # frames of a longer clip that are played: a page holds many of them
 CONTINUED = 4  # held-out clips
 
-SAYS = ("what came", "what the run makes of it")
+SAYS = ("what came", "what the run makes")
 
 CONTINUATIONS = """
 {% from "macros.html.j2" import chart %}
-<p class="intro">Held-out clips, continued from their first {{ given }} frames: above what came, below what the run makes of
-them, playing and frame by frame{% if moves %}, over how it moves: the hue says where from, its strength how fast{% endif %}.</p>
+<p class="intro">Held-out clips, continued from their first {{ given }} frames: what came beside what the run makes of
+them, playing; and frame by frame, from above: {{ rows | join(", ") }}.{% if layers %} Of motion the hue says where from, its
+strength how fast. What is seen is made of {{ layers }} layers that move and of what is painted: of each what is seen of it, and
+its mask, where white is all.{% endif %}</p>
 {% for real, made, strips in clips %}
 <div class="gallery">{{ real }}{{ made }}</div>
 {{ strips }}
@@ -122,29 +124,39 @@ class Continuations:
         clips = batch.target[run.column]
         made = extended(model, clips, first, batch.given, range(len(clips)), run.seed).cpu()
         made = torch.cat([real[:, :, :first], made], 2)
-        moved = _motion(model, clips[:, :, :first], spec.frames - first) if isinstance(model, Moves) else None
+        rows = {says: x[:, :, first:] for says, x in zip(SAYS, (real, made), strict=True)}
+        layers = 0
+        if isinstance(model, Moves):
+            with torch.no_grad():
+                motion = model.motion(clips[:, :, :first], spec.frames - first)
+            layers = motion.flow.shape[2]
+            rows |= _moved(Motion(motion.flow.cpu(), motion.masks.cpu()), rows[SAYS[1]])
         shown = []
         for i, pair in enumerate(zip(real, made, strict=True)):
-            rows = torch.stack([x[:, first:].expand(3, -1, -1, -1) for x in pair])
-            rows = rows if moved is None else torch.cat([rows, moved[i : i + 1]])
             playing = [_tile(frames_of(x), spec.fps, says) for x, says in zip(pair, SAYS, strict=True)]
-            shown.append((*playing, _strips(rows, spec)))
+            strips = torch.stack([row[i].expand(3, -1, -1, -1) for row in rows.values()])
+            shown.append((*playing, _strips(strips, spec, "from above: " + ", ".join(rows))))
         errors = run.details("horizon")
         lines = _lines(errors)
         table = [[row["frame"], *(f"{values[i]:.4g}" for values in lines.values())] for i, row in enumerate(errors)]
         html = fragment(
             CONTINUATIONS, given=first, clips=shown, horizon=table, names=[*lines], frames=spec.frames - first,
-            moves=moved is not None,
+            rows=[*rows], layers=layers,
         )  # fmt: skip
         return Markup(html, charts={"horizon": _chart(lines)} if errors else {}, training_items=True)
 
 
-def _motion(model: Moves, first: Tensor, count: int) -> Tensor:
-    """f32[B, 3, count, H, W] in [-1, 1]: how what is seen moves, layers over one another, in colours."""
-    with torch.no_grad():
-        found = model.motion(first, count)
-    flow = (found.flow * found.masks[:, :, : found.flow.shape[2], None]).sum(2)
-    return flow_colours(flow.cpu()).movedim(-1, 1) * 2 - 1
+def _moved(motion: Motion, made: Tensor) -> dict[str, Tensor]:
+    """How f32[B, C, T, H, W] come of what was seen, as clips f32[B, 1 or 3, T, H, W] in [-1, 1]: the motion of all
+    layers over one another, in colours, and of each layer, the foremost first, and of what is painted, what is seen of
+    it and its mask."""
+    layers = motion.flow.shape[2]
+    flow = (motion.flow * motion.masks[:, :, :layers, None]).sum(2)
+    rows = {"how it moves": flow_colours(flow).movedim(-1, 1) * 2 - 1}
+    for k in (*reversed(range(layers)), layers):
+        mask, name = motion.masks[:, None, :, k], "what is painted" if k == layers else f"layer {layers - k}"
+        rows |= {name: (made + 1) * mask - 1, f"mask of {name}": 2 * mask - 1}
+    return rows
 
 
 def flow_colours(flow: Tensor) -> Tensor:
@@ -159,7 +171,7 @@ def flow_colours(flow: Tensor) -> Tensor:
     return torch.from_numpy(hsv_to_rgb(torch.stack([hue, strong, torch.ones_like(hue)], -1).double().numpy())).float()
 
 
-def _strips(rows: Tensor, spec: ColumnSpec) -> Html:
+def _strips(rows: Tensor, spec: ColumnSpec, says: str) -> Html:
     """Clips one above the other, frame by frame."""
     from PIL import Image
 
@@ -167,8 +179,8 @@ def _strips(rows: Tensor, spec: ColumnSpec) -> Html:
     file = io.BytesIO()
     Image.fromarray(made).save(file, "WEBP", quality=80)
     uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return Html('<img src="{}" width="{}" height="{}" alt="what came, above what was made" style="width:100%">').format(
-        uri, *made.shape[1::-1]
+    return Html('<img src="{}" width="{}" height="{}" alt="{}" style="width:100%">').format(
+        uri, *made.shape[1::-1], says
     )
 
 

@@ -19,9 +19,9 @@ SPRITES = {"train": 3000, "test": 500}
 HELD_OUT = 360  # of the digits of scikit-learn, that test clips are made of
 
 
-def moving_mnist(mnist: RawTable) -> RawTable:
+def moving_mnist(mnist: RawTable, count: int | None = None) -> RawTable:
     """Two digits of MNIST in clips of 20 frames of 64x64: its training digits are learned from, its test digits held
-    out."""
+    out. count, of each set: clips to learn from in a pass; each pass shows others"""
     (digits,) = (cells for cells in mnist.columns.values() if isinstance(cells, Array))
     whole = np.concatenate(digits.parts)
     parts = {split: whole[[name == split for name in mnist.splits]] for split in SEEDS}
@@ -29,8 +29,9 @@ def moving_mnist(mnist: RawTable) -> RawTable:
         split: MovingDigits(part.reshape(len(part), *part.shape[-2:]), 64, 20, 2, SEEDS[split])
         for split, part in parts.items()
     }
-    table = arranged("known set", {split: _clips(of, CLIPS[split]) for split, of in made.items()}, {})
-    table.again = {"video": _again(made["train"].clip, CLIPS["train"])}
+    counts = _counts(CLIPS, count)
+    table = arranged("known set", {split: _clips(of, counts[split]) for split, of in made.items()}, {})
+    table.again = {"video": _again(made["train"].clip, counts["train"])}
     table.notes.append(
         "moving-mnist is made of MNIST as Srivastava et al. (2015) describe. It is not the file that they published: "
         "what is measured on it is like what papers report, and not the same."
@@ -38,7 +39,7 @@ def moving_mnist(mnist: RawTable) -> RawTable:
     return table
 
 
-def moving_digits() -> RawTable:
+def moving_digits(count: int | None = None) -> RawTable:
     """One digit of scikit-learn's, twice as large, in clips of 16 frames of 32x32, and which digit it is."""
     from sklearn.datasets import load_digits
 
@@ -46,29 +47,35 @@ def moving_digits() -> RawTable:
     large = _twice(found.images.astype(np.float32) * (255 / 16))
     of = {"train": slice(None, -HELD_OUT), "test": slice(-HELD_OUT, None)}
     made = {split: MovingDigits(large[some], 32, 16, 1, SEEDS[split]) for split, some in of.items()}
+    counts = _counts(DIGITS, count)
     labels: dict[str | None, np.ndarray] = {
-        split: np.array([found.target[of[split]][clips.which(i)[0]] for i in range(DIGITS[split])])
+        split: np.array([found.target[of[split]][clips.which(i)[0]] for i in range(counts[split])])
         for split, clips in made.items()
     }
-    table = arranged("known set", {split: _clips(clips, DIGITS[split]) for split, clips in made.items()}, labels)
+    table = arranged("known set", {split: _clips(clips, counts[split]) for split, clips in made.items()}, labels)
     learned, which = made["train"], found.target[of["train"]]
     table.again = {
-        "video": _again(learned.clip, DIGITS["train"]),
-        "label": _again(lambda number: str(which[learned.which(number)[0]]), DIGITS["train"]),
+        "video": _again(learned.clip, counts["train"]),
+        "label": _again(lambda number: str(which[learned.which(number)[0]]), counts["train"]),
     }
     return table
 
 
-def sprites() -> RawTable:
+def sprites(count: int | None = None) -> RawTable:
     """One to three coloured shapes that move, turn and grow, in clips of 16 frames of 64x64. Their true motion is that
     of sprites.true_flow."""
     from maquette.modalities.video.sprites import FRAMES, SIDE, clip
 
-    shape = (3, FRAMES, SIDE, SIDE)
-    made = {split: Made(SPRITES[split], shape, partial(clip, seed=seed)) for split, seed in SEEDS.items()}
+    counts, shape = _counts(SPRITES, count), (3, FRAMES, SIDE, SIDE)
+    made = {split: Made(counts[split], shape, partial(clip, seed=seed)) for split, seed in SEEDS.items()}
     table = arranged("known set", cast(Any, made), {})
-    table.again = {"video": _again(made["train"].__getitem__, SPRITES["train"])}
+    table.again = {"video": _again(made["train"].__getitem__, counts["train"])}
     return table
+
+
+def _counts(usual: dict[str, int], learned: int | None) -> dict[str, int]:
+    """Clips of each split: what is held out stays the same."""
+    return usual if learned is None else {**usual, "train": learned}
 
 
 def _again(make: Callable[[int], Cell], count: int) -> Callable[[int, int], Cell]:
