@@ -216,6 +216,15 @@ def test_every_sampler_makes_the_gaussian(sampler):
     assert std == pytest.approx(0.5, rel=0.08)
 
 
+def test_steps_may_be_shifted_and_jumps_are_not():
+    model = gaussian(make(classes=2)[0])
+    generator = Generator(model, image_spec(1, 12, 12, classes=2))
+    even = {name: generator.sample(4, sampler=name, steps=3)["image"] for name in ("euler", "shortcut")}
+    model.config = model.config.model_copy(update={"shift": 3.0})
+    assert torch.equal(generator.sample(4, sampler="shortcut", steps=3)["image"], even["shortcut"])
+    assert not torch.equal(generator.sample(4, sampler="euler", steps=3)["image"], even["euler"])
+
+
 def test_options_are_checked():
     model, _ = make(classes=2)
     generator = Generator(model, image_spec(1, 12, 12, classes=2))

@@ -86,6 +86,14 @@ def test_dopri5_gives_up_where_the_field_has_no_end():
         ode.dopri5(lambda x, t: torch.randn_like(x) * 1e6, torch.ones(1, 2), 0.0, 1.0, most=20)
 
 
+def test_shifted_steps_are_finer_near_the_data_and_end_where_even_ones_do():
+    assert torch.equal(ode.times(5), torch.linspace(0, 1, 6))
+    even, shifted = ode.times(1000).diff(), ode.times(1000, 3.0)
+    assert shifted[0] == 0 and shifted[-1] == 1
+    assert shifted.diff()[0] / even[0] == pytest.approx(3, rel=0.01)
+    assert shifted.diff()[-1] / even[-1] == pytest.approx(1 / 3, rel=0.01)
+
+
 @pytest.mark.parametrize("churn", [0.0, 1.0])
 def test_the_stochastic_sampler_has_the_law_of_the_ode(churn):
     torch.manual_seed(0)

@@ -359,6 +359,17 @@ def test_exact_zeros_within_a_sound_are_a_gap_and_pauses_are_none(run: maquette.
     assert done.exit_code == 0 and done.output.count("drops out") == 1 and "0.250 to 0.300" in done.output
 
 
+def test_what_is_disturbed_is_cleaned_by_the_mean_and_what_is_missing_is_sampled(run: maquette.Run) -> None:
+    whole = noise(1, 6000) / 9
+    gap = torch.where((torch.arange(6000) > 2000) & (torch.arange(6000) <= 2400), 0.0, whole)
+    narrow = degrade_sound.narrowed(whole, torch.tensor([0.5]))
+    for x, expected in ((whole, True), (gap, False), (narrow, False)):
+        made = [run.edit.restore(x[None], EditOptions(expected=how)).items[0] for how in (None, expected, not expected)]
+        assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+    several = run.edit.restore(whole[None], EditOptions(samples=2)).items
+    assert not torch.equal(several[0], several[1])
+
+
 def test_a_long_sound_is_restored_in_pieces_without_a_seam(run: maquette.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maquette.modalities.audio.edit.PIECE", 1.0)
     x = noise(1, 20_000)[None] / 5

@@ -173,6 +173,18 @@ def test_moments_are_of_sounds_and_not_of_padding() -> None:
     assert isinstance(short, Learned) and short.moments(x[2:, :1, :500], torch.zeros(1)).shape == (1, 1, 1984)
 
 
+def test_a_faster_moment_is_higher_and_as_loud() -> None:
+    heard, places = learned(), torch.zeros(1)
+    assert isinstance(heard, Learned)
+    tone = 0.3 * torch.sin(2 * math.pi * 1000 * torch.arange(SAMPLES) / RATE)[None, None]
+    faster = heard.moments(tone, places, 1.1)
+    assert faster.shape == heard.moments(tone, places).shape
+    middle = slice(8, -8)  # frames: a moment is taken as if it went round
+    spectra = power(faster, MEL.size, MEL.hop)[0, 0, :, middle].mean(1)
+    assert int(spectra.argmax()) == round(1100 / RATE * MEL.size)
+    assert float(faster.std() / tone.std()) == pytest.approx(1, abs=0.02)
+
+
 def test_silence_teaches_nothing_that_is_no_number() -> None:
     heard = learned()
     (phase,) = heard.phases()

@@ -25,6 +25,9 @@ from maquette.nets.spectrogram import full_scale, mel_filters, power
 from maquette.nets.vocoder import Vocoder
 from maquette.sampling.griffin_lim import griffin_lim
 
+GOLDEN = 0.6180339887  # multiples of it fill [0, 1) evenly
+LOUDER = 6.0  # dB that moments are made louder or quieter by at most,
+FASTER = 1.15  # and faster, and higher by as much: slower ones would lack their highest frequencies
 BANDS = 0.2  # what bands count beside frequencies: the logarithm of what is not known is less than its power
 
 
@@ -133,7 +136,10 @@ class Learned(Voice):
 
     def loss(self, batch: Batch, step: Step) -> Loss:
         """How far magnitudes, and what they come to in bands, are from real ones; of moments that begin at random."""
-        mel, moments = self.mel, self.moments(batch.only().float(), step.rng.uniform(batch.size))
+        mel, places, louder = self.mel, step.rng.uniform(batch.size), step.rng.uniform(batch.size)
+        faster = FASTER ** (step.index * GOLDEN % 1)  # one for all of a step, even over a run
+        moments = self.moments(batch.only().float(), places, faster)
+        moments = moments * 10 ** ((2 * louder.view(-1, 1, 1) - 1) * LOUDER / 20)
         strengths = step.rng.uniform(batch.size).view(-1, 1, 1, 1) * self.config.noise
         grids = mel.of(moments)
         noisy = (grids + strengths * step.rng.normal(*grids.shape)).clamp(-1, 1)
@@ -143,13 +149,15 @@ class Learned(Voice):
         spectra, bands = log_distance(made, real).mean(), log_distance(filters @ made, filters @ real).mean()
         return Loss(spectra + BANDS * bands, {"spectra": spectra.detach(), "bands": bands.detach()})
 
-    def moments(self, x: Tensor, places: Tensor) -> Tensor:
+    def moments(self, x: Tensor, places: Tensor, faster: float = 1.0) -> Tensor:
         """Of sounds f32[B, C, N], without their padding but where they are shorter. places: in [0, 1), f32[B]"""
         size = round(self.config.seconds * self.mel.rate / self.mel.hop) * self.mel.hop
-        x = F.pad(x, (0, max(0, size - x.shape[-1])))
-        starts = (places * (lengths(x) - size + 1).clamp_min(1)).long()
-        index = starts[:, None] + torch.arange(size, device=x.device)
-        return x.gather(-1, index[:, None].expand(-1, x.shape[1], -1))
+        heard = round(size * faster)
+        x = F.pad(x, (0, max(0, heard - x.shape[-1])))
+        starts = (places * (lengths(x) - heard + 1).clamp_min(1)).long()
+        index = starts[:, None] + torch.arange(heard, device=x.device)
+        x = x.gather(-1, index[:, None].expand(-1, x.shape[1], -1))
+        return x if heard == size else torch.fft.irfft(torch.fft.rfft(x), size) * (size / heard)
 
     def magnitudes(self, grids: Tensor) -> Tensor:
         return self.vocoder(grids)

@@ -111,6 +111,9 @@ class Config(Learning):
         1.4, gt=0, description="of samples, unless another is asked for: above 1, more typical of what is given"
     )
     churn: float = Field(1.0, ge=0, description="stochastic: how much noise is added on the way")
+    shift: float = Field(
+        1.0, gt=0, le=100, description="of the times of steps: above 1, more of them near the data; shortcut keeps 1"
+    )
 
     @model_validator(mode="after")
     def _jumps_are_learned(self) -> Config:
@@ -309,9 +312,8 @@ class Flow(Model):
             raise UserError(f"There is no sampler '{sampler}'.", nearest(sampler, get_args(Sampler)))
         if steps < 1:
             raise UserError(f"steps = {steps}: it takes at least one.", "Ask for 1, 2, 4, ... steps.")
-        times = torch.linspace(0, 1, steps + 1, device=x.device)
-        if sampler == "shortcut":  # jumps have learned the guidance of the settings
-            return ode.jump(self._flow_map(given, len(x), guidance / c.guidance, seen), x, times)
+        if sampler == "shortcut":  # jumps have learned the guidance of the settings, and even steps
+            return ode.jump(self._flow_map(given, len(x), guidance / c.guidance, seen), x, ode.times(steps))
         u = self._flow_map(given, len(x), guidance, seen)
 
         def v(x: Tensor, t: Tensor) -> Tensor:
@@ -319,6 +321,7 @@ class Flow(Model):
 
         if sampler == "dopri5":
             return ode.dopri5(v, x, 0.0, 1.0)
+        times = ode.times(steps, c.shift)
         if sampler == "stochastic" and noise is not None:
             return ode.stochastic(v, x, times, noise, c.churn)
         return {"euler": ode.euler, "midpoint": ode.midpoint}.get(sampler, ode.heun)(v, x, times)

@@ -28,6 +28,13 @@ def over(v: Tensor, x: Tensor) -> Tensor:
     return v.view(-1, *[1] * (x.ndim - 1))
 
 
+def times(steps: int, shift: float = 1.0) -> Tensor:
+    """Ends of steps from noise (0) to data (1), f32[steps + 1]: even, or shifted towards the data, where steps are
+    then `shift` times smaller than even ones (Esser et al. 2024, eq. 23, the other way)."""
+    u = torch.linspace(0, 1, steps + 1)
+    return shift * u / (1 + (shift - 1) * u)
+
+
 def euler(field: Field, x: Tensor, times: Tensor) -> Tensor:
     """x <- x + h v(x, t): order 1, one evaluation per step (Euler 1768)."""
     for t, s in pairwise(times):

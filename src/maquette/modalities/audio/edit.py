@@ -37,6 +37,7 @@ from maquette.sampling.posterior import slerp
 PIECE, OVERLAP = 30.0, 0.5  # seconds of a long sound that are restored at once, and that lie over one another
 DROPPED = (0.01, 0.3)  # seconds of exact zeros within a sound that are a gap, and no pause
 BLENDED = 0.002  # seconds on either side of a gap over which what was filled in goes over into what is known
+NARROW = 1e-7  # of the power of a sound: with less in its highest quarter, it was recorded at a lower rate
 LEARNED = 0.1  # seconds of the longest gaps that are learned
 
 Gap = tuple[float, float]
@@ -46,15 +47,17 @@ Gap = tuple[float, float]
 class EditOptions:
     """What edits take beside their own arguments.
 
-    samples: answers for each sound      expected: one answer, the mean of all that are possible
-    steps:   None: as many as the run is set to
-    given:   what is known of the sounds, by the name of the given column; restoring needs none
+    samples:  answers for each sound
+    expected: one answer, the mean of all that are possible; None: where a sound is to be cleaned and nothing of it is
+              missing, unless several answers are asked for, or steps
+    steps:    None: as many as the run is set to
+    given:    what is known of the sounds, by the name of the given column; restoring needs none
     """
 
     seed: int = 0
     samples: int = 1
     steps: int | None = None
-    expected: bool = False
+    expected: bool | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,7 +91,7 @@ class Editor:
             self.notify(f"A gap is longer than the {1000 * LEARNED:.0f} ms that were learned.")
 
         def edit(item: int, x: Tensor, rng: ItemRng) -> Tensor:
-            steps = 1 if options.expected else options.steps
+            steps = 1 if self._mean(model, options, x, known[item]) else options.steps
             made = self._in_pieces(model, x, known[item], rng, steps)
             if isinstance(model, Fills) and torch.equal(made, x):
                 raise UserError(
@@ -114,6 +117,18 @@ class Editor:
                 at, to = (place / self.spec.rate_hz for place in (start, end))
                 self.notify(f"'{name}' drops out from {at:.3f} to {to:.3f} s: filled.")
         return seen
+
+    def _mean(self, model: Restores | Fills, options: EditOptions, x: Tensor, seen: Tensor) -> bool:
+        """Whether a sound f32[C, n] is answered with the mean of all that are possible: EditOptions.expected."""
+        if isinstance(model, Fills) or options.expected is not None:
+            return bool(options.expected)
+        return options.samples == 1 and options.steps is None and not self._lacking(model, x, seen)
+
+    def _lacking(self, model: Restores, x: Tensor, seen: Tensor) -> bool:
+        """Whether a sound has gaps, or lacks the upper part of its band: what the mean does not fill."""
+        power = torch.fft.rfft(x).abs().square()
+        upper = power[:, power.shape[1] * 3 // 4 :].sum()
+        return not seen.all() or ("lowpass" in model.corrects and bool(upper < NARROW * power.sum()))
 
     def _in_pieces(self, model: Restores | Fills, x: Tensor, seen: Tensor, rng: ItemRng, steps: int | None) -> Tensor:
         """f32[C, n] restored, a long sound piece by piece, faded over from one to the next."""

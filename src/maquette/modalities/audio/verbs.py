@@ -65,7 +65,11 @@ SOUNDS = click.argument("sounds", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--gap", "gaps", type=Gap(), multiple=True, help="Fill this alone, in seconds: 1.20-1.25. May be repeated."
 )
-@click.option("--expected", is_flag=True, help="The mean of all answers: closest, and more muffled.")
+@click.option(
+    "--expected/--sampled", default=None,
+    help="The mean of all answers, closest and more muffled, or one of them, which fills what is missing. "
+    "[default: sampled where there are gaps, or where the upper half of the band is empty]",
+)  # fmt: skip
 @click.option("--steps", type=int, help="More are slower and finer. [default: as the run is set]")
 @click.option("-n", "--samples", type=int, default=1, show_default=True, help="Answers for each.")
 @click.pass_obj
