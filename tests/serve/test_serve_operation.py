@@ -51,7 +51,7 @@ def test_what_is_over_the_line_is_refused_at_once(serve: Callable[..., Server], 
     server = serve(runs, queue=8)
     threads = [threading.Thread(target=server.post, args=(TEXTS,), kwargs={"model": "lm", "max_tokens": 4000, "n": 8})]
     threads[0].start()
-    until(lambda: server.room.engine.depth >= 8)
+    until(lambda: [job.state for job in server.room.engine.jobs.values()] == ["in_progress"])
     began = time.monotonic()
     answer = server.post(PICTURES, model="flow", prompt="", n=4)
     refused(answer, 429, "try again in")
@@ -136,22 +136,22 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{url}/ready").status_code == 200
+            return httpx.get(f"{url}/ready", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
     got: list[httpx.Response] = []
 
     def ask() -> None:
-        got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=60))
+        got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=120))
 
     try:
         until(answers, 60)
         thread = threading.Thread(target=ask)
         thread.start()
-        until(lambda: httpx.get(f"{url}/v1/jobs").json()["data"], 30)
+        until(lambda: httpx.get(f"{url}/v1/jobs", timeout=60).json()["data"], 30)
         process.send_signal(signal.SIGTERM)
-        thread.join(60)
+        thread.join(120)
         assert process.wait(40) in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself, once all is done
     finally:
         process.kill()

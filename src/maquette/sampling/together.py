@@ -102,6 +102,8 @@ class Writing:
     @torch.no_grad()
     def step(self) -> list[tuple[Draft, int]]:
         """One token more of each; those that have ended leave."""
+        if not self.drafts:
+            return []
         written, logits = self.drafts.copy(), self._read()
         for rows in self._alike():
             try:
