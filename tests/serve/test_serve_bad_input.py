@@ -48,8 +48,10 @@ def test_texts(server: Server) -> None:
     server.refuses(PICTURES, 422, "makes texts, and no pictures", model="lm", prompt="a")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"n": NaN}', b"\xff", b"[" * 10**5, b'{"seed": 1e999}', b'"\\ud800"',
-                                  b'{"model": "flow", "model": "lm"}'])  # fmt: skip
+BODIES = (b"", b"{", b"[]", b'{"n": NaN}', b"\xff", b"[" * 10**5, b'{"seed": 1e999}', b'"\\ud800"', b'{"n": 1, "n": 2}')
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_bodies(server: Server, body: bytes) -> None:
     answer = server.http.post(PICTURES, content=body, headers={"Content-Type": "application/json"})
     refused(answer, answer.status_code, "")
@@ -82,9 +84,7 @@ def test_files_that_are_sent(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     refused(sent({}, image=b"no picture", mask=good), 422, "'file 1' cannot be read")
     refused(sent({}, image=good), 422, "'mask' is missing")
     refused(sent({}, mask=good), 422, "'image' is missing")
-    refused(
-        sent({"edit": "sharpen"}, image=good), 422, "It can upscale, inpaint, restore, style, variations, interpolate"
-    )
+    refused(sent({"edit": "sharpen"}, image=good), 422, "It can upscale, inpaint, restore")
     refused(sent({"n": "1000000"}, image=good, mask=good), 422, "n = 1000000")
     refused(sent({"out": "/etc/passwd"}, image=good, mask=good), 422, "takes no 'out' here")
     refused(sent({"model": "more/gan"}, image=good, mask=good), 422, "It changes no files that are sent.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -35,7 +36,7 @@ def test_health_metrics_and_docs(server: Server) -> None:
     counts = server.http.get("/metrics").text
     assert 'maquette_items_total{model="flow"}' in counts and "maquette_batch_size_bucket" in counts
     page = server.http.get("/docs").text
-    assert "POST /v1/images/generations" in page and "http" not in page.replace("http-equiv", "")
+    assert "POST /v1/images/generations" in page and "://" not in page and "src=" not in page
 
 
 def test_a_key_is_asked_for(serve: Callable[..., Server], runs: Path) -> None:
@@ -43,14 +44,14 @@ def test_a_key_is_asked_for(serve: Callable[..., Server], runs: Path) -> None:
     refused(server.http.get("/v1/models"), 401, "The API key is missing or wrong.")
     refused(server.http.get("/v1/models", headers={"Authorization": "Bearer secre"}), 401, "missing or wrong")
     assert server.http.get("/health").status_code == 200
-    assert [model.id for model in server.openai.models.list()][0] == "flow"
+    assert next(iter(server.openai.models.list())).id == "flow"
 
 
 def test_what_is_over_the_line_is_refused_at_once(serve: Callable[..., Server], runs: Path) -> None:
     server = serve(runs, queue=8)
     threads = [threading.Thread(target=server.post, args=(TEXTS,), kwargs={"model": "lm", "max_tokens": 4000, "n": 8})]
     threads[0].start()
-    until(lambda: server.room.engine.depth >= 8)
+    until(lambda: [job.state for job in server.room.engine.jobs.values()] == ["in_progress"])
     began = time.monotonic()
     answer = server.post(PICTURES, model="flow", prompt="", n=4)
     refused(answer, 429, "try again in")
@@ -112,17 +113,15 @@ def test_a_run_that_changes_is_read_again(
     assert server.post(PICTURES, model="flow", prompt="").json()["data"] != before
 
 
-def test_the_log_has_no_prompts(
-    server: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_has_no_prompts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     from maquette.serve import watch
 
-    monkeypatch.setattr(watch, "_OUT", sys.stdout)
+    log = io.StringIO()
+    monkeypatch.setattr(watch, "_OUT", log)
     server.post(TEXTS, model="lm", prompt="The cat", max_tokens=2)
-    until(lambda: True)
-    time.sleep(0.1)
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
-    assert lines and lines[-1]["path"] == TEXTS and lines[-1]["model"] == "lm" and "The cat" not in str(lines)
+    until(lambda: log.getvalue().endswith("\n"))
+    line = json.loads(log.getvalue())
+    assert line["path"] == TEXTS and line["model"] == "lm" and line["status"] == 200 and "The cat" not in str(line)
 
 
 @pytest.mark.slow
@@ -137,23 +136,23 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{url}/ready").status_code == 200
+            return httpx.get(f"{url}/ready", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
     got: list[httpx.Response] = []
 
     def ask() -> None:
-        got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=60))
+        got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=120))
 
     try:
         until(answers, 60)
         thread = threading.Thread(target=ask)
         thread.start()
-        until(lambda: httpx.get(f"{url}/v1/jobs").json()["data"], 30)
+        until(lambda: httpx.get(f"{url}/v1/jobs", timeout=60).json()["data"], 30)
         process.send_signal(signal.SIGTERM)
-        thread.join(60)
-        assert process.wait(40) == 0
+        thread.join(120)
+        assert process.wait(40) in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself, once all is done
     finally:
         process.kill()
     assert got[0].status_code == 200 and got[0].json()["usage"]["completion_tokens"] == 1500

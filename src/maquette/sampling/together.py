@@ -35,7 +35,8 @@ class Draft:
 
     tokens: those so far, without the start token; the first `given_tokens` are those of the prompt
     logits: f32[V], what the last token was drawn from, before it was restricted
-    ended:  whether it is whole: by itself, or (`cut`) since there is no room for more
+    ended:  whether it is whole: by itself, or (`cut`) since there is no room for more, or since it `failed`: nothing
+            can stand there, or what the model makes is no number
     """
 
     def __init__(self, given: Mapping[str, Tensor], rng: Draws, rules: Rules, choice: Choice) -> None:
@@ -47,6 +48,7 @@ class Draft:
         self.uniform = uniforms(rng, 1, self.left, torch.device("cpu")) if choice.temperature else None
         self.allowed = None if rules.allowed is None else rules.allowed.rows(torch.arange(1))
         self.ended = self.cut = False
+        self.failed: ValueError | FloatingPointError | None = None
         self.logits: Tensor | None = None
         self.memory: Any = None
 
@@ -100,15 +102,23 @@ class Writing:
     @torch.no_grad()
     def step(self) -> list[tuple[Draft, int]]:
         """One token more of each; those that have ended leave."""
+        if not self.drafts:
+            return []
         written, logits = self.drafts.copy(), self._read()
         for rows in self._alike():
-            for row, token in zip(rows, self._drawn(rows, logits[rows]), strict=True):
+            try:
+                drawn = self._drawn(rows, logits[rows])
+            except (ValueError, FloatingPointError) as error:
+                for row in rows:
+                    written[row].failed, written[row].ended = error, True
+                continue
+            for row, token in zip(rows, drawn, strict=True):
                 written[row].logits = logits[row]
                 written[row].append(token)
         for draft in written:
             if draft.ended:
                 self.leave(draft)
-        return [(draft, draft.tokens[-1]) for draft in written]
+        return [(draft, draft.tokens[-1] if draft.tokens else EOS) for draft in written]
 
     def _read(self) -> Tensor:
         if self.pool is not None:

@@ -65,6 +65,10 @@ def create(settings: Settings | None = None) -> Any:
     async def failed(request: Request, error: MaquetteError) -> JSONResponse:
         return errors.of(error).answer
 
+    @app.exception_handler(Exception)
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        return errors.of(error).answer  # the guard logs it
+
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         said = {404: "There is nothing at this path.", 405: "This path does not take that method."}

@@ -62,7 +62,10 @@ def document(app: FastAPI, found: list[Described], settings: Settings) -> Schema
     made = get_openapi(title="Maquette", version=app.version, routes=app.routes, description=app.description)
     made.setdefault("components", {})["schemas"] = {"Error": ERROR}
     of_runs = [forms_of(one, settings) for one in found if not one.reason]
-    forms_at = {path: [forms[path] for forms in of_runs if path in forms] for path in forms()}
+    forms_at = {
+        path: [one for forms in of_runs if path in forms for one in forms[path].get("oneOf", [forms[path]])]
+        for path in forms()
+    }
     files = {path: kind for room in rooms() for path, kind in getattr(room, "ANSWERS", {}).items()}
     for path, there in forms_at.items():
         if not there:  # no run can be asked it

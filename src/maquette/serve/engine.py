@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from maquette.console import shown
+from maquette.core.errors import UserError
 from maquette.core.model import Joins, Streams
 from maquette.sampling.together import Draft, Writing
 from maquette.serve import watch
@@ -278,8 +279,8 @@ class _Writer:
         self.waiting.extend((job, i, draft) for i, draft in enumerate(job.drafts))
 
     def drop(self) -> None:
-        for draft in self.writing.drafts.copy():
-            self.writing.leave(draft)
+        self.writing.drafts.clear()
+        self.loaded.more.pop("pool", None)  # whatever it holds now
         self.of.clear()
 
     def step(self) -> int:
@@ -308,6 +309,11 @@ class _Writer:
         ended = 0
         for draft, token in written:
             job, i = self.of[draft]
+            if draft.failed is not None:
+                del self.of[draft]
+                job.cancel()
+                job.finish(UserError(f"The model can write nothing there: {draft.failed}.", "Ask for something else."))
+                continue
             job.tell((i, token, draft.logits, draft.ended, draft.cut))
             if draft.ended:
                 del self.of[draft]

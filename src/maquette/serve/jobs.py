@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maquette.sampling.together import Draft
 from maquette.serve.catalogue import Loaded
+from maquette.serve.errors import Refused
 
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 
@@ -54,6 +55,8 @@ class Job:
         """Ends it, once."""
         if self.open:
             self.state = "cancelled" if self.gone else "failed" if error else "completed"
+            if self.gone and error is None:
+                error = Refused(409, "The request was stopped.", "cancelled")
             self.error = error
             self._put(_End(error))
 
