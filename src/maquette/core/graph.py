@@ -24,7 +24,7 @@ class Port:
     dtype:     float32, or int64
     low, high: the least and the most it may be; None: a float is N(0, 1)
     classes:   what whole numbers stand for, from 0 on
-    what:      logits: scores of what comes next, of which only their softmax counts
+    what:      logits: scores of what comes next, of which only their softmax counts; state: what goes in again
     """
 
     name: str
@@ -34,7 +34,7 @@ class Port:
     low: float | None = None
     high: float | None = None
     classes: tuple[str, ...] = ()
-    what: Literal["values", "logits"] = "values"
+    what: Literal["values", "logits", "state"] = "values"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Graph:
              float32; traced, so nothing in it may depend on values
     sizes:   of the named axes, with which it is tried; it is traced with the first, in which none is 0 or 1 and no two
              are alike
-    example: inputs of such sizes, from a seed; None: drawn within their ranges
+    example: inputs of such sizes by name, from a seed; those that it leaves out are drawn within their ranges
     """
 
     name: str
@@ -54,7 +54,7 @@ class Graph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     sizes: tuple[Sizes, ...] = ({"batch": 3}, {"batch": 1}, {"batch": 7})
-    example: Callable[[Sizes, int], Sequence[Tensor]] | None = None
+    example: Callable[[Sizes, int], Mapping[str, Tensor]] | None = None
 
 
 def given_ports(columns: Mapping[str, ColumnSpec], taken: Sequence[str] = (), needed: bool = False) -> tuple[Port, ...]:
