@@ -204,7 +204,9 @@ class TransformerModel(Model):
         shape = (len(self.net.blocks), 2, "batch", self.net.heads, length, self.net.head_dim)
         return (
             Port("source_keys", shape, "keys and values of the source, by layer"),
-            Port("source_bias", ("batch", 1, 1, length), "0 where the source has tokens, else far below", high=0, low=0),
+            Port(
+                "source_bias", ("batch", 1, 1, length), "0 where the source has tokens, else far below", high=0, low=0
+            ),
         )
 
     def _decoder(self) -> Graph:
@@ -223,14 +225,15 @@ class TransformerModel(Model):
         ]  # fmt: skip
         names = [port.name for port in own]
         inputs = (*own, *given_ports(self.columns, [*names, "logits", "present"]))
+        vocab, longer = net.embedding.num_embeddings, "past + tokens"
         outputs = [
-            Port("logits", ("batch", "tokens", net.embedding.num_embeddings), "of the token after each", what="logits"),
-            Port("present", (layers, 2, "batch", net.heads, "past + tokens", net.head_dim), "goes in again as `past`",
-                 what="state"),
-            *([Port("recent_now", ("batch", gram), "goes in again as `recent`", "int64", what="state")] if gram else []),
-            *([Port("before_now", (layers, "batch", 1, shift), "goes in again as `before`", what="state")]
-              if shift else []),
-        ]  # fmt: skip
+            Port("logits", ("batch", "tokens", vocab), "of the token after each", what="logits"),
+            Port("present", (layers, 2, "batch", net.heads, longer, net.head_dim), "goes in as `past`", what="state"),
+        ]
+        if gram:
+            outputs.append(Port("recent_now", ("batch", gram), "goes in as `recent`", "int64", what="state"))
+        if shift:
+            outputs.append(Port("before_now", (layers, "batch", 1, shift), "goes in as `before`", what="state"))
 
         def run(*values: Tensor) -> list[Tensor]:
             told = dict(zip(names, values, strict=False))

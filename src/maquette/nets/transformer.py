@@ -58,7 +58,12 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Tensor, turn: Tensor, bias: Tensor | None, source: Source | None, layer: int,
+        self,
+        x: Tensor,
+        turn: Tensor,
+        bias: Tensor | None,
+        source: Source | None,
+        layer: int,
         memory: Memory | Handed | None,
     ) -> Tensor:
         x = x + self.dropout(self.attention(self.norm_attention(x), turn, bias, layer, memory))
