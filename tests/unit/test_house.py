@@ -12,8 +12,8 @@ import maquette
 from maquette.core.find import modality_names
 
 SOURCE = Path(maquette.__file__).parent
-ROOMS = ("core", "data", "engine", "evaluation", "export", "report", "cli", "api.py", "console.py", "training.py", "members.py",
-         "overview.py", "testing")  # fmt: skip
+ROOMS = ("core", "data", "engine", "evaluation", "export", "report", "cli", "api.py", "console.py", "training.py",
+         "members.py", "overview.py", "testing")  # fmt: skip
 
 NAMES_A_KIND = re.compile(
     r"\b(picture|pixel|image|text)s?\b(?!-(align|anchor|decoration|indent|overflow|transform))", re.IGNORECASE

@@ -8,7 +8,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from maquette.core.modality import noun
 from maquette.core.option import identifier
 from maquette.core.spec import ClassSpec, ColumnSpec, GridSpec, NumberSpec, TokenSpec
 
@@ -24,7 +23,8 @@ class Port:
     dtype:     float32, or int64
     low, high: the least and the most it may be; None: a float is N(0, 1)
     classes:   what whole numbers stand for, from 0 on
-    what:      logits: scores of what comes next, of which only their softmax counts
+    shares:    how often each of these came in training, as samples draw them
+    what:      logits: scores of what comes next, of which only their softmax counts; state: what goes in again
     """
 
     name: str
@@ -34,7 +34,8 @@ class Port:
     low: float | None = None
     high: float | None = None
     classes: tuple[str, ...] = ()
-    what: Literal["values", "logits"] = "values"
+    shares: tuple[float, ...] = ()
+    what: Literal["values", "logits", "state"] = "values"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Graph:
              float32; traced, so nothing in it may depend on values
     sizes:   of the named axes, with which it is tried; it is traced with the first, in which none is 0 or 1 and no two
              are alike
-    example: inputs of such sizes, from a seed; None: drawn within their ranges
+    example: inputs of such sizes by name, from a seed; those that it leaves out are drawn within their ranges
     """
 
     name: str
@@ -54,7 +55,7 @@ class Graph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     sizes: tuple[Sizes, ...] = ({"batch": 3}, {"batch": 1}, {"batch": 7})
-    example: Callable[[Sizes, int], Sequence[Tensor]] | None = None
+    example: Callable[[Sizes, int], Mapping[str, Tensor]] | None = None
 
 
 def given_ports(columns: Mapping[str, ColumnSpec], taken: Sequence[str] = (), needed: bool = False) -> tuple[Port, ...]:
@@ -68,23 +69,21 @@ def given_ports(columns: Mapping[str, ColumnSpec], taken: Sequence[str] = (), ne
 def _given(name: str, column: ColumnSpec, taken: Sequence[str], needed: bool) -> Port:
     port = identifier(name)
     port = f"given_{port}" if port in taken else port
-    about = f"the {noun(column.kind, 1)} '{name}'"
 
     def less(nothing: str) -> str:
         return "" if needed else f"; {nothing}: not given"
 
     if isinstance(column, ClassSpec):
-        return Port(
-            port, ("batch",), f"number of {about}{less('-1')}", "int64", -1, column.num_classes - 1, column.classes
-        )
+        means, last = f"number of the class of '{name}'{less('-1')}", column.num_classes - 1
+        return Port(port, ("batch",), means, "int64", -1, last, column.classes, column.shares)
     if isinstance(column, NumberSpec):
         low, high = column.low, max(column.high, column.low)
-        return Port(port, ("batch",), f"{about}, in its own unit{less('NaN')}", low=low, high=high)
+        return Port(port, ("batch",), f"'{name}', in its own unit{less('NaN')}", low=low, high=high)
     if isinstance(column, TokenSpec):
-        means = f"tokens of {about}, filled up with 0{less('0 alone')}"
+        means = f"tokens of '{name}', filled up with 0{less('0 alone')}"
         return Port(port, ("batch", port), means, "int64", 0, column.vocab - 1)
     assert isinstance(column, GridSpec)
-    return Port(port, ("batch", *column.shape), f"{about}, from -1 to 1{less('NaN')}", low=-1, high=1)
+    return Port(port, ("batch", *column.shape), f"'{name}', from -1 to 1{less('NaN')}", low=-1, high=1)
 
 
 def item_port(shape: Sequence[int], means: str = "what is made, from -1 to 1") -> Port:

@@ -131,6 +131,7 @@ class Model(nn.Module):
     missing_weights: what the first weights should have come from and could not, for people: training cannot begin
              with such a model, and one that was trained already is loaded over it.
     options: what `sample` takes more by keyword, each with its check (core/option.py).
+    settled: names of those of them that are settled when the model leaves (Exports).
     needs:   forms of given columns that cannot be left out when sampling, such as the sequence that is translated.
     """
 
@@ -138,6 +139,7 @@ class Model(nn.Module):
     watches: tuple[Watch, ...] = ()
     missing_weights: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    settled: tuple[str, ...] = ()
     needs: tuple[type[ColumnSpec], ...] = ()
 
     @property
@@ -184,8 +186,8 @@ class Exports(Protocol):
     """Can leave for other runtimes: unlocks export."""
 
     def graphs(self, **asked: Any) -> tuple[Graph, ...]:
-        """Computations that together do what `sample` does but for drawing: whoever runs them draws. asked: those of
-        its `options` that are settled when it leaves, which a family takes by keyword.
+        """Computations that together do what `sample` does but for drawing: whoever runs them draws. asked: by name,
+        what is `settled`.
 
         UserError, with the reason, where these settings cannot leave.
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +37,7 @@ class Exported:
 
 def options(model: Model) -> tuple[Option, ...]:
     """Those of a model's options that are settled when it leaves."""
-    graphs = getattr(model, "graphs", None)
-    taken = inspect.signature(graphs).parameters if graphs else {}
-    return tuple(option for option in model.options if option.name in taken)
+    return tuple(option for option in model.options if option.name in model.settled)
 
 
 def export(

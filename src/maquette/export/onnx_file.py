@@ -137,7 +137,7 @@ def _in_8_bits(proto: Any, beside: Path) -> Any:
 
 def _cost(whole: Any, small: Any, graph: Graph) -> str:
     """What weights of 8 bits cost, by what comes out."""
-    inputs = examples(graph, 0, batch=MANY)
+    inputs = examples(graph, len(graph.sizes) - 1, batch=MANY)
     parts = []
     for port, one, other in zip(graph.outputs, answers(whole, inputs), answers(small, inputs), strict=True):
         if port.what == "logits":

@@ -55,10 +55,9 @@ def sizes(graph: Graph) -> list[dict[str, int]]:
 def examples(graph: Graph, number: int, **more: int) -> tuple[Tensor, ...]:
     """Inputs of one of its sizes. more: sizes of axes, instead."""
     chosen = {**sizes(graph)[number], **more}
-    if graph.example:
-        return tuple(graph.example(chosen, number))
+    known = graph.example(chosen, number) if graph.example else {}
     source = torch.Generator().manual_seed(derive(number, "export", graph.name))
-    return tuple(_drawn(port, chosen, source) for port in graph.inputs)
+    return tuple(known[port.name] if port.name in known else _drawn(port, chosen, source) for port in graph.inputs)
 
 
 def _drawn(port: Port, chosen: Sizes, source: torch.Generator) -> Tensor:

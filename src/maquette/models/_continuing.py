@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from maquette.core.batch import Batch
 from maquette.core.bounds import Depth, Few, Share, Width
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph, Port, given_ports
 from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Column, Table
 from maquette.models._given import condition, drop, given_columns, vector
 from maquette.models._learning import Learning
+from maquette.models._leaving import graphs_of, then
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 from maquette.nets.condition import Condition
 
@@ -96,7 +98,7 @@ def families(config: ContinuingConfig) -> tuple[str, ...]:
 
 
 class Continuing(Model):
-    """p(clip | given) as p(first moments | given) and what follows them. Meets Continues.
+    """p(clip | given) as p(first moments | given) and what follows them. Meets Continues and Exports.
 
     A family says which network there is, what of its output are the moments ahead, and by which loss it learns.
     """
@@ -116,6 +118,7 @@ class Continuing(Model):
         self._prior = [prior]  # in a list: its networks are ours already
         self.keeps = ("net", *(_PRIOR + name for name in prior.kept))
         self.options, self.needs, self.missing_weights = prior.options, prior.needs, prior.missing_weights
+        self.settled = prior.settled
 
     def train(self, mode: bool = True) -> Continuing:
         """The other model may keep networks of its own as they are."""
@@ -206,6 +209,28 @@ class Continuing(Model):
         shown = min(moments, c.seen)
         x = F.pad(x[:, :, -shown:], (0, 0, 0, 0, c.seen - shown, 0))
         return self._out(x, torch.full((len(x),), shown, device=x.device), given)
+
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        """The first moments, and those after what is seen."""
+        c, (channels, _, *size) = self.config, self.shape
+        name, firsts = str(c.prior["family"]), ("batch", channels, c.first, *size)
+        first = Port("item", firsts, "the first moments, from -1 to 1", low=-1, high=1)
+        begins = [
+            then(graph, lambda x: x.unflatten(1, (channels, c.first)), first)
+            for graph in graphs_of(self._prior[0], name, asked)
+        ]
+        seen = Port(
+            "seen", ("batch", channels, c.seen, *size), "the last moments, 0 where there are fewer", low=-1, high=1
+        )
+        shown = Port("shown", ("batch",), "how many of these there are", "int64", c.first, c.seen)
+        ahead = Port("ahead", ("batch", channels, c.ahead, *size), "the moments after them", low=-1, high=1)
+
+        def run(seen: Tensor, shown: Tensor, *given: Tensor) -> tuple[Tensor]:
+            told = dict(zip(self.columns, given, strict=True))
+            return (self.made(self._out(_hide(seen, shown), shown, told)).clamp(-1, 1),)
+
+        inputs = (seen, shown, *given_ports(self.columns, ("seen", "shown", "ahead")))
+        return (*(replace(graph, name=f"first-{graph.name}") for graph in begins), Graph("next", run, inputs, (ahead,)))
 
     def sample(self, n: int, given: Given, rng: Rng, **options: Any) -> dict[str, Tensor]:
         """options: of the model of the first moments."""

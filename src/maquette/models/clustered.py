@@ -25,11 +25,13 @@ from torch import Tensor
 from maquette.core.batch import Batch
 from maquette.core.bounds import Count
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph
 from maquette.core.model import Decodes, Encodes, Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import ClassSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
+from maquette.models._leaving import graphs_of
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 
 SUPPORTS = (GridSpec,)
@@ -141,7 +143,8 @@ def build(config: Config, spec: DataSpec) -> Model:
 
 
 class Clustered(Model):
-    """p(x) as the sum of p(kind) p(x | kind). Its networks are those of the other model. Meets Decodes."""
+    """p(x) as the sum of p(kind) p(x | kind). Its networks are those of the other model. Meets Decodes and
+    Exports."""
 
     centres: Tensor
     until: Tensor
@@ -156,7 +159,7 @@ class Clustered(Model):
         self.register_buffer("centres", _values(config, spec), persistent=False)
         self.register_buffer("until", (shares.cumsum(0) / shares.sum()).float()[:-1], persistent=False)
         self.keeps, self.watches, self.options, self.needs = prior.keeps, prior.watches, prior.options, prior.needs
-        self.missing_weights = prior.missing_weights
+        self.missing_weights, self.settled = prior.missing_weights, prior.settled
 
     def train(self, mode: bool = True) -> Clustered:
         """The other model may keep networks of its own as they are."""
@@ -194,6 +197,10 @@ class Clustered(Model):
         """options: of the other model."""
         return self.prior.sample(n, {KIND: self._drawn(rng.uniform(n))}, rng, **options)
 
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        """Those of the other model: the kind goes in."""
+        return graphs_of(self.prior, str(self.config.prior["family"]), asked)
+
     # -- Decodes: the first number of a code says the kind -------------------------------------------
 
     @property
@@ -222,7 +229,8 @@ def _told(config: Config, spec: DataSpec) -> DataSpec:
     """The specification as the other family sees it: with the kind among what is given."""
     if spec.given or not config.centres:
         return spec
-    kinds = ClassSpec(kind=KIND, classes=tuple(map(str, range(len(config.centres)))))
+    shares = tuple(count / sum(config.counts) for count in config.counts)
+    kinds = ClassSpec(kind=KIND, classes=tuple(map(str, range(len(config.centres)))), shares=shares)
     return spec.model_copy(update={"columns": {**spec.columns, KIND: kinds}, "given": (KIND,)})
 
 

@@ -176,6 +176,7 @@ class Flow(Model):
     density: Literal["discrete", "continuous", "none"] = "continuous"
     exact = True
     options = OPTIONS
+    settled = ("sampler", "steps")
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()

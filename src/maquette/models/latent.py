@@ -19,12 +19,14 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph, item_port
 from maquette.core.model import Encodes, Given, GridCode, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.run import open_run
 from maquette.core.spec import ColumnSpec, DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.models._given import ANY
+from maquette.models._leaving import graphs_of, then
 from maquette.models._members import (
     REMEDY_PRIOR,
     Member,
@@ -103,12 +105,12 @@ def build(config: Config, spec: DataSpec) -> Latent:
 
 
 class Latent(Model):
-    """p(x | given) as what a codec makes of z ~ p(z | given). Meets Encodes, through both, and UsesCodec."""
+    """p(x | given) as what a codec makes of z ~ p(z | given). Meets Encodes, through both, UsesCodec and Exports."""
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__()
         self.config = config
-        self.target = spec.only_name
+        self.target, self.shape = spec.only_name, spec.only(GridSpec).shape
         assert isinstance(config.codec, Member)
         codec = _codec(config.codec, spec)
         if config.codec.run is not None:
@@ -141,6 +143,7 @@ class Latent(Model):
         columns = {**spec.columns, self.target: GridSpec(kind=spec.only().kind, shape=self.grid)}
         self.prior = family.build(settings, spec.model_copy(update={"columns": columns}))
         self.watches, self.options, self.needs = self.prior.watches, self.prior.options, self.prior.needs
+        self.settled = self.prior.settled
         if len(self.prior.phases()) != 1 or not isinstance(self.prior, Encodes):
             raise UserError(f"'{config.prior['family']}' cannot learn codes.", REMEDY_PRIOR)
 
@@ -175,6 +178,13 @@ class Latent(Model):
     def _decoded(self, codes: Tensor) -> dict[str, Tensor]:
         flat = (SPAN * codes).flatten(1)
         return {self.target: torch.cat([self.codec.decode(part, {})[self.target] for part in flat.split(ROWS)])}
+
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        def make(codes: Tensor) -> Tensor:
+            return self.codec.decode((SPAN * codes).flatten(1), {})[self.target]
+
+        name = str(self.config.prior["family"])
+        return tuple(then(graph, make, item_port(self.shape)) for graph in graphs_of(self.prior, name, asked))
 
     # -- Encodes, through both models ----------------------------------------------------------------
 

@@ -21,13 +21,15 @@ from torch import Tensor
 
 from maquette.core.batch import Batch
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph, Port
 from maquette.core.model import Decodes, Encodes, FlowMap, Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Column, Table
 from maquette.models._given import ANY
+from maquette.models._leaving import graphs_of, then
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
-from maquette.models._voice import Voice, VoiceConfig, voice
+from maquette.models._voice import Learned, Voice, VoiceConfig, voice
 from maquette.nets.spectrogram import full_scale, mel_filters, power, transform
 from maquette.sampling import posterior
 from maquette.sampling.griffin_lim import griffin_lim
@@ -127,7 +129,7 @@ class Bands:
 
 class Spectrogram(Model):
     """p(sound | given) as what a voice makes of grids ~ p(grid | given). Its networks are those of both. Meets
-    Decodes."""
+    Decodes and Exports."""
 
     def __init__(self, config: Config, spec: DataSpec, bands: Bands, prior: Model) -> None:
         super().__init__()
@@ -139,7 +141,7 @@ class Spectrogram(Model):
         self._prior = [prior]  # in a list: its networks are ours already
         self.keeps = (*prior.kept, *map(_spoken, bands.voice.keeps))
         self.watches, self.options, self.needs = prior.watches, prior.options, prior.needs
-        self.missing_weights = prior.missing_weights
+        self.missing_weights, self.settled = prior.missing_weights, prior.settled
 
     def train(self, mode: bool = True) -> Spectrogram:
         """The other model may keep networks of its own as they are."""
@@ -175,6 +177,21 @@ class Spectrogram(Model):
 
     def _heard(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
         return {self.target: self.bands.sounds(made[self.target])}
+
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        """Grids of mel bands, and magnitudes of these where they are learned; phases are found outside."""
+        voice, channels = self.bands.voice, self.bands.channels
+        shape = (channels, voice.mel.bands, voice.mel.frames(self.bands.samples))
+        mel = f"mel bands, from -1 (-100 dB) to 1 (0 dB); {voice.mel.size} samples a frame, {voice.mel.hop} apart"
+        port = Port("mel", ("batch", *shape), mel, low=-1, high=1)
+        own = graphs_of(self.prior, str(self.config.prior["family"]), asked)
+        made = [then(graph, lambda grids: grids.view(-1, *shape), port) for graph in own]
+        if isinstance(voice, Learned):
+            frequencies = Port("magnitudes", ("batch", voice.mel.size // 2 + 1, "frames"), "of a short-time Fourier "
+                               "transform of Hann windows, for Griffin-Lim")  # fmt: skip
+            bands = Port("mel", ("batch", voice.mel.bands, "frames"), f"of one channel: {mel}", low=-1, high=1)
+            made.append(Graph("vocoder", lambda grids: (voice.magnitudes(grids),), (bands,), (frequencies,)))
+        return tuple(made)
 
     # -- Decodes -------------------------------------------------------------------------------------
 

@@ -21,13 +21,15 @@ from maquette.core.batch import Batch
 from maquette.core.bounds import DEEPEST, AnyCount, AnyDepth, Count, Depth, Length, Share, Width
 from maquette.core.cache import cache_folder
 from maquette.core.errors import UserError
+from maquette.core.graph import Graph, Port, Sizes, given_ports
 from maquette.core.model import Given, Loss, Model, Phase, Step
-from maquette.core.rng import Rng
-from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, DataSpec, TokenSpec
+from maquette.core.rng import ItemRng, Rng
+from maquette.core.spec import EOS, MIDDLE, PAD, PREFIX, SUFFIX, ClassSpec, DataSpec, TokenSpec
 from maquette.core.watches import exploding
 from maquette.losses import sequence
 from maquette.models._given import ANY, beside_source, condition, drop, source_name, source_of, vector
 from maquette.models._learning import Learning, Muon, Warmup
+from maquette.nets.attention import Handed, Source
 from maquette.nets.transformer import Memory, Transformer
 from maquette.nets.writing_together import Together
 from maquette.sampling import autoregressive
@@ -97,7 +99,7 @@ def build(config: Config, spec: DataSpec) -> TransformerModel:
 
 
 class TransformerModel(Model):
-    """p(target | source, y), token by token. Meets Streams, Joins and Scores."""
+    """p(target | source, y), token by token. Meets Streams, Joins, Scores and Exports."""
 
     density: Literal["discrete", "continuous", "none"] = "discrete"
     exact = True
@@ -185,6 +187,99 @@ class TransformerModel(Model):
 
     def together(self) -> Together | None:
         return Together.of(self.net, self.begin(1, {}))
+
+    # -- Exports -------------------------------------------------------------------------------------
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """The next token, with a memory that goes in and comes out; before it, the encoder of a source."""
+        return (self._encoder(), self._decoder()) if self.source else (self._decoder(),)
+
+    def _encoder(self) -> Graph:
+        assert self.source is not None
+        net, inputs = self.net, given_ports({self.source: self.spec.columns[self.source]}, needed=True)
+
+        def run(source: Tensor) -> tuple[Tensor, Tensor]:
+            seen = net.encode(source)
+            return torch.stack(seen.layers), seen.bias
+
+        return Graph("encoder", run, inputs, self._of_source(str(inputs[0].shape[1])))
+
+    def _of_source(self, length: str) -> tuple[Port, Port]:
+        shape = (len(self.net.blocks), 2, "batch", self.net.heads, length, self.net.head_dim)
+        return (
+            Port("source_keys", shape, "keys and values of the source, by layer"),
+            Port(
+                "source_bias", ("batch", 1, 1, length), "0 where the source has tokens, else far below", high=0, low=0
+            ),
+        )
+
+    def _decoder(self) -> Graph:
+        net, layers = self.net, len(self.net.blocks)
+        gram, shift = net.ngrams.before if net.ngrams is not None else 0, net.shift
+        own = [
+            Port("tokens", ("batch", "tokens"), f"read next; a sequence begins with {self.start}", "int64", 0,
+                 net.embedding.num_embeddings - 1),
+            Port("position", (), "how many tokens were read before", "int64", 0, 0),
+            Port("past", (layers, 2, "batch", net.heads, "past", net.head_dim),
+                 f"keys and values of the last of them, {self.context - 1} at most: the last `present`; none at first"),
+            *([Port("recent", ("batch", gram), "the last tokens: the last `recent_now`; 0 at first", "int64", 0,
+                    net.embedding.num_embeddings - 1)] if gram else []),
+            *([Port("before", (layers, "batch", 1, shift), "the last `before_now`; 0 at first")] if shift else []),
+            *(self._of_source("source") if self.source else ()),
+        ]  # fmt: skip
+        names = [port.name for port in own]
+        inputs = (*own, *given_ports(self.columns, [*names, "logits", "present"]))
+        vocab, longer = net.embedding.num_embeddings, "past + tokens"
+        outputs = [
+            Port("logits", ("batch", "tokens", vocab), "of the token after each", what="logits"),
+            Port("present", (layers, 2, "batch", net.heads, longer, net.head_dim), "goes in as `past`", what="state"),
+        ]
+        if gram:
+            outputs.append(Port("recent_now", ("batch", gram), "goes in as `recent`", "int64", what="state"))
+        if shift:
+            outputs.append(Port("before_now", (layers, "batch", 1, shift), "goes in as `before`", what="state"))
+
+        def run(*values: Tensor) -> list[Tensor]:
+            told = dict(zip(names, values, strict=False))
+            tokens, n = told["tokens"], told["tokens"].shape[0]
+            given = dict(zip(self.columns, values[len(names) :], strict=True))
+            recent = told["recent"] if gram else tokens[:, :0]
+            before = told["before"] if shift else told["past"].new_zeros(layers, n, 1, 0)
+            source = Source(tuple(told["source_keys"].unbind(0)), told["source_bias"]) if self.source else None
+            memory = Handed(told["past"], before)
+            logits, recent = net.read(tokens, told["position"], memory, recent, source, vector(net, given, n))
+            kept = [*([recent] if gram else []), *([torch.stack(memory.before)] if shift else [])]
+            return [logits, memory.longer, *kept]
+
+        def example(sizes: Sizes, seed: int) -> dict[str, Tensor]:
+            """What goes in after the first `past` tokens of sequences that the model wrote."""
+            n, past = sizes["batch"], sizes["past"]
+            told: dict[str, Tensor] = {"past": net.embedding.weight.new_zeros(layers, 2, n, net.heads, 0, net.head_dim)}
+            told |= {"recent": torch.zeros(n, gram, dtype=torch.long)} if gram else {}
+            told |= {"before": torch.zeros(layers, n, 1, shift)} if shift else {}
+            given: dict[str, Tensor] = {}
+            if self.source:
+                tokens = torch.arange(n * 5).view(n, 5) % net.embedding.num_embeddings
+                given[self.source] = tokens
+                encoded = net.encode(tokens)
+                told |= {"source_keys": torch.stack(encoded.layers), "source_bias": encoded.bias}
+            most = past + sizes["tokens"]
+            x = autoregressive.write(
+                self, n, given, ItemRng(seed, range(n)), start=self.start, length=min(most, self.length),
+                framed=self.framed,
+            )  # fmt: skip
+            x = torch.nn.functional.pad(x, (0, max(0, most - x.shape[1])), value=self.start)
+            told |= {"tokens": x[:, :past], "position": torch.tensor(0)}
+            if past:
+                nothing = [torch.full((n,), -1) if isinstance(c, ClassSpec) else None for c in self.columns.values()]
+                if all(one is not None for one in nothing):
+                    _, told["past"], *kept = run(*(told[name] for name in names), *nothing)  # type: ignore[arg-type]
+                    told |= dict(zip([name for name in ("recent", "before") if name in told], kept, strict=True))
+            return {**told, "tokens": x[:, past:most], "position": torch.tensor(past)}
+
+        sizes = [(3, 4, 5), (1, 6, 0), (2, 1, 9), (4, 24, 20)]
+        tried = tuple(dict(zip(("batch", "tokens", "past"), some, strict=True)) for some in sizes)
+        return Graph("decoder", run, inputs, tuple(outputs), tried, example)
 
     # -- Scores --------------------------------------------------------------------------------------
 

@@ -120,15 +120,22 @@ def scores(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
 
 def rotation(dim: int, start: int, length: int, device: torch.device) -> Tensor:
     """Cosine and sine of position theta_j for these positions, theta_j = 10000^(-2j / dim): f32[2, length, dim / 2]."""
+    if torch.compiler.is_exporting():  # for other programs, of any length
+        return turns(dim, torch.arange(start, start + length, device=device))
     upto = 1 << max(8, (start + length - 1).bit_length())
     return _rotations(dim, upto, device)[:, start : start + length]
 
 
 @lru_cache(maxsize=32)
 def _rotations(dim: int, upto: int, device: torch.device) -> Tensor:
-    theta = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-    angle = torch.arange(upto, dtype=torch.float64)[:, None] * theta  # float64: far positions stay exact
-    return torch.stack([angle.cos(), angle.sin()]).float().to(device)
+    return turns(dim, torch.arange(upto)).to(device)
+
+
+def turns(dim: int, positions: Tensor) -> Tensor:
+    """Cosine and sine of these positions i64[T], f32[2, T, dim / 2]."""
+    theta = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=positions.device) / dim)
+    angle = positions.double()[:, None] * theta  # float64: far positions stay exact
+    return torch.stack([angle.cos(), angle.sin()]).float()
 
 
 def rotate(x: Tensor, turn: Tensor) -> Tensor:
@@ -259,6 +266,28 @@ class Memory:
         return seen
 
 
+class Handed:
+    """The same where somebody else keeps it: handed in, and handed back as it is after the next tokens.
+
+    keys:   f32[layers, 2, B, heads, P, D] of the tokens before, turned by their positions
+    before: as of Memory
+    """
+
+    def __init__(self, keys: Tensor, before: Tensor) -> None:
+        self.keys, self.before = keys, list(before.unbind(0))
+        self._longer: list[Tensor] = []
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        k, v = torch.cat([self.keys[layer, 0], k], 2), torch.cat([self.keys[layer, 1], v], 2)
+        self._longer.append(torch.stack([k, v]))
+        return k, v
+
+    @property
+    def longer(self) -> Tensor:
+        """f32[layers, 2, B, heads, P + T, D]."""
+        return torch.stack(self._longer)
+
+
 # -- layers ----------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +329,7 @@ class SelfAttention(nn.Module):
         self.qkv, self.out = linear(width, 3 * width), linear(width, width, gain=0)
 
     def forward(
-        self, x: Tensor, turn: Tensor, bias: Tensor | None, layer: int = 0, memory: Memory | None = None
+        self, x: Tensor, turn: Tensor, bias: Tensor | None, layer: int = 0, memory: Memory | Handed | None = None
     ) -> Tensor:
         b, t, w = x.shape
         if self.shift:
@@ -316,7 +345,7 @@ class SelfAttention(nn.Module):
             q = q.to(k.dtype)
         return self.out(attend(q, k, v, bias).transpose(1, 2).reshape(b, t, w))
 
-    def _shifted(self, x: Tensor, layer: int, memory: Memory | None) -> Tensor:
+    def _shifted(self, x: Tensor, layer: int, memory: Memory | Handed | None) -> Tensor:
         now, kept = x.split([self.shift, x.shape[-1] - self.shift], -1)
         if memory is None:
             return torch.cat([F.pad(now[:, :-1], (0, 0, 1, 0)), kept], -1)

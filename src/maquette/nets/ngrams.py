@@ -44,6 +44,8 @@ class Ngrams(nn.Module):
         codes = (tokens.unfold(1, self.before + 1, 1) * self.powers).flip(2).cumsum(2)[..., 1:]
         rows = ((codes >> 33) % self.rows + self.first).flatten(0, 1)
         table = self.table.weight
+        if torch.compiler.is_exporting():  # in operations that other programs have
+            return self.out(F.embedding(rows, table).sum(1).view(len(tokens), -1, table.shape[1]))
         kept = self.dropout(table.new_ones(rows.shape)) if self.training else None
         found = F.embedding_bag(rows, table, mode="sum", per_sample_weights=kept)
         return self.out(found.view(len(tokens), -1, found.shape[-1]))

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.nets.attention import (
+    HIDDEN,
     CrossAttention,
     Dropout,
+    Handed,
     Memory,
     SelfAttention,
     Source,
@@ -28,6 +30,7 @@ from maquette.nets.attention import (
     padding_bias,
     relu_squared,
     rotation,
+    turns,
 )
 from maquette.nets.ngrams import Ngrams
 from maquette.nets.writing import Step
@@ -55,7 +58,13 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Tensor, turn: Tensor, bias: Tensor | None, source: Source | None, layer: int, memory: Memory | None
+        self,
+        x: Tensor,
+        turn: Tensor,
+        bias: Tensor | None,
+        source: Source | None,
+        layer: int,
+        memory: Memory | Handed | None,
     ) -> Tensor:
         x = x + self.dropout(self.attention(self.norm_attention(x), turn, bias, layer, memory))
         if self.cross is not None and self.norm_cross is not None and source is not None:
@@ -233,3 +242,24 @@ class Transformer(nn.Module):
         x = self._blocks(self.embed(memory, tokens), memory.position, memory.bias(length), memory.source, memory)
         memory.position += length
         return self._logits(x)
+
+    # -- the same for who keeps the memory ---------------------------------------------------------------------
+
+    def read(
+        self, tokens: Tensor, position: Tensor, memory: Handed, recent: Tensor, source: Source | None, c: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits f32[B, T, vocab] of the token after each of i64[B, T], and the tokens read last, i64[B, n].
+
+        position: i64[], tokens that were read before, of which those that the memory has are the last
+        recent:   i64[B, n], the tokens read last; padding where there are none
+        """
+        past, length = memory.keys.shape[4], tokens.shape[1]
+        x = self._embed(tokens, c, recent if self.ngrams is not None else None)
+        turn = turns(self.head_dim, position + torch.arange(length, device=tokens.device))
+        now = torch.arange(past, past + length, device=tokens.device)[:, None]
+        seen = torch.arange(past + length, device=tokens.device)[None]
+        hidden = (seen > now) | (seen <= now - self.context)
+        bias = torch.zeros(hidden.shape, device=tokens.device).masked_fill(hidden, HIDDEN)
+        for i, block in enumerate(self.blocks):
+            x = block(x, turn, bias, source, i, memory)
+        return self._logits(x), torch.cat([recent, tokens], 1)[:, length:]
