@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
-from maquette.nets.mover import Scene, between
+from maquette.nets.mover import Scene, between, follow, followed, some_before, stands_out
 from maquette.nets.warp import differences, over, splat, warp
 
 
@@ -89,7 +91,9 @@ def scene(x: Tensor, down: float, ahead: float = 0) -> Scene:
     ways = torch.zeros(1, 2, 1, 2, *x.shape[-2:])
     ways[:, :, :, 0] = torch.tensor([ahead, down]).view(1, 2, 1, 1, 1)
     dark, whole = torch.full_like(x, -1), torch.ones_like(x)
-    return Scene(x[:, None], (x[:, None] > 0).float(), ways, dark[:, None], whole[:, None], torch.zeros(1, 1, 2, 1, 1))
+    told = followed(torch.stack([x, x], 2), 1)
+    path, bend = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 1, 1)
+    return Scene(x[:, None], (x[:, None] > 0).float(), ways, dark[:, None], whole[:, None], path, bend, told)
 
 
 def test_halfway() -> None:
@@ -110,3 +114,48 @@ def test_moments_ahead_and_before() -> None:
     there = x.roll(2, 2)[0, 0] > 0
     assert torch.equal(seen[0, 0, 0] > 0, there)
     assert (found.flow()[0, 0, 0, 0][there] == -2).all()  # it was two above
+
+
+def crossing() -> tuple[Tensor, Tensor]:
+    """f32[1, 1, 8, 32, 32] of a cross and a ring that go through one another, and where these are, less where they are
+    in the last frame, f32[2, 8, 2]."""
+    cross, ring = torch.zeros(7, 7), torch.ones(7, 7)
+    cross[3], cross[:, 3], ring[2:5, 2:5] = 1, 1, 0
+    places = torch.stack([torch.stack([torch.arange(8) + 8, 3 * torch.arange(8) + 1], 1),
+                          torch.stack([12 - torch.arange(8) // 2, 22 - 3 * torch.arange(8)], 1)])  # fmt: skip
+    frames = torch.full((8, 32, 32), -1.0)
+    for shape, path in zip((cross, ring), places.tolist(), strict=True):
+        for frame, (down, right) in zip(frames, path, strict=True):
+            seen = frame[down : down + 7, right : right + 7]
+            seen.copy_(seen.maximum(2 * shape - 1))
+    return frames[None, None], (places - places[:, -1:]).float()
+
+
+def test_what_crosses_is_followed() -> None:
+    x, true = crossing()
+    found = followed(x, 2)
+    path = found.path[0] if (found.path[0] - true).abs().mean() < 3 else found.path[0].flip(0)
+    torch.testing.assert_close(path, true, atol=0.2, rtol=0)
+    assert (found.fits > 0.8).all() and found.aligned.shape == (1, 2, 8, 1, 32, 32)
+    assert (found.stays == -1).float().mean() > 0.95
+
+
+def test_of_two_frames_nothing_is_said_to_move() -> None:
+    x, _ = crossing()
+    assert not followed(x[:, :, :2], 2).path.any()
+
+
+def test_layers_learn_where_they_are_found_ahead() -> None:
+    x, _ = crossing()
+    told = followed(x[:, :, :5], 2)
+    found, _ = follow(told.layers, stands_out(x[:, :, 5:], told.stays))
+    none = torch.zeros(1)
+    right = Scene(none, none, none, none, none, found / (31 / 2), none, told)
+    assert right.strayed(x[:, :, 5:]) == 0
+    assert replace(right, path=right.path + 0.1).strayed(x[:, :, 5:]).item() == pytest.approx(0.1, abs=0.03)
+
+
+def test_all_moments_before_are_learned_from() -> None:
+    for before in (1, 2, 3, 9):
+        found = some_before(3, before, torch.device("cpu"))
+        assert set(found.flatten().tolist()) == set(range(before))

@@ -1,11 +1,12 @@
 """The network that continues a clip by moving what was seen: layers of the last frame, and where each of them goes.
 
-A layer moves as one thing. It begins as what stands out of the ground on one side of the last frame, is followed through
-the frames that were seen to where it fits best (correlation of the whole plane), and becomes what all of them have in
-common when they are laid on the last one along its path: two or three times of that tell apart what has crossed, to
-fractions of a cell, before anything is learned (layers as Frey and Jojic 2003 find them). A small network that sees this
-path alone, one axis at a time, goes on with it (as the parts of a scene do in Hsieh et al. 2018). Turning, growing and
-bending are added to that, and cost where they are not needed: tiles that go different ways tear what they show.
+A layer moves as one thing. It begins as what stands out of the ground on one side of the last frame, is followed
+through the frames that were seen to where it fits best (correlation of the whole plane), and becomes what all of them
+have in common when they are laid on the last one along its path: a few rounds of that tell apart what has crossed
+before anything is learned (layers as Frey and Jojic 2003 find them). A small network that sees this path alone, one
+axis at a time, goes on with it (as the parts of a scene do in Hsieh et al. 2018). It learns from where the layers are
+found ahead: what lands beside its place tells little of where that is. Turning, growing and bending are added to the
+path, and cost where they are not needed: tiles that go different ways tear what they show.
 
 What a layer shows, and what of it was hidden, a network tells from all frames, laid on the last one. A frame is its
 layers, laid where they go (splatting, Niklaus and Liu 2020), over a ground that stays, and over what is painted anew.
@@ -31,6 +32,7 @@ _TRUSTED = 3.0  # logit of the share of what is moved, at first
 _SMALL = 0.1  # what 1 of an output means: of a patch, or of half a side. At 1 one update throws things out of the frame
 _SIDES = 8.0  # logit by which layers begin on other sides of what moves: with equal ones none would become its own
 _STANDS_OUT = 0.03  # squared difference from what stays, at which a cell counts half
+_BARE = 6.0  # logit by which the ground is told from frames in which nothing stands out
 _ROUNDS = 3  # of following layers, and finding what they are. On coarser cells they are lost more often
 _SHARP = 100.0  # how much more likely a layer is where it fits wholly than where it does not
 _EVERY = 3  # of the moments before, one in so many is made again of each item while learning
@@ -157,7 +159,7 @@ def _laid(values: Tensor, ways: Tensor) -> Tensor:
 @torch.no_grad()
 def followed(x: Tensor, layers: int) -> Followed:
     """What moves in f32[B, C, T, H, W]. Of two frames nobody knows what stays: there nothing is said to move."""
-    b, c, t, h, w = x.shape
+    b, _, t, _, _ = x.shape
     stays = x.median(2, keepdim=True).values if t > 2 else x.mean(2, keepdim=True)
     moving, out = (x - stays).transpose(1, 2), stands_out(x, stays)
     found = out[:, None, -1] * _sides(out[:, -1], layers)
@@ -283,7 +285,7 @@ class Mover(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None) -> Scene:
         x = self._filled(x, t)
-        (b, channels, seen, h, w), grid = x.shape, self.trunk.grid
+        (b, channels, _, h, w), grid = x.shape, self.trunk.grid
         where = torch.stack(torch.meshgrid(self.rows, self.columns, indexing="ij")).expand(b, -1, -1, -1)
         known = self.matched(self._matches(x))
         features = self.trunk.features(torch.cat([x.flatten(1, 2), where], 1), t, torch.zeros_like(t), c, known)
@@ -307,7 +309,8 @@ class Mover(nn.Module):
         share, colour = grid.join(self.shown(u)).float().unflatten(0, (b, -1)).split([1, channels], 2)
         base = found[:, :, None].clamp(0.02, 0.98).logit()
         frames = (b, self.ahead, -1, h, w)
-        shown = torch.einsum("bthw,bcthw->bchw", ground.softmax(1), x)[:, None]
+        which = (ground - _BARE * stands_out(x, told.stays)).softmax(1)
+        shown = torch.einsum("bthw,bcthw->bchw", which, x)[:, None]
         return Scene(
             x[:, None, :, -1] + colour, (base + 2 * share).sigmoid(), ways,
             shown + painted.view(frames), trust.sigmoid().view(frames), ahead, bend, told,
