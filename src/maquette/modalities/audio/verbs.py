@@ -34,7 +34,8 @@ class Gap(click.ParamType):
 @click.argument("run", type=click.Path())
 @click.pass_context
 def edit(context: click.Context, run: str) -> None:
-    """Change sounds with the model of RUN: audio/restore restores them, audio/wavenet continues.
+    """Change sounds with the model of RUN: audio/restore restores them, audio/flow fills gaps and the band,
+    audio/wavenet continues.
 
     \b
     maquette edit runs/r restore noisy.wav -o clean.wav
