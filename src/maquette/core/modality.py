@@ -78,6 +78,7 @@ What people ask of it and see of it:
     verbs.py    VERBS     tuple of click commands, whose context object is a function (run, device) -> api.Run
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
     tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns
+                demonstrated(run, folder) -> [(words, file)]   what `maquette demo` shows beside new items
                 best(generator) -> function of given tensors, or None   the best targets, where there is such a way
     content.py  content(table, column) -> Iterator[bytes]      what is the same however it is read (windows)
 """
