@@ -81,10 +81,12 @@ def command(
     began = time.monotonic()
     number = _grid(run, grid, each, quiet)
     took = time.monotonic() - began
+    more = part(own.KIND, "demonstrated", "tools")
     report = run.report(quiet=quiet)
     say("\nWhat you have now:")
     for what, path in (
         ("the run", folder),
+        *(more(run, folder) if more else ()),
         (f"{number} new ones, made in {took:.1f} s", grid),
         ("how they came to be", folder / "samples" / "training.gif"),
         ("the report, for your browser", report),

@@ -80,6 +80,7 @@ What people ask of it and see of it:
                 EXAMPLES  tuple of lines for `maquette --help`;  imports nothing but click
     tools.py    TOOLS     name -> function of a Run: `run.<name>` is what it returns
                 edits(model) -> names of the verbs below `edit` that a model has what they take
+                demonstrated(run, folder) -> [(words, file)]   what `maquette demo` shows beside new items
                 best(generator) -> function of given tensors, or None   the best targets, where there is such a way
     content.py  content(table, column) -> Iterator[bytes]      what is the same however it is read (windows)
 """

@@ -102,4 +102,12 @@ SETS = {
     "moving-digits": (1, moving_digits), "moving-mnist": (1, moving_mnist, "mnist"), "sprites": (1, sprites),
 }  # fmt: skip
 # Recipe, set, time, settings, and how many of each class are shown.
-DEMO: tuple[str, str, str, dict[str, object], int] = ("video/flow", "moving-digits", "4m", {}, 1)
+# Small, so that there are steps enough; four first frames tell motion better than two.
+_EARLY = {"first": 4, "few": 0.3, "width": 24, "deep": 96, "deep_blocks": 2, "prior_every": 1}
+_FIRST = {"width": 32, "deep": 96}
+DEMO: tuple[str, str, str, dict[str, object], int] = (
+    "video/direct", "moving-digits", "4m",
+    {f"model.{key}": to for key, to in _EARLY.items()} | {f"model.prior.{key}": to for key, to in _FIRST.items()}
+    | {"train.batch_size": 32},
+    1,
+)  # fmt: skip
