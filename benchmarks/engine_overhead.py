@@ -52,7 +52,7 @@ def plain(model: Model, batch: Batch, bf16: bool) -> Callable[[int], None]:
             for optimizer in optimizers[phase.nets]:
                 optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                total = phase.loss(batch, Step(index, 10**6, StepRng(index, SIZE))).total
+                total = phase.loss(batch, Step(index, 10**6, StepRng(index, batch.size))).total
             total.backward()
             for optimizer in optimizers[phase.nets]:
                 optimizer.step()
@@ -61,7 +61,7 @@ def plain(model: Model, batch: Batch, bf16: bool) -> Callable[[int], None]:
 
 
 def engine(model: Model, batch: Batch, precision: str) -> Callable[[int], None]:
-    loop = Loop(State(model, 0.999), World("cpu"), 0, Course.of(10**6), SIZE, precision, on_part=Means().add)
+    loop = Loop(State(model, 0.999), World("cpu"), 0, Course.of(10**6), batch.size, precision, on_part=Means().add)
     return lambda index: loop.step(batch)
 
 

@@ -2,16 +2,19 @@
 
     MAQUETTE_DATA=... python benchmarks/video.py --run runs/v     # continuation of held-out clips, frames per second
     python benchmarks/video.py --run runs/s --motion              # of sprites: motion and frames between, too
+    python benchmarks/video.py --run runs/v --training            # beside a plain fp32 loop over the same networks
 
 1. Continuation: squared error a frame (sums over pixels from 0 to 1, Moving MNIST's convention), by horizon.
 2. Frames per second, one clip at a time.
 3. Motion of the first frame to come on pixels that move: end-point error in pixels. DIS sees that frame, the run does
    not.
 4. The frame between two others: PSNR, beside their average and that of both warped by DIS.
+5. Clips learned from in a CPU second; the two loops take turns, and the best of each counts.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +25,15 @@ import torch
 from torch import Tensor
 
 import _run
+from engine_overhead import engine, plain
+from maquette.core.batch import Batch
 from maquette.core.errors import UserError
-from maquette.core.model import Continues, Moves, Tweens
+from maquette.core.hardware import multiplies_bf16
+from maquette.core.model import Continues, Model, Moves, Tweens
+from maquette.core.recipe import Recipe
 from maquette.core.rng import ItemRng
+from maquette.engine.speed import prepare_model
+from maquette.engine.world import World
 from maquette.evaluation.similarity import psnr
 from maquette.modalities.video.continued import AT_ONCE, PLAIN, errors, extended, given_frames
 from maquette.modalities.video.files import canonical, quantised
@@ -42,6 +51,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/v"))
     parser.add_argument("--clips", type=int, default=300, help="held-out clips")
     parser.add_argument("--motion", action="store_true", help="of a run on sprites: motion, and frames between")
+    parser.add_argument("--training", action="store_true", help="clips learned from, beside a plain loop")
     args = parser.parse_args()
     if args.smoke:
         args.clips = 2
@@ -55,6 +65,8 @@ def main() -> None:
     batch = test.batch(rows, run.spec)
     _continuation(model, batch.only(), dict(batch.given), first)
     _speed(model, batch.only()[:1, :, :first])
+    if args.training:
+        _training(model, run.recipe, test.batch(np.resize(rows, 2 if args.smoke else 16), run.spec), args.smoke)
     if args.motion:
         numbers = range(args.clips)
         clips = canonical(np.stack([clip(number, SEEDS["test"]) for number in numbers]))
@@ -89,6 +101,25 @@ def _speed(model: Continues, first: Tensor, count: int = 100) -> None:
         model.extend(first, count, {}, ItemRng(0, [0]))
         wall, used = time.monotonic() - began, time.process_time() - used
     print(f"\nframes per second, one clip: {count / wall:.0f} (by CPU time {count / used:.0f})")
+
+
+def _training(model: Model, recipe: Recipe, batch: Batch, smoke: bool) -> None:
+    bf16, world = multiplies_bf16(torch.device("cpu")), World("cpu")
+    ours = prepare_model(copy.deepcopy(model), world, recipe.train, False)
+    loops = {
+        "this loop": engine(ours, batch.to(world.device, channels_last=True), "bf16" if bf16 else "fp32"),
+        "a plain loop in fp32": plain(copy.deepcopy(model).train().requires_grad_(True), batch, bf16=False),
+    }
+    best = dict.fromkeys(loops, float("inf"))
+    for step in range(2 if smoke else 6):
+        for name, loop in loops.items():
+            began = time.process_time()
+            loop(step + 1)
+            if step:  # the first warms up
+                best[name] = min(best[name], time.process_time() - began)
+    print("\nclips learned from in a CPU second")
+    for name, seconds in best.items():
+        print(f"{name:34}{batch.size / seconds:8.1f}")
 
 
 def _motion(model: Moves, first: Tensor, after: Tensor, true: Tensor) -> None:

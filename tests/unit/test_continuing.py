@@ -11,7 +11,7 @@ from maquette.core.errors import UserError
 from maquette.core.rng import ItemRng
 from maquette.core.spec import DataSpec
 from maquette.losses.scales import over_scales
-from maquette.models._continuing import _hide, settled
+from maquette.models._continuing import ROWS, _hide, settled
 from maquette.models.flow_video import Config as Moving
 from maquette.models.flow_video import Tweening
 from maquette.models.flow_video import build as build_moving
@@ -69,6 +69,16 @@ def test_any_number_of_moments_is_continued_but_not_too_few() -> None:
 def test_what_lies_between_is_learned_where_it_is_asked_for() -> None:
     assert isinstance(build_moving(Moving(**TINY), clips(6)), Tweening)
     assert not isinstance(build_moving(Moving(**TINY, between_every=0), clips(6)), Tweening)
+
+
+def test_many_clips_move_as_each_of_them_does() -> None:
+    model = build_moving(Moving(**TINY, seen=4, ahead=2), clips(6)).eval()
+    x = torch.rand(ROWS + 1, 1, 4, 8, 8)
+    with torch.no_grad():
+        found, alone = model.motion(x, 3), model.motion(x[-1:], 3)
+        assert model.between(x[:, :, 0], x[:, :, 1], 2).shape == (ROWS + 1, 1, 2, 8, 8)
+    assert found.flow.shape == (ROWS + 1, 3, 2, 2, 8, 8)
+    torch.testing.assert_close(found.flow[-1:], alone.flow, atol=1e-4, rtol=1e-4)
 
 
 def test_errors_of_all_scales() -> None:

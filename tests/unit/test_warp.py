@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maquette.nets.mover import Scene, between, follow, followed, some_before, stands_out
+from maquette.nets.mover import Scene, between, follow, followed, stands_out
 from maquette.nets.warp import differences, over, splat, warp
 
 
@@ -110,7 +110,7 @@ def test_moments_ahead_and_before() -> None:
     found = scene(x, -3, ahead=2)
     ahead, seen = found.future()
     torch.testing.assert_close(ahead[:, 0], x.roll(2, 2))
-    torch.testing.assert_close(found.past(torch.zeros(1, 1).long())[:, 0], x.roll(-3, 2))
+    torch.testing.assert_close(found.past()[:, 0], x.roll(-3, 2))
     there = x.roll(2, 2)[0, 0] > 0
     assert torch.equal(seen[0, 0, 0] > 0, there)
     assert (found.flow()[0, 0, 0, 0][there] == -2).all()  # it was two above
@@ -153,9 +153,3 @@ def test_layers_learn_where_they_are_found_ahead() -> None:
     right = Scene(none, none, none, none, none, found / (31 / 2), none, told)
     assert right.strayed(x[:, :, 5:]) == 0
     assert replace(right, path=right.path + 0.1).strayed(x[:, :, 5:]).item() == pytest.approx(0.1, abs=0.03)
-
-
-def test_all_moments_before_are_learned_from() -> None:
-    for before in (1, 2, 3, 9):
-        found = some_before(3, before, torch.device("cpu"))
-        assert set(found.flatten().tolist()) == set(range(before))

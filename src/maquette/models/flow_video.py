@@ -25,10 +25,10 @@ from maquette.core.model import Loss, Motion, Phase, Step
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Table
 from maquette.losses.scales import over_scales
-from maquette.models._continuing import NOT_MUON, Continuing, ContinuingConfig, families, resolved
+from maquette.models._continuing import NOT_MUON, ROWS, Continuing, ContinuingConfig, families, resolved
 from maquette.models._given import ANY
 from maquette.nets.condition import Condition
-from maquette.nets.mover import Mover, Scene, between, some_before
+from maquette.nets.mover import Mover, Scene, between
 
 SUPPORTS = (GridSpec,)
 GIVEN = ANY
@@ -90,12 +90,11 @@ class FlowVideo(Continuing):
         wrong = future - ahead.movedim(1, 2)
         error = over_scales(wrong)
         parts = {"square": wrong.detach().square().mean(), "moved": shares.detach().sum(2).mean()}
-        if c.past and out.before:
-            which = some_before(len(seen), out.before, seen.device)
-            item = torch.arange(len(seen), device=seen.device)[:, None]
-            past = over_scales(out.past(which) - seen.movedim(1, 2)[:, :-1].flip(1)[item, which])
+        if c.past:
+            before = torch.stack([seen[:, :, -1 - lag] for lag in self.net.before], 1)
+            past = over_scales(out.past() - before)
             error, parts = error + c.past * past, {**parts, "past": past.detach()}
-        if c.follow and out.before > 1:
+        if c.follow and c.seen > 2:
             strayed = out.strayed(ahead)
             error, parts = error + c.follow * strayed, {**parts, "strayed": strayed.detach()}
         return Loss(error + c.rigid * out.bend.abs().mean(), parts)
@@ -104,7 +103,11 @@ class FlowVideo(Continuing):
 
     def motion(self, first: Tensor, count: int) -> Motion:
         """How the `count` moments after f32[B, C, T, H, W] come from those before them."""
-        flows, masks, x = [], [], first
+        parts = [self._motion(x, count) for x in first.split(ROWS)]
+        return Motion(torch.cat([part.flow for part in parts]), torch.cat([part.masks for part in parts]))
+
+    def _motion(self, x: Tensor, count: int) -> Motion:
+        flows, masks = [], []
         for _ in range(-(-count // self.config.ahead)):
             scene: Scene = self._next(x, {})
             future, shares = scene.future()
@@ -154,4 +157,5 @@ class Tweening(FlowVideo):
     def between(self, first: Tensor, last: Tensor, count: int) -> Tensor:
         """The `count` moments between f32[B, C, H, W] twice, evenly spaced, f32[B, C, count, H, W]."""
         t = torch.arange(1, count + 1, device=first.device) / (count + 1)
-        return self._between(first, last, t.expand(len(first), -1)).movedim(2, 1).clamp(-1, 1)
+        pairs = zip(first.split(ROWS), last.split(ROWS), strict=True)
+        return torch.cat([self._between(a, b, t.expand(len(a), -1)) for a, b in pairs]).movedim(2, 1).clamp(-1, 1)

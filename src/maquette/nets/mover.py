@@ -35,7 +35,7 @@ _STANDS_OUT = 0.03  # squared difference from what stays, at which a cell counts
 _BARE = 6.0  # logit by which the ground is told from frames in which nothing stands out
 _ROUNDS = 3  # of following layers, and finding what they are. On coarser cells they are lost more often
 _SHARP = 100.0  # how much more likely a layer is where it fits wholly than where it does not
-_EVERY = 3  # of the moments before, one in so many is made again of each item while learning
+_BEFORE = (1, 2, 4, 8)  # frames before the last to which layers are moved back
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Followed:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the last frame is made of, and how it goes on. T moments: those ahead, then those before the last frame,
-    from it backwards.
+    """What the last frame is made of, and how it goes on. T moments: those ahead, then some before the last
+    frame, from it backwards.
 
     colour:  of each layer, the hindmost first, f32[B, K, C, H, W]
     share:   of each cell that it covers, f32[B, K, 1, H, W]
@@ -80,10 +80,6 @@ class Scene:
     def ahead(self) -> int:
         return self.ground.shape[1]
 
-    @property
-    def before(self) -> int:
-        return self.ways.shape[1] - self.ahead
-
     def laid(self, ways: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """All layers where they go by f32[B, T, K, 2, H, W]: their colour times the share of each cell that they cover,
         f32[B, T, C, H, W], this share f32[B, T, 1, H, W], and what is seen of each, f32[B, T, K, H, W]."""
@@ -99,12 +95,9 @@ class Scene:
         made, covered, seen = self.laid(self.ways[:, : self.ahead])
         return self.trust * made + (1 - self.trust * covered) * self.ground, self.trust * seen
 
-    def past(self, which: Tensor) -> Tensor:
-        """Moments before the last frame over the mean ground, f32[B, n, C, H, W]; which: i64[B, n], 0 the last but
-        one."""
-        made, covered, _ = self.laid(
-            self.ways[torch.arange(len(which), device=which.device)[:, None], self.ahead + which]
-        )
+    def past(self) -> Tensor:
+        """The moments before the last frame, over the mean ground, f32[B, n, C, H, W]."""
+        made, covered, _ = self.laid(self.ways[:, self.ahead :])
         return made + (1 - covered) * self.ground.mean(1, keepdim=True)
 
     def strayed(self, ahead: Tensor) -> Tensor:
@@ -125,12 +118,6 @@ class Scene:
         share = self.share[:, None].expand(-1, self.ahead, -1, -1, -1, -1)
         found = _laid(torch.cat([-steps * share, share], 3), ways)
         return found[:, :, :, :2] / found[:, :, :, 2:].clamp(min=1e-3)
-
-
-def some_before(items: int, before: int, device: torch.device) -> Tensor:
-    """Of each item one in three of so many moments, others of the next item, i64[items, n]: all are learned from."""
-    first = torch.arange(items, device=device)[:, None] % _EVERY
-    return (first + torch.arange(0, before, _EVERY, device=device)).clamp(max=before - 1)
 
 
 def between(first: Scene, last: Scene, t: Tensor) -> Tensor:
@@ -255,7 +242,9 @@ class Mover(nn.Module):
             (sum(self.maps), *size), condition, width, deep, blocks, deep_blocks, described, seen * channels + 2,
             head=1,  # of so many maps
         )  # fmt: skip
-        grid, looks = self.trunk.grid, max(width // 4, 1)
+        grid, width = self.trunk.grid, self.trunk.head.in_channels
+        looks = max(width // 4, 1)
+        self.before = [lag for lag in _BEFORE if lag < seen]
         self.lags = [(lag, reach) for lag, reach in LAGS if lag < seen]
         self.matched = Conv[2](sum((2 * reach + 1) ** 2 for _, reach in self.lags), width, 1)
         self.looks = nn.Linear(width, looks)
@@ -298,7 +287,7 @@ class Mover(nn.Module):
         near = near / (near.sum((2, 3), keepdim=True) + 1e-3)
         looks = self.looks(torch.einsum("bkhw,bchw->bkc", near, features.float())).float()
         ahead = self.path(middle[:, :, None] + told.path / half, told.fits, reach, looks)
-        path = torch.cat([ahead * half, told.path[:, :, :-1].flip(2)], 2)
+        path = torch.cat([ahead * half, told.path[:, :, [-1 - lag for lag in self.before]]], 2)
         bend = self._bend(features)
         ways = self._ways(path, middle, self.turns(looks).float(), bend)
 
@@ -339,7 +328,7 @@ class Mover(nn.Module):
     def _ways(self, path: Tensor, middle: Tensor, turns: Tensor, bend: Tensor) -> Tensor:
         """Of each cell to each moment, f32[B, T, K, 2, H, W]. path: of each layer, f32[B, K, T, 2], in cells; it turns
         about its middle f32[B, K, 2] and grows by f32[B, K, 2] a moment, and bends."""
-        moments = torch.cat([torch.arange(1, self.ahead + 1), -torch.arange(1, self.seen)]).to(path)
+        moments = torch.tensor([*range(1, self.ahead + 1), *(-lag for lag in self.before)]).to(path)
         h, w = len(self.rows), len(self.columns)
         down = (self.rows - middle[:, :, :1])[:, None, :, :, None] * ((h - 1) / 2)
         right = (self.columns - middle[:, :, 1:])[:, None, :, None] * ((w - 1) / 2)
