@@ -35,7 +35,7 @@ LOOPBACK = (HERE, "localhost", "::1")
     "--most", "n", type=click.IntRange(1, 10_000), default=256, show_default=True, help="Items a request may ask for."
 )
 @click.option(
-    "--tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens that may be written of one item."
+    "--tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens of an item, at most."
 )
 @click.option("--upload", default="16MiB", show_default=True, help="Of what may be sent at once.")
 @click.option("--log-prompts", is_flag=True, help="Write prompts into the access log.")
