@@ -90,10 +90,10 @@ class Asking:
                 option, str, None, f"One for all: {shown}; or its number. [default: drawn by share]", form=form
             )
         end = " [required]" if isinstance(column, self.model.needs) else " [default: not known]"
-        text = f"The {noun(column.kind, 1)} that they are made from.{end}"
+        said = f"The {noun(column.kind, 1)} that they are made from.{end}"
         if isinstance(column, NumberSpec):
-            return Option(option, str, None, text, between(column.low, column.high), form={"type": "number"})
-        return Option(option, str, None, text, file=not part(column.kind, "PRINTED", "values"))
+            return Option(option, str, None, said, between(column.low, column.high), form={"type": "number"})
+        return Option(option, str, None, said, file=not part(column.kind, "PRINTED", "values"))
 
     def request(self, asked: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Request:
         """What is asked, by name of an option, checked and sorted; UserError for what this model has no option for.

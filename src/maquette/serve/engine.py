@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from maquette.console import shown
 from maquette.core.errors import UserError
 from maquette.core.model import Joins, Streams
+from maquette.core.progress import watching
 from maquette.sampling.together import Draft, Writing
 from maquette.serve import watch
 from maquette.serve.catalogue import Catalogue, Loaded
@@ -100,7 +100,7 @@ class Engine:
 
     def _run(self) -> None:
         sys.setswitchinterval(SWITCH)  # what is computed must not wait for what is sent, token after token
-        with shown(quiet=True):
+        with watching([]):  # what an edit tells of its progress is shown to nobody
             while True:
                 with self._wake:
                     while not self._waiting and not self._lines and not self._stopping:
