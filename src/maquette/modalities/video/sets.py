@@ -99,7 +99,7 @@ def _twice(digits: np.ndarray) -> np.ndarray:
 
 # name -> its version, what makes it, and the known set that it is made of
 SETS = {
-    "moving-digits": (1, moving_digits), "moving-mnist": (1, moving_mnist, "mnist"), "sprites": (1, sprites),
+    "moving-digits": (2, moving_digits), "moving-mnist": (2, moving_mnist, "mnist"), "sprites": (2, sprites),
 }  # fmt: skip
 # Recipe, set, time, settings, and how many of each class are shown.
 # Small, so that there are steps enough; four first frames tell motion better than two.
