@@ -20,10 +20,11 @@ from maquette.core.find import recipe_names
 from maquette.core.model import Model
 from maquette.core.option import Option
 from maquette.core.recipe import load_recipe
+from maquette.modalities.audio.options import LIKE
 from maquette.modalities.image import options as image_options
 from maquette.modalities.music import options as music_options
 from maquette.modalities.text import options as text_options
-from maquette.models import flow
+from maquette.models import flow, wavenet
 from specs import image_spec
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,7 @@ def every_option() -> dict[str, Option]:
     """The options that some run has: of a label, of the families that ship, and of what models of text and pictures
     have."""
     found = [Option("label", str, None, ""), *image_options.OPTIONS(Model(), image_spec(1, 8, 8).only())]
-    found += [*flow.OPTIONS, *text_options.DECODING, text_options.STREAM, music_options.BARS]
+    found += [*flow.OPTIONS, *wavenet.OPTIONS, *text_options.DECODING, text_options.STREAM, music_options.BARS, LIKE]
     return {option.name: option for option in found}
 
 
