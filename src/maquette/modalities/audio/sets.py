@@ -36,6 +36,7 @@ SETS = {"spoken-digits": (1, spoken_digits)}  # name -> its version, and what ma
 _EARLY = {"width": 192, "deep": 192, "deep_blocks": 4, "patch": 4, "time_mean": 0.0, "time_std": 1.2}
 DEMO: tuple[str, str, str, dict[str, object], int] = (
     "audio/flow", "spoken-digits", "4m",
-    {"model.voice.vocoder": "griffin-lim", "model.dims": 1} | {f"model.prior.{key}": to for key, to in _EARLY.items()},
+    {"model.voice.vocoder": "griffin-lim", "model.dims": 1, "train.batch_size": 64}
+    | {f"model.prior.{key}": to for key, to in _EARLY.items()},
     2,
 )  # fmt: skip
