@@ -34,9 +34,7 @@ LOOPBACK = (HERE, "localhost", "::1")
 @click.option(
     "--most", "n", type=click.IntRange(1, 10_000), default=256, show_default=True, help="Items a request may ask for."
 )
-@click.option(
-    "--tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens of an item, at most."
-)
+@click.option("--tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens of an item, at most.")
 @click.option("--upload", default="16MiB", show_default=True, help="Of what may be sent at once.")
 @click.option("--log-prompts", is_flag=True, help="Write prompts into the access log.")
 @click.option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps. [default: auto]")
