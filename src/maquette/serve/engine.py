@@ -261,11 +261,14 @@ class _Writer:
         self.engine, self.loaded = engine, loaded
         self.waiting: deque[tuple[Texts, int, Draft]] = deque()
         self.of: dict[Draft, tuple[Texts, int]] = {}
-        model: Any = loaded.run.generator.model
+        self.writing = self._begun()
+
+    def _begun(self) -> Writing:
+        model: Any = self.loaded.run.generator.model
         assert isinstance(model, Streams)
-        pool = loaded.more.get("pool") or (model.together() if isinstance(model, Joins) else None)
-        loaded.more["pool"] = pool
-        self.writing = Writing(model, pool)
+        if "pool" not in self.loaded.more:
+            self.loaded.more["pool"] = model.together() if isinstance(model, Joins) else None
+        return Writing(model, self.loaded.more["pool"])
 
     @property
     def under_way(self) -> list[Job]:
@@ -279,8 +282,8 @@ class _Writer:
         self.waiting.extend((job, i, draft) for i, draft in enumerate(job.drafts))
 
     def drop(self) -> None:
-        self.writing.drafts.clear()
         self.loaded.more.pop("pool", None)  # whatever it holds now
+        self.writing = self._begun()
         self.of.clear()
 
     def step(self) -> int:
