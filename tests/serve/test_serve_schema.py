@@ -12,7 +12,7 @@ from served import Server
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
-EXAMPLES = int(os.environ.get("MAQUETTE_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("MAQUETTE_EXAMPLES", "3"))
 
 
 def test_what_the_document_says_holds(server: Server) -> None:

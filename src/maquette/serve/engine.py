@@ -20,7 +20,7 @@ from maquette.sampling.together import Draft, Writing
 from maquette.serve import watch
 from maquette.serve.catalogue import Catalogue, Loaded
 from maquette.serve.errors import Refused
-from maquette.serve.jobs import Alone, Job, Sampling, Texts
+from maquette.serve.jobs import Alone, Job, Sampling, Texts, tell_all
 
 SWITCH = 0.0005  # seconds that one thread may keep others waiting
 LINGER = 0.02  # seconds for which a pass that was shared before waits to be filled
@@ -261,11 +261,14 @@ class _Writer:
         self.engine, self.loaded = engine, loaded
         self.waiting: deque[tuple[Texts, int, Draft]] = deque()
         self.of: dict[Draft, tuple[Texts, int]] = {}
-        model: Any = loaded.run.generator.model
+        self.writing = self._begun()
+
+    def _begun(self) -> Writing:
+        model: Any = self.loaded.run.generator.model
         assert isinstance(model, Streams)
-        pool = loaded.more.get("pool") or (model.together() if isinstance(model, Joins) else None)
-        loaded.more["pool"] = pool
-        self.writing = Writing(model, pool)
+        if "pool" not in self.loaded.more:
+            self.loaded.more["pool"] = model.together() if isinstance(model, Joins) else None
+        return Writing(model, self.loaded.more["pool"])
 
     @property
     def under_way(self) -> list[Job]:
@@ -279,8 +282,8 @@ class _Writer:
         self.waiting.extend((job, i, draft) for i, draft in enumerate(job.drafts))
 
     def drop(self) -> None:
-        self.writing.drafts.clear()
         self.loaded.more.pop("pool", None)  # whatever it holds now
+        self.writing = self._begun()
         self.of.clear()
 
     def step(self) -> int:
@@ -306,21 +309,25 @@ class _Writer:
         watch.BATCH.observe(len(self.writing.drafts))
         with self.engine.working_for(self.under_way):
             written = self.writing.step()
+        told, over = list[tuple[Job, Any]](), list[tuple[Job, Exception | None]]()
         ended = 0
         for draft, token in written:
             job, i = self.of[draft]
             if draft.failed is not None:
                 del self.of[draft]
                 job.cancel()
-                job.finish(UserError(f"The model can write nothing there: {draft.failed}.", "Ask for something else."))
+                over.append((job, UserError(f"The model can write nothing there: {draft.failed}.", "Ask otherwise.")))
                 continue
-            job.tell((i, token, draft.logits, draft.ended, draft.cut))
+            told.append((job, (i, token, draft.logits, draft.ended, draft.cut)))
             if draft.ended:
                 del self.of[draft]
                 ended, job.done = ended + 1, job.done + 1
                 watch.ITEMS.labels(job.model).inc()
                 if job.done >= job.size:
-                    job.finish()
+                    over.append((job, None))
+        tell_all(told)
+        for job, error in over:
+            job.finish(error)
         return ended
 
 
