@@ -94,6 +94,7 @@ def test_every_verb_works_without_a_network(guarded: Path, plain: Path, trained:
         ("watch", new, "--once"),
         ("sample", new, "-n", "2", "-o", guarded / "made"),
         ("edit", new, "variations", guarded / "one.png", "-o", guarded / "varied"),
+        ("export", new, "--to", "safetensors", "-o", guarded / "new.safetensors"),
         ("translate", writer, "--input", lines),
         ("summarise", writer, "--input", lines),
         ("evaluate", new, "-n", "60", "-q"),

@@ -13,7 +13,6 @@ import torch
 from maquette.core.about import About
 from maquette.core.errors import UserError, nearest
 from maquette.core.files import ready
-from maquette.core.graph import Graph
 from maquette.core.hardware import whole_precision
 from maquette.core.model import Exports, Model
 from maquette.core.option import Option, checked
@@ -85,4 +84,4 @@ def _as_it_leaves(model: Model) -> Iterator[None]:
             layer.fewer = before[name]
 
 
-__all__ = ["Exported", "Graph", "export", "options"]
+__all__ = ["Exported", "export", "options"]

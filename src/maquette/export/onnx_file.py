@@ -56,7 +56,10 @@ def described(graph: Graph, spec: DataSpec, about: About) -> dict[str, str]:
     """What a file says of itself, strings by name: where it comes from, and as JSON what goes in and out and which
     columns it was learned from, their classes and vocabularies among them."""
     ports = {
-        side: [{name: value for name, value in asdict(port).items() if value not in (None, ())} for port in ports]
+        side: [
+            {name: value for name, value in asdict(port).items() if name == "shape" or value not in (None, ())}
+            for port in ports
+        ]
         for side, ports in (("inputs", graph.inputs), ("outputs", graph.outputs))
     }
     columns = {name: spec.columns[name].model_dump(mode="json") for name in (*spec.target, *spec.given)}

@@ -29,7 +29,7 @@ from maquette.core.table import Column, Table
 from maquette.models._given import ANY
 from maquette.models._leaving import graphs_of, then
 from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
-from maquette.models._voice import Learned, Voice, VoiceConfig, voice
+from maquette.models._voice import Voice, VoiceConfig, voice
 from maquette.nets.spectrogram import full_scale, mel_filters, power, transform
 from maquette.sampling import posterior
 from maquette.sampling.griffin_lim import griffin_lim
@@ -179,19 +179,13 @@ class Spectrogram(Model):
         return {self.target: self.bands.sounds(made[self.target])}
 
     def graphs(self, **asked: Any) -> tuple[Graph, ...]:
-        """Grids of mel bands, and magnitudes of these where they are learned; phases are found outside."""
+        """Those of the other model, to grids of mel bands: what makes sounds of them stays."""
         voice, channels = self.bands.voice, self.bands.channels
         shape = (channels, voice.mel.bands, voice.mel.frames(self.bands.samples))
-        mel = f"mel bands, from -1 (-100 dB) to 1 (0 dB); {voice.mel.size} samples a frame, {voice.mel.hop} apart"
-        port = Port("mel", ("batch", *shape), mel, low=-1, high=1)
+        means = f"mel bands, from -1 (-100 dB) to 1 (0 dB); {voice.mel.size} samples a frame, {voice.mel.hop} apart"
+        port = Port("mel", ("batch", *shape), means, low=-1, high=1)
         own = graphs_of(self.prior, str(self.config.prior["family"]), asked)
-        made = [then(graph, lambda grids: grids.view(-1, *shape), port) for graph in own]
-        if isinstance(voice, Learned):
-            frequencies = Port("magnitudes", ("batch", voice.mel.size // 2 + 1, "frames"), "of a short-time Fourier "
-                               "transform of Hann windows, for Griffin-Lim")  # fmt: skip
-            bands = Port("mel", ("batch", voice.mel.bands, "frames"), f"of one channel: {mel}", low=-1, high=1)
-            made.append(Graph("vocoder", lambda grids: (voice.magnitudes(grids),), (bands,), (frequencies,)))
-        return tuple(made)
+        return tuple(then(graph, lambda grids: grids.view(-1, *shape), port) for graph in own)
 
     # -- Decodes -------------------------------------------------------------------------------------
 
