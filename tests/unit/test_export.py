@@ -92,6 +92,20 @@ def test_plain_torch_says_the_same(name: str, tmp_path: Path) -> None:
     assert "maquette" not in (tmp_path / "m.py").read_text() and "the same" in found.said[0]
 
 
+def test_names_of_columns_are_words_in_the_file_and_no_code(tmp_path: Path) -> None:
+    names = ['x"""\nraise SystemExit(3)\n"""', "class", "torch", "weights", "1st", "lambda"]
+    spec = data_spec(column_spec("image", 1, 8, 8), **{name: column_spec("number") for name in names})
+    _, _, settings = MODELS["gan"]
+    family = find_family("gan")
+    model = family.build(family.Config(**settings), spec).eval()
+    (said,) = export(
+        model, spec, replace(ABOUT, run='a"""\nraise SystemExit(3)'), "safetensors", tmp_path / "g.safetensors"
+    )
+    text = (tmp_path / "g.py").read_text()
+    assert "the same as the model's" in said and text.count('"""') == 4
+    assert "class_, torch_, weights_, _1st, lambda_" in text
+
+
 def test_an_item_is_that_of_a_sample(tmp_path: Path) -> None:
     model, spec = made("flow")
     export(model, spec, ABOUT, "onnx", tmp_path / "f.onnx", steps=3)

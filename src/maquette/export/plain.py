@@ -6,6 +6,8 @@ without Maquette, before it is written.
 
 from __future__ import annotations
 
+import json
+import keyword
 import operator
 import re
 import subprocess
@@ -32,6 +34,7 @@ SECONDS = 300  # that the file may take to be tried
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "truediv": "/", "ge": ">=", "lt": "<",
          "le": "<=", "gt": ">", "ne": "!=", "eq": "=="}  # fmt: skip
 SAYS_NOTHING = ("_assert", "sym_constrain")  # operations that only hold sizes and types against what they were
+OWN = ("torch", "F", "aten", "Path", "load_file", "weights")  # names that the file has itself
 OF_F = ("linear", "conv1d", "conv2d", "conv3d", "relu", "silu", "layer_norm", "pad", "scaled_dot_product_attention")
 
 TEMPLATE = '''"""The {graph} of {run}, in plain PyTorch: written by {software}, without which it works.
@@ -59,7 +62,7 @@ def load(file=Path(__file__).with_suffix(".safetensors")):
 
 
 @torch.no_grad()
-def make(w, {arguments}):
+def make(weights, {arguments}):
 {body}
 '''
 
@@ -103,28 +106,29 @@ def printed(model: Model, graph: Graph, about: About, name: str) -> tuple[str, d
             **signature.inputs_to_lifted_tensor_constants}  # fmt: skip
     stored = {**program.constants, **program.state_dict}
     short = {name: re.sub(r"^(self\.)?model\.", "", held[name]) for name in held}
-    inputs = iter(graph.inputs)
+    arguments = [_argument(port.name) for port in graph.inputs]
+    inputs = iter(arguments)
     names = dict[fx.Node, str]()
     lines = list[str]()
     weights = dict[str, Tensor]()
     for node in program.graph.nodes:
         if node.op == "placeholder":
             if node.name in held:
-                names[node] = f'w["{short[node.name]}"]'
+                names[node] = f"weights[{json.dumps(short[node.name])}]"
                 weights[short[node.name]] = stored[held[node.name]].detach().clone().contiguous()
             else:
-                names[node] = next(inputs).name
+                names[node] = next(inputs)
         elif node.op == "output":
             (made,) = node.args
             lines.append(f"return {', '.join(_value(one, names) for one in made)}")
         elif not _says_nothing(node):
-            names[node] = node.name
-            lines.append(f"{node.name} = {_operation(node, names)}{_shape(node, graph)}")
-    arguments = ", ".join(port.name for port in graph.inputs)
+            names[node] = f"{node.name}_" if node.name in (*arguments, *OWN) else node.name
+            lines.append(f"{names[node]} = {_operation(node, names)}{_shape(node, graph)}")
+    asked = ", ".join(arguments)
     code = TEMPLATE.format(
-        graph=graph.name, run=f"'{about.run}' ({about.family})", software=about.software, name=name,
-        call=f"{', '.join(port.name for port in graph.outputs)} = {name}.make({name}.load(), {arguments})",
-        ports="\n".join(_said(port) for port in (*graph.inputs, *graph.outputs)), arguments=arguments,
+        graph=graph.name, run=_words(f"'{about.run}' ({about.family})"), software=_words(about.software), name=name,
+        call=f"{', '.join(port.name for port in graph.outputs)} = {name}.make({name}.load(), {asked})",
+        ports="\n".join(_words(_said(port)) for port in (*graph.inputs, *graph.outputs)), arguments=asked,
         body="\n".join(f"    {line}" for line in lines),
     )  # fmt: skip
     return code, weights
@@ -149,9 +153,21 @@ def disagreement(code: str, weights: Mapping[str, Tensor], graph: Graph, beside:
         return max(distance(one, list(graph.run(*inputs))) for one, inputs in zip(made, tried, strict=True))
 
 
+def _argument(name: str) -> str:
+    """An input's name as that of an argument: names of columns may be any word."""
+    if keyword.iskeyword(name) or name in OWN:
+        return f"{name}_"
+    return name if name.isidentifier() else f"_{name}"
+
+
+def _words(said: str) -> str:
+    """As it may stand in the file's docstring: what a run says of itself is somebody else's."""
+    return " ".join(said.split()).replace("\\", "/").replace('"', "'")
+
+
 def _said(port: Port) -> str:
     kind = {"float32": "f32", "int64": "i64"}[port.dtype]
-    return f"{port.name}: {kind}[{', '.join(map(str, port.shape))}], {port.means}"
+    return f"{_argument(port.name)}: {kind}[{', '.join(map(str, port.shape))}], {port.means}"
 
 
 def _says_nothing(node: fx.Node) -> bool:

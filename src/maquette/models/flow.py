@@ -388,6 +388,8 @@ class Flow(Model):
         self, x: Tensor, t: Tensor, h: Tensor, y: Tensor | None, seen: Tensor | None = None
     ) -> Tensor:  # fmt: skip
         """u in bf16 where the machine multiplies it, so many items at a time (core/rows.py)."""
+        if torch.compiler.is_exporting():  # what leaves is one pass of any size, in full precision
+            return self._mean_velocity(x, t, h, y, seen)
         device = x.device.type
         rows = rows_of(self.shape) if device == "cpu" else ROWS
         with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16(x.device)):

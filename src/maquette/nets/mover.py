@@ -146,6 +146,7 @@ def _laid(values: Tensor, ways: Tensor) -> Tensor:
 @torch.no_grad()
 def followed(x: Tensor, layers: int) -> Followed:
     """What moves in f32[B, C, T, H, W]. Of two frames nobody knows what stays: there nothing is said to move."""
+    x = (128 * x).round() / 128  # rounding of frames that were made, which depends on the batch, must not choose
     b, _, t, _, _ = x.shape
     stays = x.median(2, keepdim=True).values if t > 2 else x.mean(2, keepdim=True)
     moving, out = (x - stays).transpose(1, 2), stands_out(x, stays)
@@ -178,14 +179,15 @@ def _sides(out: Tensor, layers: int) -> Tensor:
 def follow(layers: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
     """Where layers f32[B, K, H, W] fit best in frames f32[B, T, H, W], less where they are, f32[B, K, T, 2]; how well,
     f32[B, K, T]."""
+    # In double precision: of two places that fit alike, rounding, which depends on the batch, must not choose.
     h, w = frames.shape[2:]
     high, wide = h + h // 2, w + w // 2  # so that what leaves on one side does not come in on the other
-    layer, frame = (torch.fft.rfft2(x, s=(high, wide)) for x in (layers, frames))
+    layer, frame = (torch.fft.rfft2(x.double(), s=(high, wide)) for x in (layers, frames))
     fits = torch.fft.irfft2(frame[:, None] * layer[:, :, None].conj(), s=(high, wide))
     fits = fits / (layers.square().sum((2, 3))[:, :, None, None, None] + 1)
     likely = (_SHARP * fits).flatten(3).softmax(3).view_as(fits)
-    down, right = (torch.fft.fftfreq(n, 1 / n, device=layers.device) for n in (high, wide))
-    return torch.stack([likely.sum(4) @ down, likely.sum(3) @ right], 3), fits.flatten(3).amax(3)
+    down, right = (torch.fft.fftfreq(n, 1 / n, device=layers.device).double() for n in (high, wide))
+    return torch.stack([likely.sum(4) @ down, likely.sum(3) @ right], 3).float(), fits.flatten(3).amax(3).float()
 
 
 def _fetched(x: Tensor, path: Tensor) -> Tensor:
