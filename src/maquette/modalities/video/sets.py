@@ -103,8 +103,8 @@ SETS = {
 }  # fmt: skip
 # Recipe, set, time, settings, and how many of each class are shown.
 # Small, so that there are steps enough; four first frames tell motion better than two.
-_EARLY = {"first": 4, "few": 0.3, "width": 24, "deep": 96, "deep_blocks": 2, "prior_every": 1}
-_FIRST = {"width": 32, "deep": 96}
+_EARLY: dict[str, object] = {"first": 4, "few": 0.3, "width": 24, "deep": 96, "deep_blocks": 2, "prior_every": 1}
+_FIRST: dict[str, object] = {"width": 32, "deep": 96}
 DEMO: tuple[str, str, str, dict[str, object], int] = (
     "video/direct", "moving-digits", "4m",
     {f"model.{key}": to for key, to in _EARLY.items()} | {f"model.prior.{key}": to for key, to in _FIRST.items()}
