@@ -146,7 +146,7 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
         got.append(httpx.post(url + TEXTS, json={"model": "lm", "max_tokens": 1500}, timeout=120))
 
     try:
-        until(answers, 60)
+        until(answers, 180)
         thread = threading.Thread(target=ask)
         thread.start()
         until(lambda: httpx.get(f"{url}/v1/jobs", timeout=60).json()["data"], 30)
