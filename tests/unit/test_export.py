@@ -98,11 +98,11 @@ def test_names_of_columns_are_words_in_the_file_and_no_code(tmp_path: Path) -> N
     _, _, settings = MODELS["gan"]
     family = find_family("gan")
     model = family.build(family.Config(**settings), spec).eval()
-    (said,) = export(
+    found = export(
         model, spec, replace(ABOUT, run='a"""\nraise SystemExit(3)'), "safetensors", tmp_path / "g.safetensors"
     )
     text = (tmp_path / "g.py").read_text()
-    assert "the same as the model's" in said and text.count('"""') == 4
+    assert "the same as the model's" in found.said[0] and text.count('"""') == 4
     assert "class_, torch_, weights_, _1st, lambda_" in text
 
 

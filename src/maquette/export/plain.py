@@ -35,7 +35,7 @@ INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "true
          "le": "<=", "gt": ">", "ne": "!=", "eq": "=="}  # fmt: skip
 SAYS_NOTHING = ("_assert", "sym_constrain")  # operations that only hold sizes and types against what they were
 OWN = ("torch", "F", "aten", "Path", "load_file", "weights")  # names that the file has itself
-OF_F = ("linear", "conv1d", "conv2d", "conv3d", "relu", "silu", "layer_norm", "pad", "scaled_dot_product_attention")
+OF_F = ("linear", "conv1d", "conv2d", "conv3d", "relu", "silu", "pad", "scaled_dot_product_attention")
 
 TEMPLATE = '''"""The {graph} of {run}, in plain PyTorch: written by {software}, without which it works.
 
