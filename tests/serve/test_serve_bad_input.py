@@ -58,6 +58,16 @@ def test_bodies(server: Server, body: bytes) -> None:
     assert answer.status_code in (400, 422)
 
 
+def test_a_long_or_deep_body_keeps_nobody_waiting(server: Server) -> None:
+    server.refuses(TEXTS, 422, "A list holds 64 values at most here.", model="lm", stop=[0] * 30_000)
+    deep: list[Any] = []
+    for _ in range(64):
+        deep = [deep]
+    server.refuses(PICTURES, 400, "nested too deeply", model="flow", label=deep)
+    body = b"[ " * 2 + b" " * 10**5  # what looks for depth must not go back and forth in it
+    assert server.http.post(PICTURES, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
 def test_what_is_not_there(server: Server) -> None:
     server.refuses(PICTURES, 404, "Did you mean 'flow'?", model="flaw", prompt="")
     server.refuses(PICTURES, 404, "There is no model", model="../../etc", prompt="")
