@@ -89,7 +89,22 @@ def checked(form: Schema, body: Any) -> dict[str, Any]:
     )
     if error is not None:
         raise _refusal(error, form)
-    return {**body}
+    return {name: _whole(known[name], value) for name, value in body.items()}
+
+
+def _whole(schema: Schema, value: Any) -> Any:
+    """A whole number as such, where it came as 7.0, which is one in JSON: except where any number may stand."""
+    if isinstance(value, list):
+        return [_whole(schema, one) for one in value]
+    if isinstance(value, float) and value.is_integer() and "number" not in _kinds(schema):
+        return int(value)
+    return value
+
+
+def _kinds(schema: Schema) -> set[Any]:
+    """The types that a value may have."""
+    types = [one.get("type") for one in (schema, *schema.get("anyOf", ()))]
+    return {one for kind in types for one in (kind if isinstance(kind, list) else [kind])}
 
 
 def _refusal(error: ValidationError, form: Schema) -> Refused:
@@ -177,7 +192,7 @@ def typed(form: Schema, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _typed(schema: Schema, value: str) -> Any:
-    kinds = {schema.get("type"), *(one.get("type") for one in schema.get("anyOf", ()))}
+    kinds = _kinds(schema)
     names = [name for one in schema.get("anyOf", ()) for name in one.get("enum", ())]
     if "integer" in kinds and re.fullmatch(r"-?\d{1,20}", value, re.ASCII) and value not in names:
         return int(value)
