@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from served import Server, refused
 
+from maquette.core.run import RunFolder
+
 PICTURES, TEXTS = "/v1/images/generations", "/v1/completions"
 
 
@@ -58,6 +60,29 @@ def test_bodies(server: Server, body: bytes) -> None:
     assert answer.status_code in (400, 422)
 
 
+def test_a_long_or_deep_body_keeps_nobody_waiting(server: Server) -> None:
+    server.refuses(TEXTS, 422, "A list holds 64 values at most here.", model="lm", stop=[0] * 30_000)
+    deep: list[Any] = []
+    for _ in range(64):
+        deep = [deep]
+    server.refuses(PICTURES, 400, "nested too deeply", model="flow", label=deep)
+    body = b"[ " * 2 + b" " * 10**5  # what looks for depth must not go back and forth in it
+    assert server.http.post(PICTURES, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_a_whole_number_may_be_written_as_another(server: Server) -> None:
+    whole = server.post(PICTURES, model="flow", prompt="", n=2, label=7, seed=3, steps=2)
+    point = server.post(PICTURES, model="flow", prompt="", n=2.0, label=7.0, seed=3.0, steps=2.0)
+    assert point.status_code == 200 and point.json()["data"] == whole.json()["data"]
+    assert server.post(TEXTS, model="lm", max_tokens=2.0, logprobs=2.0).status_code == 200
+    server.refuses(PICTURES, 422, "n = 1.5", model="flow", n=1.5)
+
+
+def test_our_own_fault_has_the_same_shape(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.room.catalogue, "describe", lambda name: 1 / 0)
+    server.refuses(PICTURES, 500, "a fault of ours", model="flow", prompt="")
+
+
 def test_what_is_not_there(server: Server) -> None:
     server.refuses(PICTURES, 404, "Did you mean 'flow'?", model="flaw", prompt="")
     server.refuses(PICTURES, 404, "There is no model", model="../../etc", prompt="")
@@ -95,11 +120,13 @@ def test_files_that_are_sent(server: Server, monkeypatch: pytest.MonkeyPatch) ->
 def test_runs_that_cannot_be_served_stop_no_other(
     serve: Callable[..., Server], runs: Path, tmp_path: Path
 ) -> None:  # fmt: skip
-    for name in ("whole", "damaged", "newer", "foreign", "begun"):
+    for name in ("whole", "damaged", "newer", "foreign", "begun", "unfit"):
         shutil.copytree(runs / "flow", tmp_path / name)
     weights = tmp_path / "damaged" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     (tmp_path / "begun" / "weights.safetensors").unlink()
+    folder = RunFolder(tmp_path / "unfit")
+    folder.write_weights({name: value[:1] for name, value in folder.weights().items() if value.ndim}, step=4)
     for name, file, was, now in (("newer", "spec.json", '"format": 1', '"format": 9'),
                                  ("foreign", "recipe.yaml", "family: flow", "family: evil")):  # fmt: skip
         (tmp_path / name / "manifest.json").unlink()
@@ -109,7 +136,8 @@ def test_runs_that_cannot_be_served_stop_no_other(
     why = {one["id"]: one.get("reason", "") for one in server.http.get("/v1/models").json()["data"]}
     assert why["whole"] == "" and "no weights yet" in why["begun"] and "damaged or was changed" in why["damaged"]
     assert "run of format 9" in why["newer"] and "not part of Maquette" in why["foreign"]
-    assert str(tmp_path) not in str(why)
+    assert "does not fit the recipe beside it" in why["unfit"] and str(tmp_path) not in str(why)
+    server.refuses(PICTURES, 409, "'weights.safetensors' does not fit", model="unfit", prompt="")
     server.refuses(PICTURES, 409, "no weights yet", model="begun", prompt="")
     assert server.post(PICTURES, model="whole", prompt="").status_code == 200
     assert server.room.catalogue.loaded == ["whole"]

@@ -55,13 +55,28 @@ def test_what_is_over_the_line_is_refused_at_once(serve: Callable[..., Server], 
     began = time.monotonic()
     answer = server.post(PICTURES, model="flow", prompt="", n=4)
     refused(answer, 429, "try again in")
+    for path, model in ((PICTURES, "flow"), (TEXTS, "lm")):
+        server.refuses(path, 429, "try again in", model=model, n=4, stream=True)
     assert int(answer.headers["Retry-After"]) >= 1 and time.monotonic() - began < 5
-    (job,) = server.http.get("/v1/jobs").json()["data"]
+    (job,) = server.http.get("/v1/jobs").json()["data"]  # those that were refused are not in it
     assert job["status"] == "in_progress" and job["size"] == 8 and job["place"] == 0
     assert server.http.delete(f"/v1/jobs/{job['id']}").json()["cancelled"]
     until(lambda: server.room.engine.depth == 0)
     threads[0].join(20)
     assert server.post(PICTURES, model="flow", prompt="", n=4).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "body"), [(TEXTS, {"model": "lm", "max_tokens": 4000}),
+                                            (PICTURES, {"model": "flow", "steps": 1000, "n": 64})])  # fmt: skip
+def test_what_is_stopped_is_no_success(server: Server, path: str, body: dict[str, object]) -> None:
+    got: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: got.append(server.post(path, **body)))
+    thread.start()
+    until(lambda: server.room.engine.jobs)
+    for job in list(server.room.engine.jobs):
+        server.http.delete(f"/v1/jobs/{job}")
+    thread.join(20)
+    refused(got[0], 409, "The request was stopped.")
 
 
 def test_a_client_that_leaves_frees_its_place(server: Server) -> None:
@@ -80,6 +95,19 @@ def test_a_request_has_its_time(serve: Callable[..., Server], runs: Path) -> Non
     server = serve(runs, seconds=0.3)
     server.refuses(TEXTS, 504, "It took longer than 0.3 s.", model="lm", max_tokens=4000, n=64)
     until(lambda: not server.room.engine.jobs)
+
+
+def test_who_says_nothing_takes_no_place(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.serve import start
+
+    monkeypatch.setattr(start, "IDLE", 0.2)
+    place = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+    for said in (b"", ask, ask + b"\r\n" + ask):  # nothing; a head without its end; the same after an answer
+        with socket.create_connection(place, timeout=20) as one:
+            one.sendall(said)
+            while one.recv(4096):  # until it is closed
+                pass
 
 
 def test_bodies_have_a_limit(serve: Callable[..., Server], runs: Path) -> None:
@@ -130,8 +158,10 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "maquette", "serve", str(runs), "--port", str(port)]
+    (tmp_path / "spool").mkdir()
+    here = {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "spool")}
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **here})
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
@@ -152,7 +182,8 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
         until(lambda: httpx.get(f"{url}/v1/jobs", timeout=60).json()["data"], 30)
         process.send_signal(signal.SIGTERM)
         thread.join(120)
-        assert process.wait(40) in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself, once all is done
+        assert process.wait(40) == 0 and not list((tmp_path / "spool").glob("maquette-serve-*"))
+        assert f"3 runs on {url}; what can be asked: {url}/docs" in (tmp_path / "log").read_text()
     finally:
         process.kill()
     assert got[0].status_code == 200 and got[0].json()["usage"]["completion_tokens"] == 1500

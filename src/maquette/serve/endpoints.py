@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
+from starlette.types import Receive, Scope, Send
 
 from maquette.serve import asking
 from maquette.serve.catalogue import Catalogue, Described
 from maquette.serve.engine import Engine
-from maquette.serve.errors import Refused
+from maquette.serve.errors import Refused, overdue
 from maquette.serve.guard import say
 from maquette.serve.jobs import Job
 from maquette.serve.settings import Settings
@@ -44,7 +46,12 @@ async def body_of(request: Request) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(415, "The body must be JSON: Content-Type: application/json.", "unsupported_media_type")
-    return asking.parsed(await request.body())
+    return await asyncio.to_thread(asking.parsed, await request.body())
+
+
+async def checked(form: asking.Schema, body: Any) -> dict[str, Any]:
+    """What was asked for, held against its form; aside, so that no body keeps others waiting."""
+    return await asyncio.to_thread(asking.checked, form, body)
 
 
 async def described(request: Request, body: Any) -> Described:
@@ -69,16 +76,33 @@ async def listening(request: Request, job: Job) -> AsyncIterator[Job]:
     """Puts a job into the line; at the end of the block, when the client leaves, and when its time is over, it is given
     up."""
     room = room_of(request)
-    room.engine.submit(job)
+    if job.id not in room.engine.jobs:
+        room.engine.submit(job)
     watcher = asyncio.create_task(_gone(request, job))
     try:
         async with asyncio.timeout(room.settings.seconds):
             yield job
     except TimeoutError:
-        raise Refused(504, f"It took longer than {room.settings.seconds:g} s.", "timeout") from None
+        raise overdue(room.settings.seconds) from None
     finally:
         watcher.cancel()
         room.engine.leave(job)
+
+
+class Streamed(StreamingResponse):
+    """What a job tells, sent as it comes. Its place in the line is taken before anything is: a full line is a 429."""
+
+    def __init__(self, room: Room, job: Job, content: AsyncIterator[bytes], media_type: str,
+                 headers: Mapping[str, str] | None = None) -> None:  # fmt: skip
+        room.engine.submit(job)
+        self._left = lambda: room.engine.leave(job)
+        super().__init__(content, media_type=media_type, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()  # where nobody was there to listen from the first
 
 
 async def _gone(request: Request, job: Job) -> None:
