@@ -183,6 +183,8 @@ def test_keys_and_tempos_of_abc() -> None:
         ("X:1\nM:4/4\nL:1/4\nK:C\nC3|C5|C|C7|", "do not add up"),
         ("X:1\nM:11/8\nK:C\nC11|", "metre 11/8"),
         ("X:1\nK:C\nV:1\nC8|C8|\nV:2\nM:3/4\nC6|", "voices .* whose bars"),
+        ("X:1\nK:C\nV:1\nC8|\nV:2 clef=bass octave=-1\nC8|", "sounds elsewhere"),
+        ("X:1\nV:1 clef=treble-8\nK:C\nV:1\nC8|", "sounds elsewhere"),
         ("X:1\nK:C\n" + "".join(f"V:{i}\nC8|\n" for i in range(17)), "more than 16 voices"),
         ("X:1\nK:C\nC0|", "a note of 0 units"),
         ("X:1\nK:C\nC1/0|", "no length"),

@@ -17,6 +17,7 @@ from maquette.core.rng import ItemRng, StepRng
 from maquette.core.spec import DataSpec
 from maquette.core.table import Table
 from maquette.losses.flow_matching import logit_normal
+from maquette.modalities.audio.tools import edits
 from maquette.models import spectrogram
 from maquette.nets.mel import Mel
 from maquette.nets.spectrogram import power
@@ -80,7 +81,7 @@ def test_gaps_are_filled_and_the_rest_stays(samples: int) -> None:
     model, heard = made(dims=2), 0.5 * torch.randn(2, 1, samples, generator=torch.Generator().manual_seed(0))
     heard, seen = heard.clamp(-1, 1), torch.ones(2, 1, samples)
     seen[0, :, 900:1300] = 0
-    assert isinstance(model, Fills)
+    assert isinstance(model, Fills) and "restore" in edits(model)
     found = model.filled(heard * seen, ItemRng(0, range(2)), seen, steps=2)
     assert torch.equal(found[1], heard[1]) and torch.equal((found * seen)[0], (heard * seen)[0])
     assert found[0, :, 900:1300].abs().mean() > 1e-3

@@ -326,6 +326,8 @@ def test_a_vocoder_learns_from_bands_and_sounds_like_them() -> None:
     grads = {name: p.grad for name, p in model.net.named_parameters() if "frame" in name and "none" not in name}
     assert len(grads) == 5 and all(grad is not None and grad.any() for grad in grads.values())
     log_p = model.log_prob(Batch({"audio": x}, {}, 2), ItemRng(0, range(2)))
+    silent = model.nll(Batch({"audio": torch.zeros_like(x)}, {}, 2), Step(0, 1, StepRng(1, 2))).total
+    assert silent.isfinite(), "a clip with no sample has no bands, and can be read"
     grid = model.grid(x[0, 0, :600])
     pieces = [model._log_prob(x[0, 0, :600], None, a, b, grid) for a, b in itertools.pairwise((0, 7, 333, 601))]
     assert torch.allclose(torch.cat(pieces).sum(), log_p[0], rtol=1e-4)

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.core.batch import Batch, lengths
@@ -96,7 +97,9 @@ class WaveNetModel(Model):
 
     def grid(self, x: Tensor) -> Tensor | None:
         """The mel bands of a clip f32[n], f32[bands, F]; None where they are not heard."""
-        return None if self.mel is None else self.mel.of(x[None, None])[0, 0]
+        if self.mel is None:
+            return None
+        return self.mel.of(F.pad(x, (0, max(0, 1 - len(x))))[None, None])[0, 0]  # a silent clip has no sample
 
     def _log_prob(
         self, x: Tensor, y: Tensor | None, begin: int, end: int, grid: Tensor | None = None

@@ -282,9 +282,10 @@ class Mover(nn.Module):
         features = self.trunk.features(torch.cat([x.flatten(1, 2), where], 1), t, torch.zeros_like(t), c, known)
         ground, painted, trust = self.trunk.values(features).split(self.maps, 1)
 
-        told = followed(x, self.layers)
+        with torch.autocast(x.device.type, enabled=False):  # places are told to fractions of a cell
+            told = followed(x.float(), self.layers)
+            middle, reach = self._places(told.layers)
         found, half = told.layers, torch.tensor([(h - 1) / 2, (w - 1) / 2], device=x.device)
-        middle, reach = self._places(found)
         near = grid.cut(found).unflatten(1, (-1, self.layers)).mean(1)
         near = near / (near.sum((2, 3), keepdim=True) + 1e-3)
         looks = self.looks(torch.einsum("bkhw,bchw->bkc", near, features.float())).float()

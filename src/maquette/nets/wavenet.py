@@ -195,8 +195,9 @@ def _held(given: Tensor, hop: int, at: int, rows: int) -> Tensor:
     which is given of all."""
     if len(given) == 1:
         return given[0]
-    some = given[at // hop : (at + rows - 1) // hop + 1]  # behind the last frame there is none to be heard
-    return some.repeat_interleave(hop, 0)[at % hop :][:rows]
+    first, last = (min(place // hop, len(given) - 1) for place in (at, at + rows - 1))
+    some = given[first : last + 1].repeat_interleave(hop, 0)[at - first * hop :][:rows]
+    return torch.cat([some, given[-1:].expand(rows - len(some), -1)])  # the last frame holds on
 
 
 def _gathered(d: Tensor, count: int, hop: int, at: int) -> Tensor:

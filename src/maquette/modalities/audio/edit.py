@@ -94,10 +94,13 @@ class Editor:
             steps = 1 if self._mean(model, options, x, known[item]) else options.steps
             made = self._in_pieces(model, x, known[item], rng, steps)
             if isinstance(model, Fills) and torch.equal(made, x):
-                raise UserError(
+                whole = UserError(
                     f"'{found[item][0]}' has no gap, and sounds up to {rate // 2:,} Hz: there is nothing to fill.",
                     "What takes noise and rooms away is trained for it: maquette train audio/restore.",
                 )
+                if len(found) == 1:
+                    raise whole
+                self.notify(whole.problem)
             return _blended(made, x, known[item], rate) if gaps else made
 
         return self._edited("restore", found, edit, options, 1 if options.expected else options.samples)

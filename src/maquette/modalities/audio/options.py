@@ -30,7 +30,7 @@ DATA_OPTIONS = (
            "sound. [default: nothing]", above(0)),
 )  # fmt: skip
 STREAM = Option("stream", bool, False, "Give one sound to a pipe as it is made: | ffplay -", only="command")
-LIKE = Option("like", str, None, "A sound whose mel bands they are to have. [default: none]")
+LIKE = Option("like", str, None, "A sound whose mel bands they are to have. [default: none]", file=True)
 SLOWEST_SHOWN = 8000  # samples a second of what is proposed for a first look
 
 

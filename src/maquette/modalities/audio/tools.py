@@ -17,9 +17,9 @@ def edit(run: Any) -> Editor:
 
 def edits(model: Any) -> tuple[str, ...]:
     """The verbs of `edit` that a model has what they take."""
-    from maquette.core.model import Encodes, Restores, Unfolds
+    from maquette.core.model import Encodes, Fills, Restores, Unfolds
 
-    able = {"restore": Restores, "continue": Unfolds, "variations": Encodes, "interpolate": Encodes}
+    able = {"restore": Restores | Fills, "continue": Unfolds, "variations": Encodes, "interpolate": Encodes}
     return tuple(verb for verb, ability in able.items() if isinstance(model, ability))
 
 

@@ -26,6 +26,7 @@ _PARTS = re.compile(
     r"|(?P<note>(?P<sign>[\^_=]*)(?P<letter>[A-Ga-gxzZX])(?P<octave>[,']*)(?P<length>\d*/*\d*))"
     r"|(?P<open>\[)|(?P<close>\](?P<times>\d*/*\d*))|(?P<tie>-)|(?P<broken><+|>+)|(?P<other>.)",
 )  # fmt: skip
+_SHIFTED = re.compile(r"\b(octave|transpose|score|sound|shift)=|\b(clef=)?(treble|bass|alto|tenor)[+-]8")
 _FIELD = re.compile(r"^([A-Za-z]):(?!\|)(.*)$")  # "A:|" is a note
 
 
@@ -107,6 +108,8 @@ class _Reader:
 
     def _said(self, name: str, value: str) -> None:
         """A field: of the voice whose turn it is; or whose turn is next."""
+        if name == "V" and _SHIFTED.search(value):
+            raise Unreadable("a voice (V:) that sounds elsewhere than it is written")
         if name == "V" and self.begun and value:
             voice = value.split()[0]
             if not self.voices:  # what stands before is of the first voice
