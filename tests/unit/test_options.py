@@ -153,7 +153,7 @@ def test_an_option_whole() -> None:
 def test_verbs_of_kinds_of_data_come_from_their_modalities(runs: Mapping[str, Path]) -> None:
     assert verbs() == [
         "demo", "data", "recipes", "train", "resume", "watch", "sample", "edit", "translate", "summarise", "evaluate",
-        "report", "compare", "runs", "serve", "cache", "completion",
+        "report", "compare", "runs", "export", "serve", "cache", "completion",
     ]  # fmt: skip
     run = maquette.load(runs["text/lm"])
     with pytest.raises(UserError, match="only for sounds, pictures"):
