@@ -58,6 +58,29 @@ def test_bodies(server: Server, body: bytes) -> None:
     assert answer.status_code in (400, 422)
 
 
+def test_a_long_or_deep_body_keeps_nobody_waiting(server: Server) -> None:
+    server.refuses(TEXTS, 422, "A list holds 64 values at most here.", model="lm", stop=[0] * 30_000)
+    deep: list[Any] = []
+    for _ in range(64):
+        deep = [deep]
+    server.refuses(PICTURES, 400, "nested too deeply", model="flow", label=deep)
+    body = b"[ " * 2 + b" " * 10**5  # what looks for depth must not go back and forth in it
+    assert server.http.post(PICTURES, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_a_whole_number_may_be_written_as_another(server: Server) -> None:
+    whole = server.post(PICTURES, model="flow", prompt="", n=2, label=7, seed=3, steps=2)
+    point = server.post(PICTURES, model="flow", prompt="", n=2.0, label=7.0, seed=3.0, steps=2.0)
+    assert point.status_code == 200 and point.json()["data"] == whole.json()["data"]
+    assert server.post(TEXTS, model="lm", max_tokens=2.0, logprobs=2.0).status_code == 200
+    server.refuses(PICTURES, 422, "n = 1.5", model="flow", n=1.5)
+
+
+def test_our_own_fault_has_the_same_shape(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.room.catalogue, "describe", lambda name: 1 / 0)
+    server.refuses(PICTURES, 500, "a fault of ours", model="flow", prompt="")
+
+
 def test_what_is_not_there(server: Server) -> None:
     server.refuses(PICTURES, 404, "Did you mean 'flow'?", model="flaw", prompt="")
     server.refuses(PICTURES, 404, "There is no model", model="../../etc", prompt="")

@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from maquette.core.errors import closest
 from maquette.core.modality import noun
-from maquette.core.option import OF_ANY_SAMPLE, Option
+from maquette.core.option import MANY, OF_ANY_SAMPLE, Option
 from maquette.core.spec import ClassSpec, NumberSpec, TokenSpec
 from maquette.serve.catalogue import Described
 from maquette.serve.errors import Refused
@@ -89,7 +89,22 @@ def checked(form: Schema, body: Any) -> dict[str, Any]:
     )
     if error is not None:
         raise _refusal(error, form)
-    return {**body}
+    return {name: _whole(known[name], value) for name, value in body.items()}
+
+
+def _whole(schema: Schema, value: Any) -> Any:
+    """A whole number as such, where it came as 7.0, which is one in JSON: except where any number may stand."""
+    if isinstance(value, list):
+        return [_whole(schema, one) for one in value]
+    if isinstance(value, float) and value.is_integer() and "number" not in _kinds(schema):
+        return int(value)
+    return value
+
+
+def _kinds(schema: Schema) -> set[Any]:
+    """The types that a value may have."""
+    types = [one.get("type") for one in (schema, *schema.get("anyOf", ()))]
+    return {one for kind in types for one in (kind if isinstance(kind, list) else [kind])}
 
 
 def _refusal(error: ValidationError, form: Schema) -> Refused:
@@ -149,14 +164,26 @@ def parsed(content: bytes) -> Any:
 
     try:
         text = content.decode("utf-8")
-        if re.search(r"[\[{]\s*" * NESTED, text):
-            raise ValueError("it is nested too deeply")
         made = json.loads(text, parse_constant=no, parse_float=number, object_pairs_hook=pairs)
         json.dumps(made, ensure_ascii=False).encode("utf-8")  # halves of surrogate pairs
+        _bounded(made)
         return made
     except (ValueError, RecursionError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)[:100] or "it is nested too deeply"
         raise Refused(400, f"The body is no JSON: {why}.", "invalid_json") from None
+
+
+def _bounded(made: Any) -> None:
+    """Refuses what takes long to hold against a schema: lists without end, and depth."""
+    level = [made]
+    for _ in range(NESTED):
+        if any(isinstance(one, list) and len(one) > MANY for one in level):
+            raise Refused(422, f"A list holds {MANY} values at most here.", "invalid_value")
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [value for values in inner for value in values]
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
 
 
 def typed(form: Schema, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -165,7 +192,7 @@ def typed(form: Schema, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _typed(schema: Schema, value: str) -> Any:
-    kinds = {schema.get("type"), *(one.get("type") for one in schema.get("anyOf", ()))}
+    kinds = _kinds(schema)
     names = [name for one in schema.get("anyOf", ()) for name in one.get("enum", ())]
     if "integer" in kinds and re.fullmatch(r"-?\d{1,20}", value, re.ASCII) and value not in names:
         return int(value)

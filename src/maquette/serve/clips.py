@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from maquette.serve import answers, asking, errors, pictures
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described
-from maquette.serve.endpoints import body_of, described, form_of, remove, room_of
+from maquette.serve.endpoints import body_of, checked, described, form_of, remove, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.settings import Settings
 
@@ -55,7 +55,7 @@ async def create(request: Request) -> Any:
         body = await body_of(request)
     found = await described(request, body)
     wanted = pictures.needed(form(found, room.settings), found, "clips")
-    asked = asking.checked(wanted, asking.typed(wanted, body) if form_sent else body)
+    asked = await checked(wanted, asking.typed(wanted, body) if form_sent else body)
     kept = _all(room.settings)
     if len(kept) >= MOST:
         raise Refused(429, f"{MOST} clips are kept already: delete one.", "queue_full", headers={"Retry-After": "60"})

@@ -23,7 +23,7 @@ from maquette.core.modality import part
 from maquette.serve import asking
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
-from maquette.serve.endpoints import form_of, listening, named, remove, room_of
+from maquette.serve.endpoints import checked, form_of, listening, named, remove, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.guard import say
 from maquette.serve.jobs import Alone
@@ -145,7 +145,7 @@ async def _edited(request: Request, file: str, usual: str, only: bool = False) -
         files = {name: [""] * len(paths) if name == file and verb in SEVERAL else "" for name, paths in sent.items()}
         if len(sent.get(file, ())) > 1 and verb not in SEVERAL:
             raise Refused(422, f"'{verb}' takes one file here.", "invalid_value", file)
-        asked = asking.checked(wanted, {**typed, **files})
+        asked = await checked(wanted, {**typed, **files})
         inputs = dict(sent)
         for name in sent:
             del asked[name]

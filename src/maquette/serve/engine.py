@@ -326,8 +326,8 @@ class _Writer:
                 if job.done >= job.size:
                     over.append((job, None))
         tell_all(told)
-        for job, error in over:
-            job.finish(error)
+        for done, why in over:
+            done.finish(why)
         return ended
 
 

@@ -16,7 +16,7 @@ from maquette.core.errors import UserError
 from maquette.serve import answers, asking
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described
-from maquette.serve.endpoints import Room, body_of, described, listening, room_of
+from maquette.serve.endpoints import Room, body_of, checked, described, listening, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.guard import say
 from maquette.serve.jobs import Sampling
@@ -84,7 +84,7 @@ async def files(
 async def generate(request: Request) -> Any:
     body = await body_of(request)
     found = await described(request, body)
-    asked = asking.checked(needed(form(found, room_of(request).settings), found, "pictures"), body)
+    asked = await checked(needed(form(found, room_of(request).settings), found, "pictures"), body)
     suffix = asked.get("output_format", FORMATS[found.kind][0])
     job, room = await sampling(request, found, asked), room_of(request)
     size = "x".join(map(str, reversed(found.generator.spec.only().shape[-2:])))  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from maquette.core.spec import ClassSpec, TokenSpec
 from maquette.serve import answers, asking
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
-from maquette.serve.endpoints import body_of, described, listening, room_of
+from maquette.serve.endpoints import body_of, checked, described, listening, room_of
 from maquette.serve.guard import say
 from maquette.serve.jobs import Alone, Sampling
 from maquette.serve.pictures import files, needed
@@ -63,7 +63,7 @@ def _columns(found: Described) -> tuple[str, str]:
 async def speak(request: Request) -> Any:
     body = await body_of(request)
     found, settings = await described(request, body), room_of(request).settings
-    asked = asking.checked(needed(form(found, settings), found, "sounds"), body)
+    asked = await checked(needed(form(found, settings), found, "sounds"), body)
     words, voice = _columns(found)
     generator = found.generator
     assert generator is not None

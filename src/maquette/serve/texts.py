@@ -26,7 +26,7 @@ from maquette.sampling.together import Draft
 from maquette.serve import answers, asking, errors
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
-from maquette.serve.endpoints import body_of, described, listening, room_of
+from maquette.serve.endpoints import body_of, checked, described, listening, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.guard import say
 from maquette.serve.jobs import Alone, Job, Texts
@@ -218,7 +218,7 @@ async def complete(request: Request) -> Any:
         body["prompt"] = unicodedata.normalize("NFC", body["prompt"])
     if isinstance(body.get("prompt", ""), list) and len(body["prompt"]) == 1:
         body["prompt"] = body["prompt"][0]
-    asked = asking.checked(needed(form(found, room_of(request).settings), found, "texts"), body)
+    asked = await checked(needed(form(found, room_of(request).settings), found, "texts"), body)
     top = asked.pop("logprobs", None)
     return await _answer(request, found, asked, await _writer(request, found, asked, top), _Completion)
 
@@ -227,7 +227,7 @@ async def complete(request: Request) -> Any:
 async def chat(request: Request) -> Any:
     body = await body_of(request)
     found = await described(request, body)
-    asked = asking.checked(needed(chat_form(found, room_of(request).settings), found, "texts"), body)
+    asked = await checked(needed(chat_form(found, room_of(request).settings), found, "texts"), body)
     said = [message["content"] for message in asked.pop("messages")]
     asked["prompt"] = _joined(found, [one if isinstance(one, str) else one[0]["text"] for one in said])
     if "max_completion_tokens" in asked:
