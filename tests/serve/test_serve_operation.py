@@ -55,13 +55,28 @@ def test_what_is_over_the_line_is_refused_at_once(serve: Callable[..., Server], 
     began = time.monotonic()
     answer = server.post(PICTURES, model="flow", prompt="", n=4)
     refused(answer, 429, "try again in")
+    for path, model in ((PICTURES, "flow"), (TEXTS, "lm")):
+        server.refuses(path, 429, "try again in", model=model, n=4, stream=True)
     assert int(answer.headers["Retry-After"]) >= 1 and time.monotonic() - began < 5
-    (job,) = server.http.get("/v1/jobs").json()["data"]
+    (job,) = server.http.get("/v1/jobs").json()["data"]  # those that were refused are not in it
     assert job["status"] == "in_progress" and job["size"] == 8 and job["place"] == 0
     assert server.http.delete(f"/v1/jobs/{job['id']}").json()["cancelled"]
     until(lambda: server.room.engine.depth == 0)
     threads[0].join(20)
     assert server.post(PICTURES, model="flow", prompt="", n=4).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "body"), [(TEXTS, {"model": "lm", "max_tokens": 4000}),
+                                            (PICTURES, {"model": "flow", "steps": 1000, "n": 64})])  # fmt: skip
+def test_what_is_stopped_is_no_success(server: Server, path: str, body: dict[str, object]) -> None:
+    got: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: got.append(server.post(path, **body)))
+    thread.start()
+    until(lambda: server.room.engine.jobs)
+    for job in list(server.room.engine.jobs):
+        server.http.delete(f"/v1/jobs/{job}")
+    thread.join(20)
+    refused(got[0], 409, "The request was stopped.")
 
 
 def test_a_client_that_leaves_frees_its_place(server: Server) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
+from starlette.types import Receive, Scope, Send
 
 from maquette.serve import asking
 from maquette.serve.catalogue import Catalogue, Described
@@ -74,7 +76,8 @@ async def listening(request: Request, job: Job) -> AsyncIterator[Job]:
     """Puts a job into the line; at the end of the block, when the client leaves, and when its time is over, it is given
     up."""
     room = room_of(request)
-    room.engine.submit(job)
+    if job.id not in room.engine.jobs:
+        room.engine.submit(job)
     watcher = asyncio.create_task(_gone(request, job))
     try:
         async with asyncio.timeout(room.settings.seconds):
@@ -84,6 +87,22 @@ async def listening(request: Request, job: Job) -> AsyncIterator[Job]:
     finally:
         watcher.cancel()
         room.engine.leave(job)
+
+
+class Streamed(StreamingResponse):
+    """What a job tells, sent as it comes. Its place in the line is taken before anything is: a full line is a 429."""
+
+    def __init__(self, room: Room, job: Job, content: AsyncIterator[bytes], media_type: str,
+                 headers: Mapping[str, str] | None = None) -> None:  # fmt: skip
+        room.engine.submit(job)
+        self._left = lambda: room.engine.leave(job)
+        super().__init__(content, media_type=media_type, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()  # where nobody was there to listen from the first
 
 
 async def _gone(request: Request, job: Job) -> None:

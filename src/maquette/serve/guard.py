@@ -64,7 +64,7 @@ class Guard:
             self._check(request)
             await self.app(scope, limited, counted)
         except Exception as error:
-            if not isinstance(error, Refused):
+            if not isinstance(error.__cause__ or error, Refused):  # a cause: refused once it was being answered
                 log.error("A request failed: %s", type(error).__name__, exc_info=error)
             if not state["status"]:
                 await errors.of(error).answer(scope, receive, counted)

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from torch import Tensor
 
 from maquette.core.errors import UserError
-from maquette.serve import answers, asking
+from maquette.serve import answers, asking, errors
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described
-from maquette.serve.endpoints import Room, body_of, checked, described, listening, room_of
+from maquette.serve.endpoints import Room, Streamed, body_of, checked, described, listening, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.guard import say
 from maquette.serve.jobs import Sampling
@@ -90,7 +90,8 @@ async def generate(request: Request) -> Any:
     size = "x".join(map(str, reversed(found.generator.spec.only().shape[-2:])))  # type: ignore[union-attr]
     head = {"created": int(time.time()), "id": job.id, "model": found.name, "output_format": suffix, "size": size}
     if asked.get("stream"):
-        return StreamingResponse(_stream(request, room, found, job, suffix, head), media_type="text/event-stream")
+        made = _stream(request, room, found, job, suffix, head)
+        return Streamed(room, job, made, "text/event-stream")
     data: list[dict[str, Any]] = [{}] * job.size
     async with listening(request, job):
         async for i, content, about in files(room, found, job, suffix):
@@ -110,9 +111,7 @@ async def _stream(
                 yield answers.event(data, name)
         yield answers.event("[DONE]")
     except Exception as error:
-        from maquette.serve.errors import of
-
-        yield answers.event(of(error).body, "error")
+        yield answers.event(errors.of(error).body, "error")
 
 
 def needed(form: Schema | None, found: Described, what: str) -> Schema:

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from maquette.core.model import Restores, Unfolds
 from maquette.core.spec import ClassSpec, TokenSpec
 from maquette.serve import answers, asking
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
-from maquette.serve.endpoints import body_of, checked, described, listening, room_of
+from maquette.serve.endpoints import Streamed, body_of, checked, described, listening, room_of
 from maquette.serve.guard import say
 from maquette.serve.jobs import Alone, Sampling
 from maquette.serve.pictures import files, needed
@@ -89,7 +89,7 @@ async def speak(request: Request) -> Any:
         alone = Alone(request.state.id, found.name, 1, make=lambda loaded: _unfolded(
             loaded, suffix, {"seed": seed, "unconditional": unconditional, "given": given, **rest}
         ))  # fmt: skip
-        return StreamingResponse(_pieces(request, alone), media_type=kind, headers=about)
+        return Streamed(room_of(request), alone, _pieces(request, alone), kind, about)
     job = Sampling(request.state.id, found.name, 1, seed=seed, given=tensors, options=options)
     async with listening(request, job):
         async for _, content, _ in files(room_of(request), found, job, suffix):
@@ -107,6 +107,7 @@ def _unfolded(loaded: Loaded, suffix: str, asked: dict[str, Any]) -> Iterator[by
 
 
 async def _pieces(request: Request, job: Alone) -> AsyncIterator[bytes]:
+    """Raises what it fails with: a sound has no room for words, so the connection ends before its end is told."""
     async with listening(request, job):
         async for piece in job.events():
             yield piece

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from maquette.core.modality import part
 from maquette.core.model import Streams
@@ -26,7 +26,7 @@ from maquette.sampling.together import Draft
 from maquette.serve import answers, asking, errors
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
-from maquette.serve.endpoints import body_of, checked, described, listening, room_of
+from maquette.serve.endpoints import Streamed, body_of, checked, described, listening, room_of
 from maquette.serve.errors import Refused
 from maquette.serve.guard import say
 from maquette.serve.jobs import Alone, Job, Texts
@@ -298,7 +298,7 @@ async def _answer(request: Request, found: Described, asked: Mapping[str, Any], 
     if asked.get("stream"):
         usage = bool(asked.get("stream_options", {}).get("include_usage"))
         made = _stream(request, writer, {**head, "object": shape.chunk}, shape, usage)
-        return StreamingResponse(made, media_type="text/event-stream")
+        return Streamed(room_of(request), writer.job, made, "text/event-stream")
     n = writer.job.size
     words: list[list[str]] = [[shown.begin] if writer.echo else [] for shown in writer.shown]
     chances: list[list[dict[str, Any]]] = [[] for _ in range(n)]
