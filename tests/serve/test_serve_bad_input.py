@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from served import Server, refused
 
+from maquette.core.run import RunFolder
+
 PICTURES, TEXTS = "/v1/images/generations", "/v1/completions"
 
 
@@ -118,11 +120,13 @@ def test_files_that_are_sent(server: Server, monkeypatch: pytest.MonkeyPatch) ->
 def test_runs_that_cannot_be_served_stop_no_other(
     serve: Callable[..., Server], runs: Path, tmp_path: Path
 ) -> None:  # fmt: skip
-    for name in ("whole", "damaged", "newer", "foreign", "begun"):
+    for name in ("whole", "damaged", "newer", "foreign", "begun", "unfit"):
         shutil.copytree(runs / "flow", tmp_path / name)
     weights = tmp_path / "damaged" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     (tmp_path / "begun" / "weights.safetensors").unlink()
+    folder = RunFolder(tmp_path / "unfit")
+    folder.write_weights({name: value[:1] for name, value in folder.weights().items() if value.ndim}, step=4)
     for name, file, was, now in (("newer", "spec.json", '"format": 1', '"format": 9'),
                                  ("foreign", "recipe.yaml", "family: flow", "family: evil")):  # fmt: skip
         (tmp_path / name / "manifest.json").unlink()
@@ -132,7 +136,8 @@ def test_runs_that_cannot_be_served_stop_no_other(
     why = {one["id"]: one.get("reason", "") for one in server.http.get("/v1/models").json()["data"]}
     assert why["whole"] == "" and "no weights yet" in why["begun"] and "damaged or was changed" in why["damaged"]
     assert "run of format 9" in why["newer"] and "not part of Maquette" in why["foreign"]
-    assert str(tmp_path) not in str(why)
+    assert "does not fit the recipe beside it" in why["unfit"] and str(tmp_path) not in str(why)
+    server.refuses(PICTURES, 409, "'weights.safetensors' does not fit", model="unfit", prompt="")
     server.refuses(PICTURES, 409, "no weights yet", model="begun", prompt="")
     assert server.post(PICTURES, model="whole", prompt="").status_code == 200
     assert server.room.catalogue.loaded == ["whole"]

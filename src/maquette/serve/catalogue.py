@@ -13,8 +13,10 @@ from maquette.api import Run
 from maquette.core.errors import MaquetteError, UserError, nearest
 from maquette.core.generator import Generator, build_model
 from maquette.core.held import held
-from maquette.core.outline import outline
+from maquette.core.outline import check_weights, outline
 from maquette.core.run import RunFolder, open_run, run_paths
+from maquette.core.tensors import shapes_in
+from maquette.serve import errors
 from maquette.serve.errors import Refused
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -78,7 +80,7 @@ class Catalogue:
             raise Refused(404, f"There is no model '{name[:100]}'. {known}".strip(), "model_not_found", "model")
         found = self._describe(name, path)
         if found.reason:
-            raise Refused(409, f"The run '{name}' cannot be served: {found.reason}", "model_not_ready", "model")
+            raise _unfit(name, found.reason)
         return found
 
     def _path(self, name: str) -> Path | None:
@@ -107,9 +109,10 @@ class Catalogue:
             if folder.trained_steps() is None:
                 raise UserError("Its weights are damaged.", "Use another copy.")
             model = outline(recipe, spec, trains=False) or build_model(recipe, spec)
+            check_weights(model, shapes_in(folder.weights_file), folder.weights_file)
             found.generator, found.run, found.facts = Generator.described(model, spec), Run(folder), folder.data()
         except MaquetteError as error:
-            found.reason = f"{error.problem} {error.remedy}".strip().replace(str(path), name)  # where it lies is ours
+            found.reason = errors.of(error).message
         except Exception as error:  # of whatever a stranger wrote into it: never the others' concern
             found.reason = f"It is damaged: {type(error).__name__}."
         return found
@@ -131,10 +134,13 @@ class Catalogue:
             if self.held + size <= self.memory:
                 break
             del self._loaded[other]
-        run = Run(open_run(described.path), device=self.device)
-        with held(run.folder.path):
-            loaded = Loaded(described, run, size)
-            run.generator.model.requires_grad_(False)
+        try:
+            run = Run(open_run(described.path), device=self.device)
+            with held(run.folder.path):
+                loaded = Loaded(described, run, size)
+                run.generator.model.requires_grad_(False)
+        except UserError as error:  # it is the run that does not fit, not what was asked of it
+            raise _unfit(name, errors.of(error).message) from error
         self.on_load(loaded)
         self._loaded[name] = loaded
         return loaded
@@ -150,11 +156,15 @@ class Catalogue:
         return list(self._loaded)
 
 
+def _unfit(name: str, why: str) -> Refused:
+    return Refused(409, f"The run '{name}' cannot be served: {why}", "model_not_ready", "model")
+
+
 def _stamp(folder: RunFolder) -> Stamp:
     """What changes where a run does."""
     files = (folder.recipe_file, folder.spec_file, folder.weights_file, folder.manifest_file, folder.data_file)
     found = []
-    for file in files:
+    for file in (*files, *sorted(folder.assets.glob("*"))):
         try:
             there = file.stat()
             found.append((file.name, there.st_mtime_ns, there.st_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError, UserError
 
+FOLDERS = re.compile(r"(?<![\w/:.])(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\n]+[/\\])+")  # that a file lies in: ours alone
 SAID = 400  # characters of a message: what a client sent may stand in it
 
 
@@ -38,10 +40,9 @@ def of(error: BaseException) -> Refused:
     """Any failure: what was asked for (422), or ours (500), of which no more is said."""
     if isinstance(error, Refused):
         return error
-    if isinstance(error, UserError):
-        return Refused(422, f"{error.problem} {error.remedy}".strip(), "invalid_value")
     if isinstance(error, MaquetteError):
-        return Refused(500, f"{error.problem} {error.remedy}".strip(), "failed")
+        said = FOLDERS.sub("", f"{error.problem} {error.remedy}".strip())
+        return Refused(422, said, "invalid_value") if isinstance(error, UserError) else Refused(500, said, "failed")
     if isinstance(error, MemoryError):
         return Refused(503, "There is not enough memory for it now.", "out_of_memory", headers={"Retry-After": "5"})
     return Refused(500, "This is a fault of ours; the server's log has more.", "internal_error")
