@@ -18,6 +18,7 @@ from served import Server
 
 from maquette.serve.app import create
 from maquette.serve.settings import Settings
+from maquette.serve.start import Impatient
 from trained import Trained
 
 STORY = "The cat sleeps by the sea. A dog runs by the river.\nOur horse waits in the old town, and sings.\n" * 60
@@ -49,7 +50,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
     def start(runs: Path, **settings: Any) -> Server:
         app = create(Settings(folder=str(runs), spool=str(tmp_path_factory.mktemp("spool")), **settings))
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, http=Impatient))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         began.append((server, thread))

@@ -97,6 +97,19 @@ def test_a_request_has_its_time(serve: Callable[..., Server], runs: Path) -> Non
     until(lambda: not server.room.engine.jobs)
 
 
+def test_who_says_nothing_takes_no_place(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maquette.serve import start
+
+    monkeypatch.setattr(start, "IDLE", 0.2)
+    place = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+    for said in (b"", ask, ask + b"\r\n" + ask):  # nothing; a head without its end; the same after an answer
+        with socket.create_connection(place, timeout=20) as one:
+            one.sendall(said)
+            while one.recv(4096):  # until it is closed
+                pass
+
+
 def test_bodies_have_a_limit(serve: Callable[..., Server], runs: Path) -> None:
     server = serve(runs, upload=1000)
     server.refuses(PICTURES, 413, "larger than 1,000 bytes", model="flow", prompt="x" * 2000)
@@ -145,8 +158,10 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "maquette", "serve", str(runs), "--port", str(port)]
+    (tmp_path / "spool").mkdir()
+    here = {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "spool")}
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **here})
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
@@ -167,7 +182,8 @@ def test_the_command_serves_and_ends_in_order(runs: Path, tmp_path: Path) -> Non
         until(lambda: httpx.get(f"{url}/v1/jobs", timeout=60).json()["data"], 30)
         process.send_signal(signal.SIGTERM)
         thread.join(120)
-        assert process.wait(40) in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself, once all is done
+        assert process.wait(40) == 0 and not list((tmp_path / "spool").glob("maquette-serve-*"))
+        assert f"3 runs on {url}; what can be asked: {url}/docs" in (tmp_path / "log").read_text()
     finally:
         process.kill()
     assert got[0].status_code == 200 and got[0].json()["usage"]["completion_tokens"] == 1500

@@ -46,8 +46,9 @@ def command(
     """Serve the RUNS of a folder over HTTP, shaped like OpenAI's API.
 
     \b
-    maquette serve runs/                                 every run below it, on http://127.0.0.1:8000
-    maquette serve runs/ --host 0.0.0.0 --api-key KEY    for others, too
+    maquette serve runs/         every run below it, on http://127.0.0.1:8000
+    maquette serve runs/ --host 0.0.0.0 --allow-host NAME --api-key KEY
+                                 for others, too, who call it http://NAME:8000
     """
     from maquette.cli.options import start
     from maquette.core.errors import UserError
@@ -73,7 +74,7 @@ def command(
         ) from None
     from maquette.serve.settings import Settings
 
-    names = (HERE, "localhost", "[::1]", host, *(name.lower() for name in allow_host))
+    names = (HERE, "localhost", "[::1]", host.lower(), *(name.lower() for name in allow_host))
     settings = Settings(
         folder=str(folder), spool="", memory=as_bytes(memory, "--memory"), device=device, api_key=api_key, hosts=names,
         origins=origin, log_prompts=log_prompts, workers=workers, n=n, tokens=tokens, queue=queue, seconds=seconds,

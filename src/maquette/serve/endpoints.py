@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from maquette.serve import asking
 from maquette.serve.catalogue import Catalogue, Described
 from maquette.serve.engine import Engine
-from maquette.serve.errors import Refused
+from maquette.serve.errors import Refused, overdue
 from maquette.serve.guard import say
 from maquette.serve.jobs import Job
 from maquette.serve.settings import Settings
@@ -83,7 +83,7 @@ async def listening(request: Request, job: Job) -> AsyncIterator[Job]:
         async with asyncio.timeout(room.settings.seconds):
             yield job
     except TimeoutError:
-        raise Refused(504, f"It took longer than {room.settings.seconds:g} s.", "timeout") from None
+        raise overdue(room.settings.seconds) from None
     finally:
         watcher.cancel()
         room.engine.leave(job)

@@ -10,7 +10,10 @@ from fastapi.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError, UserError
 
-FOLDERS = re.compile(r"(?<![\w/:.])(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\n]+[/\\])+")  # that a file lies in: ours alone
+# The folders that a file lies in, which are ours alone: in quotes they may have spaces.
+FOLDERS = re.compile(
+    r"""(?<=['"])(?:[A-Za-z]:)?[/\\][^'"\n]*[/\\]|(?<![\w/:.])(?:[A-Za-z]:)?[/\\](?:[^/\\'"\s]+[/\\])+"""
+)
 SAID = 400  # characters of a message: what a client sent may stand in it
 
 
@@ -34,6 +37,11 @@ class Refused(Exception):
     def answer(self) -> JSONResponse:
         """As it is sent."""
         return JSONResponse(self.body, self.status, self.headers)
+
+
+def overdue(seconds: float) -> Refused:
+    """A request that took too long."""
+    return Refused(504, f"It took longer than {seconds:g} s.", "timeout")
 
 
 def of(error: BaseException) -> Refused:
