@@ -44,6 +44,7 @@ def test_fields(server: Server, body: dict[str, Any], says: str) -> None:
 def test_texts(server: Server) -> None:
     server.refuses(TEXTS, 422, "in characters that the model knows", model="lm", prompt="漢")
     server.refuses(TEXTS, 422, "of 32 characters at most", model="lm", prompt="a" * 100)
+    assert server.post(TEXTS, model="lm", max_tokens=2, stop=None).status_code == 200
     server.refuses(TEXTS, 422, "max_tokens", model="lm", max_tokens=10**9)
     server.refuses(TEXTS, 422, "0 or a value from 0.001", model="lm", temperature=1e-9)
     server.refuses(TEXTS, 422, "makes pictures, and no texts", model="flow", prompt="a")
@@ -111,6 +112,12 @@ def test_files_that_are_sent(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     refused(sent({}, mask=good), 422, "'image' is missing")
     refused(sent({"edit": "sharpen"}, image=good), 422, "It can upscale, inpaint, restore")
     refused(sent({"n": "1000000"}, image=good, mask=good), 422, "n = 1000000")
+    two = [("image", good), ("image", good)]
+    long = {"model": "flow", "edit": "interpolate", "frames": "257"}
+    refused(server.http.post("/v1/images/edits", data=long, files=two), 422, "up to 256")
+    refused(sent({"steps": "10001"}, image=good, mask=good), 422, "steps = 10001")
+    assert sent({"size": "8x8", "prompt": "3", "steps": "2"}, image=good, mask=picture(8, 255)).status_code == 200
+    refused(sent({"size": "9x9"}, image=good, mask=good), 422, "It must be one of auto, 8x8.")
     refused(sent({"out": "/etc/passwd"}, image=good, mask=good), 422, "takes no 'out' here")
     refused(sent({"model": "more/gan"}, image=good, mask=good), 422, "It changes no files that are sent.")
     monkeypatch.setenv("MAQUETTE_DECODE_LIMIT", "1MB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -108,6 +110,36 @@ def test_who_says_nothing_takes_no_place(server: Server, monkeypatch: pytest.Mon
             one.sendall(said)
             while one.recv(4096):  # until it is closed
                 pass
+
+
+def test_a_clip_that_is_deleted_leaves_no_file_and_has_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    from maquette.serve import clips
+    from maquette.serve.settings import Settings
+
+    settings = Settings(folder="", spool=str(tmp_path), seconds=0.1)
+    room = SimpleNamespace(settings=settings, engine=SimpleNamespace(leave=lambda job: None))
+    job = SimpleNamespace(id=f"video_{'0' * 32}", cancel=lambda: None)
+
+    async def deleted(*_: object) -> AsyncIterator[tuple[int, bytes, dict[str, object]]]:
+        clips._facts(settings, job.id).unlink()  # as another process does
+        yield 0, b"GIF89a", {}
+
+    async def endless(*_: object) -> AsyncIterator[tuple[int, bytes, dict[str, object]]]:
+        await asyncio.sleep(60)
+        yield 0, b"", {}
+
+    def made(files: Callable[..., object]) -> None:
+        facts = {"id": job.id, "output_format": "gif"}
+        monkeypatch.setattr(clips.pictures, "files", files)
+        clips._write(settings, facts)
+        asyncio.run(clips._made(room, None, job, facts))  # type: ignore[arg-type]
+
+    made(deleted)
+    assert not list(tmp_path.iterdir())
+    made(endless)
+    assert clips._read(settings, job.id)["error"]["code"] == "timeout"
 
 
 def test_bodies_have_a_limit(serve: Callable[..., Server], runs: Path) -> None:

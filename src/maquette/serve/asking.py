@@ -89,7 +89,7 @@ def checked(form: Schema, body: Any) -> dict[str, Any]:
     )
     if error is not None:
         raise _refusal(error, form)
-    return {name: _whole(known[name], value) for name, value in body.items()}
+    return {name: _whole(known[name], value) for name, value in body.items() if value is not None}
 
 
 def _whole(schema: Schema, value: Any) -> Any:
@@ -134,7 +134,8 @@ def _words(schema: Any, value: Any) -> str:
         return " or ".join(dict.fromkeys(_words(one, value) for one in schema["anyOf"]))
     kind = schema.get("type", "")
     words = {"integer": "a whole number", "number": "a number", "string": "a string", "boolean": "true or false",
-             "array": "a list", "object": "an object"}.get(kind, "a value")  # fmt: skip
+             "array": "a list", "object": "an object",
+             "null": "null"}.get(kind, "a value")  # fmt: skip
     for key, said in (("minimum", "from {}"), ("exclusiveMinimum", "above {}"), ("maximum", "up to {}"),
                       ("minLength", "of {} characters at least"), ("maxLength", "of {} characters at most"),
                       ("minItems", "of {} at least"), ("maxItems", "of {} at most")):  # fmt: skip

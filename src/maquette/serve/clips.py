@@ -79,17 +79,29 @@ async def create(request: Request) -> Any:
 
 
 async def _made(room: Any, found: Described, job: Any, facts: dict[str, Any]) -> None:
+    watcher = asyncio.create_task(_deleted(room.settings, job))
     try:
-        async for _, content, _ in pictures.files(room, found, job, facts["output_format"]):
-            _file(room.settings, facts["id"]).write_bytes(content)
+        async with asyncio.timeout(room.settings.seconds):
+            async for _, content, _ in pictures.files(room, found, job, facts["output_format"]):
+                _file(room.settings, facts["id"]).write_bytes(content)
         facts |= {"status": "completed", "progress": 100, "completed_at": int(time.time())}
     except Exception as error:
-        said = errors.of(error)
+        said = errors.overdue(room.settings.seconds) if isinstance(error, TimeoutError) else errors.of(error)
         facts |= {"status": "failed", "error": {"code": said.code, "message": said.message}}
     finally:
+        watcher.cancel()
         room.engine.leave(job)
-    if _facts(room.settings, facts["id"]).exists():  # nobody has deleted it meanwhile
+    if _facts(room.settings, facts["id"]).exists():
         _write(room.settings, facts)
+    else:  # it was deleted meanwhile
+        _file(room.settings, facts["id"]).unlink(missing_ok=True)
+
+
+async def _deleted(settings: Settings, job: Any) -> None:
+    """Stops a job whose clip was deleted, be it by another process."""
+    while _facts(settings, job.id).exists():
+        await asyncio.sleep(1)
+    job.cancel()
 
 
 @router.get("/v1/videos", summary="The clips that are kept")

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
 from maquette.core.modality import part
-from maquette.serve import asking
+from maquette.serve import asking, pictures
 from maquette.serve.asking import Schema
 from maquette.serve.catalogue import Described, Loaded
 from maquette.serve.endpoints import checked, form_of, listening, named, remove, room_of
@@ -31,6 +31,8 @@ from maquette.serve.settings import Settings
 
 router = APIRouter()
 NOT_ASKED = ("out", "device", "quiet", "given")  # where it is written, and what may name files
+OWN = ("label", "steps")  # as the run's own options have them
+COUNTS = {"samples": "n", "frames": "frames"}  # options that say how many are made, as fields
 SEVERAL = {"interpolate": 2}  # files that a verb takes at least
 MOST = 16  # files at once
 UPLOADED: Schema = {"type": "string", "format": "binary"}
@@ -55,14 +57,14 @@ def fields_of(found: Described, verb: click.Command, settings: Settings) -> tupl
             continue
         if isinstance(option.type, click.Path):
             files.append(option.name)
-        elif option.name == "label":
-            if "label" in of_run:
-                fields["label"] = of_run["label"]
-        else:
-            form = _form(option)
-            form["description"] = option.help or ""
-            name = "n" if option.name == "samples" else option.name
-            fields[name] = {**form, "minimum": 1, "maximum": settings.n} if name == "n" else form
+        elif option.name in OWN and option.name in of_run:
+            fields[option.name] = of_run[option.name]
+        elif option.name != "label":
+            form = {**_form(option), "description": option.help or ""}
+            if option.name in COUNTS:
+                usual = {"default": min(option.default, settings.n)} if isinstance(option.default, int) else {}
+                form |= {"minimum": 1, "maximum": settings.n, **usual}
+            fields[COUNTS.get(option.name, option.name)] = form
     return fields, files
 
 
@@ -90,9 +92,11 @@ def form(found: Described, settings: Settings, name: str = "", file: str = "imag
         sent = dict.fromkeys(files, UPLOADED)
         several = {"type": "array", "items": UPLOADED, "minItems": SEVERAL.get(verb, 1), "maxItems": MOST}
         words: dict[str, Schema] = {} if name else {"edit": {"const": verb, "description": command.help or ""}}
-        prompt = {"prompt": asking.prompt(found, settings)[1]} if "label" in fields and file == "image" else {}
+        usual = {"size": pictures.size(found)} if file == "image" else {}
+        if "label" in fields and file == "image":
+            usual["prompt"] = asking.prompt(found, settings)[1]
         made.append(asking.form(found, {
-            **words, file: several if verb in SEVERAL else UPLOADED, **sent, **fields, **prompt,
+            **words, file: several if verb in SEVERAL else UPLOADED, **sent, **fields, **usual,
             "response_format": {"type": "string", "enum": ["b64_json"], "default": "b64_json"},
         }, [file, *files, *(["edit"] if words and verb != "inpaint" else [])]))  # fmt: skip
     return {"oneOf": made, "title": found.name} if len(made) > 1 else made[0] if made else None
@@ -149,12 +153,16 @@ async def _edited(request: Request, file: str, usual: str, only: bool = False) -
         inputs = dict(sent)
         for name in sent:
             del asked[name]
-        pictures = inputs.pop(file)
+        changed = inputs.pop(file)
         words = asked.pop("prompt", "")
         if words and "label" not in asked:
             asked["label"] = words
-        job = Alone(request.state.id, found.name, max(1, int(asked.get("n", 1))), make=lambda loaded: _made(
-            loaded, verb, known[verb], pictures, inputs, asked, Path(room.settings.spool)
+        for name in COUNTS.values():
+            if "default" in (count := wanted["properties"].get(name, {})):
+                asked.setdefault(name, count["default"])
+        items = max(asked.get(name, 1) for name in COUNTS.values())
+        job = Alone(request.state.id, found.name, items, make=lambda loaded: _made(
+            loaded, verb, known[verb], changed, inputs, asked, Path(room.settings.spool)
         ))  # fmt: skip
         say(request, items=job.size, edit=verb)
         data = []
@@ -178,7 +186,7 @@ def _made(
     flags = {"n": "samples"}
     args = [*map(str, inputs), "-o", str(folder), *(f"--{name}={paths[0]}" for name, paths in more.items())]
     for name, value in asked.items():
-        if name not in ("model", "response_format", "edit"):
+        if name not in ("model", "response_format", "edit", "size"):
             flag = f"--{flags.get(name, name).replace('_', '-')}"
             args += [flag] * value if isinstance(value, bool) else [f"{flag}={value}"]
     try:

@@ -326,8 +326,8 @@ class _Writer:
                 if job.done >= job.size:
                     over.append((job, None))
         tell_all(told)
-        for whole, failure in over:
-            whole.finish(failure)
+        for done, why in over:
+            done.finish(why)
         return ended
 
 

@@ -30,17 +30,22 @@ def form(found: Described, settings: Settings) -> Schema | None:
     """Of a run that makes pictures or clips; None of any other."""
     if found.kind not in FORMATS or found.generator is None:
         return None
-    height, width = found.generator.spec.only().shape[-2:]
     formats = FORMATS[found.kind]
     return asking.form(found, {
         "prompt": asking.prompt(found, settings)[1],
-        "size": {"type": "string", "enum": ["auto", f"{width}x{height}"], "default": "auto"},
+        "size": size(found),
         "response_format": {"type": "string", "enum": ["b64_json"], "default": "b64_json"},
         "output_format": {"type": "string", "enum": list(formats), "default": formats[0]},
         "stream": {"type": "boolean", "default": False, "description": "Send each as soon as it is made."},
         "user": {"type": "string", "maxLength": 256, "description": "Of no effect."},
         **asking.own(found, settings),
     })  # fmt: skip
+
+
+def size(found: Described) -> Schema:
+    """That of a run's own pictures: there is no other."""
+    height, width = found.generator.spec.only().shape[-2:]  # type: ignore[union-attr]
+    return {"type": "string", "enum": ["auto", f"{width}x{height}"], "default": "auto"}
 
 
 async def sampling(request: Request, found: Described, asked: Mapping[str, Any]) -> Sampling:
@@ -87,8 +92,8 @@ async def generate(request: Request) -> Any:
     asked = await checked(needed(form(found, room_of(request).settings), found, "pictures"), body)
     suffix = asked.get("output_format", FORMATS[found.kind][0])
     job, room = await sampling(request, found, asked), room_of(request)
-    size = "x".join(map(str, reversed(found.generator.spec.only().shape[-2:])))  # type: ignore[union-attr]
-    head = {"created": int(time.time()), "id": job.id, "model": found.name, "output_format": suffix, "size": size}
+    head = {"created": int(time.time()), "id": job.id, "model": found.name, "output_format": suffix,
+            "size": size(found)["enum"][-1]}  # fmt: skip
     if asked.get("stream"):
         made = _stream(request, room, found, job, suffix, head)
         return Streamed(room, job, made, "text/event-stream")

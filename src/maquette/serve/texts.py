@@ -98,6 +98,8 @@ def _own(found: Described, settings: Settings) -> dict[str, Schema] | None:
         own["prompt"] = {"type": "string", "maxLength": settings.characters, "minLength": 1,
                          "description": f"The {source}."}  # fmt: skip
         own.pop(next(option for option, name in generator.columns.items() if name == source), None)
+    if "stop" in own:  # OpenAI's client says so what it is not asked for
+        own["stop"] = {**own["stop"], "anyOf": [*own["stop"]["anyOf"], {"type": "null"}]}
     own["max_tokens"] = {**own["max_tokens"], "maximum": settings.tokens}
     return own
 
