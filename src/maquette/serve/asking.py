@@ -111,6 +111,10 @@ def _refusal(error: ValidationError, form: Schema) -> Refused:
     if error.validator == "required":
         missing = next(name for name in form["required"] if name not in error.instance)
         return Refused(422, f"'{missing}' is missing.", "missing_field", missing)
+    if error.validator == "not":
+        either = (one["required"] for one in error.validator_value["anyOf"])
+        both = next(names for names in either if {*names} <= {*error.instance})
+        return Refused(422, f"{' and '.join(both)} exclude one another.", "invalid_value", both[-1])
     name = str(error.absolute_path[0]) if error.absolute_path else None
     value = json.dumps(error.instance, ensure_ascii=True)
     shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import itertools
 import shutil
 import time
 import uuid
@@ -33,6 +34,7 @@ router = APIRouter()
 NOT_ASKED = ("out", "device", "quiet", "given")  # where it is written, and what may name files
 OWN = ("label", "steps")  # as the run's own options have them
 COUNTS = {"samples": "n", "frames": "frames"}  # options that say how many are made, as fields
+EITHER = ("noise", "blur", "jpeg")  # what a picture suffers from is named once
 SEVERAL = {"interpolate": 2}  # files that a verb takes at least
 MOST = 16  # files at once
 UPLOADED: Schema = {"type": "string", "format": "binary"}
@@ -76,7 +78,7 @@ def _form(option: click.Option) -> Schema:
     if option.name == "seed":
         return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0}
     if isinstance(option.type, type(click.INT)):
-        return {"type": "integer", "minimum": 1, "maximum": 10_000}
+        return {"type": "integer", "minimum": 1, "maximum": 100 if option.name == "jpeg" else 10_000}
     if isinstance(option.type, type(click.FLOAT)):
         return {"type": "number", "exclusiveMinimum": 0, "maximum": 1 if option.name == "strength" else 1000}
     return {"type": "string", "maxLength": 100}
@@ -95,10 +97,12 @@ def form(found: Described, settings: Settings, name: str = "", file: str = "imag
         usual = {"size": pictures.size(found)} if file == "image" else {}
         if "label" in fields and file == "image":
             usual["prompt"] = asking.prompt(found, settings)[1]
-        made.append(asking.form(found, {
+        whole = asking.form(found, {
             **words, file: several if verb in SEVERAL else UPLOADED, **sent, **fields, **usual,
             "response_format": {"type": "string", "enum": ["b64_json"], "default": "b64_json"},
-        }, [file, *files, *(["edit"] if words and verb != "inpaint" else [])]))  # fmt: skip
+        }, [file, *files, *(["edit"] if words and verb != "inpaint" else [])])  # fmt: skip
+        pairs = [{"required": list(two)} for two in itertools.combinations((n for n in EITHER if n in fields), 2)]
+        made.append(whole | ({"not": {"anyOf": pairs}} if pairs else {}))
     return {"oneOf": made, "title": found.name} if len(made) > 1 else made[0] if made else None
 
 
