@@ -86,7 +86,7 @@ def test_data_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_asking_a_run_for_what_it_cannot_do(run: Path) -> None:
     fails_clearly("sample", run, "--label", "3", says="has no option --label")
-    fails_clearly("sample", run, "-n", "0", says="at least one")
+    fails_clearly("sample", run, "-n", "0", says="from 1 to")
     fails_clearly("sample", run, "--seed", "-1", says="seed")
     fails_clearly("sample", run.parent, says="not a run folder")
     fails_clearly("train", "image/gan", "--data", "digits", "-o", run, says="maquette resume")

@@ -50,7 +50,7 @@ MODELS: dict[str, tuple[str, DataSpec, dict[str, Any]]] = {
                                                  "prior": {**FLOW, "data_std": 0.25}}),
     "clustered": ("clustered", image_spec(3, 12, 16), {"prior": FLOW}),
     "spectrogram": ("spectrogram", SOUNDS, MEL),
-    "flow_video": ("flow_video", CLIPS, CLIP),
+    "predictor": ("predictor", CLIPS, CLIP),
     "lm": ("transformer", text_spec(framed=False), LM),
     "translation": ("transformer", text_spec(source=True), {**LM, "ngrams": 1, "shift": 0.0}),
 }  # fmt: skip

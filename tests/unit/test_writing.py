@@ -418,8 +418,8 @@ def run_of(path: Path, spec: DataSpec, family: str = "transformer") -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--stream", "-n", "0"], "at least one item"),
-        (["--stream", "--seed", "-1"], "seed = -1"),
+        (["--stream", "-n", "0"], "from 1 to"),
+        (["--stream", "--seed", "-1"], "0 or more"),
         (["--temperature", "inf"], "temperature"),
         (["--temperature", "1e-42"], "temperature"),
         (["--pattern", ""], "pattern"),

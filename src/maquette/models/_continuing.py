@@ -23,6 +23,7 @@ from maquette.core.errors import UserError
 from maquette.core.graph import Graph, Port, given_ports
 from maquette.core.model import Given, Loss, Model, Phase, Step
 from maquette.core.rng import Rng
+from maquette.core.rows import passes, rows_of
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Column, Table
 from maquette.models._given import condition, drop, given_columns, vector
@@ -32,7 +33,7 @@ from maquette.models._members import REMEDY_PRIOR, family_of, settings_of
 from maquette.nets.condition import Condition
 
 NOT_MUON = ("stem", "head", "time", "condition")  # where values come in and go out, and what steers
-ROWS = 16  # clips in one pass of the network when sampling
+ROWS = 16  # clips in one pass of the network on a GPU
 _PRIOR = "first_"  # before the names of the networks and phases of the model of the first moments
 
 
@@ -98,7 +99,7 @@ def families(config: ContinuingConfig) -> tuple[str, ...]:
 
 
 class Continuing(Model):
-    """p(clip | given) as p(first moments | given) and what follows them. Meets Continues and Exports.
+    """p(clip | given) as p(first moments | given) and what follows them. Meets Continues.
 
     A family says which network there is, what of its output are the moments ahead, and by which loss it learns.
     """
@@ -191,12 +192,13 @@ class Continuing(Model):
     def extend(self, first: Tensor, count: int, given: Given, rng: Rng) -> Tensor:
         """The `count` moments after f32[B, C, T, H, W], of any T >= `first`, f32[B, C, count, H, W]."""
         x, begun = first, first.shape[2]
+        side_by_side = rows_of(self.shape) if x.device.type == "cpu" else ROWS
         while x.shape[2] < begun + count:
             parts = [
                 self.made(self._next(x[rows], {name: value[rows] for name, value in given.items()}))
-                for rows in torch.arange(len(x), device=x.device).split(ROWS)
+                for rows in passes(len(x), side_by_side, x.device)
             ]
-            x = torch.cat([x, torch.cat(parts).clamp(-1, 1)], 2)
+            x = torch.cat([x, torch.cat(parts)[: len(x)].clamp(-1, 1)], 2)
         return x[:, :, begun : begun + count]
 
     def _next(self, x: Tensor, given: Given) -> Any:
@@ -210,7 +212,7 @@ class Continuing(Model):
         x = F.pad(x[:, :, -shown:], (0, 0, 0, 0, c.seen - shown, 0))
         return self._out(x, torch.full((len(x),), shown, device=x.device), given)
 
-    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+    def _graphs(self, **asked: Any) -> tuple[Graph, ...]:
         """The first moments, and those after what is seen."""
         c, (channels, _, *size) = self.config, self.shape
         name, firsts = str(c.prior["family"]), ("batch", channels, c.first, *size)

@@ -6,10 +6,13 @@ et al. 2022; Tan et al. 2023). It is what `flow_video`, which moves what was see
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 from torch import Tensor, nn
 
 from maquette.core.bounds import Width
+from maquette.core.graph import Graph
 from maquette.core.model import Loss
 from maquette.core.spec import DataSpec, GridSpec
 from maquette.core.table import Table
@@ -45,7 +48,7 @@ def build(config: Config, spec: DataSpec) -> Predictor:
 
 
 class Predictor(Continuing):
-    """The mean of what may come next. Meets Continues."""
+    """The mean of what may come next. Meets Continues and Exports."""
 
     not_muon = ("stem", "skip", "head", "place", "moment", "core.time", "core.condition")
 
@@ -60,3 +63,7 @@ class Predictor(Continuing):
 
     def error(self, out: Tensor, seen: Tensor, ahead: Tensor) -> Loss:
         return Loss((out - ahead).square().mean())
+
+    def graphs(self, **asked: Any) -> tuple[Graph, ...]:
+        """The first moments, and those after what is seen."""
+        return self._graphs(**asked)
