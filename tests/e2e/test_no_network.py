@@ -108,7 +108,9 @@ def test_every_verb_works_without_a_network(guarded: Path, plain: Path, trained:
     for words in asked:
         done = maquette(*words)
         assert done.returncode == 0, (words, done.stderr)
-    assert {str(words[0]) for words in asked} == {*verbs()}
+    assert {str(words[0]) for words in asked} == {*verbs()} - {"serve"}, (
+        "serve answers until it is stopped: tests/serve"
+    )
 
 
 @pytest.mark.parametrize("source", ["fashion-mnist", "hf:somebody/something"])

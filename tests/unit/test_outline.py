@@ -1,5 +1,6 @@
 """What is too large is refused by name before it takes memory or time."""
 
+import math
 import resource
 import subprocess
 import sys
@@ -112,7 +113,12 @@ def test_weights_that_run_over_are_told_of(tmp_path):
     folder.write_spec(PICTURES)
     kept = build_model(recipe, PICTURES).kept.items()
     folder.write_weights(
-        {f"{n}.{k}": torch.full_like(v, 3e38) for n, net in kept for k, v in net.state_dict().items()}, 0
+        {
+            f"{n}.{k}": 3e38 * torch.ones_like(v).flatten().cumsum(0).mul(math.pi).cos().sign().view_as(v)
+            for n, net in kept
+            for k, v in net.state_dict().items()
+        },
+        0,
     )
     with pytest.raises(UserError, match="no number any more"):
         Generator.load(folder, "cpu").sample(2)

@@ -53,7 +53,7 @@ from maquette.data.survey import (
 )
 from maquette.data.windows import windows
 
-VERSION = 3  # of what is stored and of how it is computed: raise it, and old caches are left alone
+VERSION = 2  # of what is stored and of how it is computed: raise it, and old caches are left alone
 AT_ONCE = 4096  # values and rows of arrays that are encoded together
 PIPE_BYTES = 2**24  # of encoded items that go through a worker's pipe at once, about
 

@@ -112,6 +112,9 @@ def _session(proto: Any) -> Any:
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
+    settings.enable_mem_reuse = (
+        False  # it takes axes of one name, which differ within the memory of sequences, for equal
+    )
     settings.log_severity_level = 3
     return onnxruntime.InferenceSession(proto.SerializeToString(), settings, providers=["CPUExecutionProvider"])
 

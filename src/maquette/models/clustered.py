@@ -229,7 +229,8 @@ def _told(config: Config, spec: DataSpec) -> DataSpec:
     """The specification as the other family sees it: with the kind among what is given."""
     if spec.given or not config.centres:
         return spec
-    shares = tuple(count / sum(config.counts) for count in config.counts)
+    alike = len(config.counts) == len(config.centres)  # else they are refused below
+    shares = tuple(count / sum(config.counts) for count in config.counts) if alike else ()
     kinds = ClassSpec(kind=KIND, classes=tuple(map(str, range(len(config.centres)))), shares=shares)
     return spec.model_copy(update={"columns": {**spec.columns, KIND: kinds}, "given": (KIND,)})
 
